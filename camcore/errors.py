@@ -1,0 +1,46 @@
+"""Everything camcore raises or warns with.
+
+An error says what came, what was expected and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class CamcoreError(Exception):
+    """Base of every error that camcore raises."""
+
+
+class BackendError(CamcoreError):
+    """No adapter can serve the model, or the adapter's framework is missing."""
+
+
+class LayerError(CamcoreError, ValueError):
+    """A layer is unknown, ambiguous, or its output is no spatial map."""
+
+
+class TargetError(CamcoreError, ValueError):
+    """A target does not fit the model's outputs."""
+
+
+class InputError(CamcoreError, ValueError):
+    """Inputs or arrays have the wrong shape, kind or values."""
+
+
+class GradientError(CamcoreError):
+    """The explained score is not connected to the layer."""
+
+
+class MethodError(CamcoreError, ValueError):
+    """A method is unknown, or the model or adapter cannot serve it."""
+
+
+class RecipeError(CamcoreError, ValueError):
+    """A recipe is unknown or contradicts itself."""
+
+
+class MissingExtraError(CamcoreError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+
+class CamcoreWarning(UserWarning):
+    """Something the user would want to know that does not stop the work."""

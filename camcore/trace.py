@@ -1,0 +1,305 @@
+"""The narrow waist: what an adapter is asked for and what it hands over.
+
+Left of this module live the frameworks, right of it there is only NumPy. An
+adapter knows no formula: it names layers, runs the model, pulls cotangents back
+and leaves the model as it found it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+Channels: TypeAlias = Literal["first", "last"]
+"""Where a framework puts the channel axis of an array, batch axis aside."""
+
+Leaves: TypeAlias = Mapping[str, Array]
+"""The tensors of a nest (tuple, dict, dataclass) by their path; a lone tensor's path is ``""``.
+
+Path steps are joined with dots: ``logits``, ``0``, ``boxes.1``.
+"""
+
+Seed: TypeAlias = Callable[[Leaves], Leaves]
+"""Given the model's outputs, the cotangent of the score for each output leaf that matters.
+
+A cotangent has the shape of its leaf; leaves left out count as zero.
+"""
+
+INPUT = "@input"
+"""The name under which an adapter captures the model's own (first floating) input."""
+
+
+@dataclass(frozen=True)
+class NativeScore:
+    """A score written in the model's framework, for what no NumPy target expresses.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the model's outputs as the model returned them (tensors, any nest)
+        and returns a tensor of shape ``(B,)``: one score per sample.
+    """
+
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the model, by name.
+
+    Parameters
+    ----------
+    name : str
+        Path from the model, unique within it.
+    kind : str
+        Name of the layer's class.
+    native : object
+        The framework's own layer object.
+    """
+
+    name: str
+    kind: str
+    native: object = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What a layer returned in a surveyed pass.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer.
+    shape : tuple of int
+        Shape of the layer's output, batch axis included, in the framework's layout.
+    channels : {"first", "last"} or None
+        Where the framework says the channel axis is; None where it does not say.
+    calls : int
+        How many times the layer ran in the pass; `shape` is that of its last call.
+    is_output : bool
+        Whether the layer's output is the model's own output.
+    """
+
+    layer: Layer
+    shape: tuple[int, ...]
+    channels: Channels | None
+    calls: int = 1
+    is_output: bool = False
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What one layer did in one pass, in the framework's own layout.
+
+    Parameters
+    ----------
+    activations : (B, ...) array
+        The layer's output. Half precision arrives as float32.
+    gradients : tuple of (B, ...) array
+        For each seed, the gradient of its score with respect to `activations`.
+    channels : {"first", "last"} or None
+        Where the framework says the channel axis is; None where it does not say.
+    """
+
+    activations: Array
+    gradients: tuple[Array, ...]
+    channels: Channels | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass, and the gradients pulled back through it.
+
+    Parameters
+    ----------
+    inputs : mapping of str to (B, ...) array
+        The model's inputs by path.
+    input_channels : {"first", "last"}
+        Where the framework puts the channel axis of an image.
+    outputs : mapping of str to (B, ...) array
+        The model's outputs by path; before the final activation for the leaves
+        that `activation` names.
+    activation : mapping of str to str
+        For each output leaf taken before its final activation, which one was
+        left off: ``"softmax"``, ``"log_softmax"`` or ``"sigmoid"``.
+    layers : mapping of str to LayerTrace
+        One entry for each layer asked for, by the name it was asked by.
+    native_scores : tuple of ((B,) array or None)
+        For each seed, the scores where it was a `NativeScore`.
+    """
+
+    inputs: Leaves
+    input_channels: Channels
+    outputs: Leaves
+    activation: Mapping[str, str]
+    layers: Mapping[str, LayerTrace]
+    native_scores: tuple[Array | None, ...] = ()
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A model, seen through four verbs and no formula.
+
+    Whatever a verb does, it leaves the model as it found it (parameters,
+    gradients, ``requires_grad``, modes, hooks, attributes), also when the model
+    raises half-way. Models run in inference mode (no dropout, running batch
+    statistics) whatever mode they are in.
+
+    Inputs are what the model takes: one array or tensor, or a tuple, list or
+    dict of them. NumPy arrays are moved to the model's device, and floating ones
+    to its dtype.
+    """
+
+    def layers(self) -> Sequence[Layer]:
+        """Every layer of the model, nested ones included, in the model's order."""
+        ...
+
+    def survey(self, inputs: Any) -> Sequence[LayerRecord]:
+        """Shapes of every layer that runs, ordered by when its last call finished.
+
+        A container comes after what it contains. Only the first sample is used,
+        and where the framework can it computes nothing.
+        """
+        ...
+
+    def run(
+        self,
+        inputs: Any,
+        layers: Sequence[str] = (),
+        seeds: Sequence[Seed | NativeScore] = (),
+        *,
+        logits: bool = True,
+    ) -> Trace:
+        """One forward pass, and for each seed one pull-back to the layers.
+
+        Nothing is run twice, and no gradient work is done before the earliest of
+        the layers or for parameters.
+
+        Parameters
+        ----------
+        inputs : array, tensor or nest
+            What the model takes.
+        layers : sequence of str
+            Names from `layers`, or `INPUT`. A name may end in ``#N`` to choose
+            the N-th call of a layer that runs several times (negative from the
+            end); without it the last call is meant.
+        seeds : sequence of Seed or NativeScore
+            Called once with the outputs, in order.
+        logits : bool
+            Take outputs before a final softmax, log-softmax or sigmoid where the
+            model ends in one. The model itself is not altered.
+
+        Raises
+        ------
+        LayerError
+            A layer did not run in this pass, or returned no floating tensor.
+        GradientError
+            A score does not depend on a layer.
+        """
+        ...
+
+    def resume(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> AbstractContextManager[Callable[[Array], Leaves]]:
+        """Run one sample up to `layer`, then as often as asked from there on.
+
+        Within the context, ``outputs = head(activations)`` gives the outputs the
+        model would have if `layer` had returned `activations`, shape ``(N, ...)``
+        in the framework's layout, N alterations of the one sample. What comes
+        before the layer is not computed again.
+
+        Raises
+        ------
+        LayerError
+            The layer runs more than once or did not run.
+        """
+        ...
+
+    def classifier(self) -> tuple[Array, Array] | None:
+        """Weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
+
+        A 1×1 convolution counts as linear; a missing bias is zeros.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model found by a name, with what is needed to show it a photograph.
+
+    Parameters
+    ----------
+    model : object
+        The framework's model, ready to be explained.
+    preprocess : callable
+        Takes one RGB photograph, ``(size, size, 3)`` uint8, already cropped and
+        scaled to `size`, and returns a batch of one as the model takes it.
+    size : int
+        Side of the square the model expects, in pixels.
+    resize : int
+        The photograph's short side is scaled to this before the centre crop.
+    interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
+        How the photograph is scaled.
+    classes : sequence of str or None
+        Class names by index, where they are known.
+    pretrained : bool
+        Whether the weights were loaded rather than drawn at random.
+    default_layer : str or None
+        The layer to explain when none is asked for; None lets it be chosen.
+    """
+
+    model: object
+    preprocess: Callable[[npt.NDArray[np.uint8]], Any]
+    size: int
+    resize: int
+    interpolation: str = "bilinear"
+    classes: Sequence[str] | None = None
+    pretrained: bool = False
+    default_layer: str | None = None
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What an adapter package registers under the entry-point group ``camcore.backends``.
+
+    The entry point's name is the import name of the framework.
+    """
+
+    name: str
+    """The framework's name for people: ``"PyTorch"``."""
+
+    schemes: Sequence[str]
+    """The prefixes that `load` understands: ``("timm", "torchvision")``."""
+
+    def owns(self, model: object) -> bool:
+        """Whether `adapt` can serve this model."""
+        ...
+
+    def adapt(self, model: object) -> Adapter:
+        """The model's adapter; the same model may be adapted many times cheaply."""
+        ...
+
+    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+        """Find a model by name, e.g. ``load("torchvision", "resnet50")``.
+
+        Parameters
+        ----------
+        scheme : str
+            One of `schemes`.
+        name : str
+            The model's name there.
+        weights : str or None
+            A file of weights to load; nothing is ever downloaded.
+        """
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished; for timing."""
+        ...
