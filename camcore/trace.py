@@ -157,6 +157,11 @@ class Adapter(Protocol):
     to its dtype.
     """
 
+    @property
+    def input_channels(self) -> Channels:
+        """Where the model takes the channel axis of an image."""
+        ...
+
     def layers(self) -> Sequence[Layer]:
         """Every layer of the model, nested ones included, in the model's order."""
         ...

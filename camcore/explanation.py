@@ -1,0 +1,225 @@
+"""What an explanation is, and how it is kept and shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.recipes import OverlayStyle
+from camcore.targets import softmax
+from camcore.trace import Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of a batch, with what they explain.
+
+    Parameters
+    ----------
+    maps : (B, *S) float32 array
+        The shown maps, in [0, 1] and of the input's spatial size under ``paper``;
+        as the recipe has it under others.
+    raw : mapping of str to (B, *S) array
+        Each layer's signed map, before ReLU, at the layer's own size.
+    scores : (B,) array
+        The explained score.
+    classes : (B,) int array or None
+        The explained class, where the target is about one class.
+    empty : (B,) bool array
+        The map has no positive evidence: all zeros, never NaN.
+    outputs : (B, ...) array
+        The model's outputs, before a final softmax or sigmoid where it was left off.
+    activation : str or None
+        The final activation that was left off.
+    method, recipe : str
+        Names of what made the maps.
+    overlay_style : OverlayStyle
+        How the recipe lays them over a photograph.
+    """
+
+    maps: Array
+    raw: Mapping[str, Array]
+    scores: Array
+    classes: Array | None
+    empty: Array
+    outputs: Array
+    activation: str | None = None
+    method: str = "gradcam"
+    recipe: str = "paper"
+    overlay_style: OverlayStyle = field(default_factory=OverlayStyle)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the explained layers."""
+        return tuple(self.raw)
+
+    @property
+    def probabilities(self) -> Array | None:
+        """Probabilities of the classes, ``(B, K)``; None where outputs are not class scores.
+
+        Scores with nothing left off are taken for logits unless they are
+        probabilities already.
+        """
+        values = self.outputs
+        if values.ndim != 2:
+            return None
+        if self.activation == "sigmoid":
+            sigmoid: Array = 0.5 * (1 + np.tanh(0.5 * values))
+            return sigmoid
+        if self.activation is None and np.all(values >= 0) and np.allclose(values.sum(1), 1):
+            return values
+        return softmax(values) if values.shape[1] > 1 else None
+
+    def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
+        """The `count` highest classes of each sample, best first, with their probability.
+
+        Raises
+        ------
+        InputError
+            The outputs are not class scores.
+        """
+        probabilities = self.probabilities
+        if probabilities is None:
+            raise InputError(f"Outputs of shape {self.outputs.shape} are no class scores to rank.")
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+        return [
+            [(int(c), float(p[c])) for c in row]
+            for row, p in zip(order, probabilities, strict=True)
+        ]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything into one ``.npz`` file, no pickle; `load` reads it back.
+
+        The file appears whole or not at all.
+        """
+        target = Path(path)
+        about: dict[str, Any] = {
+            "format": FORMAT,
+            "layers": list(self.raw),
+            "activation": self.activation,
+            "method": self.method,
+            "recipe": self.recipe,
+            "overlay_style": vars(self.overlay_style),
+        }
+        arrays: dict[str, Array] = {
+            "maps": self.maps,
+            "scores": self.scores,
+            "empty": self.empty,
+            "outputs": self.outputs,
+            "about": np.array(json.dumps(about)),
+        }
+        if self.classes is not None:
+            arrays["classes"] = self.classes
+        for i, maps in enumerate(self.raw.values()):
+            arrays[f"raw_{i}"] = maps
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def overlay(self, images: Array, **style: Any) -> Array:
+        """Lay the maps over photographs.
+
+        Parameters
+        ----------
+        images : (B, H, W, 3) or (H, W, 3) array
+            RGB, uint8, or floating in [0, 1].
+        **style
+            `colormap`, `alpha` or `blend`, in place of the recipe's own.
+
+        Returns
+        -------
+        (B, H, W, 3) uint8 array
+            RGB.
+
+        Raises
+        ------
+        MissingExtraError
+            The extra ``viz`` is not installed.
+        """
+        from camcore.viz import overlay
+
+        return overlay(images, self.maps, **{**vars(self.overlay_style), **style})
+
+    def figure(self, images: Array | None = None, **options: Any) -> Figure:
+        """Photograph, heat map and overlay of each sample, as a matplotlib Figure.
+
+        Parameters
+        ----------
+        images : (B, H, W, 3) or (H, W, 3) array, optional
+            RGB, uint8, or floating in [0, 1]; without them only the maps are shown.
+        **options
+            As `camcore.viz.figure` takes them.
+
+        Raises
+        ------
+        MissingExtraError
+            The extra ``viz`` is not installed.
+        """
+        from camcore.viz import figure
+
+        return figure(images, self.maps, **options)
+
+    def _repr_png_(self) -> bytes:
+        from camcore.viz import png_bytes
+
+        return png_bytes(self.figure())
+
+    def __repr__(self) -> str:
+        classes = "" if self.classes is None else f", classes={self.classes.tolist()}"
+        return (
+            f"Explanation({self.method} of {len(self)} at {', '.join(self.layers)}{classes}, "
+            f"maps {self.maps.shape}, recipe {self.recipe!r})"
+        )
+
+
+def load(path: str | os.PathLike[str]) -> Explanation:
+    """Read an explanation that `Explanation.save` wrote.
+
+    Raises
+    ------
+    InputError
+        The file is not one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays["about"]))
+        if about["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format {about['format']}; this version reads format {FORMAT}."
+            )
+        return Explanation(
+            maps=arrays["maps"],
+            raw={name: arrays[f"raw_{i}"] for i, name in enumerate(about["layers"])},
+            scores=arrays["scores"],
+            classes=arrays.get("classes"),
+            empty=arrays["empty"],
+            outputs=arrays["outputs"],
+            activation=about["activation"],
+            method=about["method"],
+            recipe=about["recipe"],
+            overlay_style=OverlayStyle(**about["overlay_style"]),
+        )
+    except (KeyError, ValueError, TypeError, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no explanation saved by camcore: {error}") from error

@@ -1,0 +1,175 @@
+"""Whatever layout a layer has, the core sees ``(B, C, *S)``.
+
+Channels-last arrays and transformer tokens are recognised by their shape next
+to the input's, or said by the user, and turned round here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from camcore.errors import LayerError
+from camcore.trace import Array, Channels
+
+MAX_PREFIX_TOKENS = 16
+"""How many class, distillation and register tokens may precede the patches."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one layer's arrays are laid out.
+
+    Parameters
+    ----------
+    kind : {"channels_first", "channels_last", "tokens"}
+        ``(B, C, *S)``, ``(B, *S, C)``, or ``(B, T, C)`` with T prefix and patch tokens.
+    grid : tuple of int, optional
+        Rows and columns of the patch tokens; worked out from the input where left out.
+    prefix : int, optional
+        Tokens before the patches; worked out where left out.
+    """
+
+    kind: Literal["channels_first", "channels_last", "tokens"]
+    grid: tuple[int, ...] | None = None
+    prefix: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("channels_first", "channels_last", "tokens"):
+            raise LayerError(
+                f"Unknown layout {self.kind!r}; expected 'channels_first', "
+                "'channels_last' or 'tokens'."
+            )
+
+    def canonical(self, array: Array) -> Array:
+        """View of the array as ``(B, C, *S)``."""
+        if self.kind == "channels_first":
+            return array
+        if self.kind == "channels_last":
+            return np.moveaxis(array, -1, 1)
+        assert self.grid is not None
+        assert self.prefix is not None
+        batch, _, channels = array.shape
+        patches = array[:, self.prefix : self.prefix + math.prod(self.grid)]
+        return np.moveaxis(patches.reshape(batch, *self.grid, channels), -1, 1)
+
+    def native(self, array: Array, like: Array) -> Array:
+        """Undo `canonical`: put ``(N, C, *S)`` back into the layer's own layout.
+
+        Parameters
+        ----------
+        array : (N, C, *S) array
+            What to put back.
+        like : (1, ...) array
+            The layer's own activations, for the prefix tokens that the canonical
+            form leaves out.
+        """
+        if self.kind == "channels_first":
+            return array
+        if self.kind == "channels_last":
+            return np.moveaxis(array, 1, -1)
+        assert self.grid is not None
+        assert self.prefix is not None
+        tokens = np.repeat(like, len(array), axis=0)
+        patches = np.moveaxis(array, 1, -1).reshape(len(array), -1, array.shape[1])
+        tokens[:, self.prefix : self.prefix + math.prod(self.grid)] = patches
+        return tokens
+
+
+def infer(
+    shape: tuple[int, ...],
+    channels: Channels | None,
+    input_size: tuple[int, ...],
+    wanted: Layout | None = None,
+) -> Layout:
+    """Work out how an array of this shape is laid out.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the layer's output, batch axis included.
+    channels : {"first", "last"} or None
+        Where the framework says the channel axis is.
+    input_size : tuple of int
+        Spatial size of the model's input; empty where the input has none.
+    wanted : Layout or None
+        What the user says; only what it leaves open is worked out.
+
+    Returns
+    -------
+    Layout
+        Complete: tokens have their grid and prefix.
+
+    Raises
+    ------
+    LayerError
+        The output has no spatial extent, or the token grid cannot be found.
+    """
+    if len(shape) < 3:
+        raise LayerError(
+            f"The layer's output {shape} has no spatial extent, so there is nothing to map. "
+            "Choose an earlier layer, before pooling or flattening."
+        )
+    if wanted is not None and wanted.kind != "tokens":
+        return wanted
+    if wanted is not None or (len(shape) == 3 and len(input_size) > 1):
+        return _tokens(shape, input_size, wanted)
+    if channels is None:
+        channels = _channel_axis(shape, input_size)
+    return Layout("channels_first" if channels == "first" else "channels_last")
+
+
+def _channel_axis(shape: tuple[int, ...], input_size: tuple[int, ...]) -> Channels:
+    last = _is_reduction(shape[1:-1], input_size) and not _is_reduction(shape[2:], input_size)
+    return "last" if last else "first"
+
+
+def _is_reduction(size: tuple[int, ...], input_size: tuple[int, ...]) -> bool:
+    """Whether a map of this size could be the input, reduced alike along each axis."""
+    if len(size) != len(input_size):
+        return False
+    stride = max(whole / part for whole, part in zip(input_size, size, strict=True))
+    return all(
+        part <= whole and abs(whole / stride - part) <= 1
+        for whole, part in zip(input_size, size, strict=True)
+    )
+
+
+def _tokens(shape: tuple[int, ...], input_size: tuple[int, ...], wanted: Layout | None) -> Layout:
+    if len(shape) != 3:
+        raise LayerError(f"Tokens are (batch, tokens, channels); the layer's output is {shape}.")
+    count = shape[1]
+    if wanted is not None and wanted.grid is not None:
+        prefix = count - math.prod(wanted.grid) if wanted.prefix is None else wanted.prefix
+        if prefix < 0 or prefix + math.prod(wanted.grid) > count:
+            raise LayerError(
+                f"A grid of {wanted.grid} with {prefix} prefix tokens does not fit "
+                f"the layer's {count} tokens."
+            )
+        return Layout("tokens", wanted.grid, prefix)
+    prefixes = range(min(MAX_PREFIX_TOKENS, count - 1) + 1)
+    if wanted is not None and wanted.prefix is not None:
+        prefixes = range(wanted.prefix, wanted.prefix + 1)
+    for prefix in prefixes:
+        grid = _patch_grid(count - prefix, input_size)
+        if grid is not None:
+            return Layout("tokens", grid, prefix)
+    raise LayerError(
+        f"The layer returns {count} tokens, which no patch grid over an input of "
+        f"{input_size} explains. Give it: "
+        "layout=camcore.Layout('tokens', grid=(rows, columns), prefix=n)."
+    )
+
+
+def _patch_grid(count: int, input_size: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Grid of `count` square patches over the input, or None."""
+    if count < 1 or not input_size:
+        return None
+    patch = round((math.prod(input_size) / count) ** (1 / len(input_size)))
+    if patch < 1:
+        return None
+    grid = tuple(whole // patch for whole in input_size)
+    return grid if math.prod(grid) == count else None

@@ -1,0 +1,86 @@
+"""The few array operations that the methods' equations are written in.
+
+``Σ_s`` runs over all spatial axes, ``Σ_c`` over channels. Sums are matrix
+products, so that they run in BLAS on contiguous and channels-last arrays alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.trace import Array
+
+
+def paired(activations: Array, gradients: Array) -> tuple[Array, Array]:
+    """Activations and gradients as floating arrays of one shape ``(B, C, *S)``."""
+    activations = floating(activations, "activations")
+    gradients = floating(gradients, "gradients")
+    if activations.shape != gradients.shape:
+        raise InputError(
+            f"activations {activations.shape} and gradients {gradients.shape} differ in shape; "
+            "both are (B, C, *S) at one layer."
+        )
+    return activations, gradients
+
+
+def floating(array: Array, name: str) -> Array:
+    """Read as a floating ``(B, C, *S)`` array; half precision and integers become float32."""
+    array = np.asarray(array)
+    if array.ndim < 3 or 0 in array.shape:
+        raise InputError(
+            f"{name} must be (batch, channels, *spatial), none of them empty; got {array.shape}."
+        )
+    if array.dtype in (np.float32, np.float64):
+        return array
+    if not (np.issubdtype(array.dtype, np.number) and np.isrealobj(array)):
+        raise InputError(f"{name} must be real numbers; got dtype {array.dtype}.")
+    return array.astype(np.float32)
+
+
+def flat(array: Array) -> Array:
+    """``(B, C, *S)`` as ``(B, C, N)``, without a copy for the usual layouts."""
+    return array.reshape(*array.shape[:2], -1)
+
+
+def sum_space(array: Array) -> Array:
+    """Σ_s: ``(B, C, *S)`` to ``(B, C)``."""
+    positions = flat(array)
+    total: Array = positions @ np.ones(positions.shape[2], positions.dtype)
+    return total
+
+
+def mean_space(array: Array) -> Array:
+    """mean_s: ``(B, C, *S)`` to ``(B, C)``."""
+    return sum_space(array) / array.dtype.type(flat(array).shape[2])
+
+
+def sum_channels(array: Array) -> Array:
+    """Σ_c: ``(B, C, *S)`` to ``(B, *S)``."""
+    return weighted(np.ones(array.shape[:2], array.dtype), array)
+
+
+def weighted(weights: Array, activations: Array) -> Array:
+    """Σ_c w_c · A_c: ``(B, C)`` and ``(B, C, *S)`` to ``(B, *S)``."""
+    maps = weights[:, None, :] @ flat(activations)
+    result: Array = maps.reshape(len(activations), *activations.shape[2:])
+    return result
+
+
+def per_channel(weights: Array, like: Array) -> Array:
+    """``(B, C)`` with the spatial axes of `like` appended, to broadcast against it."""
+    return weights.reshape(weights.shape + (1,) * (like.ndim - 2))
+
+
+def relu(array: Array) -> Array:
+    """The positive part."""
+    positive: Array = np.maximum(array, 0)
+    return positive
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Numerator / denominator, 0 where the denominator is 0."""
+    quotient: Array = np.divide(
+        numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0
+    )
+    return quotient

@@ -1,0 +1,86 @@
+"""From signed maps to shown ones: scaling to [0, 1] and joining layers.
+
+One scaling and one joining function serve every recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.trace import Array
+
+Scale: TypeAlias = Literal["max", "min_max"]
+Fusion: TypeAlias = Literal["mean", "max", "product", "sum"]
+
+
+def relu(maps: Array) -> Array:
+    """The positive part of the maps."""
+    positive: Array = np.maximum(maps, 0)
+    return positive
+
+
+def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
+    """Scale each map of a batch by its own extremes.
+
+    Parameters
+    ----------
+    maps : (B, *S) array
+        Any values.
+    scale : {"max", "min_max"}
+        ``max``: x / (max + eps). ``min_max``: (x − min) / (max − min + eps).
+    eps : float
+        Added to the divisor.
+
+    Returns
+    -------
+    (B, *S) array
+        A map that the divisor would make infinite (its extreme, or its range,
+        is 0) is all zeros.
+
+    Raises
+    ------
+    InputError
+        `scale` is none of these.
+    """
+    axes = tuple(range(1, maps.ndim))
+    if scale == "min_max":
+        maps = maps - maps.min(axis=axes, keepdims=True)
+    elif scale != "max":
+        raise InputError(f"Unknown scale {scale!r}; expected 'max' or 'min_max'.")
+    largest = maps.max(axis=axes, keepdims=True)
+    divisor = largest + maps.dtype.type(eps)
+    result: Array = np.divide(maps, divisor, out=np.zeros_like(maps), where=largest > 0)
+    return result
+
+
+_FUSIONS = {"mean": np.mean, "max": np.max, "product": np.prod, "sum": np.sum}
+
+
+def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
+    """Join the maps of several layers, all of one shape, into one.
+
+    Parameters
+    ----------
+    maps : sequence of (B, *S) array
+        One for each layer.
+    how : {"mean", "max", "product", "sum"}
+        Element by element over layers.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or `how` is none of these.
+    """
+    if how not in _FUSIONS:
+        raise InputError(f"Unknown fusion {how!r}; expected one of {', '.join(_FUSIONS)}.")
+    shapes = {m.shape for m in maps}
+    if len(shapes) != 1:
+        raise InputError(f"Only maps of one shape can be fused; got {sorted(shapes)}.")
+    if len(maps) == 1:
+        return maps[0]
+    fused: Array = _FUSIONS[how](np.stack(maps), axis=0)
+    return fused

@@ -1,0 +1,175 @@
+"""Which adapter owns this model.
+
+Adapters are found through the entry-point group ``camcore.backends``, ours in
+the same way as a stranger's. One is loaded only when its framework already is:
+a model cannot be of a framework that nobody has imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import BackendError, InputError, MissingExtraError
+from camcore.trace import Adapter, Array, Backend, LoadedModel
+
+GROUP = "camcore.backends"
+
+_EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
+def _load(framework: str) -> Backend:
+    backend = _entry_points()[framework].load()
+    if not isinstance(backend, Backend):
+        raise BackendError(
+            f"The entry point {framework!r} of {GROUP} is a {type(backend).__name__}, "
+            "which lacks parts of camcore.trace.Backend."
+        )
+    return backend
+
+
+def frameworks() -> dict[str, bool]:
+    """Frameworks that an adapter is registered for, and whether each is installed.
+
+    Keys are import names; nothing is imported.
+    """
+    return {name: find_spec(name) is not None for name in _entry_points()}
+
+
+def backend(framework: str) -> Backend:
+    """The backend of a framework by import name; imports the framework.
+
+    Raises
+    ------
+    BackendError
+        No adapter is registered for it.
+    MissingExtraError
+        The framework is not installed.
+    """
+    if framework not in _entry_points():
+        raise BackendError(
+            f"No adapter is registered for {framework!r}; there are {', '.join(_entry_points())}."
+        )
+    if find_spec(framework) is None:
+        extra = _EXTRA_OF.get(framework, framework)
+        raise MissingExtraError(
+            f"{framework} is not installed. Install it with: pip install 'camcore[{extra}]'"
+        )
+    import_module(framework)
+    return _load(framework)
+
+
+def adapter(model: object) -> Adapter:
+    """The adapter of a model, found among the frameworks that are imported.
+
+    Raises
+    ------
+    BackendError
+        No installed adapter owns the model; the message names the extra to install.
+    """
+    if isinstance(model, Adapter):
+        return model
+    for framework in _entry_points():
+        if framework in sys.modules:
+            candidate = _load(framework)
+            if candidate.owns(model):
+                return candidate.adapt(model)
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    roots = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    for root, extra in _EXTRA_OF.items():
+        if root in roots and extra not in _entry_points():
+            raise BackendError(
+                f"The model is a {kind}, but no adapter for {extra} is registered. "
+                f"Install it with: pip install 'camcore[{extra}]'"
+            )
+    loaded = [name for name in _entry_points() if name in sys.modules]
+    raise BackendError(
+        f"No adapter owns a {kind}. Adapters are loaded for: {', '.join(loaded) or 'nothing'}. "
+        "Give a torch.nn.Module or a Keras model; for another framework install an adapter "
+        f"that registers under the entry-point group {GROUP!r}."
+    )
+
+
+def load_model(spec: str, weights: str | None = None) -> LoadedModel:
+    """Find a model by the name a person types.
+
+    Parameters
+    ----------
+    spec : str
+        ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
+        ``timm:...``, ``keras:ResNet50``), a path to a ``.keras`` file, or
+        ``package.module:function``, which is called without arguments and returns a
+        model or a `camcore.trace.LoadedModel`.
+    weights : str, optional
+        A file of weights.
+
+    Raises
+    ------
+    InputError
+        Nothing goes by that name.
+    MissingExtraError
+        Its framework is not installed.
+    """
+    if spec.endswith((".keras", ".h5", ".hdf5")):
+        return backend("tensorflow").load("keras-file", spec, weights)
+    scheme, colon, name = spec.partition(":")
+    if not colon or not name:
+        raise InputError(
+            f"{spec!r} names no model. Expected scheme:name as in torchvision:resnet50, "
+            "a .keras file, or package.module:function."
+        )
+    if "." in scheme or (find_spec(scheme) is not None and scheme not in _SCHEMES):
+        return _call(scheme, name)
+    if scheme in _SCHEMES:
+        return backend(_SCHEMES[scheme]).load(scheme, name, weights)
+    for framework, installed in frameworks().items():
+        if installed and scheme in backend(framework).schemes:
+            return backend(framework).load(scheme, name, weights)
+    raise InputError(f"{spec!r}: unknown scheme {scheme!r}; there are {', '.join(_SCHEMES)}.")
+
+
+# Known without importing a framework; a stranger's adapter is asked for its own.
+_SCHEMES = {
+    "torchvision": "torch",
+    "timm": "torch",
+    "demo-torch": "torch",
+    "keras": "tensorflow",
+    "keras-file": "tensorflow",
+    "demo-keras": "tensorflow",
+}
+
+
+def _call(module: str, function: str) -> LoadedModel:
+    try:
+        made = getattr(import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{module}:{function} cannot be called: {error}") from error
+    if isinstance(made, LoadedModel):
+        return made
+    return LoadedModel(
+        model=made, preprocess=_unit_range(made), size=224, resize=256, pretrained=True
+    )
+
+
+def _unit_range(model: object) -> Callable[[npt.NDArray[np.uint8]], Array]:
+    """Preprocessing for a model that says nothing of its own: RGB in [0, 1]."""
+    first = adapter(model).input_channels == "first"
+
+    def preprocess(photo: npt.NDArray[np.uint8]) -> Array:
+        batch = photo[None].astype(np.float32) / 255
+        return np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if first else batch
+
+    return preprocess
