@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
 from camcore import layers as layer_names
-from camcore import layout, registry
-from camcore.errors import InputError, LayerError, MethodError, TargetError
+from camcore import nest, registry
+from camcore.errors import InputError, MethodError
+from camcore.evidence import TRACED, Evidence
 from camcore.explanation import Explanation
 from camcore.layers import LayerLike
 from camcore.layout import Layout
-from camcore.methods.table import Method, MethodLike
+from camcore.methods.table import Method, MethodLike, with_options
+from camcore.outputs import Explained, check_finite
+from camcore.postprocess import Fusion
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Scored, Target, TargetLike, as_target
-from camcore.trace import INPUT, Adapter, Array, Channels, Leaves, NativeScore, Seed, Trace
+from camcore.trace import INPUT, Adapter, Array, Leaves, NativeScore, Seed
 
-Several = TypeVar("Several")
 OfTargets: TypeAlias = "Explanation | list[Explanation]"
 Result: TypeAlias = "OfTargets | dict[str, OfTargets]"
 
@@ -49,8 +51,11 @@ class Explainer:
         Which leaf of the model's outputs is meant, where they are a tuple or dict.
     layout : Layout, optional
         How the layer's output is laid out, where its shape does not tell.
+    fusion : {"mean", "max", "product", "sum"}, optional
+        How the maps of several layers are joined. Left out, as the recipe says.
     **options
-        Keyword arguments of the method's function.
+        Keyword arguments of the method's function; among several methods, of those
+        that take them.
 
     Raises
     ------
@@ -70,22 +75,23 @@ class Explainer:
         score: Literal["logit", "output"] | None = None,
         output: str | None = None,
         layout: Layout | None = None,
+        fusion: Fusion | None = None,
         **options: Any,
     ) -> None:
         self.adapter: Adapter = registry.adapter(model)
         self.recipe: Recipe = find_recipe(recipe)
+        if fusion is not None:
+            self.recipe = self.recipe.derive(self.recipe.name, fusion=fusion)
         self._several_methods = isinstance(method, (list, tuple))
         wanted = method if isinstance(method, (list, tuple)) else [method]
-        self.methods: tuple[Method, ...] = tuple(
-            self.recipe.method(one).with_options(**options) for one in wanted
+        self.methods: tuple[Method, ...] = with_options(
+            [self.recipe.method(one) for one in wanted], options
         )
         if not self.methods:
             raise MethodError("An empty list of methods was given; name at least one.")
         if score not in (None, "logit", "output"):
             raise InputError(f"score={score!r}; expected 'logit' or 'output'.")
-        self.score = score or self.recipe.score
-        self._score_demanded = score == "logit"
-        self.output = output
+        self.explained = Explained(output, score or self.recipe.score, score == "logit")
         self.layout = layout
         self._layers = None if layer is None else layer_names.resolve(layer, self.adapter.layers())
 
@@ -125,30 +131,64 @@ class Explainer:
         """
         several = isinstance(target, Each)
         wanted = target.targets if isinstance(target, Each) else (as_target(target),)
-        names = self.layers(inputs)
-        scored: list[Scored | None] = [None] * len(wanted)
-        seeds = [self._seed(one, partial(scored.__setitem__, i)) for i, one in enumerate(wanted)]
+        results = dict(zip(self._names(), self._explanations(inputs, wanted), strict=True))
+        ordered = {name: each if several else each[0] for name, each in results.items()}
+        return ordered if self._several_methods else next(iter(ordered.values()))
+
+    def _names(self) -> list[str]:
+        """A key for each method; variants of one method are told apart by their options."""
+        names = [method.name for method in self.methods]
+        return [
+            name if names.count(name) == 1 else f"{name}#{names[:i].count(name)}"
+            for i, name in enumerate(names)
+        ]
+
+    def _explanations(
+        self, inputs: Any, wanted: Sequence[Target | NativeScore]
+    ) -> list[list[Explanation]]:
+        """Explanations by method and target, from one pass."""
+        targets: list[Target | NativeScore] = []
+        chosen = [[_place(method.aim(one), targets) for one in wanted] for method in self.methods]
+        scored: list[Scored | None] = [None] * len(targets)
+        seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
         needs = {need for method in self.methods for need in method.needs}
+        at_layers = any(method.level == "layer" for method in self.methods)
+        names = self.layers(inputs) if at_layers else ()
+        at_input = (INPUT,) if "image_gradients" in needs and INPUT not in names else ()
         trace = self.adapter.run(
             inputs,
-            names,
-            seeds if needs & {"gradients", "class_weights"} else (),
-            logits=self.score == "logit",
+            (*names, *at_input),
+            seeds if needs & TRACED else [s for s in seeds if isinstance(s, NativeScore)],
+            logits=self.explained.logits,
         )
-        _check_finite(trace)
-        outputs = self._outputs(trace)
-        if not needs & {"gradients", "class_weights"}:
-            for i, one in enumerate(wanted):
-                scored[i] = _without_gradient(one, outputs)
-        results = {
-            method.name: [
-                self._explanation(method, trace, outputs, names, i, answer)
-                for i, answer in enumerate(scored)
+        check_finite(trace)
+        if not needs & TRACED:
+            for i, one in enumerate(targets):
+                if isinstance(one, Target):
+                    scored[i] = self.explained.apply(one, trace.outputs)
+        return [
+            [
+                self._explanation(
+                    method,
+                    [
+                        Evidence(
+                            self.adapter,
+                            inputs,
+                            trace,
+                            name,
+                            i,
+                            targets[i],
+                            scored[i],
+                            self.explained,
+                            self.layout,
+                        )
+                        for name in (names if method.level == "layer" else (INPUT,))
+                    ],
+                )
+                for i in places
             ]
-            for method in self.methods
-        }
-        ordered = {name: each if several else each[0] for name, each in results.items()}
-        return ordered if self._several_methods else ordered[self.methods[0].name]
+            for method, places in zip(self.methods, chosen, strict=True)
+        ]
 
     def _seed(
         self, target: Target | NativeScore, keep: Callable[[Scored], None]
@@ -158,104 +198,29 @@ class Explainer:
             return target
 
         def seed(leaves: Leaves) -> Leaves:
-            path = self._output_path(leaves)
-            scored = target(_with_classes(leaves[path]))
+            scored = self.explained.apply(target, leaves)
             keep(scored)
-            return {path: scored.cotangent.reshape(leaves[path].shape)}
+            return {self.explained.path(leaves): scored.cotangent}
 
         return seed
 
-    def _output_path(self, leaves: Leaves) -> str:
-        if self.output is not None and self.output not in leaves:
-            raise TargetError(f"The model has no output {self.output!r}; it has {_shapes(leaves)}.")
-        if self.output is not None:
-            return self.output
-        if len(leaves) == 1:
-            return next(iter(leaves))
-        if "logits" in leaves:
-            return "logits"
-        raise TargetError(
-            f"The model returns {len(leaves)} outputs: {_shapes(leaves)}. "
-            "Say which one is explained: output='...'."
-        )
-
-    def _outputs(self, trace: Trace) -> Leaves:
-        """The explained leaf, after checking that it is the score that was asked for."""
-        if any(isinstance(score, np.ndarray) for score in trace.native_scores):
-            return trace.outputs
-        path = self._output_path(trace.outputs)
-        if self._score_demanded and path not in trace.activation:
-            values = trace.outputs[path]
-            if _look_like_probabilities(values):
-                raise TargetError(
-                    "score='logit' was asked for, but the model returns probabilities and the "
-                    "logits before them cannot be found (no softmax or sigmoid at the end of "
-                    "the pass). Use score='output', or explain a model that returns logits."
-                )
-        return {path: trace.outputs[path]}
-
-    def _explanation(
-        self,
-        method: Method,
-        trace: Trace,
-        outputs: Leaves,
-        names: Sequence[str],
-        index: int,
-        scored: Scored | None,
-    ) -> Explanation:
-        size, channels = _spatial_size(trace.inputs, trace.input_channels)
-        raw: dict[str, Array] = {}
-        for name in names:
-            supplied = self._ingredients(method, trace, name, size, channels, index, scored)
-            raw[name] = method(**supplied)
-            if not np.all(np.isfinite(raw[name])):
-                raise InputError(
-                    f"{method.label} at {name!r} overflows {raw[name].dtype}: its map is not "
-                    "finite. Explain the model in a wider dtype, or scale the score down."
-                )
-        maps = self.recipe.render(list(raw.values()), size)
-        native = trace.native_scores[index] if trace.native_scores else None
-        scores = native if native is not None else (scored.scores if scored else None)
-        assert scores is not None
-        path, values = next(iter(outputs.items()))
+    def _explanation(self, method: Method, layers: Sequence[Evidence]) -> Explanation:
+        raw = {evidence.layer: _signed_map(method, evidence) for evidence in layers}
+        one = layers[0]
+        native = one.scored is None
+        path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
         return Explanation(
-            maps=maps,
+            maps=self.recipe.render(list(raw.values()), one.size, method.fusion),
             raw=raw,
-            scores=np.asarray(scores),
-            classes=None if scored is None else scored.classes,
+            scores=np.asarray(one.scores),
+            classes=None if one.scored is None else one.scored.classes,
             empty=_without_evidence(list(raw.values())),
-            outputs=values,
-            activation=trace.activation.get(path),
+            outputs=one.trace.outputs[path] if native else self.explained.values(one.trace),
+            activation=one.trace.activation.get(path),
             method=method.name,
             recipe=self.recipe.name,
             overlay_style=self.recipe.overlay,
         )
-
-    def _ingredients(
-        self,
-        method: Method,
-        trace: Trace,
-        name: str,
-        size: tuple[int, ...],
-        channels: Channels,
-        index: int,
-        scored: Scored | None,
-    ) -> Mapping[str, Array]:
-        """What the method needs at one layer, as ``(B, C, *S)``."""
-        traced = trace.layers[name]
-        hint = channels if name.partition("#")[0] == INPUT else traced.channels
-        try:
-            found = layout.infer(traced.activations.shape, hint, size, self.layout)
-        except LayerError as error:
-            raise LayerError(f"Layer {name!r}: {error}") from None
-        supplied = {"activations": found.canonical(traced.activations)}
-        if "gradients" in method.needs:
-            supplied["gradients"] = found.canonical(traced.gradients[index])
-        if "class_weights" in method.needs:
-            supplied["class_weights"] = _class_weights(
-                self.adapter, trace, name, supplied["activations"], scored
-            )
-        return supplied
 
 
 @overload
@@ -333,87 +298,26 @@ def explain(
 
 def _choose_layer(adapter: Adapter, inputs: Any) -> str:
     records = adapter.survey(inputs)
-    size, _ = _spatial_size(_as_leaves(inputs), adapter.input_channels)
-    return layer_names.choose(records, size)
+    return layer_names.choose(records, nest.spatial_size(inputs, adapter.input_channels))
 
 
-def _as_leaves(inputs: Any) -> Mapping[str, Any]:
-    """The arrays of a nest, for their shapes alone."""
-    if isinstance(inputs, Mapping):
-        parts: Sequence[tuple[Any, Any]] = list(inputs.items())
-    elif isinstance(inputs, (list, tuple)) and any(hasattr(i, "shape") for i in inputs):
-        parts = list(enumerate(inputs))
-    else:
-        return {"": inputs}
-    return {f"{key}.{path}": a for key, part in parts for path, a in _as_leaves(part).items()}
+def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> int:
+    """Index of the target in a list that it joins only once."""
+    for i, other in enumerate(among):
+        if other is target:
+            return i
+    among.append(target)
+    return len(among) - 1
 
 
-def _spatial_size(
-    leaves: Mapping[str, Any], channels: Channels
-) -> tuple[tuple[int, ...], Channels]:
-    """Spatial size of the first input that has one; empty where none has."""
-    for leaf in leaves.values():
-        shape = tuple(int(n) for n in np.shape(leaf)) if not hasattr(leaf, "shape") else leaf.shape
-        if len(shape) >= 3:
-            return tuple(shape[2:] if channels == "first" else shape[1:-1]), channels
-    return (), channels
-
-
-def _with_classes(outputs: Array) -> Array:
-    """Outputs with a class axis: a model that returns ``(B,)`` scores one class."""
-    return outputs[:, None] if outputs.ndim == 1 else outputs
-
-
-def _without_gradient(target: Target | NativeScore, outputs: Leaves) -> Scored:
-    """The score alone, for methods that need no gradient."""
-    if isinstance(target, NativeScore):
-        raise TargetError(
-            "A native callable is a target only for methods that use its gradient; "
-            "give a class or a camcore.targets.Target."
+def _signed_map(method: Method, evidence: Evidence) -> Array:
+    raw = method(evidence)
+    if not np.all(np.isfinite(raw)):
+        raise InputError(
+            f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
+            "finite. Explain the model in a wider dtype, or scale the score down."
         )
-    return target(_with_classes(next(iter(outputs.values()))))
-
-
-def _class_weights(
-    adapter: Adapter, trace: Trace, name: str, activations: Array, scored: Scored | None
-) -> Array:
-    """The head's weights pulled together for each sample's target, ``(B, C)``.
-
-    Whether the layer is followed by global average pooling and one linear layer is
-    seen from the numbers, so any spelling of it will do.
-    """
-    head = adapter.classifier()
-    outputs = [leaf for leaf in trace.outputs.values() if leaf.ndim == 2]
-    if scored is not None and head is not None and len(outputs) == 1:
-        weights, bias = head
-        pooled = activations.reshape(*activations.shape[:2], -1).mean(axis=2)
-        if weights.shape == (outputs[0].shape[1], pooled.shape[1]):
-            error = np.abs(pooled @ weights.T + bias - outputs[0]).max()
-            if error <= 1e-3 * max(np.abs(outputs[0]).max(), 1e-12):
-                result: Array = scored.cotangent @ weights.astype(scored.cotangent.dtype)
-                return result
-    raise MethodError(
-        f"CAM needs a layer that only global average pooling and one linear layer follow; "
-        f"{name!r} is not such a layer of this model. Grad-CAM is the same map there and "
-        "works everywhere: method='gradcam'."
-    )
-
-
-def _check_finite(trace: Trace) -> None:
-    for kind, leaves in (("input", trace.inputs), ("output", trace.outputs)):
-        for path, leaf in leaves.items():
-            if np.issubdtype(leaf.dtype, np.floating) and not np.all(np.isfinite(leaf)):
-                bad = np.argwhere(~np.isfinite(leaf))
-                where = f" {path!r}" if path else ""
-                raise InputError(
-                    f"The model's {kind}{where} has {len(bad)} values that are NaN or infinite, "
-                    f"the first in sample {bad[0][0]}. "
-                    + (
-                        "Clean the input before explaining it."
-                        if kind == "input"
-                        else "The input is finite, so look at the model's weights or dtype."
-                    )
-                )
+    return raw
 
 
 def _without_evidence(raw: Sequence[Array]) -> Array:
@@ -421,12 +325,3 @@ def _without_evidence(raw: Sequence[Array]) -> Array:
     positive = [(maps.reshape(len(maps), -1) > 0).any(axis=1) for maps in raw]
     empty: Array = ~np.any(positive, axis=0)
     return empty
-
-
-def _look_like_probabilities(values: Array) -> bool:
-    inside = bool(np.all((values >= 0) & (values <= 1)))
-    return inside and (values.shape[-1] == 1 or np.allclose(values.sum(axis=-1), 1, atol=1e-3))
-
-
-def _shapes(leaves: Leaves) -> str:
-    return ", ".join(f"{path!r} {leaf.shape}" for path, leaf in leaves.items())

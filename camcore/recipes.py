@@ -147,7 +147,9 @@ class Recipe:
         # A row with its own options was chosen on purpose.
         return method if isinstance(name, Method) else self.methods.get(method.name, method)
 
-    def render(self, raw: Sequence[Array], size: tuple[int, ...]) -> Array:
+    def render(
+        self, raw: Sequence[Array], size: tuple[int, ...], fusion: Fusion | None = None
+    ) -> Array:
         """Turn signed maps into the shown one.
 
         Parameters
@@ -156,6 +158,8 @@ class Recipe:
             The signed map of each layer.
         size : tuple of int
             Spatial size of the input.
+        fusion : str, optional
+            In place of the recipe's own.
 
         Returns
         -------
@@ -163,7 +167,7 @@ class Recipe:
             Or of the layer's size, where the recipe does not resize.
         """
         layers = [_apply(self.layer_steps, maps, size) for maps in raw]
-        fused = postprocess.fuse(layers, self.fusion)
+        fused = postprocess.fuse(layers, fusion or self.fusion)
         return _apply(self.final_steps, fused, size).astype(np.float32)
 
     def derive(self, name: str, source: str = "", **changes: Any) -> Recipe:

@@ -8,6 +8,7 @@ in every framework.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,19 @@ class Target(ABC):
         TargetError
             The target does not fit these outputs.
         """
+
+    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+        """The target with its choices made from these outputs, for altered inputs.
+
+        Parameters
+        ----------
+        outputs : (B, K) array
+            Outputs of the unaltered batch.
+        sample : int or None
+            With a sample, the target is for any number of alterations of it;
+            without, for batches like this one.
+        """
+        return self
 
     def __add__(self, other: Target) -> Target:
         return Combination((1.0, self), (1.0, other)) if _is_target(other) else NotImplemented
@@ -126,6 +140,13 @@ class _OfClass(Target):
                 f"0 to {count - 1}."
             )
         return classes
+
+    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+        """The target of the classes that these outputs choose."""
+        fixed = copy.copy(self)
+        classes = self.classes(outputs)
+        fixed.index = classes if sample is None else classes[sample]
+        return fixed
 
 
 class Class(_OfClass):
@@ -231,6 +252,14 @@ class Contrast(_OfClass):
             cotangent[rows, column] -= outputs.dtype.type(self.gamma / others.shape[1])
         return Scored((cotangent * outputs).sum(axis=1), cotangent, classes)
 
+    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+        """The target of the classes, on both sides, that these outputs choose."""
+        fixed = super().settled(outputs, sample)
+        assert isinstance(fixed, Contrast)
+        others = self._others(outputs, self.classes(outputs))
+        fixed.against = others if sample is None else others[sample]
+        return fixed
+
     def _others(self, outputs: Array, classes: Array) -> Array:
         batch, count = outputs.shape
         if self.against is not None:
@@ -239,7 +268,7 @@ class Contrast(_OfClass):
                     f"Contrast against {self.against.tolist()}, but the model scores "
                     f"{count} classes, 0 to {count - 1}."
                 )
-            return np.broadcast_to(self.against, (batch, len(self.against)))
+            return np.broadcast_to(self.against, (batch, self.against.shape[-1]))
         if self.nearest >= count:
             raise TargetError(
                 f"Contrast against the {self.nearest} nearest classes needs more than "
@@ -277,6 +306,11 @@ class Linear(Target):
         scores = (cotangent * outputs).reshape(len(outputs), -1).sum(axis=1)
         return Scored(scores, cotangent)
 
+    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+        """The functional of one sample, where each has its own."""
+        own = sample is not None and self.weights.shape == outputs.shape
+        return Linear(self.weights[sample]) if own else self
+
 
 class Combination(Target):
     """A weighted sum of targets; what ``+``, ``-`` and ``*`` on targets make.
@@ -302,6 +336,10 @@ class Combination(Target):
             np.sum([f * s.cotangent for f, s in zip(factors, scored, strict=True)], axis=0),
             scored[0].classes if len(scored) == 1 else None,
         )
+
+    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+        """The sum of the settled terms."""
+        return Combination(*((f, target.settled(outputs, sample)) for f, target in self.terms))
 
 
 class Each:

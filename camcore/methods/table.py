@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from camcore.errors import MethodError
 from camcore.methods import gradient, spectral
+from camcore.postprocess import Fusion
 from camcore.trace import Array
 
 
@@ -29,11 +30,17 @@ class Method:
     function : callable
         Takes what `needs` names, by keyword, and returns the signed map.
     needs : tuple of str
-        Out of ``activations``, ``gradients``, ``class_weights``.
+        Attributes of `camcore.evidence.Evidence`, by the function's argument names.
     passes : str
         Cost, in forward passes.
     paper : str
         Where it comes from.
+    level : {"layer", "input"}
+        Whether the map is made at a layer, or at the model's input.
+    aim : callable
+        Turns the target asked for into the one the method explains.
+    fusion : str or None
+        How several layers are joined where the method says so itself.
     options : mapping
         Keyword arguments fixed for this row.
     """
@@ -44,29 +51,46 @@ class Method:
     needs: tuple[str, ...]
     passes: str
     paper: str
+    level: Literal["layer", "input"] = "layer"
+    aim: Callable[[Any], Any] = lambda target: target
+    fusion: Fusion | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, **supplied: Any) -> Array:
-        """Apply the method to those of the supplied arrays that it needs."""
-        wanted = {name: supplied[name] for name in self.needs}
-        return self.function(**wanted, **self.options)
+    def __call__(self, evidence: object) -> Array:
+        """Apply the method to what it needs of the evidence."""
+        return self.function(
+            **{need: getattr(evidence, need) for need in self.needs}, **self.options
+        )
 
-    def with_options(self, **options: Any) -> Method:
-        """The same method with some of its function's keyword arguments set.
+    def takes(self) -> list[str]:
+        """Names of the keyword arguments that a user may set."""
+        parameters = inspect.signature(self.function).parameters
+        return [name for name in parameters if name not in self.needs]
 
-        Raises
-        ------
-        MethodError
-            The function takes no such argument.
-        """
-        takes = inspect.signature(self.function).parameters
-        for option in options:
-            if option not in takes or option in self.needs:
-                others = [name for name in takes if name not in self.needs]
-                raise MethodError(
-                    f"{self.label} has no option {option!r}; it takes {others or 'none'}."
-                )
-        return replace(self, options={**self.options, **options})
+
+def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[Method, ...]:
+    """The methods, each with those of the keyword arguments that it takes.
+
+    Raises
+    ------
+    MethodError
+        None of them takes one of the arguments.
+    """
+    for option in options:
+        if not any(option in method.takes() for method in methods):
+            known = {method.label: method.takes() for method in methods}
+            listed = "; ".join(f"{k} takes {', '.join(v) or 'none'}" for k, v in known.items())
+            raise MethodError(f"Unknown option {option!r}: {listed}.")
+    return tuple(
+        replace(
+            method,
+            options={
+                **method.options,
+                **{key: value for key, value in options.items() if key in method.takes()},
+            },
+        )
+        for method in methods
+    )
 
 
 _BOTH = ("activations", "gradients")

@@ -1,0 +1,238 @@
+"""What a method may ask for, at one layer and for one target, as ``(B, C, *S)`` arrays.
+
+A row of the methods table names attributes of `Evidence`; what costs another pass
+is only made when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from camcore import layout, nest
+from camcore.errors import InputError, LayerError, MethodError
+from camcore.layout import Layout
+from camcore.outputs import Explained
+from camcore.targets import Scored, Target
+from camcore.trace import (
+    INPUT,
+    Adapter,
+    Array,
+    Leaves,
+    NativeScore,
+    Seed,
+    Trace,
+)
+
+TRACED = frozenset({"gradients", "class_weights", "image_gradients"})
+"""What needs the traced pass to pull the target back."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One layer of one traced pass, seen for one target.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        The model.
+    inputs : array, tensor, or nest of these
+        What the pass was run on.
+    trace : Trace
+        The pass.
+    layer : str
+        The layer looked at.
+    index : int
+        Which of the pass's seeds is meant.
+    target : Target or NativeScore
+        What is explained.
+    scored : Scored or None
+        What the target said; None for a native score.
+    explained : Explained
+        Which output, and whether before its final activation.
+    wanted_layout : Layout or None
+        What the user says of the layer's layout.
+    """
+
+    adapter: Adapter
+    inputs: Any
+    trace: Trace
+    layer: str
+    index: int
+    target: Target | NativeScore
+    scored: Scored | None
+    explained: Explained
+    wanted_layout: Layout | None = None
+
+    @cached_property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size of the input."""
+        return nest.spatial_size(dict(self.trace.inputs), self.trace.input_channels)
+
+    @cached_property
+    def activations(self) -> Array:
+        """The layer's output."""
+        return self._layout.canonical(self.trace.layers[self.layer].activations)
+
+    @cached_property
+    def gradients(self) -> Array:
+        """The score's gradient at the layer."""
+        return self._layout.canonical(self.trace.layers[self.layer].gradients[self.index])
+
+    @cached_property
+    def images(self) -> Array:
+        """The model's spatial input."""
+        return self._image_layout.canonical(self.trace.inputs[self._image_path])
+
+    @cached_property
+    def image_gradients(self) -> Array:
+        """The score's gradient at the model's spatial input."""
+        return self._image_layout.canonical(self.trace.layers[INPUT].gradients[self.index])
+
+    @cached_property
+    def scores(self) -> Array:
+        """The explained score of each sample, ``(B,)``."""
+        if self.scored is not None:
+            return self.scored.scores
+        native = self.trace.native_scores[self.index]
+        assert native is not None
+        return native
+
+    @cached_property
+    def class_weights(self) -> Array:
+        """The linear head's weights gathered for each sample's target, ``(B, C)``.
+
+        Whether global average pooling and one linear layer follow is seen from the
+        numbers, so any spelling of it will do.
+        """
+        head = self.adapter.classifier()
+        values = self.explained.values(self.trace)
+        if self.scored is not None and head is not None and values.ndim == 2:
+            weights, bias = head
+            pooled = self.activations.reshape(*self.activations.shape[:2], -1).mean(axis=2)
+            if weights.shape == (values.shape[1], pooled.shape[1]):
+                error = np.abs(pooled @ weights.T + bias - values).max()
+                if error <= 1e-3 * np.abs(values).max():
+                    result: Array = self.scored.cotangent @ weights.astype(values.dtype)
+                    return result
+        raise MethodError(
+            "CAM needs a layer that only global average pooling and one linear layer follow; "
+            f"{self.layer!r} is not such a layer of this model. Grad-CAM is the same map there "
+            "and works everywhere: method='gradcam'."
+        )
+
+    @property
+    def score_images(self) -> Callable[[int, Array], Array]:
+        """Scores of altered inputs.
+
+        ``score_images(sample, images)`` takes N alterations of one sample's input,
+        ``(N, C, *S)``, and returns its target's scores ``(N,)``.
+        """
+
+        def score(sample: int, images: Array) -> Array:
+            native = self._image_layout.native(images, images)
+            batch = nest.altered(self.inputs, self._image_path, native, sample)
+            if isinstance(self.target, NativeScore):
+                trace = self.adapter.run(batch, (), [self.target], logits=self.explained.logits)
+                assert trace.native_scores[0] is not None
+                return trace.native_scores[0]
+            trace = self.adapter.run(batch, logits=self.explained.logits)
+            return self.explained.apply(self._settled(sample), trace.outputs).scores
+
+        return score
+
+    @property
+    def resume(self) -> Callable[[int], AbstractContextManager[Callable[[Array], Array]]]:
+        """Scores of altered activations.
+
+        Within ``with resume(sample) as score:``, ``score(activations)`` takes N
+        alterations of one sample's activations, ``(N, C, *S)``, and returns its
+        target's scores ``(N,)``; what comes before the layer is not run again.
+        """
+
+        @contextmanager
+        def scoring(sample: int) -> Iterator[Callable[[Array], Array]]:
+            target = self._settled(sample)
+            own = self.trace.layers[self.layer].activations[sample : sample + 1]
+            with self.adapter.resume(
+                nest.sample_of(self.inputs, sample), self.layer, logits=self.explained.logits
+            ) as head:
+                yield (
+                    lambda activations: (
+                        self.explained.apply(
+                            target, head(self._layout.native(activations, own))
+                        ).scores
+                    )
+                )
+
+        return scoring
+
+    @property
+    def rerun(self) -> Callable[[Array], tuple[Array, Array]]:
+        """Activations and gradients of other inputs.
+
+        ``rerun(images)`` takes a batch in place of the input, ``(B, C, *S)``, and
+        returns the layer's activations and the gradients there of the same target.
+        """
+
+        def again(images: Array) -> tuple[Array, Array]:
+            native = self._image_layout.native(images, images)
+            batch = nest.altered(self.inputs, self._image_path, native, None)
+            trace = self.adapter.run(
+                batch, [self.layer], [self._settled_seed()], logits=self.explained.logits
+            )
+            traced = trace.layers[self.layer]
+            found = self._layout
+            return found.canonical(traced.activations), found.canonical(traced.gradients[0])
+
+        return again
+
+    def _settled(self, sample: int | None) -> Target:
+        """The target with its choices (predicted class, nearest classes) made for good."""
+        if isinstance(self.target, NativeScore):
+            raise MethodError(
+                "A native callable cannot be scored on altered activations; "
+                "give a class or a camcore.targets.Target."
+            )
+        values = self.explained.values(self.trace)
+        return self.target.settled(values[:, None] if values.ndim == 1 else values, sample)
+
+    def _settled_seed(self) -> Seed | NativeScore:
+        if isinstance(self.target, NativeScore):
+            return self.target
+        target = self._settled(None)
+
+        def seed(leaves: Leaves) -> Leaves:
+            return {self.explained.path(leaves): self.explained.apply(target, leaves).cotangent}
+
+        return seed
+
+    @cached_property
+    def _layout(self) -> Layout:
+        if self.layer.partition("#")[0] == INPUT:
+            return self._image_layout
+        traced = self.trace.layers[self.layer]
+        try:
+            return layout.infer(
+                traced.activations.shape, traced.channels, self.size, self.wanted_layout
+            )
+        except LayerError as error:
+            raise LayerError(f"Layer {self.layer!r}: {error}") from None
+
+    @cached_property
+    def _image_layout(self) -> Layout:
+        return Layout("channels_first" if self.trace.input_channels == "first" else "channels_last")
+
+    @cached_property
+    def _image_path(self) -> str:
+        path = nest.spatial_leaf(dict(self.trace.inputs))
+        if path is None:
+            shapes = [leaf.shape for leaf in self.trace.inputs.values()]
+            raise InputError(f"The method alters images, but the model's inputs are {shapes}.")
+        # Without a nest there is one leaf, whose path is empty.
+        return path

@@ -1,0 +1,84 @@
+"""Inputs as people give them: an array, or tuples, lists and dicts of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from camcore.trace import Array, Channels
+
+
+def leaves(nest: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Arrays and tensors of a nest with their dotted paths; a lone one's path is ``""``."""
+    if isinstance(nest, Mapping):
+        parts = list(nest.items())
+    elif isinstance(nest, (list, tuple)) and any(not np.isscalar(part) for part in nest):
+        parts = list(enumerate(nest))
+    else:
+        yield path, nest
+        return
+    for key, part in parts:
+        yield from leaves(part, f"{path}.{key}" if path else str(key))
+
+
+def spatial_leaf(nest: Any) -> str | None:
+    """Path of the first array with spatial extent (three axes or more), or None."""
+    return next((path for path, leaf in leaves(nest) if len(shape_of(leaf)) >= 3), None)
+
+
+def spatial_size(nest: Any, channels: Channels) -> tuple[int, ...]:
+    """Spatial size of the first array that has one; empty where none has."""
+    for _, leaf in leaves(nest):
+        shape = shape_of(leaf)
+        if len(shape) >= 3:
+            return shape[2:] if channels == "first" else shape[1:-1]
+    return ()
+
+
+def shape_of(leaf: Any) -> tuple[int, ...]:
+    """Shape of an array or tensor, whatever its framework."""
+    return tuple(int(n) for n in getattr(leaf, "shape", None) or np.shape(leaf))
+
+
+def altered(nest: Any, path: str, array: Array, sample: int | None) -> Any:
+    """The nest with one array put in place of the leaf at `path`.
+
+    Parameters
+    ----------
+    nest : array, tensor, or nest of these
+        Inputs of a batch.
+    path : str
+        Which leaf to replace.
+    array : (N, ...) array
+        What to put there.
+    sample : int or None
+        With a sample, `array` holds N alterations of it, and the other leaves are
+        repeated to match; without, `array` is the whole batch.
+    """
+
+    def rebuild(part: Any, here: str) -> Any:
+        if here == path and not isinstance(part, (Mapping, list, tuple)):
+            return array
+        if isinstance(part, Mapping):
+            return {k: rebuild(v, f"{here}.{k}" if here else str(k)) for k, v in part.items()}
+        if isinstance(part, (list, tuple)):
+            return type(part)(
+                rebuild(v, f"{here}.{i}" if here else str(i)) for i, v in enumerate(part)
+            )
+        if sample is None or not shape_of(part):
+            return part
+        one = np.asarray(part)[sample : sample + 1]
+        return np.repeat(one, len(array), axis=0)
+
+    return rebuild(nest, "")
+
+
+def sample_of(nest: Any, sample: int) -> Any:
+    """One sample of a batch, batch axis kept."""
+    if isinstance(nest, Mapping):
+        return {key: sample_of(part, sample) for key, part in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return type(nest)(sample_of(part, sample) for part in nest)
+    return nest[sample : sample + 1] if shape_of(nest) else nest
