@@ -1,0 +1,143 @@
+"""Figures hold the very pixels they should, at the right place and scale."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from camcore.errors import InputError
+from camcore.recipes import OverlayStyle
+from camcore.viz import compare_figure, figure, heat_map, overlay, png_bytes
+
+
+@pytest.fixture(autouse=True)
+def _matplotlib(require):
+    require("matplotlib")
+
+
+@pytest.fixture
+def photos():
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, shape, dtype=np.uint8) for shape in ((30, 45, 3), (40, 30, 3))]
+
+
+@pytest.fixture
+def maps():
+    return list(np.random.default_rng(1).random((2, 7, 7)).astype(np.float32))
+
+
+def rows(drawing, columns):
+    """Pictures of the panels, row by row; the scales' colours are no pictures."""
+    panels = [axes for axes in drawing.axes if axes.images]
+    shown = [np.asarray(axes.images[0].get_array()) for axes in panels]
+    return [shown[i : i + columns] for i in range(0, len(shown), columns)]
+
+
+def test_a_row_is_image_map_and_overlay(photos, maps):
+    style = OverlayStyle("jet", 0.3)
+    drawn = rows(figure(photos, maps, style=style), 3)
+    for row, photo, heat in zip(drawn, photos, maps, strict=True):
+        assert np.array_equal(row[0], photo)
+        assert np.array_equal(row[1], heat_map(heat, photo.shape[:2], colormap="jet")[0])
+        assert np.array_equal(row[2], overlay(photo, heat, style=style)[0])
+
+
+def test_batches_in_one_array_and_a_lone_image(maps):
+    batch = np.random.default_rng(2).random((2, 20, 20, 3))
+    assert len(rows(figure(batch, np.stack(maps)), 3)) == 2
+    assert len(rows(figure(batch[0], maps[0]), 3)) == 1
+
+
+def test_without_images_the_maps_are_shown_as_they_are(maps):
+    drawn = rows(figure(None, maps), 1)
+    assert [row[0].shape for row in drawn] == [(7, 7, 3)] * 2
+
+
+def test_bars_are_as_long_as_their_values(photos, maps):
+    top = [[("cat", 0.75), ("a name too long to stand beside anything at all", 0.25)]] * 2
+    drawing = figure(photos, maps, titles=["one", "two"], bars=top)
+    panel = drawing.axes[3]
+    assert [bar.get_width() for bar in panel.patches] == [0.75, 0.25]
+    assert panel.get_xlim() == (0, 1)
+    assert panel.texts[0].get_text() == "cat  75.0%"
+    assert [axes.get_ylabel() for axes in drawing.axes[:5:4]] == ["one", "two"]
+
+
+def test_nothing_is_cut_off_or_squashed(photos, maps):
+    titles = ["a title that is long enough to need more than one line", "two"]
+    drawing = figure(photos, maps, titles=titles, bars=[[("tiger cat", 0.4)]] * 2)
+    drawing.canvas.draw()
+    frame = drawing.bbox
+    for axes in drawing.axes:
+        box = axes.get_tightbbox()
+        assert box.x0 >= frame.x0 - 1
+        assert box.y0 >= frame.y0 - 1
+        assert box.x1 <= frame.x1 + 1
+        assert box.y1 <= frame.y1 + 1
+    for axes in (axes for axes in drawing.axes if axes.images):
+        height, width = axes.images[0].get_array().shape[:2]
+        box = axes.get_window_extent()
+        assert box.height / box.width == pytest.approx(height / width, rel=1e-2)
+
+
+def test_differences_share_one_scale_that_is_drawn(photos, maps):
+    others = [maps[0], maps[1].copy()]
+    others[1][0, 0] += 2e-6 if others[1][0, 0] < 0.5 else -2e-6
+    drawing = compare_figure(photos, maps, others, names=("one", "other"))
+    first, second = rows(drawing, 4)
+    assert np.array_equal(first[1], first[2])
+    assert (first[3] == first[3][0, 0]).all()
+    coldest, hottest = heat_map(np.array([[0.0, 1.0]]), colormap="viridis")[0, 0]
+    assert np.array_equal(first[3][0, 0], coldest)
+    assert np.array_equal(second[3][0, 0], hottest)
+    gap = np.abs(maps[1] - others[1]).max()
+    labels = [label.get_text() for label in drawing.axes[-1].get_xticklabels()]
+    assert float(labels[-1]) == pytest.approx(gap, rel=1e-2)
+    assert [axes.get_title() for axes in drawing.axes[1:3]] == ["one", "other"]
+
+
+def test_maps_that_agree_exactly_have_a_scale_too(photos, maps):
+    drawing = compare_figure(photos, maps, maps)
+    assert all((row[3] == row[3][0, 0]).all() for row in rows(drawing, 4))
+
+
+def test_png_bytes_are_a_png_of_the_figures_size(photos, maps, require):
+    image = require("PIL.Image")
+    drawing = figure(photos, maps)
+    width, height = drawing.get_size_inches()
+    with image.open(io.BytesIO(png_bytes(drawing, dpi=50))) as png:
+        assert png.format == "PNG"
+        assert np.abs(np.subtract(png.size, (50 * width, 50 * height))).max() <= 1
+    with image.open(io.BytesIO(png_bytes(photos[0]))) as png:
+        assert np.array_equal(np.asarray(png), photos[0])
+
+
+def test_what_does_not_match_in_number_is_named(photos, maps):
+    with pytest.raises(InputError, match="2 images, 1 maps"):
+        figure(photos, maps[:1])
+    with pytest.raises(InputError, match="1 titles"):
+        figure(photos, maps, titles=["one"])
+    with pytest.raises(InputError, match="at least"):
+        figure(None, [])
+    with pytest.raises(InputError, match=r"\(7, 7\) and \(6, 6\)"):
+        compare_figure(photos[0], maps[0], np.zeros((6, 6)))
+
+
+def test_no_pyplot_and_no_display():
+    code = (
+        "import sys, numpy as np, camcore.viz as viz;"
+        "viz.png_bytes(viz.figure(np.zeros((4, 4, 3), np.uint8), np.zeros((2, 2))));"
+        "assert 'matplotlib.pyplot' not in sys.modules and 'cv2' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "", "MPLBACKEND": "agg"})
+
+
+def test_importing_pictures_imports_no_library():
+    code = (
+        "import sys, camcore.viz, camcore.images;"
+        "assert not {'matplotlib', 'cv2', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

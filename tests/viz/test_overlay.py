@@ -1,0 +1,176 @@
+"""Pixels computed by hand, and the published pictures to the last bit."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from camcore.errors import InputError, MissingExtraError
+from camcore.recipes import OverlayStyle
+from camcore.viz.overlay import colour_table, heat_map, overlay
+
+GREY = np.full((2, 2, 3), 100, np.uint8)
+HOT, COLD = np.ones((1, 2, 2)), np.zeros((1, 2, 2))
+
+
+@pytest.fixture(autouse=True)
+def _libraries(require):
+    require("matplotlib")
+    require("cv2")
+
+
+@pytest.fixture
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["jet", "cv2:JET"])
+def test_jet_runs_from_blue_to_red_whatever_order_the_library_keeps(name):
+    table = colour_table(name)
+    assert table.shape == (256, 3)
+    assert np.rint(255 * table[255]).tolist() == [128, 0, 0]
+    assert np.rint(255 * table[0]).tolist() == [0, 0, 128]
+
+
+def test_viridis_of_both_libraries_is_one():
+    assert np.abs(colour_table("viridis") - colour_table("cv2:VIRIDIS")).max() < 1.5 / 255
+
+
+def test_mix_is_the_weighted_mean():
+    # jet at 1 is (127.5, 0, 0)
+    assert overlay(GREY, HOT, colormap="jet", alpha=0.4)[0, 0, 0].tolist() == [111, 60, 60]
+    assert overlay(GREY, COLD, colormap="jet", alpha=0.4)[0, 0, 0].tolist() == [60, 60, 111]
+
+
+def test_without_weight_the_photograph_stays_bit_for_bit(photo):
+    heat = np.random.default_rng(1).random((7, 7))
+    assert np.array_equal(overlay(photo, heat, alpha=0)[0], photo)
+    assert np.array_equal(overlay(photo / 255, heat, alpha=0)[0], photo)
+
+
+def test_full_weight_is_the_heat_alone(photo):
+    heat = np.random.default_rng(1).random((7, 7))
+    assert np.array_equal(
+        overlay(photo, heat, alpha=1)[0], heat_map(heat, photo.shape[:2], colormap="viridis")[0]
+    )
+
+
+def test_add_clip_is_cut_off_at_white():
+    style = OverlayStyle("jet", 0.4, "add_clip")
+    bright = np.full((2, 2, 3), 240, np.uint8)
+    assert overlay(bright, HOT, style=style)[0, 0, 0].tolist() == [255, 240, 240]
+    assert overlay(GREY, HOT, style=style)[0, 0, 0].tolist() == [151, 100, 100]
+
+
+def test_add_clip_is_the_notebook_tutorial(photo, require):
+    cv2 = require("cv2")
+    heat = np.random.default_rng(2).random(photo.shape[:2]).astype(np.float32)
+    colours = cv2.applyColorMap(np.uint8(255 * heat), cv2.COLORMAP_JET)
+    colours = np.float32(cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)) / 255
+    expected = np.clip(0.4 * colours + np.float32(photo) / 255, 0, 1)
+    shown = overlay(photo, heat, style=OverlayStyle("cv2:JET", 0.4, "add_clip"))[0]
+    assert np.abs(shown / 255 - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def test_mix_peak_is_show_cam_on_image(photo, require):
+    cv2 = require("cv2")
+    heat = np.random.default_rng(2).random(photo.shape[:2]).astype(np.float32)
+    image = np.float32(photo) / 255
+    colours = cv2.applyColorMap(np.uint8(255 * heat), cv2.COLORMAP_JET)
+    colours = np.float32(cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)) / 255
+    expected = 0.5 * colours + 0.5 * image
+    expected = np.uint8(255 * (expected / np.max(expected)))
+    shown = overlay(photo, heat, style=OverlayStyle("cv2:JET", 0.5, "mix_peak"))[0]
+    assert np.array_equal(shown, expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_add_rescale_is_the_keras_example_bit_for_bit(seed, keras, require):
+    matplotlib = require("matplotlib")
+    random = np.random.default_rng(seed)
+    photo = random.integers(20, 230, (61, 47, 3), dtype=np.uint8)
+    heat = random.random((10, 10)).astype(np.float32)
+    image = keras.utils.img_to_array(photo)
+    colours = matplotlib.colormaps["jet"](np.arange(256))[:, :3][np.uint8(255 * heat)]
+    picture = keras.utils.array_to_img(colours).resize((image.shape[1], image.shape[0]))
+    expected = keras.utils.array_to_img(keras.utils.img_to_array(picture) * 0.4 + image)
+    shown = overlay(photo, heat, style=OverlayStyle("jet", 0.4, "add_rescale"))[0]
+    assert np.array_equal(shown, np.asarray(expected))
+
+
+def test_flat_pictures_do_not_divide_by_zero():
+    black = np.zeros((3, 3, 3), np.uint8)
+    for blend in ("mix", "mix_peak", "add_clip", "add_rescale"):
+        style = OverlayStyle("gray", 0.5, blend)
+        assert overlay(black, np.zeros((3, 3)), style=style).max() == 0
+
+
+def test_maps_are_brought_to_the_image_with_half_pixel_centres(require):
+    cv2 = require("cv2")
+    heat = np.random.default_rng(3).random((7, 5)).astype(np.float32)
+    shown = heat_map(heat, (60, 80), colormap="gray")[0, :, :, 0].astype(int)
+    assert np.abs(shown - 255 * cv2.resize(heat, (80, 60))).max() <= 1
+
+
+def test_one_image_serves_many_maps(photo):
+    heat = np.random.default_rng(4).random((3, 7, 7))
+    together = overlay(photo, heat)
+    assert together.shape == (3, *photo.shape)
+    assert together.dtype == np.uint8
+    for one, shown in zip(heat, together, strict=True):
+        assert np.array_equal(overlay(photo, one)[0], shown)
+
+
+def test_grey_is_rgb_with_equal_channels(photo):
+    grey = photo[..., :1]
+    assert np.array_equal(overlay(grey, HOT), overlay(np.repeat(grey, 3, -1), HOT))
+
+
+def test_inputs_are_left_alone(photo):
+    heat = np.random.default_rng(5).random((7, 7)).astype(np.float32)
+    for array in (photo, heat):
+        array.setflags(write=False)
+    for blend in ("mix", "mix_peak", "add_clip", "add_rescale"):
+        overlay(photo, heat, style=OverlayStyle("jet", 0.5, blend))
+    assert not colour_table("jet").flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("images", "maps", "says"),
+    [
+        (GREY, np.full((2, 2), -0.2), "maps range from -0.2 to -0.2"),
+        (GREY, np.full((2, 2), np.nan), "maps range from nan"),
+        (GREY * 1.0, HOT, "images range from 100"),
+        (GREY.astype(np.int32), HOT, "int32"),
+        (np.zeros((1, 3, 8, 9), np.uint8), HOT, "channels-first"),
+        (np.stack([GREY] * 3), HOT, "3 images and 1 maps"),
+        (GREY, np.zeros((1, 2, 2, 2)), "cut a slice"),
+        ([GREY, np.zeros((3, 3, 3), np.uint8)], HOT, "several shapes"),
+        (np.zeros((0, 3, 3), np.uint8), HOT, "(0, 3, 3)"),
+    ],
+)
+def test_what_is_no_picture_is_named(images, maps, says):
+    with pytest.raises(InputError) as caught:
+        overlay(images, maps)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "cv2:NOTHING"])
+def test_an_unknown_colour_map_lists_some(name):
+    with pytest.raises(InputError, match=r"(?i)viridis"):
+        colour_table(name)
+
+
+def test_styles_are_checked():
+    with pytest.raises(InputError, match="blend"):
+        overlay(GREY, HOT, blend="stir")
+    with pytest.raises(InputError, match="between 0 and 1"):
+        overlay(GREY, HOT, alpha=40)
+
+
+def test_a_missing_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    colour_table.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"camcore\[viz\]"):
+        colour_table("cv2:JET")
