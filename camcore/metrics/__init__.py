@@ -1,0 +1,1 @@
+"""What a map is worth, and how far two maps are apart."""

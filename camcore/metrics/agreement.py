@@ -1,0 +1,126 @@
+"""How far two sets of maps are apart."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import InputError
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+def largest_difference(
+    first: npt.ArrayLike, second: npt.ArrayLike, *, relative: bool = False
+) -> Floats:
+    """Measure the largest absolute difference of each pair of maps.
+
+    Parameters
+    ----------
+    first, second : (B, *S) array
+        Maps, signed or not.
+    relative : bool
+        Divide by the largest absolute value of either map of the pair.
+
+    Returns
+    -------
+    (B,) float64 array
+        Two maps of zeros are 0 apart.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+    """
+    a, b = _pair(first, second)
+    gap: Floats = np.abs(a - b).max(axis=1)
+    if not relative:
+        return gap
+    scale = np.maximum(np.abs(a).max(axis=1), np.abs(b).max(axis=1))
+    ratio: Floats = np.divide(gap, scale, out=np.zeros_like(gap), where=gap != 0)
+    return ratio
+
+
+def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
+    """Correlate each pair of maps linearly.
+
+    Parameters
+    ----------
+    first, second : (B, *S) array
+        Maps, signed or not.
+
+    Returns
+    -------
+    (B,) float64 array
+        In [-1, 1]; NaN where a map is constant, since it correlates with nothing.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+    """
+    a, b = (_unit(values) for values in _pair(first, second))
+    correlation: Floats = np.clip((a * b).sum(axis=1), -1, 1)
+    return correlation
+
+
+def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
+    """Correlate the ranks of each pair of maps.
+
+    Equal values share the mean of their ranks.
+
+    Parameters
+    ----------
+    first, second : (B, *S) array
+        Maps, signed or not.
+
+    Returns
+    -------
+    (B,) float64 array
+        In [-1, 1]; NaN where a map is constant.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+    """
+    a, b = _pair(first, second)
+    return pearson(_ranks(a), _ranks(b))
+
+
+def _pair(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+    a, b = np.asarray(first), np.asarray(second)
+    if a.shape != b.shape or a.ndim < 2 or a.size == 0:
+        raise InputError(
+            f"maps of shape {a.shape} and {b.shape} cannot be compared; "
+            "expected two arrays of one shape (B, *S)"
+        )
+    return _rows(a), _rows(b)
+
+
+def _rows(maps: npt.NDArray[Any]) -> Floats:
+    return maps.reshape(len(maps), -1).astype(np.float64)
+
+
+def _unit(values: Floats) -> Floats:
+    """Centre each row and scale it to length 1; constant rows become NaN."""
+    # Scaled first, so that squares of tiny or huge values neither vanish nor overflow.
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    values = np.divide(values, largest, out=np.zeros_like(values), where=largest > 0)
+    constant = np.ptp(values, axis=1, keepdims=True) == 0
+    centred = values - values.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit: Floats = np.divide(centred, length, out=np.full_like(centred, np.nan), where=~constant)
+    return unit
+
+
+def _ranks(values: Floats) -> Floats:
+    return np.stack([_ranks_of(row) for row in values])
+
+
+def _ranks_of(row: Floats) -> Floats:
+    _, place, count = np.unique(row, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks

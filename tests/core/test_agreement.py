@@ -1,0 +1,71 @@
+"""Distances between maps, by hand and against SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from camcore.errors import InputError
+from camcore.metrics.agreement import largest_difference, pearson, spearman
+
+
+@pytest.fixture
+def pair():
+    random = np.random.default_rng(0)
+    first = random.normal(size=(3, 7, 7))
+    # Ties, as a rectified map has them.
+    return np.maximum(first, 0), np.maximum(first + random.normal(size=first.shape), 0)
+
+
+def test_largest_difference_by_hand():
+    first = np.array([[[1.0, 2.0], [3.0, -8.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    second = first.copy()
+    second[0, 1, 0] = 5.0
+    assert largest_difference(first, second).tolist() == [2.0, 0.0]
+    assert largest_difference(first, second, relative=True).tolist() == [0.25, 0.0]
+
+
+def test_spearman_by_hand():
+    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
+    result = spearman([[10.0, 20.0, 20.0, 99.0]], [[1.0, 2.0, 3.0, 4.0]])
+    assert result == pytest.approx([4.5 / np.sqrt(4.5 * 5)], abs=1e-15)
+
+
+def test_pearson_by_hand():
+    assert pearson([[0.0, 1.0, 2.0]], [[0.0, 1.0, 5.0]]) == pytest.approx(
+        [5 / np.sqrt(2 * 14)], abs=1e-15
+    )
+
+
+def test_both_are_scipys(pair, require):
+    stats = require("scipy.stats")
+    for ours, theirs in ((pearson, stats.pearsonr), (spearman, stats.spearmanr)):
+        expected = [theirs(a.ravel(), b.ravel()).statistic for a, b in zip(*pair, strict=True)]
+        assert ours(*pair) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_a_map_agrees_with_itself_at_any_scale(pair, scale):
+    maps = pair[0]
+    for measure in (pearson, spearman):
+        assert measure(maps * scale, maps) == pytest.approx(np.ones(3), abs=1e-12)
+        assert measure(-maps * scale, maps) == pytest.approx(-np.ones(3), abs=1e-12)
+    assert (largest_difference(maps * scale, maps * scale, relative=True) == 0).all()
+
+
+def test_ranks_do_not_mind_a_monotone_change(pair):
+    assert spearman(np.exp(3 * pair[0]), pair[1]) == pytest.approx(spearman(*pair), abs=1e-12)
+
+
+def test_a_constant_map_correlates_with_nothing():
+    flat, slope = np.full((1, 4), 0.1), np.arange(4.0)[None]
+    with np.errstate(all="raise"):
+        for measure in (pearson, spearman):
+            assert np.isnan(measure(flat, slope)).all()
+            assert np.isnan(measure(slope, flat)).all()
+    assert largest_difference(flat * 0, flat * 0, relative=True).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("measure", [pearson, spearman, largest_difference])
+def test_shapes_that_differ_are_named(measure):
+    with pytest.raises(InputError, match=r"\(1, 3\) and \(1, 4\)"):
+        measure(np.ones((1, 3)), np.ones((1, 4)))
