@@ -12,6 +12,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -85,7 +86,7 @@ class Target(ABC):
         return Combination((1.0, self), (-1.0, other)) if _is_target(other) else NotImplemented
 
     def __mul__(self, factor: float) -> Target:
-        return Combination((float(factor), self))
+        return Combination((float(factor), self)) if isinstance(factor, Real) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -101,14 +102,16 @@ class _OfClass(Target):
     """A target about one class: a given one, one per sample, or the predicted one."""
 
     def __init__(self, index: int | Sequence[int] | Array | None = None, *, rank: int = 0) -> None:
-        self.index = None if index is None else np.asarray(index)
+        self.index = None if index is None else _integers(index)
         self.rank = rank
-        if self.index is not None and (
-            self.index.ndim > 1 or not np.issubdtype(self.index.dtype, np.integer)
-        ):
+        if index is not None and (self.index is None or self.index.ndim > 1):
             raise TargetError(
                 f"A class is an integer, or one integer per sample; got {index!r}. "
                 "For soft weights over classes use camcore.targets.Linear."
+            )
+        if rank < 0 or (rank and index is not None):
+            raise TargetError(
+                f"A rank counts from 0 and takes the place of a class; got {index!r}, rank={rank}."
             )
 
     def __repr__(self) -> str:
@@ -210,7 +213,7 @@ class Contrast(_OfClass):
     ----------
     index : int, sequence of int, or None
         The class, one for each sample, or None for the predicted class.
-    against : sequence of int or None
+    against : int, sequence of int, or None
         The classes to tell it from; None for the `nearest` ones by logit.
     gamma : float
         How strongly to subtract them.
@@ -227,17 +230,17 @@ class Contrast(_OfClass):
         self,
         index: int | Sequence[int] | Array | None = None,
         *,
-        against: Sequence[int] | None = None,
+        against: int | Sequence[int] | Array | None = None,
         gamma: float = 0.6,
         nearest: int = 3,
     ) -> None:
         super().__init__(index)
-        self.against = None if against is None else np.asarray(against)
+        self.against = None if against is None else _integers(np.atleast_1d(against))
         self.gamma = gamma
         self.nearest = nearest
-        if (self.against is not None and not self.against.size) or nearest < 1:
+        if (against is not None and self.against is None) or nearest < 1:
             raise TargetError(
-                f"Contrast needs at least one class to tell the class from; "
+                f"Contrast needs at least one class, an integer, to tell the class from; "
                 f"got against={against!r}, nearest={nearest}."
             )
 
@@ -272,7 +275,7 @@ class Contrast(_OfClass):
         if self.nearest >= count:
             raise TargetError(
                 f"Contrast against the {self.nearest} nearest classes needs more than "
-                f"{self.nearest} classes; the model scores {count}."
+                f"{self.nearest} classes; the model scores {count}. Give fewer: nearest=..."
             )
         distance = np.abs(outputs - outputs[np.arange(batch), classes][:, None])
         distance[np.arange(batch), classes] = np.inf
@@ -291,6 +294,11 @@ class Linear(Target):
 
     def __init__(self, weights: Any) -> None:
         self.weights = np.asarray(weights)
+        if self.weights.dtype.kind not in "biuf" or not np.all(np.isfinite(self.weights)):
+            raise TargetError(
+                f"Linear weights are finite real numbers; got dtype {self.weights.dtype}"
+                + (", with NaN or infinity." if self.weights.dtype.kind == "f" else ".")
+            )
 
     def __repr__(self) -> str:
         return f"Linear(shape={self.weights.shape})"
@@ -322,7 +330,14 @@ class Combination(Target):
     """
 
     def __init__(self, *terms: tuple[float, Target]) -> None:
-        self.terms = terms
+        if not terms:
+            raise TargetError("Combination() has no terms; give at least one.")
+        # A sum of sums is one sum.
+        self.terms: tuple[tuple[float, Target], ...] = tuple(
+            (factor * inner, one)
+            for factor, target in terms
+            for inner, one in (target.terms if isinstance(target, Combination) else [(1.0, target)])
+        )
 
     def __repr__(self) -> str:
         return " + ".join(f"{factor:g}*{target!r}" for factor, target in self.terms)
@@ -358,7 +373,18 @@ class Each:
 
 
 def top(count: int) -> Each:
-    """Target each sample's `count` highest classes, best first."""
+    """Target each sample's `count` highest classes, best first.
+
+    Parameters
+    ----------
+    count : int
+        How many, at least one.
+
+    Returns
+    -------
+    Each
+        One result for each rank.
+    """
     return Each(*(Class(rank=rank) for rank in range(count)))
 
 
@@ -377,6 +403,10 @@ def as_target(target: TargetLike) -> Target | NativeScore:
         each sample, and a plain callable takes the framework's own outputs and
         returns one score per sample.
 
+    Returns
+    -------
+    Target or NativeScore
+
     Raises
     ------
     TargetError
@@ -384,7 +414,7 @@ def as_target(target: TargetLike) -> Target | NativeScore:
     """
     if isinstance(target, (Target, NativeScore)):
         return target
-    if isinstance(target, (bool, str, Each)):
+    if isinstance(target, (bool, str, type, Each)):
         raise TargetError(
             f"A target is a class index, one for each sample, a Target or a callable; "
             f"got {target!r}."
@@ -395,10 +425,30 @@ def as_target(target: TargetLike) -> Target | NativeScore:
 
 
 def softmax(logits: Array) -> Array:
-    """Softmax over the last axis, without overflow."""
+    """Softmax over the last axis, without overflow.
+
+    Parameters
+    ----------
+    logits : (..., K) array
+        Finite, of any size.
+
+    Returns
+    -------
+    (..., K) array
+        In [0, 1], summing to one.
+    """
     exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: Array = exp / exp.sum(axis=-1, keepdims=True)
     return result
+
+
+def _integers(value: Any) -> Array | None:
+    """The value as a non-empty array of integers, or None where it is none."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged
+        return None
+    return array if array.size and np.issubdtype(array.dtype, np.integer) else None
 
 
 def _batch_of_scores(outputs: Array) -> Array:
