@@ -15,10 +15,11 @@ from camcore.trace import INPUT, Layer, LayerRecord
 LayerLike: TypeAlias = "str | object"
 """A layer's name, its bare name where that is unique, or the framework's layer object."""
 
-_RESHAPES = re.compile(
-    r"pool|dropout|droppath|stochasticdepth|identity|flatten|reshape|permute|pad|upsampl|resiz|crop",
-    re.IGNORECASE,
+_RESIZES = re.compile(r"pool|pad|upsampl|resiz|crop", re.IGNORECASE)
+_REARRANGES = re.compile(
+    r"dropout|droppath|dropblock|stochasticdepth|identity|flatten|reshape|permute", re.IGNORECASE
 )
+_ATTENDS = re.compile(r"attention|attn", re.IGNORECASE)
 
 
 def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) -> tuple[str, ...]:
@@ -88,9 +89,11 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 def choose(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> str:
     """Name the last layer with spatial extent.
 
-    Layers that only pool, pad or drop are passed over, and so is what merely
-    returns the model's own output. Of a layer and the containers that return the
-    same output, the outermost is named (ResNet's ``layer4``).
+    Layers that only pool, pad, drop or rearrange are passed over, and so is what
+    merely returns the model's own output. Of a layer and the containers that return
+    the same output, the outermost is named (ResNet's ``layer4``). Where class tokens
+    precede the patches, it is the last layer before the last attention: behind it
+    the score may come from the class token alone, and patches have no gradient.
 
     Parameters
     ----------
@@ -99,28 +102,52 @@ def choose(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> str:
     input_size : tuple of int
         Spatial size of the input.
 
+    Returns
+    -------
+    str
+        The layer's name.
+
     Raises
     ------
     LayerError
         No layer has spatial extent.
     """
-    chosen: str | None = None
-    passed_over: LayerRecord | None = None
-    for record in records:
-        if passed_over is not None and _returns_output_of(record, passed_over):
-            passed_over = record
-        elif record.is_output or _RESHAPES.search(record.layer.kind):
-            passed_over = record
-        elif _has_extent(record, input_size):
-            chosen, passed_over = record.layer.name, None
-        else:
-            passed_over = None
+    chosen = _last_map(records, input_size)
     if chosen is None:
         raise LayerError(
             f"None of the model's {len(records)} layers returns a map with spatial extent "
             f"for an input of size {input_size}. Name a layer: layer='...'."
         )
+    if layout.infer(chosen.shape, chosen.channels, input_size).prefix:
+        chosen = _last_map(_before_last_attention(records), input_size) or chosen
+    return chosen.layer.name
+
+
+def _last_map(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> LayerRecord | None:
+    chosen: LayerRecord | None = None
+    passed_over: LayerRecord | None = None
+    for record in records:
+        if passed_over is not None and _returns_output_of(record, passed_over):
+            passed_over = record
+        elif record.is_output or _RESIZES.search(record.layer.kind):
+            passed_over = record
+        elif _REARRANGES.search(record.layer.kind):
+            # Its values are those before it, so containers of it are as good as any.
+            continue
+        elif _has_extent(record, input_size):
+            chosen, passed_over = record, None
+        else:
+            passed_over = None
     return chosen
+
+
+def _before_last_attention(records: Sequence[LayerRecord]) -> Sequence[LayerRecord]:
+    names = [r.layer.name for r in records if _ATTENDS.search(r.layer.kind)]
+    if not names:
+        return ()
+    inside = re.compile(re.escape(names[-1]) + r"($|[./])")
+    first = next(i for i, record in enumerate(records) if inside.match(record.layer.name))
+    return records[:first]
 
 
 def _returns_output_of(container: LayerRecord, last: LayerRecord) -> bool:
