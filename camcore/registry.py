@@ -32,7 +32,10 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 @cache
 def _load(framework: str) -> Backend:
-    backend = _entry_points()[framework].load()
+    try:
+        backend = _entry_points()[framework].load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"The adapter for {framework!r} cannot be loaded: {error}") from error
     if not isinstance(backend, Backend):
         raise BackendError(
             f"The entry point {framework!r} of {GROUP} is a {type(backend).__name__}, "
@@ -52,6 +55,15 @@ def frameworks() -> dict[str, bool]:
 def backend(framework: str) -> Backend:
     """The backend of a framework by import name; imports the framework.
 
+    Parameters
+    ----------
+    framework : str
+        Name of an entry point: ``"torch"``, ``"tensorflow"``.
+
+    Returns
+    -------
+    Backend
+
     Raises
     ------
     BackendError
@@ -64,9 +76,10 @@ def backend(framework: str) -> Backend:
             f"No adapter is registered for {framework!r}; there are {', '.join(_entry_points())}."
         )
     if find_spec(framework) is None:
-        extra = _EXTRA_OF.get(framework, framework)
+        extra = _EXTRA_OF.get(framework)
+        package = f"'camcore[{extra}]'" if extra else framework
         raise MissingExtraError(
-            f"{framework} is not installed. Install it with: pip install 'camcore[{extra}]'"
+            f"{framework} is not installed. Install it with: pip install {package}"
         )
     import_module(framework)
     return _load(framework)
@@ -74,6 +87,15 @@ def backend(framework: str) -> Backend:
 
 def adapter(model: object) -> Adapter:
     """The adapter of a model, found among the frameworks that are imported.
+
+    Parameters
+    ----------
+    model : object
+        A model of such a framework, or an adapter, which is returned as it is.
+
+    Returns
+    -------
+    Adapter
 
     Raises
     ------
@@ -114,7 +136,11 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
         ``package.module:function``, which is called without arguments and returns a
         model or a `camcore.trace.LoadedModel`.
     weights : str, optional
-        A file of weights.
+        A file of weights; a function loads its own.
+
+    Returns
+    -------
+    LoadedModel
 
     Raises
     ------
@@ -126,19 +152,26 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     if spec.endswith((".keras", ".h5", ".hdf5")):
         return backend("tensorflow").load("keras-file", spec, weights)
     scheme, colon, name = spec.partition(":")
-    if not colon or not name:
+    if not colon or not scheme or not name:
         raise InputError(
             f"{spec!r} names no model. Expected scheme:name as in torchvision:resnet50, "
             "a .keras file, or package.module:function."
         )
     if "." in scheme or (find_spec(scheme) is not None and scheme not in _SCHEMES):
+        if weights is not None:
+            raise InputError(
+                f"{spec!r} is a function, which loads its own weights; got weights={weights!r}."
+            )
         return _call(scheme, name)
     if scheme in _SCHEMES:
         return backend(_SCHEMES[scheme]).load(scheme, name, weights)
+    known = [*_SCHEMES]
     for framework, installed in frameworks().items():
-        if installed and scheme in backend(framework).schemes:
-            return backend(framework).load(scheme, name, weights)
-    raise InputError(f"{spec!r}: unknown scheme {scheme!r}; there are {', '.join(_SCHEMES)}.")
+        if installed and framework not in _SCHEMES.values():
+            known += backend(framework).schemes
+            if scheme in backend(framework).schemes:
+                return backend(framework).load(scheme, name, weights)
+    raise InputError(f"{spec!r}: unknown scheme {scheme!r}; there are {', '.join(known)}.")
 
 
 # Known without importing a framework; a stranger's adapter is asked for its own.
@@ -154,9 +187,12 @@ _SCHEMES = {
 
 def _call(module: str, function: str) -> LoadedModel:
     try:
-        made = getattr(import_module(module), function)()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{module}:{function} cannot be called: {error}") from error
+        make = getattr(import_module(module), function)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(f"{module}:{function} cannot be found: {error}") from error
+    if not callable(make):
+        raise InputError(f"{module}:{function} is a {type(make).__name__}, not a function.")
+    made = make()
     if isinstance(made, LoadedModel):
         return made
     return LoadedModel(
