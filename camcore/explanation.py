@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Maps of a batch, with what they explain.
 
@@ -88,6 +90,16 @@ class Explanation:
     def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
         """The `count` highest classes of each sample, best first, with their probability.
 
+        Parameters
+        ----------
+        count : int
+            How many; all of them where there are fewer.
+
+        Returns
+        -------
+        list of list of (int, float)
+            For each sample, classes and probabilities.
+
         Raises
         ------
         InputError
@@ -106,6 +118,11 @@ class Explanation:
         """Write everything into one ``.npz`` file, no pickle; `load` reads it back.
 
         The file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            Replaced where it exists; no suffix is added.
         """
         target = Path(path)
         about: dict[str, Any] = {
@@ -169,6 +186,10 @@ class Explanation:
         **options
             As `camcore.viz.figure` takes them.
 
+        Returns
+        -------
+        matplotlib.figure.Figure
+
         Raises
         ------
         MissingExtraError
@@ -194,13 +215,25 @@ class Explanation:
 def load(path: str | os.PathLike[str]) -> Explanation:
     """Read an explanation that `Explanation.save` wrote.
 
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    Explanation
+
     Raises
     ------
     InputError
         The file is not one.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise InputError(f"{path} is one bare array, no explanation saved by camcore.")
+        with file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays["about"]))
         if about["format"] != FORMAT:
@@ -219,7 +252,7 @@ def load(path: str | os.PathLike[str]) -> Explanation:
             recipe=about["recipe"],
             overlay_style=OverlayStyle(**about["overlay_style"]),
         )
-    except (KeyError, ValueError, TypeError, EOFError) as error:
+    except (KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no explanation saved by camcore: {error}") from error
