@@ -43,9 +43,24 @@ class Layout:
                 f"Unknown layout {self.kind!r}; expected 'channels_first', "
                 "'channels_last' or 'tokens'."
             )
+        if (self.grid is not None and min(self.grid, default=0) < 1) or (self.prefix or 0) < 0:
+            raise LayerError(
+                f"A grid has positive lengths and a prefix is not negative; "
+                f"got grid={self.grid}, prefix={self.prefix}."
+            )
 
     def canonical(self, array: Array) -> Array:
-        """View of the array as ``(B, C, *S)``."""
+        """View of the array as ``(B, C, *S)``.
+
+        Parameters
+        ----------
+        array : (B, ...) array
+            In this layout; tokens need their grid and prefix.
+
+        Returns
+        -------
+        (B, C, *S) array
+        """
         if self.kind == "channels_first":
             return array
         if self.kind == "channels_last":
@@ -66,6 +81,11 @@ class Layout:
         like : (1, ...) array
             The layer's own activations, for the prefix tokens that the canonical
             form leaves out.
+
+        Returns
+        -------
+        (N, ...) array
+            In this layout.
         """
         if self.kind == "channels_first":
             return array

@@ -11,7 +11,7 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
@@ -140,9 +140,28 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.score not in ("logit", "output"):
             raise RecipeError(f"score={self.score!r}; a recipe explains the 'logit' or 'output'.")
+        if self.fusion not in get_args(Fusion):
+            raise RecipeError(
+                f"fusion={self.fusion!r}; layers are joined by {', '.join(get_args(Fusion))}."
+            )
 
     def method(self, name: MethodLike) -> Method:
-        """The recipe's variant of a method."""
+        """The recipe's variant of a method.
+
+        Parameters
+        ----------
+        name : str or Method
+            A `Method` is taken as it is.
+
+        Returns
+        -------
+        Method
+
+        Raises
+        ------
+        MethodError
+            There is no such method.
+        """
         method = find(name)
         # A row with its own options was chosen on purpose.
         return method if isinstance(name, Method) else self.methods.get(method.name, method)
@@ -171,7 +190,24 @@ class Recipe:
         return _apply(self.final_steps, fused, size).astype(np.float32)
 
     def derive(self, name: str, source: str = "", **changes: Any) -> Recipe:
-        """A recipe of your own that changes some fields of this one."""
+        """A recipe of your own that changes some fields of this one.
+
+        Parameters
+        ----------
+        name, source : str
+            What the new one is called, and where it stands.
+        **changes
+            Fields of `Recipe`.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        RecipeError
+            There is no such field, or its value contradicts the rest.
+        """
         known = inspect.signature(Recipe).parameters
         unknown = [change for change in changes if change not in known]
         if unknown:
@@ -189,7 +225,7 @@ class Recipe:
             + (f" -> {' -> '.join(map(str, self.final_steps))}" if self.final_steps else ""),
         ]
         for method in self.methods.values():
-            equation = (inspect.getdoc(method.function) or "").splitlines()[0]
+            equation = (inspect.getdoc(method.function) or "no description").splitlines()[0]
             options = ", ".join(f"{key}={value}" for key, value in method.options.items())
             lines.append(f"  {method.label}  {equation}" + (f" ({options})" if options else ""))
         style = self.overlay
@@ -237,6 +273,15 @@ RecipeLike: TypeAlias = "str | Recipe"
 
 def find_recipe(name: RecipeLike) -> Recipe:
     """Find a recipe by name.
+
+    Parameters
+    ----------
+    name : str or Recipe
+        In any case, words joined by hyphens or underscores.
+
+    Returns
+    -------
+    Recipe
 
     Raises
     ------
