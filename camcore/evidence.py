@@ -29,7 +29,7 @@ from camcore.trace import (
     Trace,
 )
 
-TRACED = frozenset({"gradients", "class_weights", "image_gradients"})
+TRACED = frozenset({"gradients", "image_gradients"})
 """What needs the traced pass to pull the target back."""
 
 
@@ -110,9 +110,14 @@ class Evidence:
         Whether global average pooling and one linear layer follow is seen from the
         numbers, so any spelling of it will do.
         """
+        if self.scored is None:
+            raise MethodError(
+                "CAM weights channels by a target's cotangent, which a native callable does not "
+                "give; give a class or a camcore.targets.Target."
+            )
         head = self.adapter.classifier()
         values = self.explained.values(self.trace)
-        if self.scored is not None and head is not None and values.ndim == 2:
+        if head is not None and values.ndim == 2:
             weights, bias = head
             pooled = self.activations.reshape(*self.activations.shape[:2], -1).mean(axis=2)
             if weights.shape == (values.shape[1], pooled.shape[1]):

@@ -152,17 +152,18 @@ class Explainer:
         scored: list[Scored | None] = [None] * len(targets)
         seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
         needs = {need for method in self.methods for need in method.needs}
+        traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
         at_layers = any(method.level == "layer" for method in self.methods)
         names = self.layers(inputs) if at_layers else ()
         at_input = (INPUT,) if "image_gradients" in needs and INPUT not in names else ()
         trace = self.adapter.run(
             inputs,
             (*names, *at_input),
-            seeds if needs & TRACED else [s for s in seeds if isinstance(s, NativeScore)],
+            seeds if traced else (),
             logits=self.explained.logits,
         )
         check_finite(trace)
-        if not needs & TRACED:
+        if not traced:
             for i, one in enumerate(targets):
                 if isinstance(one, Target):
                     scored[i] = self.explained.apply(one, trace.outputs)

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from camcore.errors import InputError
+from camcore.outputs import look_like_probabilities
 from camcore.recipes import OverlayStyle
 from camcore.targets import softmax
 from camcore.trace import Array
@@ -83,7 +84,7 @@ class Explanation:
         if self.activation == "sigmoid":
             sigmoid: Array = 0.5 * (1 + np.tanh(0.5 * values))
             return sigmoid
-        if self.activation is None and np.all(values >= 0) and np.allclose(values.sum(1), 1):
+        if self.activation is None and look_like_probabilities(values):
             return values
         return softmax(values) if values.shape[1] > 1 else None
 

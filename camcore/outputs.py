@@ -86,7 +86,8 @@ class Explained:
 def look_like_probabilities(values: Array) -> bool:
     """Whether all values are in [0, 1] and each sample's sum to one (or stand alone)."""
     inside = bool(np.all((values >= 0) & (values <= 1)))
-    return inside and (values.shape[-1] == 1 or np.allclose(values.sum(axis=-1), 1, atol=1e-3))
+    alone = values.ndim == 1 or values.shape[-1] == 1
+    return inside and (alone or np.allclose(values.sum(axis=-1), 1, atol=1e-3))
 
 
 def check_finite(trace: Trace) -> None:
