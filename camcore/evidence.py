@@ -6,7 +6,8 @@ is only made when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +18,17 @@ import numpy as np
 from camcore import layout, nest
 from camcore.errors import InputError, LayerError, MethodError
 from camcore.layout import Layout
+from camcore.methods.arrays import per_channel
 from camcore.outputs import Explained
 from camcore.targets import Scored, Target
 from camcore.trace import (
     INPUT,
     Adapter,
     Array,
+    Bias,
     Leaves,
     NativeScore,
+    Rectifier,
     Seed,
     Trace,
 )
@@ -186,16 +190,77 @@ class Evidence:
         """
 
         def again(images: Array) -> tuple[Array, Array]:
-            native = self._image_layout.native(images, images)
-            batch = nest.altered(self.inputs, self._image_path, native, None)
-            trace = self.adapter.run(
-                batch, [self.layer], [self._settled_seed()], logits=self.explained.logits
-            )
-            traced = trace.layers[self.layer]
+            traced = self._pass(images, (self.layer,)).layers[self.layer]
             found = self._layout
             return found.canonical(traced.activations), found.canonical(traced.gradients[0])
 
         return again
+
+    @property
+    def gradients_at(self) -> Callable[[Array], Array]:
+        """The target's gradients at other inputs: ``(B, C, *S)`` to ``(B, C, *S)``."""
+        return lambda images: self._image_layout.canonical(
+            self._pass(images, (INPUT,)).layers[INPUT].gradients[0]
+        )
+
+    @cached_property
+    def guided_gradients(self) -> Array:
+        """The score's gradient at the input, rectifiers passing only what is positive."""
+        trace = self._pass(None, (INPUT,), rectifier="guided")
+        return self._image_layout.canonical(trace.layers[INPUT].gradients[0])
+
+    @cached_property
+    def hessian_products(self) -> Array:
+        """H·A at the layer, H the Hessian of the score in A."""
+        if not (isinstance(self.target, Target) and self.target.linear):
+            raise MethodError(
+                f"ShapleyCAM needs a target that is linear in the outputs, such as a class or a "
+                f"contrast; got {self.target!r}."
+            )
+        trace = self._pass(None, (self.layer,), second_order=True)
+        return self._layout.canonical(trace.layers[self.layer].hessian_products[0])
+
+    @cached_property
+    def bias_terms(self) -> list[Array]:
+        """For each layer that adds a bias, b · ∂y/∂b at every position, ``(B, C, *S)``.
+
+        The layers that a pass does not reach are left out. A batch normalisation
+        adds β − μγ/√(σ² + ε).
+        """
+        surveyed = {record.layer.name for record in self.adapter.survey(self.inputs)}
+        biases = [b for b in self.adapter.biases() if re.split("[#@]", b.layer)[0] in surveyed]
+        trace = self._pass(None, [bias.layer for bias in biases])
+        terms = []
+        for bias in biases:
+            traced = trace.layers[bias.layer]
+            gradients = traced.gradients[0]
+            if gradients.ndim > 2:
+                found = layout.infer(gradients.shape, traced.channels, self.size)
+                gradients = found.canonical(gradients)
+            terms.append(gradients * per_channel(_added(bias)[None], gradients))
+        return terms
+
+    def _pass(
+        self,
+        images: Array | None,
+        layers: Sequence[str],
+        *,
+        second_order: bool = False,
+        rectifier: Rectifier | None = None,
+    ) -> Trace:
+        """Another pass for the same, settled target; on other images where they are given."""
+        inputs = self.inputs
+        if images is not None:
+            native = self._image_layout.native(images, images)
+            inputs = nest.altered(inputs, self._image_path, native, None)
+        return self.adapter.run(
+            inputs,
+            layers,
+            [self._settled_seed()],
+            logits=self.explained.logits,
+            second_order=second_order,
+            rectifier=rectifier,
+        )
 
     def _settled(self, sample: int | None) -> Target:
         """The target with its choices (predicted class, nearest classes) made for good."""
@@ -241,3 +306,13 @@ class Evidence:
             raise InputError(f"The method alters images, but the model's inputs are {shapes}.")
         # Without a nest there is one leaf, whose path is empty.
         return path
+
+
+def _added(bias: Bias) -> Array:
+    """What a layer adds to each channel, ``(C,)``."""
+    if bias.normalisation is None:
+        assert bias.bias is not None
+        return bias.bias
+    n = bias.normalisation
+    added: Array = n["beta"] - n["mean"] * n["gamma"] / np.sqrt(n["variance"] + n["epsilon"])
+    return added

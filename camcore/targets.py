@@ -46,6 +46,9 @@ class Target(ABC):
     Targets add, subtract, negate and scale: ``Class(281) - 0.5 * Class(282)``.
     """
 
+    linear: bool = False
+    """Whether the score is linear in the outputs once its choices are made."""
+
     @abstractmethod
     def __call__(self, outputs: Array) -> Scored:
         """Score a batch.
@@ -164,6 +167,8 @@ class Class(_OfClass):
         class, 1 the runner-up).
     """
 
+    linear = True
+
     def __call__(self, outputs: Array) -> Scored:
         """Score y_c, cotangent e_c."""
         outputs = _batch_of_scores(outputs)
@@ -225,6 +230,8 @@ class Contrast(_OfClass):
     Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for
     Visual Explanation", CVPR 2025.
     """
+
+    linear = True
 
     def __init__(
         self,
@@ -291,6 +298,8 @@ class Linear(Target):
     weights : array, shape of one sample's outputs or of the batch's
         The functional; it is the cotangent.
     """
+
+    linear = True
 
     def __init__(self, weights: Any) -> None:
         self.weights = np.asarray(weights)

@@ -19,12 +19,14 @@ from camcore.trace import (
     INPUT,
     Adapter,
     Array,
+    Bias,
     Channels,
     Layer,
     LayerRecord,
     LayerTrace,
     Leaves,
     NativeScore,
+    Rectifier,
     Seed,
     Trace,
 )
@@ -174,8 +176,13 @@ class NumpyAdapter:
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
+        second_order: bool = False,
+        rectifier: Rectifier | None = None,
     ) -> Trace:
-        """One pass, and one pull-back for each seed."""
+        """One pass, and one pull-back for each seed.
+
+        ReLU has no curvature, so Hessian products are zero.
+        """
         inputs = np.asarray(inputs)
         outputs, values = self._forward(inputs)
         leaves = {"": outputs}
@@ -189,10 +196,13 @@ class NumpyAdapter:
                 cotangent = seed(leaves)[""]
                 native.append(None)
             for name in layers:
-                gradients[name].append(self._pull_back(inputs, values, name, cotangent))
+                gradients[name].append(self._pull_back(inputs, values, name, cotangent, rectifier))
         traces = {
             name: LayerTrace(
-                inputs if name == INPUT else values[name], tuple(gradients[name]), "first"
+                inputs if name == INPUT else values[name],
+                tuple(gradients[name]),
+                "first",
+                tuple(np.zeros_like(g) for g in gradients[name]) if second_order else (),
             )
             for name in layers
         }
@@ -217,6 +227,12 @@ class NumpyAdapter:
         dense = [op for op in self.ops.values() if isinstance(op, Dense)]
         return (dense[-1].weights, dense[-1].bias) if dense else None
 
+    def biases(self) -> Sequence[Bias]:
+        """Of every convolution and linear layer."""
+        return [
+            Bias(name, op.bias) for name, op in self.ops.items() if isinstance(op, (Conv, Dense))
+        ]
+
     def _forward(self, x: Array) -> tuple[Array, dict[str, Array]]:
         self.passes += 1
         values: dict[str, Array] = {}
@@ -225,7 +241,12 @@ class NumpyAdapter:
         return x, values
 
     def _pull_back(
-        self, inputs: Array, values: dict[str, Array], layer: str, cotangent: Array
+        self,
+        inputs: Array,
+        values: dict[str, Array],
+        layer: str,
+        cotangent: Array,
+        rectifier: Rectifier | None,
     ) -> Array:
         names = list(self.ops)
         if layer not in (INPUT, *names):
@@ -233,7 +254,11 @@ class NumpyAdapter:
         start = -1 if layer == INPUT else names.index(layer)
         for i in range(len(names) - 1, start, -1):
             x = values[names[i - 1]] if i else inputs
-            cotangent = self.ops[names[i]].pull_back(x, cotangent)
+            op = self.ops[names[i]]
+            if rectifier is not None and isinstance(op, ReLU):
+                cotangent = np.maximum(cotangent, 0)
+            if not (rectifier == "deconvolution" and isinstance(op, ReLU)):
+                cotangent = op.pull_back(x, cotangent)
         if cotangent.shape != (inputs if layer == INPUT else values[layer]).shape:
             raise GradientError(f"The pull-back to {layer!r} has shape {cotangent.shape}.")
         return cotangent

@@ -32,6 +32,8 @@ Seed: TypeAlias = Callable[[Leaves], Leaves]
 A cotangent has the shape of its leaf; leaves left out count as zero.
 """
 
+Rectifier: TypeAlias = Literal["guided", "deconvolution"]
+
 INPUT = "@input"
 """The name under which an adapter captures the model's own (first floating) input."""
 
@@ -106,11 +108,36 @@ class LayerTrace:
         For each seed, the gradient of its score with respect to `activations`.
     channels : {"first", "last"} or None
         Where the framework says the channel axis is; None where it does not say.
+    hessian_products : tuple of (B, ...) array
+        For each seed, H·A with H the Hessian of the cotangent's product with the
+        outputs; empty unless it was asked for.
     """
 
     activations: Array
     gradients: tuple[Array, ...]
     channels: Channels | None = None
+    hessian_products: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What a layer adds, whatever its input.
+
+    Parameters
+    ----------
+    layer : str
+        The name to ask `Adapter.run` for, so that the captured array is the layer's
+        output before any activation function of its own.
+    bias : (C,) array or None
+        The bias added to each channel; None where there is none.
+    normalisation : mapping of str to (C,) array or None
+        Of a batch normalisation, its ``gamma``, ``beta``, ``mean``, ``variance``, and
+        ``epsilon`` of shape ``()``.
+    """
+
+    layer: str
+    bias: Array | None = None
+    normalisation: Leaves | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +208,8 @@ class Adapter(Protocol):
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
+        second_order: bool = False,
+        rectifier: Rectifier | None = None,
     ) -> Trace:
         """One forward pass, and for each seed one pull-back to the layers.
 
@@ -200,6 +229,13 @@ class Adapter(Protocol):
         logits : bool
             Take outputs before a final softmax, log-softmax or sigmoid where the
             model ends in one. The model itself is not altered.
+        second_order : bool
+            Also give each layer's Hessian product with its own activations.
+        rectifier : {"guided", "deconvolution"} or None
+            Pull back through rectifiers by another rule: ``guided`` lets only
+            positive gradients past where the input was positive, ``deconvolution``
+            positive gradients everywhere. Applies to every ReLU (and ReLU6) of the
+            model, however it is written.
 
         Raises
         ------
@@ -207,6 +243,8 @@ class Adapter(Protocol):
             A layer did not run in this pass, or returned no floating tensor.
         GradientError
             A score does not depend on a layer.
+        MethodError
+            The model has rectifiers that the rule cannot reach; they are named.
         """
         ...
 
@@ -232,6 +270,10 @@ class Adapter(Protocol):
 
         A 1×1 convolution counts as linear; a missing bias is zeros.
         """
+        ...
+
+    def biases(self) -> Sequence[Bias]:
+        """Every layer that adds a bias or normalises by running statistics."""
         ...
 
 

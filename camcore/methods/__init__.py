@@ -4,6 +4,16 @@
 and returns the signed map ``(B, *S)``.
 """
 
+from camcore.methods.activation import activation_map, fem, random_map
+from camcore.methods.attribution import (
+    fullgrad,
+    gradient_times_input,
+    guided_backprop,
+    guided_gradcam,
+    integrated_gradients,
+    saliency,
+    smoothgrad,
+)
 from camcore.methods.gradient import (
     cam,
     elementwise_gradcam,
@@ -11,22 +21,46 @@ from camcore.methods.gradient import (
     gradcampp,
     hirescam,
     layercam,
+    segxrescam,
+    shapleycam,
+    smooth_gradcampp,
     xgradcam,
 )
-from camcore.methods.spectral import eigencam, eigengradcam
+from camcore.methods.perturbation import ablationcam, iscam, occlusion, rise, scorecam, sscam
+from camcore.methods.spectral import eigencam, eigengradcam, kpcacam
 from camcore.methods.table import TABLE, Method, find
 
 __all__ = [
     "TABLE",
     "Method",
+    "ablationcam",
+    "activation_map",
     "cam",
     "eigencam",
     "eigengradcam",
     "elementwise_gradcam",
+    "fem",
     "find",
+    "fullgrad",
     "gradcam",
     "gradcampp",
+    "gradient_times_input",
+    "guided_backprop",
+    "guided_gradcam",
     "hirescam",
+    "integrated_gradients",
+    "iscam",
+    "kpcacam",
     "layercam",
+    "occlusion",
+    "random_map",
+    "rise",
+    "saliency",
+    "scorecam",
+    "segxrescam",
+    "shapleycam",
+    "smooth_gradcampp",
+    "smoothgrad",
+    "sscam",
     "xgradcam",
 ]

@@ -7,9 +7,12 @@ signed map ``(B, *S)``: no ReLU, no normalisation, no resizing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
-from camcore.errors import InputError
+from camcore.errors import InputError, MethodError
 from camcore.methods.arrays import (
     floating,
     mean_space,
@@ -21,6 +24,8 @@ from camcore.methods.arrays import (
     sum_space,
     weighted,
 )
+from camcore.methods.noise import noisy_inputs
+from camcore.progress import track
 from camcore.trace import Array
 
 
@@ -227,3 +232,143 @@ def layercam(activations: Array, gradients: Array) -> Array:
     """
     activations, gradients = paired(activations, gradients)
     return sum_channels(relu(gradients) * activations)
+
+
+def shapleycam(activations: Array, gradients: Array, hessian_products: Array) -> Array:
+    """ShapleyCAM: Σ_c mean_s(g_c − ½ (H·A)_c) · A_c, H the score's Hessian in A.
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        The layer's output and the score's gradient there.
+    hessian_products : (B, C, *S) array
+        H·A.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; Grad-CAM where the score is piecewise linear in A.
+
+    Raises
+    ------
+    InputError
+        The shapes do not fit.
+
+    References
+    ----------
+    Cai, "CAMs as Shapley Value-based Explainers", arXiv:2501.06261.
+    """
+    activations, gradients = paired(activations, gradients)
+    _, hessian_products = paired(activations, hessian_products)
+    return weighted(mean_space(gradients - hessian_products / 2), activations)
+
+
+def segxrescam(
+    activations: Array,
+    gradients: Array,
+    *,
+    window: int = 2,
+    pool: Literal["max", "mean"] = "max",
+) -> Array:
+    """Seg-XRes-CAM: Σ_c up(pool(g_c)) · A_c.
+
+    Gradients are pooled over windows and spread back over them, between Grad-CAM
+    (mean over one window as large as the map) and HiResCAM (windows of 1).
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        The layer's output and the score's gradient there.
+    window : int
+        Side of the windows; the last one of an axis may be cut short.
+    pool : {"max", "mean"}
+        How a window's gradients are pooled.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    Raises
+    ------
+    InputError, MethodError
+        The shapes do not fit, or an option is out of range.
+
+    References
+    ----------
+    Hasany et al., "Seg-XRes-CAM: Explaining Spatially Local Regions in Image
+    Segmentation", CVPR Workshops 2023.
+    """
+    activations, gradients = paired(activations, gradients)
+    if window < 1 or pool not in ("max", "mean"):
+        raise MethodError(
+            f"window={window}, pool={pool!r}; a positive integer and 'max' or 'mean' are expected."
+        )
+    pooled = gradients
+    for axis in range(2, gradients.ndim):
+        starts = np.arange(0, gradients.shape[axis], window)
+        lengths = np.diff([*starts, gradients.shape[axis]])
+        reduce = np.maximum.reduceat if pool == "max" else np.add.reduceat
+        pooled = reduce(pooled, starts, axis=axis)
+        if pool == "mean":
+            pooled = pooled / lengths.reshape([-1 if i == axis else 1 for i in range(pooled.ndim)])
+        pooled = np.repeat(pooled, lengths, axis=axis)
+    return sum_channels(pooled.astype(activations.dtype) * activations)
+
+
+def smooth_gradcampp(
+    activations: Array,
+    images: Array,
+    rerun: Callable[[Array], tuple[Array, Array]],
+    *,
+    samples: int = 4,
+    sigma: float = 0.3,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Array:
+    """Smooth Grad-CAM++: Grad-CAM++ with g, g² and g³ averaged over noisy inputs.
+
+    w = Σ_s α · relu(ḡ), α = mean(g²) / (2 mean(g²) + Σ_s(A) · mean(g³)).
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output for the input without noise.
+    images : (B, C, *S) array
+        The model's input.
+    rerun : callable
+        The layer's activations and gradients at other inputs.
+    samples : int
+        How many noisy inputs.
+    sigma : float
+        Standard deviation of the noise, as a share of each image's range.
+    seed : int
+        Of the noise; the same seed gives the same map in every framework.
+    progress : bool, optional
+        Show a progress bar; see `camcore.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; with ``sigma=0`` it is Grad-CAM++.
+
+    Raises
+    ------
+    InputError, MethodError
+        The shapes do not fit, or an option is out of range.
+
+    References
+    ----------
+    Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization
+    Technique for Deep Convolutional Neural Network Models", arXiv:1908.01224.
+    """
+    activations = floating(activations, "activations")
+    powers = np.zeros((3, *activations.shape))
+    draws = noisy_inputs(floating(images, "images"), samples, sigma, seed)
+    for noisy in track(draws, "Smooth Grad-CAM++", progress):
+        gradients = rerun(noisy())[1].astype(np.float64)
+        powers += np.stack([gradients, gradients**2, gradients**3]) / samples
+    total = per_channel(sum_space(activations), activations)
+    alpha = ratio(powers[1], 2 * powers[1] + total * powers[2])
+    weights = sum_space(alpha * relu(powers[0]))
+    return weighted(weights.astype(activations.dtype), activations)

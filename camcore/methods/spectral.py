@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
+from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, paired
 from camcore.trace import Array
 
@@ -67,6 +70,67 @@ def eigengradcam(activations: Array, gradients: Array) -> Array:
     """
     activations, gradients = paired(activations, gradients)
     return eigencam(gradients * activations)
+
+
+def kpcacam(
+    activations: Array,
+    *,
+    kernel: Literal["sigmoid", "rbf", "linear"] = "sigmoid",
+    gamma: float | None = None,
+) -> Array:
+    """KPCA-CAM: first component of kernel principal component analysis of A.
+
+    Positions are the points, channels their coordinates, centred over positions.
+    The sign is chosen as in `eigencam`.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+    kernel : {"sigmoid", "rbf", "linear"}
+        tanh(γ x·y + 1), exp(−γ |x − y|²) or x·y.
+    gamma : float, optional
+        γ; left out, 1 / C.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    Raises
+    ------
+    InputError, MethodError
+        The array is not ``(B, C, *S)``, or the kernel is unknown.
+
+    References
+    ----------
+    Karmani et al., "KPCA-CAM: Visual Explainability of Deep Computer Vision Models
+    using Kernel PCA", arXiv:2410.00267; kernels as scikit-learn defines them.
+    """
+    activations = floating(activations, "activations")
+    if kernel not in ("sigmoid", "rbf", "linear"):
+        raise MethodError(f"kernel={kernel!r}; expected 'sigmoid', 'rbf' or 'linear'.")
+    gamma = 1 / activations.shape[1] if gamma is None else gamma
+    maps = np.stack([_kernel_component(s, kernel, gamma) for s in flat(activations)])
+    return maps.reshape(len(activations), *activations.shape[2:]).astype(activations.dtype)
+
+
+def _kernel_component(sample: Array, kernel: str, gamma: float) -> Array:
+    """First kernel principal component of one sample's positions: ``(C, N)`` to ``(N,)``."""
+    values = sample.astype(np.float64)
+    centred = values - values.mean(axis=1, keepdims=True)
+    products = centred.T @ centred
+    if kernel == "sigmoid":
+        products = np.tanh(gamma * products + 1)
+    elif kernel == "rbf":
+        squares = np.diag(products)
+        products = np.exp(-gamma * np.maximum(squares[:, None] + squares - 2 * products, 0))
+    means = products.mean(axis=0)
+    eigenvalues, vectors = np.linalg.eigh(products - means - means[:, None] + means.mean())
+    component = vectors[:, -1] * np.sqrt(max(eigenvalues[-1], 0))
+    if not np.any(np.abs(centred) > 1e-12 * np.abs(values).max(initial=1e-300)):
+        return np.zeros(len(component))
+    return _oriented(component, np.linalg.norm(values, axis=0))
 
 
 def _first_component(sample: Array) -> Array:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from camcore.errors import MethodError
-from camcore.methods import gradient, spectral
+from camcore.methods import activation, attribution, gradient, perturbation, spectral
 from camcore.postprocess import Fusion
+from camcore.targets import Class, Contrast, Target
 from camcore.trace import Array
 
 
@@ -68,6 +69,37 @@ class Method:
         return [name for name in parameters if name not in self.needs]
 
 
+def contrasted(target: Any) -> Any:
+    """FinerCAM's target: a class against those most like it; a contrast stays as it is.
+
+    Raises
+    ------
+    MethodError
+        The target is not a class.
+    """
+    if isinstance(target, Contrast):
+        return target
+    if type(target) is Class and target.rank == 0:
+        return Contrast(target.index)
+    raise MethodError(
+        f"FinerCAM contrasts a class with its nearest ones; got {target!r}. Give a class, "
+        "or say the contrast: target=camcore.targets.Contrast(...)."
+    )
+
+
+def negated(target: Any) -> Any:
+    """The counterfactual's target: what lowers the score.
+
+    Raises
+    ------
+    MethodError
+        The target is a native callable.
+    """
+    if isinstance(target, Target):
+        return -target
+    raise MethodError("Negate a native callable yourself: the counterfactual of it is -score.")
+
+
 def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[Method, ...]:
     """The methods, each with those of the keyword arguments that it takes.
 
@@ -94,8 +126,10 @@ def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple
 
 
 _BOTH = ("activations", "gradients")
+_MASKING = ("activations", "images", "score_images")
 
 TABLE: tuple[Method, ...] = (
+    # One forward pass and the pull-back to the layer.
     Method("cam", "CAM", gradient.cam, ("activations", "class_weights"), "1",
            "Zhou et al., CVPR 2016"),
     Method("gradcam", "Grad-CAM", gradient.gradcam, _BOTH, "1",
@@ -110,10 +144,69 @@ TABLE: tuple[Method, ...] = (
            "pytorch-grad-cam"),
     Method("layercam", "LayerCAM", gradient.layercam, _BOTH, "1",
            "Jiang et al., IEEE TIP 2021"),
+    Method("segxrescam", "Seg-XRes-CAM", gradient.segxrescam, _BOTH, "1",
+           "Hasany et al., CVPR Workshops 2023"),
+    Method("finercam", "FinerCAM", gradient.gradcam, _BOTH, "1",
+           "Zhang et al., CVPR 2025", aim=contrasted),
+    Method("counterfactual", "Counterfactual Grad-CAM", gradient.gradcam, _BOTH, "1",
+           "Selvaraju et al., ICCV 2017", aim=negated),
+    Method("refinecam", "RefineCAM", gradient.gradcam, _BOTH, "1",
+           "product over the layers given", fusion="product"),
     Method("eigencam", "Eigen-CAM", spectral.eigencam, ("activations",), "1",
            "Muhammad and Yeasin, IJCNN 2020"),
     Method("eigengradcam", "EigenGrad-CAM", spectral.eigengradcam, _BOTH, "1",
            "pytorch-grad-cam"),
+    Method("kpcacam", "KPCA-CAM", spectral.kpcacam, ("activations",), "1",
+           "Karmani et al., arXiv:2410.00267"),
+    Method("fem", "FEM", activation.fem, ("activations",), "1",
+           "Fuad et al., IPTA 2020"),
+    Method("activations", "Activations", activation.activation_map, ("activations",), "1",
+           "mean over channels"),
+    Method("random", "Random", activation.random_map, ("activations",), "1",
+           "baseline"),
+    # Further passes.
+    Method("shapleycam", "ShapleyCAM", gradient.shapleycam, (*_BOTH, "hessian_products"), "2",
+           "Cai, arXiv:2501.06261"),
+    Method("smoothgradcampp", "Smooth Grad-CAM++", gradient.smooth_gradcampp,
+           ("activations", "images", "rerun"), "1 + samples",
+           "Omeiza et al., arXiv:1908.01224"),
+    Method("scorecam", "Score-CAM", perturbation.scorecam, _MASKING, "1 + channels",
+           "Wang et al., CVPR Workshops 2020"),
+    Method("fasterscorecam", "Faster Score-CAM", perturbation.scorecam, _MASKING, "1 + 10",
+           "github.com/tabayashi0117/Score-CAM", options={"channels": 10}),
+    Method("sscam", "SS-CAM", perturbation.sscam, _MASKING, "1 + channels x samples",
+           "Wang et al., arXiv:2006.14255"),
+    Method("iscam", "IS-CAM", perturbation.iscam, _MASKING, "1 + channels x steps",
+           "Naidu et al., arXiv:2010.03023"),
+    Method("ablationcam", "Ablation-CAM", perturbation.ablationcam,
+           ("activations", "scores", "resume"), "1 + channels x what follows the layer",
+           "Desai and Ramaswamy, WACV 2020"),
+    # Maps at the model's input.
+    Method("occlusion", "Occlusion", perturbation.occlusion,
+           ("images", "scores", "score_images"), "1 + windows",
+           "Zeiler and Fergus, ECCV 2014", level="input"),
+    Method("rise", "RISE", perturbation.rise, ("images", "score_images"), "1 + masks",
+           "Petsiuk et al., BMVC 2018", level="input"),
+    Method("saliency", "Saliency", attribution.saliency, ("image_gradients",), "1 + backward",
+           "Simonyan et al., ICLR Workshops 2014", level="input"),
+    Method("gradienttimesinput", "Gradient x Input", attribution.gradient_times_input,
+           ("images", "image_gradients"), "1 + backward",
+           "Shrikumar et al., arXiv:1605.01713", level="input"),
+    Method("smoothgrad", "SmoothGrad", attribution.smoothgrad, ("images", "gradients_at"),
+           "1 + samples x (1 + backward)",
+           "Smilkov et al., arXiv:1706.03825", level="input"),
+    Method("integratedgradients", "Integrated Gradients", attribution.integrated_gradients,
+           ("images", "gradients_at"), "1 + steps x (1 + backward)",
+           "Sundararajan et al., ICML 2017", level="input"),
+    Method("guidedbackprop", "Guided Backpropagation", attribution.guided_backprop,
+           ("guided_gradients",), "2 + backward",
+           "Springenberg et al., ICLR Workshops 2015", level="input"),
+    Method("guidedgradcam", "Guided Grad-CAM", attribution.guided_gradcam,
+           (*_BOTH, "guided_gradients"), "2 + backward",
+           "Selvaraju et al., ICCV 2017"),
+    Method("fullgrad", "FullGrad", attribution.fullgrad,
+           ("images", "image_gradients", "bias_terms"), "2 + backward",
+           "Srinivas and Fleuret, NeurIPS 2019", level="input"),
 )  # fmt: skip
 
 MethodLike: TypeAlias = "str | Method"

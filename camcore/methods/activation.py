@@ -1,0 +1,100 @@
+"""Methods that look at activations alone, and the baselines that studies need."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from camcore.errors import MethodError
+from camcore.methods.arrays import flat, floating, mean_space, per_channel, weighted
+from camcore.trace import Array
+
+
+def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction") -> Array:
+    """FEM: channels where they exceed μ_c + 2σ_c, by one of two published readings.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+    reading : {"fraction", "mean"}
+        ``fraction``: Σ_c w_c · A_c, w the share of positions above the threshold.
+        ``mean``: Σ_c μ_c · [A_c > μ_c + 2σ_c].
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    Raises
+    ------
+    InputError, MethodError
+        The array is not ``(B, C, *S)``, or `reading` is neither.
+
+    References
+    ----------
+    Fuad et al., "Features Understanding in 3D CNNs for Actions Recognition in
+    Video" and "Feature Explanation Method", IPTA 2020, gives ``mean``;
+    pytorch-grad-cam's ``FEM`` gives ``fraction``.
+    """
+    activations = floating(activations, "activations")
+    mean = per_channel(mean_space(activations), activations)
+    axes = tuple(range(2, activations.ndim))
+    above = (activations > mean + 2 * activations.std(axis=axes, keepdims=True)).astype(
+        activations.dtype
+    )
+    if reading == "fraction":
+        return weighted(mean_space(above), activations)
+    if reading == "mean":
+        return weighted(mean_space(activations), above)
+    raise MethodError(f"reading={reading!r}; FEM has the readings 'fraction' and 'mean'.")
+
+
+def activation_map(activations: Array) -> Array:
+    """The activations themselves: their mean over channels.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; says nothing of the target.
+
+    Raises
+    ------
+    InputError
+        The array is not ``(B, C, *S)``.
+    """
+    activations = floating(activations, "activations")
+    share = np.full(activations.shape[:2], 1 / activations.shape[1], activations.dtype)
+    return weighted(share, activations)
+
+
+def random_map(activations: Array, *, seed: int = 0) -> Array:
+    """A uniform random map in [0, 1): what a method has to beat.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        Only its shape is used.
+    seed : int
+        The same seed gives the same map, whatever the sample, batch or framework.
+
+    Returns
+    -------
+    (B, *S) array
+        The same map for every sample.
+
+    Raises
+    ------
+    InputError
+        The array is not ``(B, C, *S)``.
+    """
+    activations = floating(activations, "activations")
+    drawn = np.random.default_rng(seed).random(flat(activations).shape[2])
+    drawn = drawn.astype(activations.dtype).reshape(activations.shape[2:])
+    return np.repeat(drawn[None], len(activations), axis=0)

@@ -1,0 +1,43 @@
+"""Noise on inputs, drawn in NumPy so that every framework sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from camcore.errors import MethodError
+from camcore.trace import Array
+
+
+def noisy_inputs(images: Array, samples: int, sigma: float, seed: int) -> list[Callable[[], Array]]:
+    """Draws of the images with Gaussian noise, each made when it is called.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    samples : int
+        How many draws.
+    sigma : float
+        Standard deviation of the noise, as a share of each image's range.
+    seed : int
+        Of the noise. Every sample of the batch has the same noise, so that a batch
+        gives what its samples give one by one.
+
+    Raises
+    ------
+    MethodError
+        An option is out of range.
+    """
+    if samples < 1 or sigma < 0:
+        raise MethodError(f"samples={samples}, sigma={sigma}; at least 1 and 0 are expected.")
+    spread = sigma * np.ptp(images.reshape(len(images), -1), axis=1)
+
+    def drawn(draw: int) -> Array:
+        noise = np.random.default_rng([seed, draw]).normal(size=images.shape[1:])
+        noisy = images + spread.reshape(-1, *[1] * (images.ndim - 1)) * noise
+        return noisy.astype(images.dtype)
+
+    return [partial(drawn, draw) for draw in range(samples)]
