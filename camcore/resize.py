@@ -1,0 +1,358 @@
+"""One resize for every rank, and in it every convention that peers use.
+
+Interpolation is separable: along one axis it is a small matrix of weights, so a
+resize is one product per axis. Libraries differ only in where an output sample
+falls on the input axis, in the kernel, and in what happens at the border; each of
+these is a field of `Interpolation`, and `PEERS` names the combinations that peers
+settled on.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import InputError
+from camcore.trace import Array
+
+Kind: TypeAlias = Literal["nearest", "linear", "cubic"]
+Coordinates: TypeAlias = Literal["half_pixel", "align_corners", "asymmetric"]
+Border: TypeAlias = Literal["clamp", "renormalise"]
+Arithmetic: TypeAlias = Literal["exact", "float64", "fused", "float32"]
+
+_Axis: TypeAlias = tuple[int, int]
+
+# Up to here a dense product beats gathering the taps, even with two taps a sample.
+_DENSE_LENGTH = 64
+
+# Where rounding happens: to the scale, to its product with the index, to the result.
+_ROUNDING: Final[Mapping[str, tuple[type[np.floating[Any]], ...]]] = {
+    "float64": (np.float64, np.float64, np.float64),
+    "fused": (np.float32, np.float64, np.float32),
+    "float32": (np.float32, np.float32, np.float32),
+}
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """How values between samples are made up.
+
+    Parameters
+    ----------
+    kind : {"nearest", "linear", "cubic"}
+        The kernel: the closest sample, a straight line between two, or Keys'
+        cubic convolution over four.
+    coordinates : {"half_pixel", "align_corners", "asymmetric"}
+        Where output sample `i` falls on an axis resized from `n` to `m`:
+        ``(i + 1/2) n/m - 1/2``, ``i (n - 1)/(m - 1)`` (0 where ``m = 1``), or
+        ``i n/m``. Nearest rounds it, halves upwards; asymmetric nearest rounds down.
+    cubic_coefficient : float
+        Keys' `a`, the slope of the kernel at distance 1, in [-3, 0]. OpenCV and
+        PyTorch take -0.75; TensorFlow, like Keys, -0.5.
+    border : {"clamp", "renormalise"}
+        Taps beyond the edge repeat the edge, or are left out and the remaining
+        weights scaled to sum to one (where none remain, the edge is repeated).
+    arithmetic : {"exact", "float64", "fused", "float32"}
+        The precision in which a library computes the coordinate. It moves values
+        by less than 1e-6 on maps up to a few dozen samples long, by about 1e-5 on
+        photographs, and nearest by a whole sample at some ties. ``"exact"`` divides
+        whole numbers and so meets every tie. The others round the scale `n/m`, its
+        product with `i`, and the coordinate: to double throughout (``"float64"``), to
+        single throughout (``"float32"``), or the product alone not at all, as a
+        fused multiply-add does (``"fused"``).
+    phases : int or None
+        Round the fraction of a coordinate to multiples of ``1/phases``. TensorFlow
+        looks cubic weights up in a table of 1024, which moves values by up to 1e-3.
+
+    Raises
+    ------
+    InputError
+        A field has a value that is not listed above.
+
+    See Also
+    --------
+    PEERS : which settings equal which library.
+
+    References
+    ----------
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE
+    Transactions on Acoustics, Speech, and Signal Processing 29(6), 1981, eq. 15
+    where ``a = -1/2``.
+    """
+
+    kind: Kind = "linear"
+    coordinates: Coordinates = "half_pixel"
+    cubic_coefficient: float = -0.75
+    border: Border = "clamp"
+    arithmetic: Arithmetic = "exact"
+    phases: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise InputError(
+                    f"Interpolation {name}={value!r} is unknown; choose one of "
+                    f"{', '.join(map(repr, choices))}."
+                )
+        # Beyond these the kernel loses its positive core and weights may sum to zero.
+        if not -3 <= self.cubic_coefficient <= 0:
+            raise InputError(
+                f"Interpolation cubic_coefficient={self.cubic_coefficient!r} is outside "
+                "[-3, 0]; use -0.75 (OpenCV, PyTorch) or -0.5 (TensorFlow, Keys)."
+            )
+        if self.phases is not None and self.phases < 1:
+            raise InputError(
+                f"Interpolation phases={self.phases!r} is not positive; use None for no "
+                "rounding, or 1024 for TensorFlow's table."
+            )
+
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "kind": get_args(Kind),
+    "coordinates": get_args(Coordinates),
+    "border": get_args(Border),
+    "arithmetic": get_args(Arithmetic),
+}
+
+LINEAR: Final = Interpolation()
+"""Linear with half-pixel centres, the default everywhere in camcore."""
+
+PEERS: Final[Mapping[str, Interpolation]] = MappingProxyType(
+    {
+        "opencv-nearest": Interpolation("nearest", "asymmetric", arithmetic="float64"),
+        "opencv-linear": LINEAR,
+        "opencv-cubic": Interpolation("cubic"),
+        "torch-nearest": Interpolation("nearest", "asymmetric", arithmetic="float32"),
+        "torch-nearest-exact": Interpolation("nearest", arithmetic="float32"),
+        "torch-linear": Interpolation(arithmetic="fused"),
+        "torch-linear-aligned": Interpolation("linear", "align_corners", arithmetic="float32"),
+        "torch-cubic": Interpolation("cubic", arithmetic="fused"),
+        "torch-cubic-aligned": Interpolation("cubic", "align_corners", arithmetic="float32"),
+        "tensorflow-nearest": Interpolation("nearest", arithmetic="float32"),
+        "tensorflow-linear": Interpolation(arithmetic="float32"),
+        "tensorflow-cubic": Interpolation(
+            "cubic",
+            cubic_coefficient=-0.5,
+            border="renormalise",
+            arithmetic="float32",
+            phases=1024,
+        ),
+        "tensorflow-v1-nearest": Interpolation("nearest", "asymmetric", arithmetic="float32"),
+        "tensorflow-v1-nearest-aligned": Interpolation(
+            "nearest", "align_corners", arithmetic="float32"
+        ),
+        "tensorflow-v1-linear": Interpolation("linear", "asymmetric", arithmetic="float32"),
+        "tensorflow-v1-linear-aligned": Interpolation(
+            "linear", "align_corners", arithmetic="float32"
+        ),
+        "tensorflow-v1-cubic": Interpolation(
+            "cubic", "asymmetric", arithmetic="float32", phases=1024
+        ),
+        "tensorflow-v1-cubic-aligned": Interpolation(
+            "cubic", "align_corners", arithmetic="float32", phases=1024
+        ),
+        "scipy-linear": Interpolation("linear", "align_corners"),
+    }
+)
+"""Settings that equal a library's, by library and mode.
+
+- ``opencv-*``: ``cv2.resize`` of floats, ``INTER_NEAREST``, ``INTER_LINEAR``, ``INTER_CUBIC``.
+- ``torch-*``: ``torch.nn.functional.interpolate`` of float32 without antialiasing, one to
+  three dimensions (cubic two); ``-aligned`` is ``align_corners=True``. PyTorch
+  interpolates float64 linearly and cubically with exact coordinates.
+  ``nearest-exact`` is equal but for rare exact ties, such as 2 to 41, where PyTorch's
+  own kernels for different ranks disagree.
+- ``tensorflow-*``: ``tf.image.resize`` without antialiasing.
+- ``tensorflow-v1-*``: ``tf.compat.v1.image.resize_*``; ``-aligned`` is ``align_corners=True``.
+- ``scipy-linear``: ``scipy.ndimage.zoom`` with ``order=1, mode="nearest"``. Its default
+  mode is the same, save that rounding puts the last sample beyond the edge at some
+  sizes, such as 30 to 15, and zeroes it.
+"""
+
+
+def resize(
+    array: npt.ArrayLike, size: Sequence[int], interpolation: Interpolation = LINEAR
+) -> Array:
+    """Resize the last axes of an array.
+
+    A batch equals its samples. A NaN or infinity reaches no further than the
+    kernel does. Nothing is smoothed before it is made smaller.
+
+    Parameters
+    ----------
+    array : (..., *S) array
+        Real values in any range, of any spatial rank; it is not altered.
+    size : sequence of int
+        The new lengths of the last ``len(size)`` axes, `T`.
+    interpolation : Interpolation
+        The convention; see `PEERS` for those of other libraries.
+
+    Returns
+    -------
+    (..., *T) array
+        Always a new array. float32 and float64 stay what they are; float16, bool and
+        integers of 8 and 16 bits become float32, integers of 32 and 64 bits float64.
+        Nearest and linear stay within the range of `array`; cubic may overshoot.
+
+    Raises
+    ------
+    InputError
+        `array` is empty or not real, or `size` does not fit it.
+
+    Examples
+    --------
+    >>> resize([0.0, 1.0], (4,))
+    array([0.  , 0.25, 0.75, 1.  ])
+    """
+    values = _real(array)
+    lengths = _lengths(size, values.shape)
+    first = values.ndim - len(lengths)
+    axes = [a for a in range(first, values.ndim) if values.shape[a] != lengths[a - first]]
+    # Shrinking first and growing last leaves the least to compute in between.
+    axes.sort(key=lambda a: lengths[a - first] / values.shape[a])
+    # A dense product would smear one NaN over the whole map, and in one dimension it
+    # would take the batch for a matrix, whose rounding may depend on its height.
+    dense = interpolation.kind != "nearest" and len(lengths) > 1 and bool(np.isfinite(values).all())
+    for axis in axes:
+        spans = values.shape[axis], lengths[axis - first]
+        along = _multiply if dense and spans[0] <= _DENSE_LENGTH else _gather
+        values = along(values, axis, spans, interpolation)
+    return values if axes else values.copy()
+
+
+def _real(array: npt.ArrayLike) -> Array:
+    values = np.asarray(array)
+    if values.dtype.kind not in "biuf":
+        raise InputError(
+            f"resize takes real numbers, but the array's dtype is {values.dtype}; "
+            'convert it first, e.g. with array.astype("float32").'
+        )
+    if not values.size:
+        raise InputError(
+            f"resize got an empty array of shape {values.shape}; every axis needs a sample."
+        )
+    return values.astype(np.result_type(values.dtype, np.float32), copy=False)
+
+
+def _lengths(size: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        lengths = tuple(operator.index(length) for length in size)
+    except TypeError as error:
+        raise InputError(
+            f"resize takes one whole number per axis, e.g. (224, 224), but size is {size!r}."
+        ) from error
+    if not 1 <= len(lengths) <= len(shape):
+        raise InputError(
+            f"resize got {len(lengths)} lengths, {lengths}, for an array of shape {shape}; "
+            f"give one for each axis to resize, at most {len(shape)}."
+        )
+    if min(lengths) < 1:
+        raise InputError(f"resize got size {lengths}; every length must be at least 1.")
+    return lengths
+
+
+def _multiply(values: Array, axis: int, spans: _Axis, interpolation: Interpolation) -> Array:
+    """Apply the weights as one matrix, sample by sample so that a batch equals its samples."""
+    matrix = _matrix(spans, interpolation, values.dtype)
+    if axis == values.ndim - 1:
+        rows: Array = np.matmul(values, matrix.T)
+        return rows
+    lead, trail = values.shape[:axis], values.shape[axis + 1 :]
+    stacked = values.reshape(math.prod(lead), spans[0], math.prod(trail))
+    columns: Array = np.matmul(matrix, stacked)
+    return columns.reshape(*lead, spans[1], *trail)
+
+
+def _gather(values: Array, axis: int, spans: _Axis, interpolation: Interpolation) -> Array:
+    """Apply the weights one tap at a time, for all samples at once."""
+    index, weights = _taps(spans, interpolation)
+    total: Array = values.take(index[0], axis)
+    if len(index) == 1:
+        return total
+    factors = weights.astype(values.dtype).reshape(
+        len(weights), -1, *[1] * (values.ndim - axis - 1)
+    )
+    total *= factors[0]
+    for positions, factor in zip(index[1:], factors[1:], strict=True):
+        tap = values.take(positions, axis)
+        tap *= factor
+        total += tap
+    return total
+
+
+@lru_cache(maxsize=64)
+def _matrix(spans: _Axis, interpolation: Interpolation, dtype: np.dtype[Any]) -> Array:
+    """Weights ``(out, in)``."""
+    index, weights = _taps(spans, interpolation)
+    matrix = np.zeros(spans[::-1])
+    np.add.at(matrix, (np.arange(spans[1]), index), weights)
+    return _frozen(matrix.astype(dtype))
+
+
+@lru_cache(maxsize=64)
+def _taps(spans: _Axis, interpolation: Interpolation) -> tuple[Array, Array]:
+    """Which samples ``(taps, out)`` make an output sample, and their weights."""
+    last = spans[0] - 1
+    position = _positions(spans, interpolation)
+    if interpolation.kind == "nearest":
+        half = 0.0 if interpolation.coordinates == "asymmetric" else 0.5
+        index = np.floor(position + half)[None]
+        weights = np.ones_like(index)
+    else:
+        base = np.floor(position)
+        fraction = position - base
+        if interpolation.phases is not None:
+            fraction = np.rint(fraction * interpolation.phases) / interpolation.phases
+        offsets, weights = _kernel(fraction, interpolation)
+        index = base + offsets[:, None]
+        if interpolation.border == "renormalise":
+            inside = np.where((index >= 0) & (index <= last), weights, 0.0)
+            total = inside.sum(axis=0)
+            # Past the last sample nothing may remain to be scaled; the edge then repeats.
+            weights = np.divide(inside, total, out=weights, where=total > 1e-6)
+    return _frozen(np.clip(index, 0, last).astype(np.intp)), _frozen(weights)
+
+
+def _kernel(fraction: Array, interpolation: Interpolation) -> tuple[Array, Array]:
+    """Offsets ``(taps,)`` from the sample below, and weights ``(taps, out)``."""
+    if interpolation.kind == "linear":
+        return np.arange(2), np.stack([1 - fraction, fraction])
+    a = interpolation.cubic_coefficient
+    offsets = np.arange(-1, 3)
+    d = np.abs(fraction - offsets[:, None])
+    near = ((a + 2) * d - (a + 3)) * d**2 + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return offsets, np.where(d <= 1, near, far)
+
+
+def _positions(spans: _Axis, interpolation: Interpolation) -> Array:
+    """Where each output sample ``(out,)`` falls on the input axis."""
+    n, m = spans
+    index = np.arange(m)
+    if interpolation.coordinates == "align_corners":
+        if min(spans) == 1:
+            return np.zeros(m)
+        n, m = n - 1, m - 1
+    half = int(interpolation.coordinates == "half_pixel")
+    if interpolation.arithmetic == "exact":
+        # One division of whole numbers, so every tie is met exactly.
+        return ((2 * index + half) * n - half * m) / (2 * m)
+    scale_type, product_type, result_type = _ROUNDING[interpolation.arithmetic]
+    # OpenCV inverts the magnification, which is not the same number in the last bit.
+    scale = np.float32(n) / np.float32(m) if scale_type is np.float32 else 1 / (m / n)
+    product = (index.astype(product_type) + half / 2) * product_type(scale) - half / 2
+    return product.astype(result_type).astype(np.float64)
+
+
+def _frozen(array: Array) -> Array:
+    array.setflags(write=False)
+    return array
