@@ -1,0 +1,72 @@
+"""Finding the activation a model ends in, by walking the graph back from an output."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from camcore.trace import Array
+
+_ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+_RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
+_PASSIVE = {"Identity", "Cast", "EnsureShape", *_RESHAPES}
+
+
+def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
+    """Take an output before its final softmax, log-softmax or sigmoid.
+
+    Parameters
+    ----------
+    output : tensor
+        A tensor of the graph being traced.
+
+    Returns
+    -------
+    logits : tensor
+        What the activation was applied to, with the shape and dtype of `output`.
+    activation : str
+        ``"softmax"``, ``"log_softmax"`` or ``"sigmoid"``. None in place of the two
+        where the output does not end in one of them, elementwise or along one axis.
+    """
+    tensor, reshaped = output, False
+    while tensor.op.type in _PASSIVE and tensor.op.inputs[0].dtype.is_floating:
+        reshaped |= tensor.op.type in _RESHAPES
+        tensor = tensor.op.inputs[0]
+    moved = _along_inner_axis(tensor)
+    operation = moved or tensor.op
+    name = _ACTIVATIONS.get(operation.type)
+    if name is None:
+        return None
+    logits = operation.inputs[0].op.inputs[0] if moved else operation.inputs[0]
+    if reshaped:
+        classes = output.shape[-1] if output.shape.rank else None
+        if name != "sigmoid" and (moved or classes is None or classes != logits.shape[-1]):
+            return None
+        logits = tf.reshape(logits, tf.shape(output))
+        logits.set_shape(output.shape)
+    return tf.cast(logits, output.dtype), name
+
+
+def _along_inner_axis(tensor: tf.Tensor) -> tf.Operation | None:
+    """Return the softmax between two transposes that undo each other: one along an inner axis."""
+    outer = tensor.op
+    if outer.type != "Transpose" or outer.inputs[0].op.type not in ("Softmax", "LogSoftmax"):
+        return None
+    softmax = outer.inputs[0].op
+    inner = softmax.inputs[0].op
+    if inner.type != "Transpose":
+        return None
+    there, back = _constant(inner.inputs[1]), _constant(outer.inputs[1])
+    if there is None or back is None or not np.array_equal(there[back], np.arange(back.size)):
+        return None
+    return softmax
+
+
+def _constant(tensor: tf.Tensor) -> Array | None:
+    """Value of a tensor of the graph that depends on constants only."""
+    if (value := tf.get_static_value(tensor)) is not None:
+        return value
+    try:
+        with tf.compat.v1.Session(graph=tensor.graph) as session:
+            return session.run(tensor)
+    except tf.errors.InvalidArgumentError:
+        return None

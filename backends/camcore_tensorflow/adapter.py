@@ -1,0 +1,189 @@
+"""A Keras model on TensorFlow, seen through the verbs of `camcore.trace.Adapter`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from camcore.errors import LayerError
+from camcore.trace import (
+    INPUT,
+    Array,
+    Channels,
+    Layer,
+    LayerRecord,
+    LayerTrace,
+    NativeScore,
+    Seed,
+    Trace,
+)
+
+from .cache import store_of, weak
+from .capture import Target, keras_of, walk
+from .forward import edge
+from .inputs import Signature, prepare
+from .program import Program
+from .replay import Head, Replay
+from .survey import survey
+
+_CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
+
+
+class TensorFlowAdapter:
+    """A Keras model and the verbs that camcore asks for; see `camcore.trace.Adapter`.
+
+    What is compiled is kept for as long as the model lives, and shared by all its adapters.
+
+    Parameters
+    ----------
+    model : keras.Model or keras.Layer
+        A model of Keras 3 on TensorFlow, or of tf_keras.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._store = store_of(model)
+
+    @property
+    def traces(self) -> int:
+        """How often the model was traced to compile something, by all its adapters."""
+        return self._store.traces
+
+    def layers(self) -> Sequence[Layer]:
+        """Every layer, by its path ``outer/inner``; equal paths are numbered ``_1``, ``_2``."""
+        return [Layer(path, type(layer).__name__, layer) for path, layer in walk(self._model)]
+
+    def survey(self, inputs: Any) -> Sequence[LayerRecord]:
+        """Shapes of the layers that run; nothing is computed."""
+        tensors, signature = self._prepare(inputs)
+        sample, one = signature.first(tensors.values()), signature.sized(1)
+        key = ("survey", self._state(), one.key)
+        seen = self._store.fetch(key, 1, lambda _: survey(self._model, one, sample))
+        paths = {id(layer): (path, layer) for path, layer in walk(self._model)}
+        records = []
+        for reference, shape, calls, is_output in seen:
+            path, layer = paths[id(reference())]
+            found = Layer(path, type(layer).__name__, layer)
+            channels = self._channels(layer, len(shape))
+            records.append(LayerRecord(found, shape, channels, calls, is_output))
+        return records
+
+    def run(
+        self,
+        inputs: Any,
+        layers: Sequence[str] = (),
+        seeds: Sequence[Seed | NativeScore] = (),
+        *,
+        logits: bool = True,
+    ) -> Trace:
+        """One compiled forward pass and one pull-back a seed, all in one graph.
+
+        A `NativeScore` function is traced once and compiled in: what it reads from
+        elsewhere is frozen then, so pass another function for another score.
+        """
+        tensors, signature = self._prepare(inputs)
+        natives = [seed.function if isinstance(seed, NativeScore) else None for seed in seeds]
+        key = ("run", self._state(), signature.key, tuple(layers), (*map(weak, natives),), logits)
+        targets = self._targets(layers)
+        program = self._store.fetch(
+            key,
+            signature.batch,
+            lambda size: Program(self._model, targets, natives, logits, signature.sized(size)),
+        )
+        results = program(tensors.values(), seeds)
+        pulled = list(zip(*results.gradients, strict=True)) or [()] * len(targets)
+        return Trace(
+            inputs={path: edge(tensor).numpy() for path, tensor in tensors.items()},
+            input_channels=self._input_channels(),
+            outputs=results.outputs,
+            activation=program.activation,
+            layers={
+                target.name: LayerTrace(
+                    activations, gradients, self._channels(target.layer, activations.ndim)
+                )
+                for target, activations, gradients in zip(
+                    targets, results.activations, pulled, strict=True
+                )
+            },
+            native_scores=tuple(results.scores),
+        )
+
+    @contextmanager
+    def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
+        """Run one sample up to `layer`, then as often as asked from there on."""
+        tensors, signature = self._prepare(inputs)
+        one = signature.sized(1)
+        (target,) = self._targets([layer])
+        if target.layer is None or target.call is not None:
+            raise LayerError(
+                f"A model is resumed from a layer that runs once, not from {layer!r}. "
+                "Name such a layer."
+            )
+        key = ("resume", self._state(), one.key, layer, logits)
+        replay = self._store.fetch(key, 1, lambda _: Replay(self._model, target, logits, one))
+        yield replay.start(one, signature.first(tensors.values()))
+
+    def classifier(self) -> tuple[Array, Array] | None:
+        """Kernel and bias of the last dense layer or 1x1 convolution."""
+        kinds = keras_of(self._model).layers
+        linear = (kinds.Dense, kinds.Conv1D, kinds.Conv2D, kinds.Conv3D)
+        for _, layer in reversed(list(walk(self._model))):
+            if isinstance(layer, linear) and layer.built and getattr(layer, "groups", 1) == 1:
+                kernel = _array(layer.kernel)
+                if set(kernel.shape[:-2]) <= {1}:
+                    weights = kernel.reshape(kernel.shape[-2:]).T
+                    bias = np.zeros(len(weights), weights.dtype)
+                    return weights, bias if layer.bias is None else _array(layer.bias)
+        return None
+
+    def _prepare(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
+        """Inputs as tensors, for a model that is built by now."""
+        tensors, signature = prepare(self._model, inputs)
+        if not self._store.ready:
+            if not all(layer.built for layer in (self._model, *dict(walk(self._model)).values())):
+                signature.call(self._model, signature.first(tensors.values()))
+            self._store.ready = True
+        return tensors, signature
+
+    def _targets(self, names: Sequence[str]) -> list[Target]:
+        known = dict(walk(self._model))
+        return [self._target(name, known) for name in names]
+
+    def _target(self, name: str, known: dict[str, Any]) -> Target:
+        if name == INPUT:
+            return Target(name, None)
+        if name in known:
+            return Target(name, known[name])
+        path, _, call = name.rpartition("#")
+        if path in known and call.lstrip("-").isdecimal():
+            return Target(name, known[path], int(call))
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"Near it: {', '.join(near)}." if near else "List them with `layers()`."
+        raise LayerError(f"The model has no layer {name!r}. {hint}")
+
+    def _state(self) -> Hashable:
+        """What of the model is compiled in besides its weights: layers, activations, patches."""
+        return tuple(
+            (weak(layer), weak(getattr(layer, "activation", None)), weak(vars(layer).get("call")))
+            for layer in (self._model, *dict(walk(self._model)).values())
+        )
+
+    def _channels(self, layer: Any, rank: int) -> Channels | None:
+        """Where the layer says its channels are; an image or a volume follows the model."""
+        own = _CHANNELS.get(getattr(layer, "data_format", None))
+        if rank < 3:
+            return None
+        return own or (self._input_channels() if rank in (4, 5) else None)
+
+    def _input_channels(self) -> Channels:
+        formats = (getattr(layer, "data_format", None) for _, layer in walk(self._model))
+        default = keras_of(self._model).backend.image_data_format()
+        return _CHANNELS[next((known for known in formats if known in _CHANNELS), default)]
+
+
+def _array(variable: Any) -> Array:
+    return edge(tf.convert_to_tensor(variable)).numpy()

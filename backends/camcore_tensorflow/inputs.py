@@ -1,0 +1,119 @@
+"""What a model is called with: any nest in, typed tensors and their signature out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from camcore.errors import InputError
+
+from .nest import flatten, rebuild
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Structure, shapes and dtypes of a model's inputs.
+
+    Parameters
+    ----------
+    skeleton : nest
+        The inputs' nest with the leaves' positions in place of the leaves.
+    specs : tuple of tf.TensorSpec
+        One for each leaf.
+    batch : int
+        Number of samples.
+    """
+
+    skeleton: Any
+    specs: tuple[tf.TensorSpec, ...]
+    batch: int
+
+    @property
+    def key(self) -> Hashable:
+        """What two batches of different sizes have in common."""
+        return repr(self.skeleton), self.sized(None).specs
+
+    def sized(self, batch: int | None) -> Signature:
+        """Return the signature for another number of samples; None is any."""
+
+        def resize(spec: tf.TensorSpec) -> tf.TensorSpec:
+            shape = [batch, *spec.shape[1:]] if self.batched(spec) else spec.shape
+            return tf.TensorSpec(shape, spec.dtype)
+
+        samples = self.batch if batch is None else batch
+        return replace(self, specs=tuple(map(resize, self.specs)), batch=samples)
+
+    def batched(self, leaf: Any) -> bool:
+        """Whether the first axis of this leaf, or of its specification, counts samples."""
+        return leaf.shape[0] == self.batch
+
+    def first(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Return the first sample, as a batch of one."""
+        return [tensor[:1] if self.batched(tensor) else tensor for tensor in tensors]
+
+    def call(self, model: Any, tensors: Sequence[tf.Tensor]) -> Any:
+        """Call the model on `tensors`, in inference mode, as its `call` wants them."""
+        inputs = rebuild(self.skeleton, iter(tensors))
+        wanted = [
+            name
+            for name, parameter in inspect.signature(model.call).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            and name not in ("training", "mask")
+        ]
+        if len(wanted) > 1 and isinstance(inputs, Mapping):
+            return model(**inputs, training=False)
+        if len(wanted) > 1 and isinstance(inputs, (tuple, list)):
+            return model(*inputs, training=False)
+        return model(inputs, training=False)
+
+
+def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
+    """Turn what the model takes into tensors by path, in the dtypes the model wants.
+
+    Raises
+    ------
+    InputError
+        There is no array, or one without a batch axis.
+    """
+    leaves = flatten(inputs)
+    declared = _declared_dtypes(model, list(leaves))
+    tensors = {
+        path: _typed(leaf, declared.get(path), tf.as_dtype(model.variable_dtype))
+        for path, leaf in leaves.items()
+    }
+    if not tensors:
+        raise InputError(f"The inputs hold no array: {inputs!r}. Give what the model takes.")
+    for path, tensor in tensors.items():
+        if not tensor.shape.rank:
+            raise InputError(
+                f"Input {path!r} is a single number, not a batch. Give arrays of shape (B, ...)."
+            )
+    skeleton = rebuild(inputs, iter(range(len(tensors))))
+    specs = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors.values())
+    return tensors, Signature(skeleton, specs, specs[0].shape[0])
+
+
+def _declared_dtypes(model: Any, paths: Sequence[str]) -> dict[str, tf.DType]:
+    """Dtypes of a functional model's own inputs; a model without them declares nothing."""
+    symbolic = flatten(getattr(model, "input", None))
+    if len(symbolic) != len(paths):
+        return {}
+    if set(symbolic) != set(paths):
+        symbolic = dict(zip(paths, symbolic.values(), strict=True))
+    return {path: tf.as_dtype(tensor.dtype) for path, tensor in symbolic.items()}
+
+
+def _typed(leaf: Any, declared: tf.DType | None, floating: tf.DType) -> tf.Tensor:
+    tensor = leaf if tf.is_tensor(leaf) else np.asarray(leaf)
+    given = tf.as_dtype(tensor.dtype)
+    dtype = declared if given.is_integer and declared and declared.is_floating else given
+    if given.is_floating:
+        dtype = declared or floating
+    if isinstance(tensor, np.ndarray):
+        return tf.constant(tensor.astype(dtype.as_numpy_dtype, copy=False))
+    return tf.cast(tensor, dtype)
