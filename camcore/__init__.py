@@ -1,8 +1,9 @@
 """Class activation maps that give the same numbers in every framework."""
 
-from camcore import errors, methods, recipes, targets
+from camcore import augment, errors, methods, recipes, targets
 from camcore.explain import Explainer, explain
 from camcore.explanation import Explanation, load
+from camcore.factorisation import Factorisation, factorise
 from camcore.layout import Layout
 from camcore.recipes import Recipe
 
@@ -11,10 +12,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Explainer",
     "Explanation",
+    "Factorisation",
     "Layout",
     "Recipe",
+    "augment",
     "errors",
     "explain",
+    "factorise",
     "load",
     "methods",
     "recipes",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -190,18 +190,42 @@ class Evidence:
         """
 
         def again(images: Array) -> tuple[Array, Array]:
-            traced = self._pass(images, (self.layer,)).layers[self.layer]
-            found = self._layout
-            return found.canonical(traced.activations), found.canonical(traced.gradients[0])
+            other = self.on(images)
+            return other.activations, other.gradients
 
         return again
+
+    def on(self, images: Array) -> Evidence:
+        """The same layer and settled target on a batch of other images, from another pass."""
+        scored: list[Scored] = []
+        inputs = self._with_images(images)
+        trace = self._pass(images, tuple(self.trace.layers), keep=scored.append)
+        target = self._settled(None) if isinstance(self.target, Target) else self.target
+        return replace(
+            self, inputs=inputs, trace=trace, index=0, target=target, scored=(*scored, None)[0]
+        )
+
+    def outputs_of(self, activations: Array) -> Array | None:
+        """Class scores ``(N, K)`` of activations ``(N, C, *S)`` at the layer; None without classes.
+
+        What comes before the layer is the first sample's.
+        """
+        own = self.trace.layers[self.layer].activations[:1]
+        first = nest.sample_of(self.inputs, 0)
+        with self.adapter.resume(first, self.layer, logits=self.explained.logits) as head:
+            leaves = head(self._layout.native(activations, own))
+        values = leaves[self.explained.path(leaves)]
+        return values if values.ndim == 2 else None
 
     @property
     def gradients_at(self) -> Callable[[Array], Array]:
         """The target's gradients at other inputs: ``(B, C, *S)`` to ``(B, C, *S)``."""
-        return lambda images: self._image_layout.canonical(
-            self._pass(images, (INPUT,)).layers[INPUT].gradients[0]
-        )
+
+        def gradients(images: Array) -> Array:
+            traced = self._pass(images, (INPUT,)).layers[INPUT]
+            return self._image_layout.canonical(traced.gradients[0])
+
+        return gradients
 
     @cached_property
     def guided_gradients(self) -> Array:
@@ -247,20 +271,21 @@ class Evidence:
         *,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
+        keep: Callable[[Scored], None] | None = None,
     ) -> Trace:
         """Another pass for the same, settled target; on other images where they are given."""
-        inputs = self.inputs
-        if images is not None:
-            native = self._image_layout.native(images, images)
-            inputs = nest.altered(inputs, self._image_path, native, None)
         return self.adapter.run(
-            inputs,
+            self.inputs if images is None else self._with_images(images),
             layers,
-            [self._settled_seed()],
+            [self._settled_seed(keep)],
             logits=self.explained.logits,
             second_order=second_order,
             rectifier=rectifier,
         )
+
+    def _with_images(self, images: Array) -> Any:
+        native = self._image_layout.native(images, images)
+        return nest.altered(self.inputs, self._image_path, native, None)
 
     def _settled(self, sample: int | None) -> Target:
         """The target with its choices (predicted class, nearest classes) made for good."""
@@ -272,13 +297,16 @@ class Evidence:
         values = self.explained.values(self.trace)
         return self.target.settled(values[:, None] if values.ndim == 1 else values, sample)
 
-    def _settled_seed(self) -> Seed | NativeScore:
+    def _settled_seed(self, keep: Callable[[Scored], None] | None = None) -> Seed | NativeScore:
         if isinstance(self.target, NativeScore):
             return self.target
         target = self._settled(None)
 
         def seed(leaves: Leaves) -> Leaves:
-            return {self.explained.path(leaves): self.explained.apply(target, leaves).cotangent}
+            scored = self.explained.apply(target, leaves)
+            if keep is not None:
+                keep(scored)
+            return {self.explained.path(leaves): scored.cotangent}
 
         return seed
 

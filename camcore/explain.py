@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, overload
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from camcore import layers as layer_names
 from camcore import nest, registry
+from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
 from camcore.evidence import TRACED, Evidence
 from camcore.explanation import Explanation
 from camcore.layers import LayerLike
 from camcore.layout import Layout
-from camcore.methods.table import Method, MethodLike, with_options
+from camcore.methods.table import Method, MethodLike, smoothed, with_options
 from camcore.outputs import Explained, check_finite
 from camcore.postprocess import Fusion
 from camcore.recipes import Recipe, RecipeLike, find_recipe
@@ -53,6 +55,12 @@ class Explainer:
         How the layer's output is laid out, where its shape does not tell.
     fusion : {"mean", "max", "product", "sum"}, optional
         How the maps of several layers are joined. Left out, as the recipe says.
+    augment : sequence of Augmentation
+        Views of the input over which signed maps are averaged, each in the input's own
+        frame; see `camcore.augment`. Each costs another pass.
+    eigen_smooth : bool
+        Show the first principal component of the channels' contributions in place of
+        their sum.
     **options
         Keyword arguments of the method's function; among several methods, of those
         that take them.
@@ -76,8 +84,11 @@ class Explainer:
         output: str | None = None,
         layout: Layout | None = None,
         fusion: Fusion | None = None,
+        augment: Sequence[Augmentation] = (),
+        eigen_smooth: bool = False,
         **options: Any,
     ) -> None:
+        self.model = model
         self.adapter: Adapter = registry.adapter(model)
         self.recipe: Recipe = find_recipe(recipe)
         if fusion is not None:
@@ -87,6 +98,9 @@ class Explainer:
         self.methods: tuple[Method, ...] = with_options(
             [self.recipe.method(one) for one in wanted], options
         )
+        if eigen_smooth:
+            self.methods = tuple(smoothed(method) for method in self.methods)
+        self.augment = tuple(augment)
         if not self.methods:
             raise MethodError("An empty list of methods was given; name at least one.")
         if score not in (None, "logit", "output"):
@@ -98,7 +112,7 @@ class Explainer:
     def layers(self, inputs: Any) -> tuple[str, ...]:
         """Names of the layers that a call on such inputs explains."""
         if self._layers is None:
-            self._layers = (_choose_layer(self.adapter, inputs),)
+            self._layers = (_choose_layer(self.model, self.adapter, inputs),)
         return self._layers
 
     def __call__(self, inputs: Any, target: TargetLike | Each = None) -> Result:
@@ -135,6 +149,25 @@ class Explainer:
         ordered = {name: each if several else each[0] for name, each in results.items()}
         return ordered if self._several_methods else next(iter(ordered.values()))
 
+    def evidence(self, inputs: Any, target: TargetLike = None) -> Evidence:
+        """What the first method's maps are made from: activations, gradients, and more.
+
+        Parameters
+        ----------
+        inputs : array, tensor, or nest of these
+            What the model takes.
+        target : None, int, sequence of int, Target, or callable
+            What is explained.
+
+        Returns
+        -------
+        Evidence
+            At the explainer's first layer; its attributes are ``(B, C, *S)`` arrays.
+        """
+        method = self.methods[0]
+        found = self._evidence(inputs, [method.aim(as_target(target))])
+        return found[self._layers_of(method, inputs)[0], 0]
+
     def _names(self) -> list[str]:
         """A key for each method; variants of one method are told apart by their options."""
         names = [method.name for method in self.methods]
@@ -149,47 +182,45 @@ class Explainer:
         """Explanations by method and target, from one pass."""
         targets: list[Target | NativeScore] = []
         chosen = [[_place(method.aim(one), targets) for one in wanted] for method in self.methods]
+        evidence = self._evidence(inputs, targets)
+        return [
+            [
+                self._explanation(
+                    method,
+                    [evidence[layer, i] for layer in self._layers_of(method, inputs)],
+                )
+                for i in places
+            ]
+            for method, places in zip(self.methods, chosen, strict=True)
+        ]
+
+    def _layers_of(self, method: Method, inputs: Any) -> tuple[str, ...]:
+        return self.layers(inputs) if method.level == "layer" else (INPUT,)
+
+    def _evidence(
+        self, inputs: Any, targets: Sequence[Target | NativeScore]
+    ) -> dict[tuple[str, int], Evidence]:
+        """What one pass shows, by layer and index of the target."""
         scored: list[Scored | None] = [None] * len(targets)
         seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
         needs = {need for method in self.methods for need in method.needs}
         traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
-        at_layers = any(method.level == "layer" for method in self.methods)
-        names = self.layers(inputs) if at_layers else ()
-        at_input = (INPUT,) if "image_gradients" in needs and INPUT not in names else ()
+        names = list(dict.fromkeys(n for m in self.methods for n in self._layers_of(m, inputs)))
+        captured = [n for n in names if n != INPUT or "image_gradients" in needs]
         trace = self.adapter.run(
-            inputs,
-            (*names, *at_input),
-            seeds if traced else (),
-            logits=self.explained.logits,
+            inputs, captured, seeds if traced else (), logits=self.explained.logits
         )
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):
                 if isinstance(one, Target):
                     scored[i] = self.explained.apply(one, trace.outputs)
-        return [
-            [
-                self._explanation(
-                    method,
-                    [
-                        Evidence(
-                            self.adapter,
-                            inputs,
-                            trace,
-                            name,
-                            i,
-                            targets[i],
-                            scored[i],
-                            self.explained,
-                            self.layout,
-                        )
-                        for name in (names if method.level == "layer" else (INPUT,))
-                    ],
-                )
-                for i in places
-            ]
-            for method, places in zip(self.methods, chosen, strict=True)
-        ]
+        about = (self.explained, self.layout)
+        return {
+            (name, i): Evidence(self.adapter, inputs, trace, name, i, targets[i], scored[i], *about)
+            for name in names
+            for i in range(len(targets))
+        }
 
     def _seed(
         self, target: Target | NativeScore, keep: Callable[[Scored], None]
@@ -206,7 +237,7 @@ class Explainer:
         return seed
 
     def _explanation(self, method: Method, layers: Sequence[Evidence]) -> Explanation:
-        raw = {evidence.layer: _signed_map(method, evidence) for evidence in layers}
+        raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
         one = layers[0]
         native = one.scored is None
         path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
@@ -222,6 +253,20 @@ class Explainer:
             recipe=self.recipe.name,
             overlay_style=self.recipe.overlay,
         )
+
+    def _signed_map(self, method: Method, evidence: Evidence) -> Array:
+        """The method's map at one layer, averaged over the augmented views."""
+        raw = method(evidence)
+        for augmentation in self.augment:
+            view = method(evidence.on(augmentation.view(evidence.images)))
+            raw = raw + augmentation.undo(view, raw.shape[1:])
+        raw = raw / raw.dtype.type(1 + len(self.augment))
+        if not np.all(np.isfinite(raw)):
+            raise InputError(
+                f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
+                "finite. Explain the model in a wider dtype, or scale the score down."
+            )
+        return raw
 
 
 @overload
@@ -297,9 +342,16 @@ def explain(
     return explainer(inputs, target)
 
 
-def _choose_layer(adapter: Adapter, inputs: Any) -> str:
-    records = adapter.survey(inputs)
-    return layer_names.choose(records, nest.spatial_size(inputs, adapter.input_channels))
+_chosen: WeakKeyDictionary[Any, dict[tuple[int, ...], str]] = WeakKeyDictionary()
+"""The layer that was chosen for a model and an input size, so that it is surveyed once."""
+
+
+def _choose_layer(model: object, adapter: Adapter, inputs: Any) -> str:
+    size = nest.spatial_size(inputs, adapter.input_channels)
+    known = _chosen.setdefault(model, {})
+    if known.get(size) not in {layer.name for layer in adapter.layers()}:
+        known[size] = layer_names.choose(adapter.survey(inputs), size)
+    return known[size]
 
 
 def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> int:
@@ -309,16 +361,6 @@ def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> i
             return i
     among.append(target)
     return len(among) - 1
-
-
-def _signed_map(method: Method, evidence: Evidence) -> Array:
-    raw = method(evidence)
-    if not np.all(np.isfinite(raw)):
-        raise InputError(
-            f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
-            "finite. Explain the model in a wider dtype, or scale the score down."
-        )
-    return raw
 
 
 def _without_evidence(raw: Sequence[Array]) -> Array:

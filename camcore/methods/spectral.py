@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -131,6 +132,34 @@ def _kernel_component(sample: Array, kernel: str, gamma: float) -> Array:
     if not np.any(np.abs(centred) > 1e-12 * np.abs(values).max(initial=1e-300)):
         return np.zeros(len(component))
     return _oriented(component, np.linalg.norm(values, axis=0))
+
+
+def smoothed(method: Callable[..., Array], **supplied: Array) -> Array:
+    """First principal component of a method's contributions, in place of their sum.
+
+    Parameters
+    ----------
+    method : callable
+        Of the form Σ_c f(A_c, g_c, …): a sum over channels, each on its own.
+    **supplied : (B, C, *S) or (B, C) array
+        What the method takes.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map, as `eigencam` of the contributions.
+
+    References
+    ----------
+    ``eigen_smooth`` of pytorch-grad-cam.
+    """
+    batch, channels = supplied["activations"].shape[:2]
+    alone = {
+        name: array.reshape(batch * channels, 1, *array.shape[2:])
+        for name, array in supplied.items()
+    }
+    contributions = method(**alone)
+    return eigencam(contributions.reshape(batch, channels, *contributions.shape[1:]))
 
 
 def _first_component(sample: Array) -> Array:

@@ -9,6 +9,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from camcore.errors import MethodError
@@ -100,6 +101,26 @@ def negated(target: Any) -> Any:
     raise MethodError("Negate a native callable yourself: the counterfactual of it is -score.")
 
 
+def smoothed(method: Method) -> Method:
+    """The method with its sum over channels replaced by their first principal component.
+
+    Raises
+    ------
+    MethodError
+        The method is no sum of one contribution for each channel.
+    """
+    if not {"activations"} <= set(method.needs) <= _PER_CHANNEL or method.function in _WHOLE:
+        raise MethodError(
+            f"{method.label} is no sum over channels, so there is nothing to smooth; "
+            "leave out eigen_smooth."
+        )
+    return replace(
+        method,
+        function=partial(spectral.smoothed, partial(method.function, **method.options)),
+        options={},
+    )
+
+
 def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[Method, ...]:
     """The methods, each with those of the keyword arguments that it takes.
 
@@ -124,6 +145,14 @@ def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple
         for method in methods
     )
 
+
+_PER_CHANNEL = {"activations", "gradients", "class_weights", "hessian_products"}
+_WHOLE = (
+    spectral.eigencam,
+    spectral.eigengradcam,
+    spectral.kpcacam,
+    activation.random_map,
+)
 
 _BOTH = ("activations", "gradients")
 _MASKING = ("activations", "images", "score_images")
