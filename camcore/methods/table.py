@@ -246,6 +246,15 @@ def find(name: MethodLike) -> Method:
 
     "Grad-CAM++", "gradcam++" and "gradcampp" are one.
 
+    Parameters
+    ----------
+    name : str or Method
+        Its name or label; a `Method` is returned as it is.
+
+    Returns
+    -------
+    Method
+
     Raises
     ------
     MethodError
@@ -255,12 +264,13 @@ def find(name: MethodLike) -> Method:
         return name
     wanted = canonical(name)
     for method in TABLE:
-        if method.name == wanted:
+        if wanted in (method.name, canonical(method.label)):
             return method
     near = difflib.get_close_matches(wanted, [method.name for method in TABLE], n=3)
     labels = [method.label for method in TABLE if not near or method.name in near]
-    hint = "Did you mean" if near else "There are"
-    raise MethodError(f"There is no method {name!r}. {hint} {', '.join(labels)}?")
+    listed = ", ".join(labels)
+    hint = f"Did you mean {listed}?" if near else f"There are {listed}."
+    raise MethodError(f"There is no method {name!r}. {hint}")
 
 
 def canonical(name: str) -> str:
