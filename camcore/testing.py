@@ -267,7 +267,7 @@ class NumpyAdapter:
 def random_network(
     rank: int = 2, *, head: str = "gap", channels: int = 4, classes: int = 5, seed: int = 0
 ) -> NumpyAdapter:
-    """A small network with random weights in float64.
+    """A small network with random weights in float64, scaled so that scores stay near one.
 
     Parameters
     ----------
@@ -284,10 +284,11 @@ def random_network(
     rng = np.random.default_rng(seed)
 
     def conv(out: int, into: int) -> Conv:
-        return Conv(rng.normal(size=(out, into, *[3] * rank)), rng.normal(size=out))
+        weights = rng.normal(size=(out, into, *[3] * rank)) * (into * 3**rank) ** -0.5
+        return Conv(weights, rng.normal(size=out))
 
     def dense(out: int, into: int) -> Dense:
-        return Dense(rng.normal(size=(out, into)), rng.normal(size=out))
+        return Dense(rng.normal(size=(out, into)) * into**-0.5, rng.normal(size=out))
 
     features = {"conv1": conv(3, 2), "relu1": ReLU(), "conv2": conv(channels, 3), "relu2": ReLU()}
     if head == "gap":
