@@ -1,0 +1,170 @@
+"""Every method against its equation, worked out by hand on a 2 x 2 map with two channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from camcore import methods
+from camcore.errors import InputError, MethodError
+from camcore.methods import variants
+from camcore.methods.table import find
+
+# Means of the gradients over space: 1 and -1. Sums of the activations: 10 and 2.
+A = np.array([[[[1.0, 2.0], [3.0, 4.0]], [[2.0, 0.0], [-1.0, 1.0]]]])
+G = np.array([[[[1.0, -1.0], [2.0, 2.0]], [[-4.0, 0.0], [2.0, -2.0]]]])
+
+BY_HAND = {
+    # 1 * A1 - 1 * A2
+    "gradcam": [[-1, 2], [4, 3]],
+    # g1 A1 = [[1, -2], [6, 8]], g2 A2 = [[-8, 0], [-2, -2]]
+    "hirescam": [[-7, -2], [4, 6]],
+    "elementwise_gradcam": [[1, 0], [6, 8]],
+    # relu(g1) A1 = [[1, 0], [6, 8]], relu(g2) A2 = [[0, 0], [-2, 0]]
+    "layercam": [[1, 0], [4, 8]],
+    # w1 = (1 - 2 + 6 + 8) / 10 = 1.3, w2 = (-8 + 0 - 2 - 2) / 2 = -6
+    "xgradcam": [[-10.7, 2.6], [9.9, -0.8]],
+    # alpha g = g / (2 + sum(A) g) where g > 0:
+    # w1 = 1/12 + 2/22 + 2/22 = 35/132, w2 = 2/6 = 44/132
+    "gradcampp": [[123 / 132, 70 / 132], [61 / 132, 184 / 132]],
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_equals_the_hand_computation(name):
+    maps = getattr(methods, name)(A, G)
+    np.testing.assert_allclose(maps, [BY_HAND[name]], rtol=1e-14, atol=1e-14)
+
+
+def test_cam_weights_channels_by_the_head():
+    maps = methods.cam(A, np.array([[2.0, -1.0]]))
+    np.testing.assert_array_equal(maps, [[[0, 4], [7, 7]]])
+
+
+def test_gradcampp_evaluates_alpha_as_the_paper_writes_it():
+    rng = np.random.default_rng(0)
+    a, g = rng.normal(size=(2, 3, 4, 5, 5))
+    total = a.sum(axis=(2, 3), keepdims=True)
+    alpha = g**2 / (2 * g**2 + total * g**3)
+    weights = (alpha * np.maximum(g, 0)).sum(axis=(2, 3), keepdims=True)
+    np.testing.assert_allclose(methods.gradcampp(a, g), (weights * a).sum(axis=1), rtol=1e-10)
+
+
+def test_gradcampp_is_zero_where_its_denominator_is():
+    # 2 + sum(A) g = 2 - 2 * 1 = 0 everywhere.
+    a = np.full((1, 1, 2, 2), -0.5)
+    np.testing.assert_array_equal(methods.gradcampp(a, np.ones_like(a)), np.zeros((1, 2, 2)))
+
+
+def test_xgradcam_leaves_out_a_channel_that_sums_to_zero():
+    a = np.array([[[[1.0, -1.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]]])
+    # w1 = 0 (its sum is 0), w2 = (-4 + 0 + 2 - 2) / 4 = -1
+    np.testing.assert_array_equal(methods.xgradcam(a, G), [[[-1, -1], [-1, -1]]])
+
+
+def test_eigencam_of_one_pattern_is_that_pattern_times_its_length():
+    # Channels 3t and 4t: the component is (3, 4) / 5, the projection 5 (t - mean t).
+    t = np.array([[1.0, 2.0], [3.0, 4.0]])
+    a = np.stack([3 * t, 4 * t])[None]
+    expected = [[[-7.5, -2.5], [2.5, 7.5]]]
+    np.testing.assert_allclose(methods.eigencam(a), expected, rtol=1e-14)
+    # High where the activations are strong, whatever their sign.
+    np.testing.assert_allclose(methods.eigencam(-a), expected, rtol=1e-14)
+    np.testing.assert_allclose(methods.eigengradcam(a / 2, np.full_like(a, 2)), expected)
+
+
+def test_eigencam_of_orthogonal_patterns_is_the_stronger_one():
+    rows = np.array([[1.0, 1.0], [-1.0, -1.0]])
+    columns = np.array([[1.0, -1.0], [1.0, -1.0]])
+    a = np.stack([5 + 2 * rows, 5 + columns])[None]
+    np.testing.assert_allclose(methods.eigencam(a), [2 * rows], atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 20), (2, 3, 4, 5), (2, 30, 4, 5), (2, 3, 3, 2, 4)])
+def test_eigencam_is_the_first_singular_vector(shape):
+    a = np.random.default_rng(len(shape)).normal(size=shape)
+    for sample, found in zip(a, methods.eigencam(a), strict=True):
+        table = sample.reshape(len(sample), -1).T
+        u, s, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
+        expected = u[:, 0] * s[0]
+        assert np.linalg.norm(found) == pytest.approx(s[0], rel=1e-12)
+        assert abs(found.ravel() @ expected) == pytest.approx(s[0] ** 2, rel=1e-12)
+        strength = np.linalg.norm(sample.reshape(len(sample), -1), axis=0)
+        assert found.ravel() @ (strength - strength.mean()) > 0
+
+
+def test_eigencam_of_constant_activations_is_zero():
+    a = np.full((1, 3, 4, 4), 0.1, np.float32)
+    np.testing.assert_array_equal(methods.eigencam(a), np.zeros((1, 4, 4)))
+
+
+def test_keras_io_averages_gradients_over_the_batch():
+    a = np.concatenate([A, A[..., ::-1]])
+    # Means over space (1, -1) and (3, 1); over the batch (2, 0).
+    g = np.concatenate([G, G + 2])
+    expected = [[[2, 4], [6, 8]], [[4, 2], [8, 6]]]
+    np.testing.assert_array_equal(variants.gradcam_batch_mean(a, g), expected)
+    np.testing.assert_array_equal(variants.gradcam_batch_mean(A, G), methods.gradcam(A, G))
+
+
+@pytest.mark.parametrize(
+    ("given", "made"), [(np.float16, np.float32), (np.int64, np.float32), (np.float64, np.float64)]
+)
+def test_half_precision_and_integers_become_single(given, made):
+    maps = methods.gradcam(A.astype(given), G.astype(given))
+    assert maps.dtype == made
+    np.testing.assert_array_equal(maps, [BY_HAND["gradcam"]])
+
+
+@pytest.mark.parametrize(
+    ("activations", "gradients", "message"),
+    [
+        (A, G[:, :1], r"activations \(1, 2, 2, 2\) and gradients \(1, 1, 2, 2\) differ in shape"),
+        (A[0, 0], G[0, 0], r"activations must be \(batch, channels, \*spatial\).*got \(2, 2\)"),
+        (A[:0], G[:0], r"none of them empty; got \(0, 2, 2, 2\)"),
+        (A + 1j, G, "activations must be real numbers; got dtype complex128"),
+        (A, G > 0, "gradients must be real numbers; got dtype bool"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(activations, gradients, message):
+    for name in BY_HAND:
+        with pytest.raises(InputError, match=message):
+            getattr(methods, name)(activations, gradients)
+
+
+def test_cam_names_weights_that_do_not_fit():
+    with pytest.raises(InputError, match=r"\(batch, channels\) = \(1, 2\); got \(2,\)"):
+        methods.cam(A, np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Grad-CAM++", "gradcampp"),
+        ("gradcam++", "gradcampp"),
+        ("GradCAMpp", "gradcampp"),
+        ("grad_cam", "gradcam"),
+        ("Element-wise Grad-CAM", "elementwisegradcam"),
+        ("EIGEN CAM", "eigencam"),
+        (find("cam"), "cam"),
+    ],
+)
+def test_methods_are_found_whatever_their_case_and_punctuation(typed, name):
+    assert find(typed).name == name
+
+
+def test_an_unknown_method_is_answered_with_near_ones():
+    with pytest.raises(MethodError, match=r"no method 'gradcamm'. Did you mean .*Grad-CAM.*\?"):
+        find("gradcamm")
+    with pytest.raises(MethodError, match=r"no method 'zzz'. There are CAM, Grad-CAM, .*\.$"):
+        find("zzz")
+    with pytest.raises(MethodError, match="named by a string; got int"):
+        find(3)
+
+
+def test_every_row_of_the_table_can_be_called_by_its_label():
+    names = [method.name for method in methods.TABLE]
+    assert len(set(names)) == len(names)
+    for method in methods.TABLE:
+        assert find(method.label) is find(method.name) is method
+        assert set(method.needs).isdisjoint(method.takes())
+        assert set(method.options) <= set(method.takes())
