@@ -1,0 +1,227 @@
+"""Layers are found by what people call them, and chosen from what a survey shows."""
+
+from __future__ import annotations
+
+import pytest
+from camcore.errors import LayerError
+from camcore.layers import choose, resolve
+from camcore.trace import Layer, LayerRecord
+
+NATIVE = [object() for _ in range(7)]
+LAYERS = [
+    Layer(name, kind, native)
+    for name, kind, native in zip(
+        ["stem.conv", "stem", "layer4.0.conv2", "layer4.1.conv2", "layer4.1", "layer4", "head/fc"],
+        ["Conv2d", "Sequential", "Conv2d", "Conv2d", "BasicBlock", "Sequential", "Linear"],
+        NATIVE,
+        strict=True,
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("layer4.1.conv2", ("layer4.1.conv2",)),
+        ("layer4", ("layer4",)),
+        ("conv", ("stem.conv",)),
+        ("fc", ("head/fc",)),
+        (NATIVE[4], ("layer4.1",)),
+        (["layer4", NATIVE[0], "fc"], ("layer4", "stem.conv", "head/fc")),
+        (("stem", "layer4"), ("stem", "layer4")),
+        ("layer4#1", ("layer4#1",)),
+        ("conv#-2", ("stem.conv#-2",)),
+        (["layer4#0", "layer4#1"], ("layer4#0", "layer4#1")),
+        ("@input", ("@input",)),
+    ],
+)
+def test_layers_are_resolved_to_their_full_names(wanted, names):
+    assert resolve(wanted, LAYERS) == names
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("conv2", "'conv2' names 2 layers: 'layer4.0.conv2', 'layer4.1.conv2'. Give the whole"),
+        ("layer5", "no layer 'layer5'. Did you mean 'layer4', 'layer4.1'"),
+        ("stem.conv1", "no layer 'stem.conv1'. Did you mean 'stem.conv'"),
+        ("zzz", "no layer 'zzz'. It has 'stem.conv', 'stem', .*'layer4' and 1 more"),
+        ("", "no layer ''. It has"),
+        ("layer4#", "'layer4#': after '#' comes the number of the call, as in 'layer4#0'"),
+        ("layer4#last", "as in 'layer4#0'"),
+        (object(), "The object given as a layer is not part of the model"),
+        (3, "The int given as a layer is not part of the model"),
+        ([], "An empty list of layers"),
+        (["layer4", NATIVE[5]], "The same layer is asked for twice: layer4, layer4"),
+    ],
+)
+def test_what_cannot_be_resolved_is_answered_with_help(wanted, message):
+    with pytest.raises(LayerError, match=message):
+        resolve(wanted, LAYERS)
+
+
+def survey(*rows):
+    """Records from (name, kind, shape[, channels]); the last is the model's output."""
+    return [
+        LayerRecord(
+            Layer(name, kind, None),
+            shape,
+            channels[0] if channels else None,
+            is_output=i == len(rows) - 1,
+        )
+        for i, (name, kind, shape, *channels) in enumerate(rows)
+    ]
+
+
+MAP7, MAP14 = (1, 2048, 7, 7), (1, 512, 14, 14)
+
+RESNET50 = survey(
+    ("conv1", "Conv2d", (1, 64, 112, 112), "first"),
+    ("maxpool", "MaxPool2d", (1, 64, 56, 56)),
+    ("layer3", "Sequential", (1, 1024, 14, 14)),
+    ("layer4.2.conv3", "Conv2d", MAP7, "first"),
+    ("layer4.2.bn3", "BatchNorm2d", MAP7, "first"),
+    ("layer4.2.relu", "ReLU", MAP7),
+    ("layer4.2", "Bottleneck", MAP7),
+    ("layer4", "Sequential", MAP7),
+    ("avgpool", "AdaptiveAvgPool2d", (1, 2048, 1, 1)),
+    ("fc", "Linear", (1, 1000)),
+)
+VGG16 = survey(
+    ("features.28", "Conv2d", MAP14, "first"),
+    ("features.29", "ReLU", MAP14),
+    ("features.30", "MaxPool2d", (1, 512, 7, 7)),
+    ("features", "Sequential", (1, 512, 7, 7)),
+    ("avgpool", "AdaptiveAvgPool2d", (1, 512, 7, 7)),
+    ("classifier.0", "Linear", (1, 4096)),
+    ("classifier.5", "Dropout", (1, 4096)),
+    ("classifier.6", "Linear", (1, 1000)),
+    ("classifier", "Sequential", (1, 1000)),
+)
+XCEPTION = survey(
+    ("block14_sepconv2", "SeparableConv2D", (1, 10, 10, 2048), "last"),
+    ("block14_sepconv2_bn", "BatchNormalization", (1, 10, 10, 2048), "last"),
+    ("block14_sepconv2_act", "Activation", (1, 10, 10, 2048), "last"),
+    ("avg_pool", "GlobalAveragePooling2D", (1, 2048)),
+    ("predictions", "Dense", (1, 1000)),
+)
+EFFICIENTNET = survey(
+    ("features.7.0.block.3.1", "BatchNorm2d", (1, 320, 7, 7), "first"),
+    ("features.7.0.stochastic_depth", "StochasticDepth", (1, 320, 7, 7)),
+    ("features.7.0", "MBConv", (1, 320, 7, 7)),
+    ("features.7", "Sequential", (1, 320, 7, 7)),
+    ("features.8.0", "Conv2d", (1, 1280, 7, 7), "first"),
+    ("features.8.2", "SiLU", (1, 1280, 7, 7)),
+    ("features.8", "Conv2dNormActivation", (1, 1280, 7, 7)),
+    ("features", "Sequential", (1, 1280, 7, 7)),
+    ("avgpool", "AdaptiveAvgPool2d", (1, 1280, 1, 1)),
+    ("classifier.0", "Dropout", (1, 1280)),
+    ("classifier.1", "Linear", (1, 1000)),
+    ("classifier", "Sequential", (1, 1000)),
+)
+# The block adds its input to what stochastic depth returns: the block is the later map.
+CONVNEXT = survey(
+    ("features.7.2.block.5", "Linear", (1, 7, 7, 768)),
+    ("features.7.2.block.6", "Permute", (1, 768, 7, 7)),
+    ("features.7.2.block", "Sequential", (1, 768, 7, 7)),
+    ("features.7.2.stochastic_depth", "StochasticDepth", (1, 768, 7, 7)),
+    ("features.7.2", "CNBlock", (1, 768, 7, 7)),
+    ("features.7", "Sequential", (1, 768, 7, 7)),
+    ("features", "Sequential", (1, 768, 7, 7)),
+    ("avgpool", "AdaptiveAvgPool2d", (1, 768, 1, 1)),
+    ("classifier.2", "Linear", (1, 1000)),
+)
+SWIN = survey(
+    ("features.7.1", "SwinTransformerBlock", (1, 7, 7, 768)),
+    ("norm", "LayerNorm", (1, 7, 7, 768)),
+    ("permute", "Permute", (1, 768, 7, 7)),
+    ("avgpool", "AdaptiveAvgPool2d", (1, 768, 1, 1)),
+    ("flatten", "Flatten", (1, 768)),
+    ("head", "Linear", (1, 1000)),
+)
+# Only the class token reaches the head: behind the last attention, patches have no gradient.
+VIT = survey(
+    ("patch_embed.proj", "Conv2d", (1, 192, 14, 14), "first"),
+    ("blocks.10.attn", "Attention", (1, 197, 192)),
+    ("blocks.10", "Block", (1, 197, 192)),
+    ("blocks.11.norm1", "LayerNorm", (1, 197, 192)),
+    ("blocks.11.attn.qkv", "Linear", (1, 197, 576)),
+    ("blocks.11.attn.proj", "Linear", (1, 197, 192)),
+    ("blocks.11.attn", "Attention", (1, 197, 192)),
+    ("blocks.11.mlp", "Mlp", (1, 197, 192)),
+    ("blocks.11", "Block", (1, 197, 192)),
+    ("blocks", "Sequential", (1, 197, 192)),
+    ("norm", "LayerNorm", (1, 197, 192)),
+    ("fc_norm", "Identity", (1, 192)),
+    ("head", "Linear", (1, 1000)),
+)
+# Mean over patches: no class token, so the last layer is as good as any.
+MIXER = survey(
+    ("blocks.7", "MixerBlock", (1, 49, 512)),
+    ("norm", "LayerNorm", (1, 49, 512)),
+    ("head", "Linear", (1, 1000)),
+)
+# The last layer's output, merely resized, is the model's.
+SEGMENTATION = survey(
+    ("decoder.conv", "Conv2d", (1, 64, 224, 224), "first"),
+    ("decoder.relu", "ReLU", (1, 64, 224, 224)),
+    ("decoder", "Decoder", (1, 64, 224, 224)),
+    ("logits", "Conv2d", (1, 21, 224, 224), "first"),
+)
+NESTED_KERAS = survey(
+    ("rescaling", "Rescaling", (1, 224, 224, 3), "last"),
+    ("resnet50/conv5_block3_add", "Add", (1, 7, 7, 2048), "last"),
+    ("resnet50/conv5_block3_out", "Activation", (1, 7, 7, 2048), "last"),
+    ("resnet50", "Functional", (1, 7, 7, 2048), "last"),
+    ("pad", "ZeroPadding2D", (1, 9, 9, 2048), "last"),
+    ("gap", "GlobalAveragePooling2D", (1, 2048)),
+    ("dense", "Dense", (1, 2)),
+)
+
+
+@pytest.mark.parametrize(
+    ("records", "size", "name"),
+    [
+        (RESNET50, (224, 224), "layer4"),
+        (VGG16, (224, 224), "features.29"),
+        (XCEPTION, (299, 299), "block14_sepconv2_act"),
+        (EFFICIENTNET, (224, 224), "features"),
+        (CONVNEXT, (224, 224), "features"),
+        (SWIN, (224, 224), "norm"),
+        (VIT, (224, 224), "blocks.11.norm1"),
+        (MIXER, (224, 224), "norm"),
+        (SEGMENTATION, (224, 224), "decoder"),
+        (NESTED_KERAS, (224, 224), "resnet50"),
+    ],
+    ids=lambda value: "" if isinstance(value, (list, tuple)) else value,
+)
+def test_the_last_map_is_chosen(records, size, name):
+    assert choose(records, size) == name
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_last_map_is_chosen_in_any_rank(rank):
+    records = survey(
+        ("conv1", f"Conv{rank}d", (1, 8, *[16] * rank), "first"),
+        ("conv2", f"Conv{rank}d", (1, 8, *[8] * rank), "first"),
+        ("pool", f"MaxPool{rank}d", (1, 8, *[4] * rank)),
+        ("fc", "Linear", (1, 10)),
+    )
+    assert choose(records, (32,) * rank) == "conv2"
+
+
+def test_a_class_token_without_a_named_attention_leaves_the_last_map():
+    records = survey(
+        ("mixing", "FourierMixing", (1, 197, 192)),
+        ("norm", "LayerNorm", (1, 197, 192)),
+        ("head", "Linear", (1, 10)),
+    )
+    assert choose(records, (224, 224)) == "norm"
+
+
+def test_a_model_without_maps_is_told_so():
+    records = survey(("flatten", "Flatten", (1, 784)), ("fc", "Linear", (1, 10)))
+    with pytest.raises(LayerError, match=r"None of the model's 2 layers.*size \(28, 28\). Name a"):
+        choose(records, (28, 28))
+    with pytest.raises(LayerError, match="None of the model's 0 layers"):
+        choose([], ())

@@ -1,0 +1,152 @@
+"""Whatever the layout, the core sees ``(B, C, *S)`` and can put it back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from camcore.errors import LayerError
+from camcore.layout import Layout, infer
+
+FIRST, LAST = Layout("channels_first"), Layout("channels_last")
+SQUARE, WIDE = (224, 224), (224, 448)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "size", "found"),
+    [
+        # The framework says it.
+        ((2, 64, 7, 7), "first", SQUARE, FIRST),
+        ((2, 7, 7, 64), "last", SQUARE, LAST),
+        ((2, 7, 7, 7), "last", SQUARE, LAST),
+        ((2, 64, 25), "first", (100,), FIRST),
+        ((2, 25, 64), "last", (100,), LAST),
+        ((2, 4, 4, 4, 8), "last", (16, 16, 16), LAST),
+        # It is seen from the shape: Swin's maps, and ordinary ones.
+        ((2, 7, 7, 768), None, SQUARE, LAST),
+        ((2, 56, 56, 96), None, SQUARE, LAST),
+        ((2, 7, 14, 768), None, WIDE, LAST),
+        ((2, 768, 7, 7), None, SQUARE, FIRST),
+        ((2, 768, 7, 14), None, WIDE, FIRST),
+        ((2, 64, 4, 4, 4), None, (16, 16, 16), FIRST),
+        ((2, 4, 4, 4, 64), None, (16, 16, 16), LAST),
+        # Nothing to tell by.
+        ((2, 14, 14, 14), None, SQUARE, FIRST),
+        ((2, 64, 25), None, (100,), FIRST),
+        ((2, 12, 40), None, (), FIRST),
+        # ViT: class token, distillation token, registers, none at all.
+        ((2, 197, 768), None, SQUARE, Layout("tokens", (14, 14), 1)),
+        ((2, 198, 192), None, SQUARE, Layout("tokens", (14, 14), 2)),
+        ((2, 201, 384), None, SQUARE, Layout("tokens", (14, 14), 5)),
+        ((2, 261, 384), None, SQUARE, Layout("tokens", (16, 16), 5)),
+        ((2, 1374, 384), None, (518, 518), Layout("tokens", (37, 37), 5)),
+        ((2, 49, 512), None, SQUARE, Layout("tokens", (7, 7), 0)),
+        ((2, 197, 768), "last", SQUARE, Layout("tokens", (14, 14), 1)),
+        # An input that is no square, and one that patches do not fill.
+        ((2, 393, 768), None, WIDE, Layout("tokens", (14, 28), 1)),
+        ((2, 393, 768), None, WIDE[::-1], Layout("tokens", (28, 14), 1)),
+        ((2, 397, 768), None, WIDE, Layout("tokens", (14, 28), 5)),
+        ((2, 197, 768), None, (230, 230), Layout("tokens", (14, 14), 1)),
+        ((2, 65, 64), None, (8, 8, 8), Layout("tokens", (4, 4, 4), 1)),
+    ],
+)
+def test_the_layout_is_seen_from_the_shape(shape, channels, size, found):
+    assert infer(shape, channels, size) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shape", "found"),
+    [
+        (FIRST, (2, 14, 14, 14), FIRST),
+        (LAST, (2, 14, 14, 14), LAST),
+        (Layout("tokens", (7, 28)), (2, 197, 8), Layout("tokens", (7, 28), 1)),
+        (Layout("tokens", (14, 14), 0), (2, 197, 8), Layout("tokens", (14, 14), 0)),
+        (Layout("tokens", prefix=1), (2, 197, 8), Layout("tokens", (14, 14), 1)),
+        (Layout("tokens", (10, 10)), (2, 120, 8), Layout("tokens", (10, 10), 20)),
+        (Layout("tokens"), (2, 201, 8), Layout("tokens", (14, 14), 5)),
+    ],
+)
+def test_only_what_the_user_leaves_open_is_worked_out(wanted, shape, found):
+    assert infer(shape, None, SQUARE, wanted) == found
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        (FIRST, (2, 3, 4, 5)),
+        (LAST, (2, 4, 5, 3)),
+        (LAST, (2, 4, 3)),
+        (LAST, (2, 4, 5, 6, 3)),
+        (Layout("tokens", (4, 5), 1), (2, 21, 3)),
+        (Layout("tokens", (4, 5), 0), (2, 20, 3)),
+        (Layout("tokens", (2, 3), 2), (2, 12, 3)),
+    ],
+)
+def test_what_is_turned_round_can_be_put_back(layout, shape):
+    native = np.random.default_rng(0).normal(size=shape)
+    native.setflags(write=False)
+    canonical = layout.canonical(native)
+    assert canonical.shape[:2] == (2, 3)
+    np.testing.assert_array_equal(layout.native(canonical[:1], native[:1]), native[:1])
+
+
+def test_tokens_become_rows_and_columns():
+    tokens = np.arange(7.0)[None, :, None] * [1, 10]  # one prefix token, six patches
+    canonical = Layout("tokens", (2, 3), 1).canonical(tokens)
+    np.testing.assert_array_equal(canonical[0, 0], [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(canonical[0, 1], [[10, 20, 30], [40, 50, 60]])
+
+
+def test_channels_last_is_turned_without_a_copy():
+    native = np.arange(24.0).reshape(1, 3, 4, 2)
+    canonical = LAST.canonical(native)
+    assert canonical[0, 1, 2, 3] == native[0, 2, 3, 1]
+    assert np.shares_memory(canonical, native)
+
+
+def test_altered_patches_keep_the_prefix_tokens():
+    layout = Layout("tokens", (1, 2), 1)
+    own = np.array([[[9.0], [1.0], [2.0]]])
+    altered = np.array([[[[5.0, 6.0]]], [[[7.0, 8.0]]]])
+    np.testing.assert_array_equal(layout.native(altered, own), [[[9], [5], [6]], [[9], [7], [8]]])
+    np.testing.assert_array_equal(own, [[[9], [1], [2]]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((2, 1000), None, SQUARE), r"output \(2, 1000\) has no spatial extent.*earlier layer"),
+        (((2, 1000), None, SQUARE, LAST), "has no spatial extent"),
+        (((2, 230, 8), None, SQUARE), r"returns 230 tokens.*Layout\('tokens', grid="),
+        (((2, 197, 8), None, (), Layout("tokens")), "197 tokens, which no patch grid over"),
+        (((2, 197, 8), None, SQUARE, Layout("tokens", prefix=3)), "returns 197 tokens"),
+        (
+            ((2, 197, 8), None, SQUARE, Layout("tokens", (20, 20))),
+            r"grid of \(20, 20\) with -203 prefix tokens does not fit the layer's 197",
+        ),
+        (
+            ((2, 197, 8), None, SQUARE, Layout("tokens", (14, 14), 5)),
+            r"grid of \(14, 14\) with 5 prefix tokens does not fit",
+        ),
+        (
+            ((2, 8, 7, 7), None, SQUARE, Layout("tokens")),
+            r"Tokens are \(batch, tokens, channels\); the layer's output is \(2, 8, 7, 7\)",
+        ),
+    ],
+)
+def test_what_has_no_layout_is_told_so(arguments, message):
+    with pytest.raises(LayerError, match=message):
+        infer(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Layout("nhwc"), "Unknown layout 'nhwc'; expected 'channels_first'"),
+        (lambda: Layout("tokens", (0, 5)), r"positive lengths.*grid=\(0, 5\)"),
+        (lambda: Layout("tokens", ()), r"positive lengths.*grid=\(\)"),
+        (lambda: Layout("tokens", prefix=-1), "prefix is not negative.*prefix=-1"),
+    ],
+)
+def test_an_impossible_layout_is_refused(make, message):
+    with pytest.raises(LayerError, match=message):
+        make()
