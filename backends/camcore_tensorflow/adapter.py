@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from camcore.errors import LayerError
 from camcore.trace import (
     INPUT,
     Array,
+    Bias,
     Channels,
     Layer,
     LayerRecord,
     LayerTrace,
     NativeScore,
+    Rectifier,
     Seed,
     Trace,
 )
@@ -26,10 +28,12 @@ from .cache import store_of, weak
 from .capture import Target, keras_of, walk
 from .forward import edge
 from .inputs import Signature, prepare
-from .program import Program
+from .parameters import LINEAR, biases, classifier
+from .program import Program, Question
 from .replay import Head, Replay
 from .survey import survey
 
+_NAME = re.compile(rf"(.*?)({LINEAR})?(?:#(-?\d+))?", re.DOTALL)
 _CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
 
 
@@ -52,6 +56,13 @@ class TensorFlowAdapter:
     def traces(self) -> int:
         """How often the model was traced to compile something, by all its adapters."""
         return self._store.traces
+
+    @property
+    def input_channels(self) -> Channels:
+        """As the first layer says that has a data format, else as Keras is set."""
+        formats = (getattr(layer, "data_format", None) for _, layer in walk(self._model))
+        default = keras_of(self._model).backend.image_data_format()
+        return _CHANNELS[next((known for known in formats if known in _CHANNELS), default)]
 
     def layers(self) -> Sequence[Layer]:
         """Every layer, by its path ``outer/inner``; equal paths are numbered ``_1``, ``_2``."""
@@ -79,6 +90,8 @@ class TensorFlowAdapter:
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
+        second_order: bool = False,
+        rectifier: Rectifier | None = None,
     ) -> Trace:
         """One compiled forward pass and one pull-back a seed, all in one graph.
 
@@ -87,26 +100,28 @@ class TensorFlowAdapter:
         """
         tensors, signature = self._prepare(inputs)
         natives = [seed.function if isinstance(seed, NativeScore) else None for seed in seeds]
-        key = ("run", self._state(), signature.key, tuple(layers), (*map(weak, natives),), logits)
         targets = self._targets(layers)
+        question = Question(targets, natives, logits, second_order, rectifier)
         program = self._store.fetch(
-            key,
+            ("run", self._state(), signature.key, question.key),
             signature.batch,
-            lambda size: Program(self._model, targets, natives, logits, signature.sized(size)),
+            lambda size: Program(self._model, question, signature.sized(size)),
         )
         results = program(tensors.values(), seeds)
-        pulled = list(zip(*results.gradients, strict=True)) or [()] * len(targets)
         return Trace(
             inputs={path: edge(tensor).numpy() for path, tensor in tensors.items()},
-            input_channels=self._input_channels(),
+            input_channels=self.input_channels,
             outputs=results.outputs,
             activation=program.activation,
             layers={
                 target.name: LayerTrace(
-                    activations, gradients, self._channels(target.layer, activations.ndim)
+                    activations,
+                    tuple(each[i] for each in results.gradients),
+                    self._channels(target.layer, activations.ndim),
+                    tuple(each[i] for each in results.hessian_products),
                 )
-                for target, activations, gradients in zip(
-                    targets, results.activations, pulled, strict=True
+                for i, (target, activations) in enumerate(
+                    zip(targets, results.activations, strict=True)
                 )
             },
             native_scores=tuple(results.scores),
@@ -118,7 +133,7 @@ class TensorFlowAdapter:
         tensors, signature = self._prepare(inputs)
         one = signature.sized(1)
         (target,) = self._targets([layer])
-        if target.layer is None or target.call is not None:
+        if target.layer is None or target.linear or target.call is not None:
             raise LayerError(
                 f"A model is resumed from a layer that runs once, not from {layer!r}. "
                 "Name such a layer."
@@ -129,16 +144,11 @@ class TensorFlowAdapter:
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Kernel and bias of the last dense layer or 1x1 convolution."""
-        kinds = keras_of(self._model).layers
-        linear = (kinds.Dense, kinds.Conv1D, kinds.Conv2D, kinds.Conv3D)
-        for _, layer in reversed(list(walk(self._model))):
-            if isinstance(layer, linear) and layer.built and getattr(layer, "groups", 1) == 1:
-                kernel = _array(layer.kernel)
-                if set(kernel.shape[:-2]) <= {1}:
-                    weights = kernel.reshape(kernel.shape[-2:]).T
-                    bias = np.zeros(len(weights), weights.dtype)
-                    return weights, bias if layer.bias is None else _array(layer.bias)
-        return None
+        return classifier(self._model)
+
+    def biases(self) -> Sequence[Bias]:
+        """What dense layers, convolutions and batch normalisations add, unless not built."""
+        return list(biases(self._model))
 
     def _prepare(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
         """Inputs as tensors, for a model that is built by now."""
@@ -158,9 +168,9 @@ class TensorFlowAdapter:
             return Target(name, None)
         if name in known:
             return Target(name, known[name])
-        path, _, call = name.rpartition("#")
-        if path in known and call.lstrip("-").isdecimal():
-            return Target(name, known[path], int(call))
+        path, linear, call = _NAME.fullmatch(name).groups()
+        if path in known:
+            return Target(name, known[path], int(call) if call else None, linear is not None)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"Near it: {', '.join(near)}." if near else "List them with `layers()`."
         raise LayerError(f"The model has no layer {name!r}. {hint}")
@@ -177,13 +187,4 @@ class TensorFlowAdapter:
         own = _CHANNELS.get(getattr(layer, "data_format", None))
         if rank < 3:
             return None
-        return own or (self._input_channels() if rank in (4, 5) else None)
-
-    def _input_channels(self) -> Channels:
-        formats = (getattr(layer, "data_format", None) for _, layer in walk(self._model))
-        default = keras_of(self._model).backend.image_data_format()
-        return _CHANNELS[next((known for known in formats if known in _CHANNELS), default)]
-
-
-def _array(variable: Any) -> Array:
-    return edge(tf.convert_to_tensor(variable)).numpy()
+        return own or (self.input_channels if rank in (4, 5) else None)

@@ -38,11 +38,19 @@ class Target:
         The layer; None for the model's own input.
     call : int or None
         Which of its calls, counted from either end; None where none was named.
+    linear : bool
+        Whether to capture what the layer's own activation function is applied to.
     """
 
     name: str
     layer: Any
     call: int | None = None
+    linear: bool = False
+
+    @property
+    def key(self) -> tuple[int, bool]:
+        """What targets have in common that differ only in the call."""
+        return id(self.layer), self.linear
 
 
 def keras_of(model: object) -> ModuleType | None:
@@ -77,24 +85,32 @@ def walk(model: Any) -> Iterator[tuple[str, Any]]:
     return below(model, "")
 
 
+def only_here(usual: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `instead` for this thread and the graph being traced, `usual` for all others.
+
+    Others are other threads that use the model, and the inside of a loop or of another
+    function, whose tensors cannot leave it.
+    """
+    here, graph = threading.get_ident(), tf.compat.v1.get_default_graph()
+
+    @functools.wraps(usual, updated=())
+    def either(*args: Any, **kwargs: Any) -> Any:
+        inside = threading.get_ident() == here and tf.compat.v1.get_default_graph() is graph
+        return (instead if inside else usual)(*args, **kwargs)
+
+    return either
+
+
 @contextmanager
 def intercepted(model: Any, layers: Collection[Any], around: Around) -> Iterator[None]:
     """Send every call of `layers` in the graph being traced through `around`.
 
-    Calls of other threads and calls inside a loop or another function, whose tensors
-    cannot leave it, run as ever. On leaving, the model and its layers have the
-    attributes they had before, whatever the calls stored on them.
+    On leaving, the model and its layers have the attributes they had before, whatever
+    was put or stored on them.
     """
-    here, graph = threading.get_ident(), tf.compat.v1.get_default_graph()
 
     def wrap(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call, updated=())
-        def intercept(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != here or tf.compat.v1.get_default_graph() is not graph:
-                return call(*args, **kwargs)
-            return around(layer, functools.partial(call, *args, **kwargs))
-
-        return intercept
+        return only_here(call, lambda *args, **kw: around(layer, lambda: call(*args, **kw)))
 
     with tracing, _untouched([model, *(layer for _, layer in walk(model))]):
         for layer in layers:

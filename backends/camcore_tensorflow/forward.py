@@ -9,57 +9,68 @@ import tensorflow as tf
 from camcore.errors import LayerError
 
 from .activation import before_activation
-from .capture import Target, first_floating, intercepted, replace_first
+from .capture import Target, first_floating, intercepted, only_here, replace_first
 from .inputs import Signature
 from .nest import flatten
 
+Calls = list[tf.Tensor | None]
+"""What a target gave, call by call; None where that was no floating tensor."""
+
 
 def forward(
-    model: Any,
-    signature: Signature,
-    tensors: Sequence[tf.Tensor],
-    targets: Sequence[Target],
-    watch: Callable[[tf.Tensor], None],
-) -> tuple[Any, list[tf.Tensor]]:
-    """Trace the model, handing what the targets return to `watch` as it appears.
+    model: Any, signature: Signature, tensors: Sequence[tf.Tensor], targets: Sequence[Target]
+) -> tuple[Any, list[Calls]]:
+    """Trace the model, capturing what the targets return.
+
+    What is captured passes through an identity, so that it is only what uses a
+    layer's output that depends on it.
 
     Returns
     -------
     outputs : tensor or nest
         What the model returned.
-    sources : list of tensor
-        For each target, the tensor that everything after it was computed from.
-
-    Raises
-    ------
-    LayerError
-        A target did not run, not as often as asked, or returned no floating tensor.
+    calls : list of Calls
+        For each target, all its calls.
     """
-    calls: dict[int, list[tf.Tensor | None]] = {id(target.layer): [] for target in targets}
-    own = first_floating(list(tensors))
-    if id(None) in calls and own is not None:
-        calls[id(None)].append(own)
-        watch(own)
+    calls: dict[tuple[int, bool], Calls] = {target.key: [] for target in targets}
+    own = [target.key for target in targets if target.layer is None]
+    plain = {t.key: t.layer for t in targets if not t.linear and t.layer is not None}
+    linear = {t.key: t.layer for t in targets if t.linear}
+    if own and (tensor := first_floating(list(tensors))) is not None:
+        calls[own[0]].append(tensor)
 
     def around(layer: Any, call: Callable[[], Any]) -> Any:
         output = call()
         tensor = first_floating(output)
         if tensor is not None:
-            # Through an identity, so that only what uses the layer's output depends on it.
             tensor = tf.identity(tensor)
-            watch(tensor)
             output = replace_first(output, tensor)
-        calls[id(layer)].append(tensor)
+        calls[id(layer), False].append(tensor)
         return output
 
-    layers = {id(target.layer): target.layer for target in targets if target.layer is not None}
-    with intercepted(model, layers.values(), around):
+    def before(layer: Any, activation: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def captured(tensor: tf.Tensor) -> Any:
+            tensor = tf.identity(tensor)
+            calls[id(layer), True].append(tensor)
+            return activation(tensor)
+
+        return only_here(activation, captured)
+
+    with intercepted(model, plain.values(), around):
+        for layer in linear.values():
+            layer.__dict__["activation"] = before(layer, layer.activation)
         outputs = signature.call(model, tensors)
-    return outputs, [_chosen(target, calls[id(target.layer)]) for target in targets]
+    return outputs, [calls[target.key] for target in targets]
 
 
-def _chosen(target: Target, calls: Sequence[tf.Tensor | None]) -> tf.Tensor:
-    """Pick the call that a target names out of all calls of its layer."""
+def chosen(target: Target, calls: Calls) -> tf.Tensor:
+    """Pick the call that a target names out of all calls of its layer.
+
+    Raises
+    ------
+    LayerError
+        The layer did not run, not as often as asked, or returned no floating tensor.
+    """
     if target.layer is None and not calls:
         raise LayerError(
             "The model's inputs hold no floating array, so there is no gradient to them. "
@@ -73,7 +84,7 @@ def _chosen(target: Target, calls: Sequence[tf.Tensor | None]) -> tf.Tensor:
     at = -1 if target.call is None else target.call
     if not -len(calls) <= at < len(calls):
         raise LayerError(
-            f"Layer {target.name!r} ran {len(calls)} times in this pass: "
+            f"Layer {target.name!r} was asked for, but it ran {len(calls)} times in this pass: "
             f"choose a call from #0 to #{len(calls) - 1}."
         )
     tensor = calls[at]

@@ -1,24 +1,26 @@
 """One compiled function a question: forward, seeds and pull-backs in a single graph.
 
-A tape that watches nothing but the chosen layers' outputs records the forward pass. The
-seeds stay in NumPy: the graph calls them back, so it runs once and knows no target.
+Gradients are asked for at the chosen layers' outputs, so no gradient work is done before
+the first of them or for variables. The seeds stay in NumPy: the graph calls them back, so
+it runs once and knows no target.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 from camcore.errors import GradientError, TargetError
-from camcore.trace import Array, NativeScore, Seed
+from camcore.trace import Array, NativeScore, Rectifier, Seed
 
-from .cache import compiled
+from .cache import compiled, weak
 from .capture import Target
-from .forward import edge, forward, output_leaves
+from .forward import chosen, edge, forward, output_leaves
 from .inputs import Signature
+from .rectifiers import bend
 from .seeds import cotangents, under_way
 
 Native = Callable[[Any], Any]
@@ -36,6 +38,8 @@ class Results:
         For each target, its output.
     gradients : list of list of (B, ...) array
         For each seed and target, the gradient.
+    hessian_products : list of list of (B, ...) array
+        For each seed and target, the Hessian's product with the activations, if asked for.
     scores : list of ((B,) array or None)
         For each seed, the scores where it was native.
     """
@@ -43,7 +47,40 @@ class Results:
     outputs: dict[str, Array]
     activations: list[Array]
     gradients: list[list[Array]]
+    hessian_products: list[list[Array]]
     scores: list[Array | None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a program answers, whatever the batch and the targets.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        The layers to capture.
+    natives : sequence of (callable or None)
+        For each seed, the function of a `NativeScore`; None for a NumPy seed.
+    logits : bool
+        Whether to take outputs before a final activation.
+    second_order : bool
+        Whether to give Hessian products.
+    rectifier : {"guided", "deconvolution"} or None
+        The rule for pulling back through rectifiers.
+    """
+
+    targets: Sequence[Target]
+    natives: Sequence[Native | None]
+    logits: bool
+    second_order: bool
+    rectifier: Rectifier | None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal questions, and keeps no layer and no function alive."""
+        names = tuple(target.name for target in self.targets)
+        natives = tuple(map(weak, self.natives))
+        return names, natives, self.logits, self.second_order, self.rectifier
 
 
 class Program:
@@ -53,49 +90,41 @@ class Program:
     ----------
     model : keras.Model
         The model; not kept.
-    targets : sequence of Target
-        The layers to capture.
-    natives : sequence of (callable or None)
-        For each seed, the function of a `NativeScore`; None for a NumPy seed.
-    logits : bool
-        Whether to take outputs before a final activation.
+    question : Question
+        What to answer; not kept.
     signature : Signature
         Structure, shapes and dtypes of the inputs.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        targets: Sequence[Target],
-        natives: Sequence[Native | None],
-        logits: bool,
-        signature: Signature,
-    ) -> None:
+    def __init__(self, model: Any, question: Question, signature: Signature) -> None:
         self.activation: dict[str, str] = {}
-        self._names = [target.name for target in targets]
+        self._names = [target.name for target in question.targets]
 
         def body(token: tf.Tensor, *tensors: tf.Tensor) -> Any:
-            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-                outputs, sources = forward(model, signature, tensors, targets, tape.watch)
-                leaves, self.activation = output_leaves(outputs, logits)
-                scores = [
-                    native if native is None else _score(native, outputs) for native in natives
-                ]
-            floating = {path: leaf for path, leaf in leaves.items() if leaf.dtype.is_floating}
+            outputs, calls = forward(model, signature, tensors, question.targets)
+            sources = list(map(chosen, question.targets, calls))
+            scores = [native and _score(native, outputs) for native in question.natives]
+            leaves, self.activation = output_leaves(outputs, question.logits)
             self._paths = list(leaves)
-            self._reach = _reach(floating, dict(zip(self._names, sources, strict=True)))
+            self._reach = _reach(leaves, dict(zip(self._names, sources, strict=True)))
+            if question.rectifier is not None:
+                bend(token.graph, question.rectifier)
             seeds = cotangents(token, leaves, scores.count(None))
-            gradients = []
-            for score in scores:
-                asked = next(seeds) if score is None else {}
-                wanted = [floating[path] for path in asked] or score
-                found = tape.gradient(wanted, sources, list(asked.values()) or None)
-                gradients.append(list(map(self._gradient, self._names, found)))
-            return (
-                list(map(edge, leaves.values())),
-                list(map(edge, sources)),
-                gradients,
-                [edge(score) for score in scores if score is not None],
+            weighed = [
+                (leaves, next(seeds)) if score is None else _weighed(score, outputs)
+                for score in scores
+            ]
+            gradients = [self._pull_back(*each, sources) for each in weighed]
+            curved = gradients if question.second_order else []
+            return tf.nest.map_structure(
+                edge,
+                (
+                    list(leaves.values()),
+                    sources,
+                    gradients,
+                    [list(map(_hessian_product, each, sources)) for each in curved],
+                    [score for score in scores if score is not None],
+                ),
             )
 
         self._function = compiled(body, [tf.TensorSpec((), tf.int64), *signature.specs])
@@ -116,19 +145,26 @@ class Program:
         for used, name in itertools.product(run.used, self._reach):
             if not used & self._reach[name]:
                 raise self._unreached(name)
-        outputs, activations, gradients, scores = tf.nest.map_structure(_numpy, results)
+        outputs, *rest, scores = tf.nest.map_structure(_numpy, results)
         given = iter(scores)
-        return Results(
-            dict(zip(self._paths, outputs, strict=True)),
-            activations,
-            gradients,
-            [next(given) if isinstance(seed, NativeScore) else None for seed in seeds],
-        )
+        natives = [next(given) if isinstance(seed, NativeScore) else None for seed in seeds]
+        return Results(dict(zip(self._paths, outputs, strict=True)), *rest, natives)
 
-    def _gradient(self, name: str, gradient: Any) -> tf.Tensor:
-        if gradient is None:
-            raise self._unreached(name)
-        return edge(tf.convert_to_tensor(gradient))
+    def _pull_back(
+        self,
+        leaves: Mapping[str, tf.Tensor],
+        weights: Mapping[str, tf.Tensor],
+        sources: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Gradients at the sources of what `leaves` sum to by their weights."""
+        found = [None] * len(sources)
+        if weights and sources:
+            weighed = [leaves[path] for path in weights]
+            found = tf.gradients(weighed, sources, grad_ys=list(weights.values()))
+        for name, gradient in zip(self._names, found, strict=True):
+            if gradient is None:
+                raise self._unreached(name)
+        return list(map(tf.convert_to_tensor, found))
 
     def _unreached(self, name: str) -> GradientError:
         if self.activation:
@@ -160,11 +196,28 @@ def _score(native: Native, outputs: Any) -> tf.Tensor:
     return score
 
 
+def _weighed(score: tf.Tensor, outputs: Any) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    """The outputs by path, and the cotangents of those that a native score depends on."""
+    leaves = output_leaves(outputs, logits=False)[0]
+    floating = {path: leaf for path, leaf in leaves.items() if leaf.dtype.is_floating}
+    ends = list(floating.values())
+    # One output may be made from another: each counts for what the score takes from it itself.
+    weights = tf.gradients(score, ends, stop_gradients=ends)
+    pairs = zip(floating, weights, strict=True)
+    return floating, {path: tf.stop_gradient(w) for path, w in pairs if w is not None}
+
+
+def _hessian_product(gradient: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
+    """Product of the score's Hessian at a source with the source itself."""
+    (product,) = tf.gradients(gradient, source, grad_ys=tf.stop_gradient(source))
+    return tf.zeros_like(source) if product is None else tf.convert_to_tensor(product)
+
+
 def _reach(
     leaves: Mapping[str, tf.Tensor], sources: Mapping[str, tf.Tensor]
 ) -> dict[str, set[str]]:
     """For each source, the outputs that depend on it; nothing where there is but one output."""
-    if len(leaves) < 2:
+    if sum(leaf.dtype.is_floating for leaf in leaves.values()) < 2:
         return {}
     below = {path: _ancestors(leaf) for path, leaf in leaves.items()}
     return {

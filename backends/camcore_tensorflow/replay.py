@@ -17,7 +17,7 @@ from camcore.trace import Array, Leaves
 
 from .cache import traced
 from .capture import Target
-from .forward import edge, forward, output_leaves
+from .forward import Calls, chosen, edge, forward, output_leaves
 from .inputs import Signature
 
 Head = Callable[[Array], Leaves]
@@ -40,14 +40,14 @@ class Replay:
 
     def __init__(self, model: Any, target: Target, logits: bool, signature: Signature) -> None:
         kept = weakref.ref(model), weakref.ref(target.layer)
-        cuts: list[tf.Tensor] = []
+        cuts: Calls = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
             model, layer = (reference() for reference in kept)
-            cuts.clear()
-            only = [Target(target.name, layer)]
-            outputs, _ = forward(model, signature, tensors, only, cuts.append)
+            only = Target(target.name, layer)
+            outputs, (cuts[:],) = forward(model, signature, tensors, [only])
+            chosen(only, cuts)
             leaves, _ = output_leaves(outputs, logits)
             self._paths = list(leaves)
             return list(map(edge, leaves.values()))

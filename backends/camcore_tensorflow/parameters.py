@@ -1,0 +1,81 @@
+"""What a model's own weights say: its classifier, and what its layers add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from camcore.trace import Array, Bias
+
+from .capture import keras_of, walk
+from .forward import edge
+
+LINEAR = "@linear"
+"""Ends the name of a layer's output before the layer's own activation function."""
+
+_CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
+_TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+_SEPARATED = ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+_BIASED = ("Dense", "EinsumDense", *_CONVOLUTIONS, *_TRANSPOSED, *_SEPARATED)
+_SHIFTED = ("LayerNormalization", "GroupNormalization")
+
+
+def classifier(model: Any) -> tuple[Array, Array] | None:
+    """Weights ``(K, C)`` and bias ``(K,)`` of the last dense layer or 1x1 convolution."""
+    linear, others = (
+        _kinds(model, "Dense", *_CONVOLUTIONS),
+        _kinds(model, *_TRANSPOSED, *_SEPARATED),
+    )
+    for _, layer in reversed(list(walk(model))):
+        if not isinstance(layer, linear) or isinstance(layer, others) or not layer.built:
+            continue
+        kernel = array(layer.kernel)
+        if set(kernel.shape[:-2]) <= {1} and getattr(layer, "groups", 1) == 1:
+            weights = kernel.reshape(kernel.shape[-2:]).T
+            bias = np.zeros(len(weights), weights.dtype)
+            return weights, bias if layer.bias is None else array(layer.bias)
+    return None
+
+
+def biases(model: Any) -> Iterator[Bias]:
+    """Every built layer that adds one number a channel, or normalises by running statistics."""
+    biased, shifted = _kinds(model, *_BIASED), _kinds(model, *_SHIFTED)
+    normalising = _kinds(model, "BatchNormalization")
+    for path, layer in walk(model):
+        if not layer.built:
+            continue
+        if isinstance(layer, normalising):
+            yield Bias(path, normalisation=_normalisation(layer))
+            continue
+        added = layer.bias if isinstance(layer, biased) else None
+        added = layer.beta if isinstance(layer, shifted) else added
+        if added is not None and len(added.shape) == 1:
+            yield Bias(path + LINEAR if _activates(layer) else path, array(added))
+
+
+def array(variable: Any) -> Array:
+    """Return a variable's value; half precision as float32."""
+    return edge(tf.convert_to_tensor(variable)).numpy()
+
+
+def _normalisation(layer: Any) -> dict[str, Array]:
+    mean, variance = array(layer.moving_mean), array(layer.moving_variance)
+    return {
+        "gamma": np.ones_like(mean) if layer.gamma is None else array(layer.gamma),
+        "beta": np.zeros_like(mean) if layer.beta is None else array(layer.beta),
+        "mean": mean,
+        "variance": variance,
+        "epsilon": np.asarray(layer.epsilon, mean.dtype),
+    }
+
+
+def _activates(layer: Any) -> bool:
+    activation = getattr(layer, "activation", None)
+    return activation is not None and getattr(activation, "__name__", "") != "linear"
+
+
+def _kinds(model: Any, *names: str) -> tuple[type, ...]:
+    known = keras_of(model).layers
+    return tuple(getattr(known, name) for name in names if hasattr(known, name))
