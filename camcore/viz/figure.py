@@ -49,6 +49,7 @@ def figure(
     *,
     titles: Sequence[str] | None = None,
     bars: Sequence[Bars] | None = None,
+    seen: Pictures | None = None,
     style: OverlayStyle | None = None,
 ) -> Figure:
     """Draw each image, its map, and the one laid over the other.
@@ -63,6 +64,8 @@ def figure(
         What is explained in each row.
     bars : B sequences of (label, value), optional
         Values in [0, 1], drawn as bars beside the pictures.
+    seen : B arrays (H, W) of bool, optional
+        Where the model looked; elsewhere the map is left white and the image bare.
     style : OverlayStyle, optional
         How image and map are mixed.
 
@@ -81,15 +84,17 @@ def figure(
     style = style or OverlayStyle()
     heats = _maps(maps)
     photos = None if images is None else _pictures(images)
-    _same_number(images=photos, maps=heats, titles=titles, bars=bars)
+    _same_number(images=photos, maps=heats, titles=titles, bars=bars, seen=seen)
     shapes = [picture.shape for picture in photos or heats]
+    masks = seen if seen is not None else [np.True_] * len(heats)
     names = ("map",) if photos is None else ("image", "map", "overlay")
     drawing, grid = _grid(shapes, len(names) + (bars is not None))
-    for panels, heat, shape in zip(grid, heats, shapes, strict=True):
-        _show(panels[len(names) // 2], heat_map(heat, shape[:2], colormap=style.colormap)[0])
-    for panels, photo, heat in zip(grid, photos or (), heats, strict=False):
+    for panels, heat, shape, mask in zip(grid, heats, shapes, masks, strict=True):
+        colours = heat_map(heat, shape[:2], colormap=style.colormap)[0]
+        _show(panels[len(names) // 2], colours, mask)
+    for panels, photo, heat, mask in zip(grid, photos or (), heats, masks, strict=False):
         _show(panels[0], photo)
-        _show(panels[2], overlay(photo, heat, style=style)[0])
+        _show(panels[2], overlay(photo, heat, style=style)[0], mask, photo)
     _label(grid, names, titles)
     for panels, row in zip(grid, bars or (), strict=False):
         _draw_bars(panels[len(names)], row)
@@ -104,6 +109,7 @@ def compare_figure(
     *,
     names: tuple[str, str] = ("PyTorch", "TensorFlow"),
     titles: Sequence[str] | None = None,
+    seen: Pictures | None = None,
     style: OverlayStyle | None = None,
 ) -> Figure:
     """Draw two sets of maps side by side, and how far they are apart.
@@ -118,6 +124,8 @@ def compare_figure(
         What the two sets are.
     titles : B strings, optional
         What is explained in each row.
+    seen : B arrays (H, W) of bool, optional
+        Where the model looked; elsewhere the map is left white and the image bare.
     style : OverlayStyle, optional
         How image and map are mixed.
 
@@ -136,15 +144,19 @@ def compare_figure(
     """
     style = style or OverlayStyle()
     photos, ours, theirs = _pictures(images), _maps(first), _maps(second)
-    _same_number(images=photos, first=ours, second=theirs, titles=titles)
+    _same_number(images=photos, first=ours, second=theirs, titles=titles, seen=seen)
     apart = [_apart(a, b) for a, b in zip(ours, theirs, strict=True)]
     largest = max(float(gap.max()) for gap in apart) or 1.0
     drawing, grid = _grid([photo.shape for photo in photos], 4)
-    for panels, photo, *pair, gap in zip(grid, photos, ours, theirs, apart, strict=True):
+    masks = seen if seen is not None else [np.True_] * len(photos)
+    for panels, photo, *pair, gap, mask in zip(
+        grid, photos, ours, theirs, apart, masks, strict=True
+    ):
         _show(panels[0], photo)
         for panel, heat in zip(panels[1:3], pair, strict=True):
-            _show(panel, overlay(photo, heat, style=style)[0])
-        _show(panels[3], heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0])
+            _show(panel, overlay(photo, heat, style=style)[0], mask, photo)
+        colours = heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0]
+        _show(panels[3], colours, mask)
     _label(grid, ("image", *names, "absolute difference"), titles)
     _scale(drawing, slice(1, 3), style.colormap, _EVIDENCE)
     _scale(drawing, slice(3, 4), "viridis", "difference (maps range from 0 to 1)", largest)
@@ -178,7 +190,7 @@ def _maps(maps: Pictures) -> list[npt.NDArray[np.float32]]:
     return [heat for batch in batches for heat in as_maps(batch)]
 
 
-def _same_number(**rows: Sequence[Any] | None) -> None:
+def _same_number(**rows: Pictures | Sequence[Any] | None) -> None:
     counts = {name: len(value) for name, value in rows.items() if value is not None}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         listing = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -213,8 +225,13 @@ def _grid(shapes: Sequence[tuple[int, ...]], columns: int) -> tuple[Figure, npt.
     return drawing, np.asarray(grid)
 
 
-def _show(panel: Axes, picture: Picture) -> None:
-    panel.imshow(picture)
+def _show(
+    panel: Axes,
+    picture: Picture,
+    seen: npt.NDArray[np.bool_] | np.bool_ = np.True_,
+    elsewhere: Picture | int = 255,
+) -> None:
+    panel.imshow(np.where(np.asarray(seen)[..., None], picture, elsewhere).astype(np.uint8))
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
 

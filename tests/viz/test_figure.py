@@ -141,3 +141,17 @@ def test_importing_pictures_imports_no_library():
         "assert not {'matplotlib', 'cv2', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_where_the_model_did_not_look_image_and_map_are_bare(photos, maps):
+    seen = [np.zeros(photo.shape[:2], bool) for photo in photos]
+    for mask in seen:
+        mask[5:20, 3:17] = True
+    for drawn in (figure(photos, maps, seen=seen), compare_figure(photos, maps, maps, seen=seen)):
+        panels = rows(drawn, len(drawn.axes[:-1]) // 2)
+        for row, photo, mask in zip(panels, photos, seen, strict=True):
+            for picture in row[1:]:
+                outside = picture[~mask]
+                assert (outside == 255).all() or np.array_equal(outside, photo[~mask])
+                assert not np.array_equal(picture[mask], photo[mask])
+            assert np.array_equal(row[2][~mask], photo[~mask])
