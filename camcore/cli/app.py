@@ -1,0 +1,58 @@
+"""The commands, and how they end: 0 done, 1 failed or maps that disagree, 2 misused."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+import camcore
+from camcore.cli import console, demo, explain, listing
+from camcore.errors import CamcoreError
+
+
+class _Group(TyperGroup):
+    """Commands whose errors are one line for a person, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CamcoreError as error:
+            console.fail(str(error))
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.out.print(f"camcore {camcore.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Show where a neural network looks: class activation maps, the same in every framework."""
+    # TensorFlow greets with pages of start-up messages unless told before it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+app.command("demo")(demo.demo)
+app.command("explain")(explain.explain)
+app.command("layers")(listing.layers)
+app.command("methods")(listing.methods)
+app.command("recipes")(listing.recipes)
+app.command("info")(listing.info)

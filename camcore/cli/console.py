@@ -1,0 +1,118 @@
+"""What every command prints with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from camcore.errors import InputError
+
+out = Console()
+"""Results."""
+
+err = Console(stderr=True)
+"""Progress, warnings and errors."""
+
+
+def fail(message: str) -> None:
+    """Print an error as one line; a terminal wraps it where it likes."""
+    line = " ".join(message.split())
+    err.print(f"[bold red]Error:[/] [red]{escape(line)}[/]", soft_wrap=True, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Print what the user would want to know."""
+    err.print(f"[bold yellow]Note:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+    """Start a table; columns among `numbers` are aligned right, the first is kept on one line."""
+    started = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        started.add_column(
+            column,
+            justify="right" if column in numbers else "left",
+            overflow="fold",
+            no_wrap=number == 0,
+        )
+    return started
+
+
+def percent(probability: float) -> str:
+    """Write a probability for people."""
+    return f"{probability:.1%}"
+
+
+class Steps:
+    """Progress on stderr: a bar in a terminal, a line for each step elsewhere.
+
+    Parameters
+    ----------
+    total : int
+        How many steps there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Steps:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Say what is being done until it is done."""
+        self._bar.update(self._task, description=what)
+        if self._bar.disable:
+            err.print(f"{what} …", markup=False, highlight=False, soft_wrap=True)
+        yield
+        self._bar.advance(self._task)
+
+
+def folder(path: Path) -> Path:
+    """Make the folder that results go to.
+
+    Raises
+    ------
+    InputError
+        It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".camcore-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"Cannot write into {path} ({error.strerror}); choose --output."
+        ) from error
+    return path
+
+
+def wrote(path: Path, names: Sequence[str]) -> None:
+    """Say where the results are."""
+    out.print(
+        f"Wrote {', '.join(names)} into {path.resolve()}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

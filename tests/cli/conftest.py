@@ -1,0 +1,38 @@
+"""A command line to type at, a photograph, and models small enough to load at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, require):
+    for package in ("typer", "rich", "matplotlib", "PIL"):
+        require(package)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return require("tiny_models")
+
+
+@pytest.fixture
+def camcore(require, monkeypatch):
+    """Type a command; errors of any type but an exit are raised here."""
+    from camcore.cli.app import app
+    from typer.testing import CliRunner
+
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def type_in(*words):
+        return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+
+    return type_in
+
+
+@pytest.fixture
+def photo(tmp_path):
+    from camcore.images import write_png
+
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 45, 3), dtype=np.uint8)
+    return write_png(tmp_path / "photo.png", pixels)

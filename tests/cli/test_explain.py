@@ -1,0 +1,157 @@
+"""``camcore explain``: what is printed and written is what the library says."""
+
+from __future__ import annotations
+
+import camcore as library
+import numpy as np
+import pytest
+from camcore.cli.sight import Sight
+from camcore.images import CentreCrop, read_photo
+
+
+def test_writes_overlay_figure_and_arrays_of_the_librarys_own_explanation(
+    camcore, photo, tiny, tmp_path
+):
+    out = tmp_path / "out"
+    done = camcore("explain", photo, "--model", "tiny_models:named", "--output", out)
+    assert done.exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "explanation.npz",
+        "figure.png",
+        "overlay.png",
+    ]
+    view = Sight(tiny.named(), read_photo(photo))
+    expected = library.explain(view.loaded.model, view.inputs)
+    saved = library.load(out / "explanation.npz")
+    assert np.array_equal(saved.maps, expected.maps)
+    assert np.array_equal(read_photo(out / "overlay.png"), view.overlay(expected))
+    best, probability = expected.top(1)[0][0]
+    row = next(line for line in done.stdout.splitlines() if "%" in line)
+    assert row.split()[-1] == f"{probability:.1%}"
+    assert " ".join(row.split()[:-1]) == tiny.CLASSES[best]
+    assert str(out) in done.stdout
+
+
+def test_the_overlay_has_the_photographs_size_and_is_bare_outside_the_models_view(
+    camcore, photo, tiny, tmp_path
+):
+    camcore("explain", photo, "-m", "tiny_models:named", "--output", tmp_path / "out")
+    shown, pixels = read_photo(tmp_path / "out" / "overlay.png"), read_photo(photo)
+    seen = Sight(tiny.named(), pixels).crop.seen()
+    assert shown.shape == pixels.shape
+    assert np.array_equal(shown[~seen], pixels[~seen])
+    assert (shown[seen] != pixels[seen]).any(axis=-1).mean() > 0.9
+
+
+@pytest.mark.parametrize("target", ["1", "Tiger Cat", "tiger cat"])
+def test_a_target_is_an_index_or_a_name(target, camcore, photo, tmp_path):
+    done = camcore(
+        "explain", photo, "-m", "tiny_models:named", "--target", target, "--output", tmp_path
+    )
+    assert "of tiger cat (class 1, score" in done.stdout
+    assert library.load(tmp_path / "explanation.npz").classes.tolist() == [1]
+
+
+def test_layers_method_and_recipe_are_passed_on(camcore, photo, tmp_path):
+    camcore(
+        *("explain", photo, "-m", "tiny_models:named", "--output", tmp_path),
+        *("--layer", "relu1", "--layer", "relu2", "--method", "LayerCAM", "--recipe", "notebook"),
+    )
+    saved = library.load(tmp_path / "explanation.npz")
+    assert saved.layers == ("relu1", "relu2")
+    assert (saved.method, saved.recipe) == ("layercam", "notebook")
+
+
+@pytest.mark.parametrize("recipe", list(library.recipes.TABLE))
+def test_every_recipe_can_be_drawn(recipe, camcore, photo, tmp_path):
+    done = camcore(
+        *("explain", photo, "-m", "tiny_models:named", "--recipe", recipe, "--output", tmp_path)
+    )
+    assert done.exit_code == 0
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_without_an_output_the_folder_is_named_after_the_photograph(
+    camcore, photo, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    camcore("explain", photo, "-m", "tiny_models:named")
+    assert (tmp_path / "camcore-photo" / "overlay.png").exists()
+
+
+def test_very_large_photographs_are_scaled_down(camcore, photo, tmp_path):
+    camcore("explain", photo, "-m", "tiny_models:named", "--max-dim", 15, "--output", tmp_path)
+    assert read_photo(tmp_path / "overlay.png").shape == (10, 15, 3)
+
+
+def test_random_weights_and_unnamed_classes_are_said(camcore, photo, tmp_path):
+    done = camcore("explain", photo, "-m", "tiny_models:untrained", "--output", tmp_path)
+    assert "random weights" in done.stderr
+    assert "class " in done.stdout
+
+
+def test_a_map_without_evidence_is_said(camcore, photo, tmp_path, tiny, monkeypatch):
+    loaded = tiny.named()
+    loaded.model.ops["fc"].weights[:] = -np.abs(loaded.model.ops["fc"].weights)
+    monkeypatch.setattr(tiny, "named", lambda: loaded)
+    done = camcore("explain", photo, "-m", "tiny_models:named", "--output", tmp_path)
+    assert done.exit_code == 0
+    assert "all zeros" in done.stderr
+    assert not library.load(tmp_path / "explanation.npz").maps.any()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--target", "tigger cat"], "Did you mean tiger cat"),
+        (["--target", "crane"], "[3, 4]"),
+        (["--target", "99"], "99"),
+        (["--target", "-1"], "-1"),
+        (["--layer", "relu9"], "relu2"),
+        (["--layer", "fc"], "fc"),
+        (["--method", "gradcamm"], "Grad-CAM"),
+        (["--recipe", "notebok"], "notebook"),
+        (["--model", "tiny_models:nothing"], "nothing"),
+        (["--model", "nonsense"], "nonsense"),
+        (["--weights", "some.pth"], "some.pth"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_1(words, says, camcore, photo, tmp_path):
+    out = tmp_path / "out"
+    model = [] if "--model" in words else ["--model", "tiny_models:named"]
+    done = camcore("explain", photo, *model, *words, "--output", out)
+    assert done.exit_code == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+    assert not out.exists()
+
+
+def test_a_file_that_is_no_image(camcore, tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("no picture")
+    done = camcore("explain", text, "-m", "tiny_models:named")
+    assert done.exit_code == 1
+    assert "notes.txt is no image" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_to(camcore, photo):
+    done = camcore("explain", photo, "-m", "tiny_models:named", "--output", photo / "below")
+    assert done.exit_code == 1
+    assert "--output" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["x.png"], ["x.png", "-m", "a:b", "--max-dim", "0"], ["--wat"]])
+def test_misuse_is_exit_code_2(words, camcore):
+    assert camcore("explain", *words).exit_code == 2
+
+
+def test_a_model_without_preprocessing_sees_rgb_in_0_to_1(camcore, photo, tmp_path):
+    done = camcore("explain", photo, "-m", "tiny_models:bare", "--output", tmp_path)
+    assert done.exit_code == 0
+    view = CentreCrop((30, 45), 224, 256).to_model(read_photo(photo))
+    means = view.reshape(-1, 3).mean(axis=0) / 255
+    outputs = library.load(tmp_path / "explanation.npz").outputs
+    assert outputs[0] == pytest.approx(means, abs=1e-6)

@@ -1,0 +1,41 @@
+"""Small NumPy models that the command line finds as ``tiny_models:FUNCTION``."""
+
+from __future__ import annotations
+
+import numpy as np
+from camcore.testing import Conv, Dense, GlobalAveragePool, NumpyAdapter, random_network
+from camcore.trace import LoadedModel
+
+CLASSES = ("tabby", "tiger cat", "espresso", "crane", "crane")
+
+
+SEED = 4
+"""Weights whose maps are not all zeros."""
+
+
+def preprocess(photo):
+    """Red and green of an 8 by 8 photograph, in [-1, 1]."""
+    return np.moveaxis(photo[None, ..., :2] / 127.5 - 1, -1, 1)
+
+
+def named(seed: int = SEED, **changes) -> LoadedModel:
+    about = {"size": 8, "resize": 10, "classes": CLASSES, "pretrained": True}
+    return LoadedModel(random_network(seed=seed), preprocess, **{**about, **changes})
+
+
+def other() -> LoadedModel:
+    return named(seed=1)
+
+
+def untrained() -> LoadedModel:
+    return named(pretrained=False, classes=None)
+
+
+def bare() -> NumpyAdapter:
+    """Return the mean of each colour."""
+    each = np.eye(3)
+    return NumpyAdapter(
+        same=Conv(each[..., None, None], np.zeros(3)),
+        pool=GlobalAveragePool(),
+        fc=Dense(each, np.zeros(3)),
+    )
