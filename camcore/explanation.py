@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -15,7 +15,8 @@ import numpy as np
 
 from camcore.errors import InputError
 from camcore.outputs import look_like_probabilities
-from camcore.recipes import OverlayStyle
+from camcore.methods.table import find
+from camcore.recipes import OverlayStyle, RecipeLike, find_recipe
 from camcore.targets import softmax
 from camcore.trace import Array
 
@@ -114,6 +115,27 @@ class Explanation:
             [(int(c), float(p[c])) for c in row]
             for row, p in zip(order, probabilities, strict=True)
         ]
+
+    def at(self, size: tuple[int, ...], recipe: RecipeLike | None = None) -> Explanation:
+        """The same explanation with its maps made at another size, from the signed maps.
+
+        Enlarging the signed maps once is sharper than enlarging the shown maps again.
+
+        Parameters
+        ----------
+        size : tuple of int
+            Spatial size, such as a photograph's own ``(H, W)``.
+        recipe : str or Recipe, optional
+            The recipe that made the maps, where it is one of your own.
+
+        Raises
+        ------
+        RecipeError
+            The recipe is not known by name.
+        """
+        found = find_recipe(self.recipe if recipe is None else recipe)
+        maps = found.render(list(self.raw.values()), tuple(size), find(self.method).fusion)
+        return replace(self, maps=maps)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything into one ``.npz`` file, no pickle; `load` reads it back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from types import ModuleType
 
@@ -28,7 +29,13 @@ def torch() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def tf() -> ModuleType:
-    """TensorFlow, or a skip."""
+    """TensorFlow, or a skip.
+
+    torchvision comes first where both are there: it loads Triton, which ends the
+    process when TensorFlow's LLVM is already in it.
+    """
+    if importlib.util.find_spec("torchvision"):
+        importlib.import_module("torchvision")
     return _require("tensorflow")
 
 
