@@ -241,12 +241,13 @@ class Explainer:
         one = layers[0]
         native = one.scored is None
         path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
+        maps = self.recipe.render(list(raw.values()), one.size, method.fusion)
         return Explanation(
-            maps=self.recipe.render(list(raw.values()), one.size, method.fusion),
+            maps=maps,
             raw=raw,
             scores=np.asarray(one.scores),
             classes=None if one.scored is None else one.scored.classes,
-            empty=_without_evidence(list(raw.values())),
+            empty=_without_evidence(list(raw.values())) | ~_anywhere(maps != 0),
             outputs=one.trace.outputs[path] if native else self.explained.values(one.trace),
             activation=one.trace.activation.get(path),
             method=method.name,
@@ -365,6 +366,11 @@ def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> i
 
 def _without_evidence(raw: Sequence[Array]) -> Array:
     """Whether no layer's signed map is positive anywhere, for each sample."""
-    positive = [(maps.reshape(len(maps), -1) > 0).any(axis=1) for maps in raw]
-    empty: Array = ~np.any(positive, axis=0)
+    empty: Array = ~np.any([_anywhere(maps > 0) for maps in raw], axis=0)
     return empty
+
+
+def _anywhere(where: Array) -> Array:
+    """Whether a mask ``(B, *S)`` holds anywhere, for each sample."""
+    found: Array = where.reshape(len(where), -1).any(axis=1)
+    return found

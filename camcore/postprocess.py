@@ -29,7 +29,7 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     Parameters
     ----------
     maps : (B, *S) array
-        Any values.
+        Any finite values; integers become float32.
     scale : {"max", "min_max"}
         ``max``: x / (max + eps). ``min_max``: (x − min) / (max − min + eps).
     eps : float
@@ -46,6 +46,9 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     InputError
         `scale` is none of these.
     """
+    maps = np.asarray(maps)
+    if not np.issubdtype(maps.dtype, np.floating):
+        maps = maps.astype(np.float32)
     axes = tuple(range(1, maps.ndim))
     if scale == "min_max":
         maps = maps - maps.min(axis=axes, keepdims=True)
@@ -69,6 +72,10 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
         One for each layer.
     how : {"mean", "max", "product", "sum"}
         Element by element over layers.
+
+    Returns
+    -------
+    (B, *S) array
 
     Raises
     ------
