@@ -1,0 +1,125 @@
+"""Scaling and joining of maps, by hand and for any values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from camcore.errors import InputError
+from camcore.postprocess import fuse, normalise, relu
+
+MAPS = np.array([[[-1.0, 2.0], [4.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]])
+
+any_maps = st.sampled_from([np.float16, np.float32, np.float64]).flatmap(
+    lambda dtype: hnp.arrays(
+        dtype,
+        hnp.array_shapes(min_dims=2, max_dims=4, max_side=4),
+        elements=hnp.from_dtype(
+            np.dtype(dtype), min_value=-1e4, max_value=1e4, allow_nan=False, allow_infinity=False
+        ),
+    )
+)
+
+
+def test_relu_keeps_what_is_positive():
+    np.testing.assert_array_equal(relu(MAPS)[0], [[0, 2], [4, 3]])
+
+
+@pytest.mark.parametrize(
+    ("scale", "eps", "expected"),
+    [
+        ("max", 0, [[-0.25, 0.5], [1, 0.75]]),
+        ("max", 1, [[-0.2, 0.4], [0.8, 0.6]]),
+        ("min_max", 0, [[0, 0.6], [1, 0.8]]),
+        ("min_max", 5, [[0, 0.3], [0.5, 0.4]]),
+    ],
+)
+def test_maps_are_scaled_each_by_its_own_extremes(scale, eps, expected):
+    scaled = normalise(MAPS, scale, eps=eps)
+    np.testing.assert_allclose(scaled[0], expected, rtol=1e-15)
+    np.testing.assert_array_equal(scaled[1], np.zeros((2, 2)))
+    np.testing.assert_array_equal(normalise(MAPS[:1], scale, eps=eps), scaled[:1])
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, 7.0])
+def test_a_constant_map_never_divides_by_zero(value):
+    constant = np.full((1, 3, 3), value, np.float32)
+    with np.errstate(all="raise"):
+        assert normalise(constant, "min_max").max() == 0
+        assert normalise(constant, "max").max() == (value > 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(maps=any_maps)
+def test_scaled_maps_are_within_zero_and_one(maps):
+    before = maps.copy()
+    maps.setflags(write=False)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        scaled = [
+            normalise(relu(maps)),
+            normalise(maps, "min_max"),
+            normalise(maps, "min_max", eps=1e-7),
+        ]
+    for found in scaled:
+        assert found.dtype == maps.dtype
+        assert found.min() >= 0
+        assert found.max() <= 1
+    positive = (before > 0).reshape(len(before), -1).any(axis=1)
+    highest = scaled[0].reshape(len(before), -1).max(axis=1)
+    np.testing.assert_array_equal(highest, positive)
+    np.testing.assert_array_equal(maps, before)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_size_of_a_map_does_not_matter(size, dtype):
+    maps = (MAPS * size).astype(dtype)
+    for scale in ("max", "min_max"):
+        np.testing.assert_allclose(normalise(maps, scale), normalise(MAPS, scale), rtol=1e-6)
+
+
+def test_the_smallest_number_is_still_evidence():
+    tiny = np.zeros((1, 2, 2), np.float32)
+    tiny[0, 1, 1] = np.nextafter(np.float32(0), np.float32(1))
+    np.testing.assert_array_equal(normalise(tiny), [[[0, 0], [0, 1]]])
+
+
+def test_integers_are_scaled_as_single_precision():
+    scaled = normalise(np.array([[[1, 2], [4, 3]]]))
+    assert scaled.dtype == np.float32
+    np.testing.assert_array_equal(scaled, [[[0.25, 0.5], [1, 0.75]]])
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("mean", [[0.5, 0.25], [0.75, 0.25]]),
+        ("max", [[1, 0.5], [1, 0.5]]),
+        ("product", [[0, 0], [0.5, 0]]),
+        ("sum", [[1, 0.5], [1.5, 0.5]]),
+    ],
+)
+def test_layers_are_joined_element_by_element(how, expected):
+    layers = [np.array([[[0, 0.5], [1, 0.5]]]), np.array([[[1, 0], [0.5, 0]]])]
+    np.testing.assert_array_equal(fuse(layers, how), [expected])
+    np.testing.assert_array_equal(fuse(layers[:1], how), layers[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: normalise(MAPS, "sum"), "Unknown scale 'sum'; expected 'max' or 'min_max'"),
+        (lambda: fuse([MAPS], "median"), "Unknown fusion 'median'; expected one of mean, max"),
+        (
+            lambda: fuse([MAPS, MAPS[:, :1]]),
+            r"maps of one shape can be fused; got \[\(2, 1, 2\), \(2, 2, 2\)\]",
+        ),
+        (lambda: fuse([]), r"maps of one shape can be fused; got \[\]"),
+    ],
+)
+def test_what_cannot_be_done_is_told(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
