@@ -1,0 +1,120 @@
+"""Where tensors become NumPy arrays, and what a model takes becomes tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from camcore.errors import InputError
+from camcore.trace import Array
+from camcore_torch import nest
+from camcore_torch.naming import is_keras
+
+
+def to_numpy(tensor: torch.Tensor, *, copy: bool = False) -> Array:
+    """Array of a tensor; half precision becomes float32, and memory is shared unless `copy`."""
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.float()
+    array: Array = tensor.numpy(force=True)
+    return array.copy() if copy else array
+
+
+def leaves(inputs: Any) -> dict[str, Array]:
+    """Copies of the nest's tensors as arrays, by path."""
+    return {
+        path: to_numpy(leaf, copy=True)
+        for path, leaf in nest.flatten(inputs)
+        if isinstance(leaf, torch.Tensor)
+    }
+
+
+def prepare(model: nn.Module, inputs: Any) -> Any:
+    """Inputs as tensors of their own, on the model's device and in its floating dtype.
+
+    They are copies, so a model that works in place does not reach the caller's data.
+    """
+    device = next((t.device for t in _weights(model)), torch.device("cpu"))
+    dtype = next((t.dtype for t in _weights(model) if t.is_floating_point()), None)
+
+    def own(path: str, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            if not hasattr(value, "__array__"):
+                return value
+            value = _tensor(np.asarray(value), path)
+        cast = dtype if value.is_floating_point() else None
+        return value.detach().to(device, cast, copy=True)
+
+    return nest.transform(inputs, own)
+
+
+def _weights(model: nn.Module) -> Iterator[torch.Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _tensor(array: Array, path: str) -> torch.Tensor:
+    try:
+        # A copy first: PyTorch takes no negative strides and warns of read-only memory.
+        return torch.from_numpy(np.array(array))
+    except TypeError as error:
+        where = f" at {path!r}" if path else ""
+        raise InputError(
+            f"The input{where} is an array of {array.dtype}, which PyTorch has no tensor for; "
+            "give numbers."
+        ) from error
+
+
+def first_sample(inputs: Any) -> Any:
+    """Inputs of the first sample alone.
+
+    Batches are cut along their first axis; a list among the arguments holds one
+    entry for each sample (detectors take images of different sizes so).
+    """
+    return _per_sample(inputs, lambda tensor: tensor[:1], lambda samples: samples[:1])
+
+
+def expand(inputs: Any, times: int) -> Any:
+    """Inputs of one sample, `times` over, without copying."""
+    return _per_sample(
+        inputs,
+        lambda tensor: tensor.expand(times, *tensor.shape[1:]) if len(tensor) == 1 else tensor,
+        lambda samples: samples * times,
+    )
+
+
+def clone(inputs: Any) -> Any:
+    """Nest whose tensors have memory of their own."""
+    return nest.transform(
+        inputs, lambda _, value: value.clone() if isinstance(value, torch.Tensor) else value
+    )
+
+
+def _per_sample(
+    inputs: Any,
+    of_batch: Callable[[torch.Tensor], torch.Tensor],
+    of_list: Callable[[list[Any]], list[Any]],
+) -> Any:
+    def visit(_: Any, value: Any) -> Any:
+        if isinstance(value, list):
+            return of_list(value)
+        if isinstance(value, torch.Tensor):
+            return of_batch(value) if value.ndim else value
+        return nest.map_parts(value, visit)
+
+    is_nest = not isinstance(inputs, torch.Tensor)
+    return nest.map_parts(inputs, visit) if is_nest else visit(None, inputs)
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Run the model: a mapping is its keyword arguments, a tuple or list its arguments."""
+    if is_keras(model):
+        return model(inputs, training=False)
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, (list, tuple)):
+        return model(*inputs)
+    return model(inputs)

@@ -1,0 +1,36 @@
+"""What is registered with camcore under the entry point ``torch``."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from camcore.trace import LoadedModel
+from camcore_torch import zoo
+from camcore_torch.adapter import TorchAdapter
+
+
+class TorchBackend:
+    """PyTorch, as `camcore.trace.Backend` sees it."""
+
+    name = "PyTorch"
+    schemes = tuple(zoo.SCHEMES)
+
+    def owns(self, model: object) -> bool:
+        """Whether the model is a `torch.nn.Module`, which Keras models on torch are as well."""
+        return isinstance(model, nn.Module)
+
+    def adapt(self, model: nn.Module) -> TorchAdapter:
+        """The model's adapter; nothing is done to the model."""
+        return TorchAdapter(model)
+
+    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+        """Find a model by name; see `camcore_torch.zoo`."""
+        return zoo.load(scheme, name, weights)
+
+    def synchronize(self) -> None:
+        """Wait until the accelerator has finished, if there is one."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        if torch.backends.mps.is_available():
+            torch.mps.synchronize()

@@ -1,0 +1,186 @@
+"""Taking what layers return, out of a model that is left as it was.
+
+Up to the first captured layer a pass keeps no graph. There the layer's output is
+cut off and asked for its gradient, and grad mode goes on: what follows is all that
+a gradient is ever worked out for, and parameters are not part of it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import jit, nn
+
+from camcore.errors import LayerError
+from camcore.trace import INPUT
+from camcore_torch import nest
+from camcore_torch.naming import Call, is_compiled, named_modules, without_compile
+
+
+@contextmanager
+def undisturbed(root: nn.Module, *, graph: bool = False) -> Iterator[None]:
+    """Inference behaviour inside, without gradients; everything as it was afterwards.
+
+    That includes attributes which a model's own ``forward`` stores on it: they would
+    keep the pass, and its graph, alive.
+
+    Parameters
+    ----------
+    root : nn.Module
+        The model.
+    graph : bool
+        Whether a graph will be recorded, so that tensors made under
+        ``torch.inference_mode`` need a stand-in.
+    """
+    modules = list(named_modules(root).values())
+    eager = [module for module in modules if not isinstance(module, jit.ScriptModule)]
+    flags = [module.training for module in modules]
+    stores = [store for module in eager for store in _stores(module)]
+    saved = [dict(store) for store in stores]
+    try:
+        with torch.inference_mode(False), torch.set_grad_enabled(False):
+            # Flags are set one by one: models override train() and eval() to do more.
+            _set_training(modules, [False] * len(modules))
+            _run_eagerly(eager)
+            if graph:
+                _stand_in_for_inference_tensors(eager)
+            yield
+    finally:
+        _set_training(modules, flags)
+        for store, before in zip(stores, saved, strict=True):
+            if store.keys() != before.keys() or not all(
+                map(operator.is_, store.values(), before.values())
+            ):
+                store.clear()
+                store.update(before)
+
+
+def _stores(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    return module.__dict__, module._parameters, module._buffers, module._modules
+
+
+def _set_training(modules: list[nn.Module], flags: list[bool]) -> None:
+    for module, flag in zip(modules, flags, strict=True):
+        if module.training != flag:
+            module.training = flag
+
+
+def _run_eagerly(modules: list[nn.Module]) -> None:
+    """Keep compiled parts from running compiled code, which knows nothing of new hooks."""
+    for module in modules:
+        if module.__dict__.get("_compiled_call_impl") is not None:
+            module.__dict__["_compiled_call_impl"] = None
+        for name, child in module._modules.items():
+            if child is not None and is_compiled(child):
+                module._modules[name] = without_compile(child)
+
+
+def _stand_in_for_inference_tensors(modules: list[nn.Module]) -> None:
+    """Autograd cannot save tensors made in inference mode, but it can save copies of them."""
+    for module in modules:
+        for store in (module._parameters, module._buffers):
+            for name, tensor in store.items():
+                if tensor is not None and tensor.is_inference():
+                    store[name] = tensor.clone()
+
+
+class Capture:
+    """What layers return in one pass, taken before anything can change it.
+
+    Parameters
+    ----------
+    calls : mapping of str to Call or None
+        The calls to capture by the name they were asked for; None for the input.
+    graph : bool
+        Whether gradients will be asked for.
+    """
+
+    def __init__(self, calls: Mapping[str, Call | None], *, graph: bool) -> None:
+        self.calls = calls
+        self.graph = graph
+        self._wanted: defaultdict[nn.Module, set[int]] = defaultdict(set)
+        for call in calls.values():
+            if call is not None:
+                self._wanted[call.module].add(call.index)
+        self._ran: Counter[nn.Module] = Counter()
+        self._kept: defaultdict[nn.Module, dict[int, torch.Tensor | None]] = defaultdict(dict)
+        self._input: torch.Tensor | None = None
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Hooks on the layers, and only here."""
+        with ExitStack() as undo:
+            for module in self._wanted:
+                undo.callback(module.register_forward_hook(self._hook).remove)
+            yield
+
+    def take_input(self, inputs: Any) -> Any:
+        """Capture the first floating input; returns the inputs to run the model on."""
+        found = nest.first_floating(inputs)
+        if found is None:
+            raise LayerError(f"{INPUT!r} was asked for, but no input is a floating tensor.")
+        self._input, passed_on = self._take(found[1])
+        return nest.put(inputs, found[0], passed_on)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Return the tensor captured for a name.
+
+        Raises
+        ------
+        LayerError
+            The call did not happen, or returned no floating tensor.
+        """
+        call = self.calls[name]
+        if call is None:
+            assert self._input is not None
+            return self._input
+        ran = self._ran[call.module]
+        if not ran:
+            raise LayerError(
+                f"Layer {name!r} did not run in this pass. It may belong to a branch that is "
+                "only used in training, or its parent reads its weights without calling it."
+            )
+        index = call.index + ran if call.index < 0 else call.index
+        if not 0 <= index < ran:
+            raise LayerError(f"{name!r}: the layer ran {ran} times, so #0 to #{ran - 1} exist.")
+        tensor = self._kept[call.module][index]
+        if tensor is None:
+            raise LayerError(f"Layer {name!r} returned no floating tensor; choose another layer.")
+        return tensor
+
+    def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
+        index = self._ran[module]
+        self._ran[module] += 1
+        wanted = self._wanted[module]
+        from_end = -min(wanted)
+        if index not in wanted and from_end <= 0:
+            return None
+        kept = self._kept[module]
+        if index - from_end not in wanted:
+            kept.pop(index - from_end, None)
+        found = nest.first_floating(output)
+        if found is None:
+            kept[index] = None
+            return None
+        kept[index], passed_on = self._take(found[1])
+        return nest.put(output, found[0], passed_on) if self.graph else None
+
+    def _take(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Copy to keep, and what the model goes on with.
+
+        Both are copies: an in-place ReLU may follow, and the layer may have
+        returned memory that somebody else writes to.
+        """
+        if not self.graph:
+            return tensor.detach().clone(), tensor
+        torch.set_grad_enabled(True)
+        if tensor.requires_grad and not tensor.is_leaf and len(self.calls) > 1:
+            kept = tensor.clone()  # an earlier captured layer is to be reached through it
+        else:
+            kept = tensor.detach().clone().requires_grad_()
+        return kept, kept.clone()

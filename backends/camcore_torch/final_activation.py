@@ -1,0 +1,135 @@
+"""Scores before a final softmax, log-softmax or sigmoid, from a model that only returns after it.
+
+Seen in a pass, by what it computes: a call counts as final when the tensor it
+returns is the model's output, however it is spelled, so attention is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from camcore_torch import arrays, nest
+
+ACTIVATIONS = {
+    "softmax": "softmax",
+    "special_softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "special_log_softmax": "log_softmax",
+    "sigmoid": "sigmoid",
+    "sigmoid_": "sigmoid",
+    "special_expit": "sigmoid",
+}
+"""Functions by ``__name__``, whether of ``torch``, ``Tensor`` or ``torch.nn.functional``."""
+
+CASTS = frozenset({"to", "type", "float", "double", "half", "bfloat16", "cpu", "cuda", "clone"})
+VIEWS = frozenset({"view", "view_as", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous"})
+MOVES = frozenset({"permute", "transpose"})
+TRIVIAL = CASTS | VIEWS | MOVES
+"""What may follow the activation: done to the scores as well, it means the same."""
+
+PRODUCTS = frozenset(["matmul", "__matmul__", "bmm", "baddbmm", "einsum"])
+"""What weighs something by its argument: a softmax that goes in here is attention."""
+
+_ACTIVATION_NODE = re.compile(r"(Softmax|LogSoftmax|Sigmoid)Backward\d*")
+_TRIVIAL_NODE = re.compile(
+    r"(ToCopy|Clone|View|UnsafeView|ReshapeAlias|Alias|Squeeze|Unsqueeze|Permute|Transpose|T)"
+    r"Backward\d*"
+)
+
+
+def call_model(
+    model: nn.Module, inputs: Any, *, watch: bool
+) -> tuple[Any, dict[str, torch.Tensor], dict[str, str]]:
+    """Run the model.
+
+    Returns
+    -------
+    outputs : nest
+        As the model returns them.
+    scores : dict of str to tensor
+        The floating outputs by path; with `watch`, before their final activation.
+    activation : dict of str to str
+        Which activation was left off, by path.
+    """
+    mode = BeforeActivation()
+    with mode if watch else nullcontext():
+        outputs = arrays.call(model, inputs)
+    scores = nest.floating(outputs)
+    before = mode.of(scores)
+    return (
+        outputs,
+        scores | {path: tensor for path, (_, tensor) in before.items()},
+        {path: activation for path, (activation, _) in before.items()},
+    )
+
+
+def looks_activated(leaves: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the graph of any of these tensors ends in such an activation."""
+    return any(_ends_in_activation(leaf) for leaf in leaves.values())
+
+
+def _ends_in_activation(tensor: torch.Tensor) -> bool:
+    node = tensor.grad_fn
+    while node is not None and _TRIVIAL_NODE.fullmatch(node.name()):
+        node = node.next_functions[0][0]
+    return node is not None and _ACTIVATION_NODE.fullmatch(node.name()) is not None
+
+
+class BeforeActivation(TorchFunctionMode):
+    """Remembers, for each activated tensor alive, which one it was and the scores before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: Any = WeakTensorKeyDictionary()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run one function of PyTorch, and note an activation."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in ACTIVATIONS:
+            scores = args[0] if args else kwargs["input"]
+            scores = scores.clone() if name.endswith("_") else scores
+            result = func(*args, **kwargs)
+            self._note(result, ACTIVATIONS[name], scores)
+            return result
+        result = func(*args, **kwargs)
+        if name in TRIVIAL and isinstance(args[0], torch.Tensor) and result is not args[0]:
+            found = self._find(args[0])
+            if found is not None:
+                self._note(result, found[0], func(found[1], *args[1:], **kwargs))
+        elif name in PRODUCTS:
+            for arg in args:
+                if isinstance(arg, torch.Tensor):
+                    self._before.pop(arg, None)
+        return result
+
+    def of(self, leaves: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, torch.Tensor]]:
+        """For each leaf that is an activation's result: which one, and the scores before it."""
+        found = {path: self._find(leaf) for path, leaf in leaves.items()}
+        return {path: before for path, before in found.items() if before is not None}
+
+    def _note(self, result: torch.Tensor, activation: str, scores: torch.Tensor) -> None:
+        self._before[result] = activation, scores, _version(result)
+
+    def _find(self, tensor: torch.Tensor) -> tuple[str, torch.Tensor] | None:
+        found = self._before.get(tensor)
+        # What was written to since is no longer just an activation's result.
+        return found[:2] if found is not None and found[2] == _version(tensor) else None
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,106 @@
+"""Weights that methods read: those of the classifier, and what layers add."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules import batchnorm, conv
+
+from camcore.errors import MethodError
+from camcore.trace import Array, Bias
+from camcore_torch.arrays import to_numpy
+from camcore_torch.naming import hookable, is_keras
+
+ADDING = (nn.Linear, conv._ConvNd, nn.GroupNorm, nn.LayerNorm, batchnorm._NormBase)
+
+KERAS_LINEAR = ("Dense", "Conv1D", "Conv2D", "Conv3D")
+
+_NORMALISATIONS = (
+    {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"},
+    {"gamma": "gamma", "beta": "beta", "mean": "moving_mean", "variance": "moving_variance"},
+)
+"""Attributes of a batch normalisation, PyTorch's (frozen ones alike) and Keras'."""
+
+
+def classifier(root: nn.Module) -> tuple[Array, Array] | None:
+    """Weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1×1 convolution."""
+    for module in reversed(hookable(root).values()):
+        weight = _keras_weight(module) if is_keras(module) else _weight(module)
+        if weight is not None:
+            zeros = np.zeros(len(weight), weight.dtype)
+            return weight, zeros if module.bias is None else _array(module.bias)
+    return None
+
+
+def _weight(module: Any) -> Array | None:
+    is_conv = isinstance(module, conv._ConvNd) and not isinstance(module, conv._ConvTransposeNd)
+    if isinstance(module, nn.Linear) or (
+        is_conv and module.groups == 1 and math.prod(module.kernel_size) == 1
+    ):
+        return _array(module.weight.flatten(1))
+    return None
+
+
+def _keras_weight(layer: Any) -> Array | None:
+    if type(layer).__name__ not in KERAS_LINEAR or math.prod(layer.kernel.shape[:-2]) != 1:
+        return None
+    kernel = _array(layer.kernel)
+    return np.ascontiguousarray(kernel.reshape(kernel.shape[-2:]).T)
+
+
+def biases(root: nn.Module) -> list[Bias]:
+    """Every layer that adds a bias to each channel or normalises by running statistics.
+
+    Raises
+    ------
+    MethodError
+        A Keras layer has an activation of its own, before which nothing can be captured.
+    """
+    found = [_bias(name, module) for name, module in hookable(root).items()]
+    return [bias for bias in found if bias is not None]
+
+
+def _bias(name: str, module: Any) -> Bias | None:
+    for attributes in _NORMALISATIONS:
+        mean, variance = (getattr(module, attributes[key], None) for key in ("mean", "variance"))
+        if mean is not None and variance is not None:
+            gamma, beta = (getattr(module, attributes[key], None) for key in ("gamma", "beta"))
+            values = {
+                "gamma": np.ones(len(mean), np.float32) if gamma is None else _array(gamma),
+                "beta": np.zeros(len(mean), np.float32) if beta is None else _array(beta),
+                "mean": _array(mean),
+                "variance": _array(variance),
+                "epsilon": np.asarray(getattr(module, "eps", None) or module.epsilon),
+            }
+            return Bias(_before_activation(name, module), normalisation=values)
+    bias = getattr(module, "bias", None)
+    if bias is None or not (is_keras(module) or isinstance(module, ADDING)) or bias.ndim != 1:
+        return None
+    return Bias(_before_activation(name, module), _array(bias))
+
+
+def _before_activation(name: str, module: Any) -> str:
+    if is_keras(module):
+        activation = getattr(module, "activation", None)
+        if activation is not None and activation.__name__ != "linear":
+            raise MethodError(
+                f"Layer {name!r} applies its own {activation.__name__}, and what it adds before "
+                "that cannot be captured on Keras' torch backend. Give the activation a layer of "
+                "its own, or explain the model on the TensorFlow backend."
+            )
+        return name
+    # timm's normalisations with an activation inside pass their sum through `drop` first.
+    fused = isinstance(getattr(module, "act", None), nn.Module)
+    return (
+        f"{name}.drop" if fused and isinstance(getattr(module, "drop", None), nn.Module) else name
+    )
+
+
+def _array(values: Any) -> Array:
+    """Copy of a parameter, a buffer or a Keras variable."""
+    tensor = values if isinstance(values, torch.Tensor) else values.value
+    return to_numpy(tensor, copy=True)

