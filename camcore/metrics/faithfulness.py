@@ -1,0 +1,261 @@
+"""Does the score follow the map? What happens to it when what the map marks goes, or stays alone.
+
+``score_images(sample, images)`` gives the scores ``(N,)`` of N alterations
+``(N, C, *S)`` of one sample's input, as `camcore.evidence.Evidence.score_images` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.trace import Array
+
+ScoreImages: TypeAlias = Callable[[int, Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """How the score goes as positions are removed or put in, most important first.
+
+    Parameters
+    ----------
+    fractions : (P,) array
+        Share of positions altered so far, from 0 to 1.
+    scores : (B, P) array
+        The score there.
+    """
+
+    fractions: Array
+    scores: Array
+
+    @property
+    def auc(self) -> Array:
+        """Area under each sample's curve, ``(B,)``, by the trapezoidal rule."""
+        widths = np.diff(self.fractions)
+        area: Array = ((self.scores[:, 1:] + self.scores[:, :-1]) / 2) @ widths
+        return area
+
+
+def deletion(
+    images: Array,
+    maps: Array,
+    score_images: ScoreImages,
+    *,
+    baseline: Array | float = 0.0,
+    steps: int = 50,
+    batch_size: int = 32,
+) -> Curve:
+    """Deletion: the score as positions are set to the baseline, most important first.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    maps : (B, *S) array
+        Importance of each position; equal ones go in the order of the array.
+    score_images : callable
+        Scores of altered inputs.
+    baseline : (B, C, *S) array or float
+        What deleted positions become.
+    steps : int
+        In how many equal steps everything is deleted.
+    batch_size : int
+        How many altered images are scored at once.
+
+    Returns
+    -------
+    Curve
+        Begins at the score of the image and ends at that of the baseline; the
+        smaller its area, the better.
+
+    Raises
+    ------
+    InputError
+        The shapes do not fit, or `steps` is out of range.
+
+    References
+    ----------
+    Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
+    Models", BMVC 2018, sec. 4.2.
+    """
+    start, end = _both(images, maps, baseline, steps)
+    return _curve(start, end, maps, score_images, steps, batch_size)
+
+
+def insertion(
+    images: Array,
+    maps: Array,
+    score_images: ScoreImages,
+    *,
+    baseline: Array | float = 0.0,
+    steps: int = 50,
+    batch_size: int = 32,
+) -> Curve:
+    """Insertion: the score as positions are put into the baseline, most important first.
+
+    Parameters
+    ----------
+    images, maps, score_images, baseline, steps, batch_size
+        As in `deletion`; the authors insert into a blurred image.
+
+    Returns
+    -------
+    Curve
+        Begins at the score of the baseline and ends at that of the image; the
+        larger its area, the better.
+
+    Raises
+    ------
+    InputError
+        The shapes do not fit, or `steps` is out of range.
+
+    References
+    ----------
+    Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
+    Models", BMVC 2018, sec. 4.2.
+    """
+    end, start = _both(images, maps, baseline, steps)
+    return _curve(start, end, maps, score_images, steps, batch_size)
+
+
+def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Array:
+    """Scores of the images with every position multiplied by its map.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    maps : (B, *S) array
+        In [0, 1].
+    score_images : callable
+        Scores of altered inputs.
+
+    Returns
+    -------
+    (B,) array
+
+    Raises
+    ------
+    InputError
+        The shapes do not fit.
+    """
+    _check(images, maps)
+    masked = images * maps[:, None].astype(images.dtype)
+    return np.concatenate([score_images(i, one[None]) for i, one in enumerate(masked)])
+
+
+def average_drop(scores: Array, masked: Array) -> float:
+    """Average drop: 100/N · Σ max(0, Y − O) / Y, in percent; smaller is better.
+
+    Parameters
+    ----------
+    scores : (N,) array
+        Y, the positive scores (probabilities) of the images.
+    masked : (N,) array
+        O, those of the images under their maps.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or a score is not positive.
+
+    References
+    ----------
+    Chattopadhay et al., "Grad-CAM++: Generalized Gradient-based Visual
+    Explanations for Deep Convolutional Networks", WACV 2018, sec. 5.1.
+    """
+    scores, masked = _pair(scores, masked)
+    if np.any(scores <= 0):
+        raise InputError(
+            f"The average drop divides by the scores, so they must be positive; the smallest is "
+            f"{scores.min()}. Score probabilities: target=camcore.targets.Probability()."
+        )
+    return float(100 * np.mean(np.maximum(0, scores - masked) / scores))
+
+
+def increase_in_confidence(scores: Array, masked: Array) -> float:
+    """Increase in confidence: 100 · mean(Y < O), in percent; larger is better.
+
+    Parameters
+    ----------
+    scores, masked : (N,) array
+        Y and O, as in `average_drop`.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+
+    References
+    ----------
+    Chattopadhay et al., WACV 2018, sec. 5.1; see `average_drop`.
+    """
+    scores, masked = _pair(scores, masked)
+    return float(100 * np.mean(scores < masked))
+
+
+def win(masked: Array, other: Array) -> float:
+    """Win: share of images, in percent, for which one method's maps keep more of the score.
+
+    Parameters
+    ----------
+    masked, other : (N,) array
+        Scores of the images under the maps of the one method and of the other.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+
+    References
+    ----------
+    Chattopadhay et al., WACV 2018, sec. 5.1; see `average_drop`.
+    """
+    masked, other = _pair(masked, other)
+    return float(100 * np.mean(masked > other))
+
+
+def _curve(
+    start: Array, end: Array, maps: Array, score: ScoreImages, steps: int, batch_size: int
+) -> Curve:
+    """Scores on the way from `start` to `end`, positions taken by falling importance."""
+    importance = maps.reshape(len(maps), -1)
+    counts = np.round(np.linspace(0, importance.shape[1], steps + 1)).astype(int)
+    ranks = np.argsort(np.argsort(-importance, axis=1, kind="stable"), axis=1)
+    ranks = ranks.reshape(len(maps), 1, *maps.shape[1:])
+    scores = np.zeros((len(maps), len(counts)))
+    for sample in range(len(maps)):
+        for first in range(0, len(counts), batch_size):
+            part = slice(first, first + batch_size)
+            images = [np.where(ranks[sample] < n, end[sample], start[sample]) for n in counts[part]]
+            scores[sample, part] = score(sample, np.stack(images))
+    return Curve(counts / importance.shape[1], scores)
+
+
+def _both(images: Array, maps: Array, baseline: Array | float, steps: int) -> tuple[Array, Array]:
+    _check(images, maps)
+    positions = int(np.prod(maps.shape[1:]))
+    if not 1 <= steps <= positions:
+        raise InputError(f"steps={steps}; from 1 to {positions}, the number of positions.")
+    return images, np.broadcast_to(np.asarray(baseline, dtype=images.dtype), images.shape)
+
+
+def _check(images: Array, maps: Array) -> None:
+    if images.ndim < 3 or maps.shape != (len(images), *images.shape[2:]):
+        raise InputError(
+            f"images must be (B, C, *S) and maps (B, *S); got {images.shape} and {maps.shape}."
+        )
+
+
+def _pair(one: Array, other: Array) -> tuple[Array, Array]:
+    one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    if one.ndim != 1 or one.shape != other.shape or not one.size:
+        raise InputError(
+            f"Two lists of scores of one length are expected; got {one.shape} and {other.shape}."
+        )
+    return one, other
