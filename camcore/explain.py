@@ -206,7 +206,9 @@ class Explainer:
         needs = {need for method in self.methods for need in method.needs}
         traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
         names = list(dict.fromkeys(n for m in self.methods for n in self._layers_of(m, inputs)))
-        captured = [n for n in names if n != INPUT or "image_gradients" in needs]
+        at_layers = [n for m in self.methods if m.level == "layer" for n in self.layers(inputs)]
+        at_input = [INPUT] if "image_gradients" in needs else []
+        captured = list(dict.fromkeys(at_layers + at_input))
         trace = self.adapter.run(
             inputs, captured, seeds if traced else (), logits=self.explained.logits
         )
