@@ -1,0 +1,362 @@
+"""The one path from a model to its maps, on networks that need no framework."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore import methods
+from camcore.errors import (
+    BackendError,
+    InputError,
+    LayerError,
+    MethodError,
+    RecipeError,
+    TargetError,
+)
+from camcore.targets import Class, Each, Linear, Probability, softmax, top
+from camcore.testing import Dense, NumpyAdapter, Op, random_network
+from camcore.trace import LayerTrace
+
+PHOTOS = np.random.default_rng(0).normal(size=(3, 2, 8, 8))
+PHOTOS.setflags(write=False)
+
+
+@pytest.fixture
+def network():
+    return random_network(head="deep")
+
+
+def at(network, layer, target):
+    """Activations and gradients as the adapter gives them."""
+    trace = network.run(PHOTOS, [layer], [lambda leaves: {"": target(leaves[""]).cotangent}])
+    return trace.layers[layer].activations, trace.layers[layer].gradients[0]
+
+
+def test_an_explanation_is_the_methods_map_rendered_by_the_recipe(network):
+    result = camcore.explain(network, PHOTOS, target=2, layer="relu2", method="hirescam")
+    expected = methods.hirescam(*at(network, "relu2", Class(2)))
+    np.testing.assert_array_equal(result.raw["relu2"], expected)
+    np.testing.assert_array_equal(result.maps, camcore.recipes.PAPER.render([expected], (8, 8)))
+    outputs = network.run(PHOTOS).outputs[""]
+    np.testing.assert_array_equal(result.outputs, outputs)
+    np.testing.assert_array_equal(result.scores, outputs[:, 2])
+    np.testing.assert_array_equal(result.classes, [2, 2, 2])
+    assert (result.method, result.recipe, result.layers) == ("hirescam", "paper", ("relu2",))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_maps_are_single_precision_of_the_inputs_size_with_maximum_one(rank, dtype):
+    images = np.random.default_rng(1).normal(size=(2, 2, *[8] * rank)).astype(dtype)
+    result = camcore.explain(random_network(rank), images)
+    assert result.maps.shape == (2, *[8] * rank)
+    assert result.maps.dtype == np.float32
+    highest = result.maps.reshape(2, -1).max(axis=1)
+    np.testing.assert_array_equal(highest, ~result.empty)
+    assert result.maps.min() >= 0
+
+
+def test_without_a_layer_the_last_map_is_explained(network):
+    chosen = camcore.explain(network, PHOTOS)
+    named = camcore.explain(network, PHOTOS, layer="relu2")
+    assert chosen.layers == ("relu2",)
+    np.testing.assert_array_equal(chosen.maps, named.maps)
+    predicted = network.run(PHOTOS).outputs[""].argmax(axis=1)
+    np.testing.assert_array_equal(chosen.classes, predicted)
+
+
+def test_several_methods_take_one_pass(network):
+    names = ["gradcam", "Grad-CAM++", "layercam", "eigencam"]
+    results = camcore.explain(network, PHOTOS, layer="relu2", method=names)
+    assert network.passes == 1
+    assert list(results) == ["gradcam", "gradcampp", "layercam", "eigencam"]
+    for name, result in results.items():
+        alone = camcore.explain(network, PHOTOS, layer="relu2", method=name)
+        np.testing.assert_array_equal(result.maps, alone.maps)
+
+
+def test_several_targets_take_one_pass(network):
+    results = camcore.explain(network, PHOTOS, Each(1, [2, 0, 4], Probability(3)), "relu2")
+    assert network.passes == 1
+    for target, result in zip([1, [2, 0, 4], Probability(3)], results, strict=True):
+        alone = camcore.explain(network, PHOTOS, target, "relu2")
+        np.testing.assert_array_equal(result.raw["relu2"], alone.raw["relu2"])
+        np.testing.assert_array_equal(result.scores, alone.scores)
+        np.testing.assert_array_equal(result.classes, alone.classes)
+
+
+def test_several_methods_and_targets_take_one_pass(network):
+    results = camcore.explain(network, PHOTOS, top(2), "relu2", ["gradcam", "xgradcam"])
+    assert network.passes == 1
+    order = np.argsort(-results["gradcam"][0].outputs, axis=1)
+    for explanations in results.values():
+        for rank, one in enumerate(explanations):
+            np.testing.assert_array_equal(one.classes, order[:, rank])
+
+
+def test_an_explainer_settles_its_layer_once(network):
+    explainer = camcore.Explainer(network)
+    for calls in range(3):
+        explainer(PHOTOS, target=1)
+        assert network.passes == calls + 2  # one survey
+
+
+def test_several_layers_are_joined(network):
+    result = camcore.explain(network, PHOTOS, 1, ["relu1", "relu2"])
+    assert network.passes == 1
+    raw = [methods.gradcam(*at(network, name, Class(1))) for name in ("relu1", "relu2")]
+    assert list(result.raw) == ["relu1", "relu2"]
+    assert [maps.shape for maps in result.raw.values()] == [(3, 6, 6), (3, 4, 4)]
+    np.testing.assert_array_equal(result.maps, camcore.recipes.PAPER.render(raw, (8, 8)))
+    product = camcore.explain(network, PHOTOS, 1, ["relu1", "relu2"], fusion="product")
+    expected = camcore.recipes.PAPER.render(raw, (8, 8), "product")
+    np.testing.assert_array_equal(product.maps, expected)
+
+
+def test_the_models_input_is_a_layer_like_any_other(network):
+    result = camcore.explain(network, PHOTOS, 1, "@input", "hirescam")
+    expected = methods.hirescam(*at(network, "@input", Class(1)))
+    np.testing.assert_array_equal(result.raw["@input"], expected)
+
+
+def test_the_recipe_decides_what_is_shown(network):
+    result = camcore.explain(network, PHOTOS, 1, "relu2", recipe="keras-io")
+    activations, gradients = at(network, "relu2", Class(1))
+    weights = gradients.mean(axis=(0, 2, 3))
+    raw = np.einsum("c,bcij->bij", weights, activations)
+    np.testing.assert_allclose(result.raw["relu2"], raw, rtol=1e-12, atol=1e-14)
+    expected = np.maximum(raw, 0) / raw.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(result.maps, expected, rtol=1e-6)
+
+
+def test_no_evidence_is_flagged_and_shown_as_zeros():
+    network = random_network(head="gap")
+    fc = network.ops["fc"]
+    network.ops["fc"] = Dense(np.stack([-abs(fc.weights[0]), abs(fc.weights[1])]), fc.bias[:2])
+    # Nothing speaks for class 0, everything for class 1.
+    result = camcore.explain(network, PHOTOS, [0, 1, 0])
+    np.testing.assert_array_equal(result.empty, [True, False, True])
+    np.testing.assert_array_equal(result.maps[[0, 2]], np.zeros((2, 8, 8)))
+    assert result.maps[1].max() == 1
+    assert result.raw["relu2"][0].min() < 0
+
+
+def test_layers_that_share_no_evidence_are_flagged(network):
+    result = camcore.explain(
+        network, PHOTOS, 1, ["relu1", "relu2"], method=_only_a_corner(), fusion="product"
+    )
+    assert all(maps.max() > 0 for maps in result.raw.values())
+    np.testing.assert_array_equal(result.empty, [True] * 3)
+    assert not result.maps.any()
+
+
+def _only_a_corner():
+    def corner(activations):
+        maps = np.zeros((len(activations), *activations.shape[2:]))
+        maps[:, 0, 0 if maps.shape[1] == 4 else -1] = 1
+        return maps
+
+    return replace(methods.find("eigencam"), function=corner)
+
+
+def native(outputs):
+    """A score in the model's own framework: here with its derivative."""
+    return 2 * outputs[:, 3], 2 * np.eye(outputs.shape[1])[[3] * len(outputs)]
+
+
+def test_a_native_callable_is_a_target(network):
+    result = camcore.explain(network, PHOTOS, native, "relu2")
+    expected = camcore.explain(network, PHOTOS, 2 * Class(3), "relu2")
+    np.testing.assert_array_equal(result.raw["relu2"], expected.raw["relu2"])
+    np.testing.assert_array_equal(result.scores, expected.scores)
+    assert result.classes is None
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam"])
+def test_native_and_numpy_targets_keep_their_places(network, method):
+    results = camcore.explain(network, PHOTOS, Each(3, native, 1), "relu2", method)
+    outputs = results[0].outputs
+    expected = (outputs[:, 3], 2 * outputs[:, 3], outputs[:, 1])
+    for result, scores in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result.scores, scores)
+
+
+class Channelled(NumpyAdapter):
+    """Layers whose arrays come channels last, or as tokens behind a class token."""
+
+    def __init__(self, network, tokens):
+        super().__init__(**network.ops)
+        self.tokens = tokens
+
+    def run(self, *arguments, **options):
+        trace = super().run(*arguments, **options)
+        turned = {
+            name: LayerTrace(
+                self.turn(layer.activations),
+                tuple(map(self.turn, layer.gradients)),
+                None if self.tokens else "last",
+            )
+            for name, layer in trace.layers.items()
+        }
+        return replace(trace, layers=turned)
+
+    def turn(self, array):
+        last = np.moveaxis(array, 1, -1)
+        if not self.tokens:
+            return last
+        tokens = last.reshape(len(array), -1, array.shape[1])
+        return np.concatenate([np.full_like(tokens[:, :1], 99), tokens], axis=1)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_layout_of_a_layer_does_not_matter(network, tokens):
+    names = ["gradcam", "layercam", "eigencam"]
+    expected = camcore.explain(network, PHOTOS, 1, "relu2", names)
+    found = camcore.explain(Channelled(network, tokens), PHOTOS, 1, "relu2", names)
+    for name in names:
+        np.testing.assert_allclose(
+            found[name].raw["relu2"], expected[name].raw["relu2"], atol=1e-12
+        )
+
+
+def test_the_grid_of_tokens_can_be_given(network):
+    grid = camcore.Layout("tokens", grid=(2, 8), prefix=1)
+    result = camcore.explain(Channelled(network, True), PHOTOS, 1, "relu2", layout=grid)
+    expected = camcore.explain(network, PHOTOS, 1, "relu2").raw["relu2"].reshape(3, 2, 8)
+    np.testing.assert_allclose(result.raw["relu2"], expected, atol=1e-12)
+    with pytest.raises(LayerError, match=r"Layer 'relu2': A grid of \(9, 9\) .* 17 tokens"):
+        nines = camcore.Layout("tokens", grid=(9, 9))
+        camcore.explain(Channelled(network, True), PHOTOS, layer="relu2", layout=nines)
+
+
+class Softmax(Op):
+    def forward(self, x):
+        return softmax(x)
+
+    def pull_back(self, x, cotangent):
+        p = softmax(x)
+        return p * (cotangent - (cotangent * p).sum(axis=1, keepdims=True))
+
+
+class Classifier(NumpyAdapter):
+    """Ends in a softmax, before which outputs can be taken where `peelable`."""
+
+    def __init__(self, network, peelable=True):
+        super().__init__(**network.ops, softmax=Softmax())
+        self.peelable = peelable
+
+    def run(self, inputs, layers=(), seeds=(), *, logits=True, **options):
+        if not (logits and self.peelable):
+            return super().run(inputs, layers, seeds, **options)
+        ops = {name: op for name, op in self.ops.items() if name != "softmax"}
+        trace = NumpyAdapter(**ops).run(inputs, layers, seeds, **options)
+        return replace(trace, activation={"": "softmax"})
+
+
+def test_the_logit_is_explained_unless_the_output_is_asked_for(network):
+    classifier = Classifier(network)
+    logit = camcore.explain(classifier, PHOTOS, 1, "relu2")
+    bare = camcore.explain(network, PHOTOS, 1, "relu2")
+    np.testing.assert_array_equal(logit.raw["relu2"], bare.raw["relu2"])
+    assert logit.activation == "softmax"
+    output = camcore.explain(classifier, PHOTOS, 1, "relu2", score="output")
+    probability = camcore.explain(network, PHOTOS, Probability(1), "relu2")
+    np.testing.assert_allclose(output.raw["relu2"], probability.raw["relu2"], rtol=1e-10)
+    np.testing.assert_allclose(output.scores, probability.scores, rtol=1e-12)
+    np.testing.assert_allclose(logit.probabilities, output.probabilities, rtol=1e-12)
+
+
+def test_a_logit_that_cannot_be_had_is_an_error_only_where_demanded(network):
+    classifier = Classifier(network, peelable=False)
+    assert camcore.explain(classifier, PHOTOS, 1, "relu2").scores.max() < 1
+    with pytest.raises(TargetError, match=r"score='logit' was asked for, but .* probabilities"):
+        camcore.explain(classifier, PHOTOS, 1, "relu2", score="logit")
+
+
+class Outputs(NumpyAdapter):
+    """Returns a nest: by name, the class scores and something else."""
+
+    def __init__(self, network, *names):
+        super().__init__(**network.ops)
+        self.names = names
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        def in_nest(seed):
+            return lambda leaves: {"": seed(self.nest(leaves[""]))[self.names[0]]}
+
+        trace = super().run(inputs, layers, [in_nest(seed) for seed in seeds], **options)
+        return replace(trace, outputs=self.nest(trace.outputs[""]))
+
+    def nest(self, outputs):
+        return dict.fromkeys(self.names, outputs.mean(axis=1)) | {self.names[0]: outputs}
+
+
+def test_the_explained_output_can_be_named(network):
+    expected = camcore.explain(network, PHOTOS, 1, "relu2").raw["relu2"]
+    boxes = Outputs(network, "scores", "boxes")
+    result = camcore.explain(boxes, PHOTOS, 1, "relu2", output="scores")
+    np.testing.assert_array_equal(result.raw["relu2"], expected)
+    logits = Outputs(network, "logits", "loss")
+    np.testing.assert_array_equal(
+        camcore.explain(logits, PHOTOS, 1, "relu2").raw["relu2"], expected
+    )
+    with pytest.raises(TargetError, match=r"2 outputs: 'scores' \(3, 5\), 'boxes' \(3,\). Say"):
+        camcore.explain(boxes, PHOTOS, 1, "relu2")
+    with pytest.raises(TargetError, match=r"no output 'masks'; it has 'scores' \(3, 5\)"):
+        camcore.explain(boxes, PHOTOS, 1, "relu2", output="masks")
+
+
+def test_cam_is_refused_where_it_is_not_defined(network):
+    with pytest.raises(MethodError, match=r"'relu2' is not such a layer.*method='gradcam'"):
+        camcore.explain(network, PHOTOS, layer="relu2", method="cam")
+    with pytest.raises(MethodError, match="a native callable does not give"):
+        camcore.explain(random_network(), PHOTOS, native, "relu2", ["gradcam", "cam"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"method": "gradcan"}, MethodError, "no method 'gradcan'. Did you mean .*Grad-CAM"),
+        ({"method": []}, MethodError, "empty list of methods"),
+        ({"layer": "relu3x"}, LayerError, "no layer 'relu3x'. Did you mean 'relu3'"),
+        ({"layer": "flat"}, LayerError, r"Layer 'flat': .*\(3, 64\) has no spatial extent"),
+        ({"recipe": "papers"}, RecipeError, "no recipe 'papers'. Did you mean paper"),
+        ({"fusion": "median"}, RecipeError, "fusion='median'; layers are joined by"),
+        ({"score": "prob"}, InputError, "score='prob'; expected 'logit' or 'output'"),
+        ({"target": 5}, TargetError, "Class 5 is out of range: the model scores 5 classes"),
+        ({"target": "cat"}, TargetError, "A target is a class index"),
+        ({"target": [1, 2]}, TargetError, "names 2 classes for a batch of 3"),
+        ({"target": Linear(np.ones(4))}, TargetError, r"\(5,\) or \(3, 5\) is expected"),
+        ({"layers": "relu2"}, MethodError, "Unknown option 'layers': Grad-CAM takes none"),
+    ],
+)
+def test_what_is_wrong_is_named(network, arguments, error, message):
+    with pytest.raises(error, match=message):
+        camcore.explain(network, PHOTOS, **{"layer": "relu2", **arguments})
+
+
+def test_what_is_no_model_is_told(network):
+    with pytest.raises(BackendError, match=r"No adapter owns a builtins.str"):
+        camcore.explain("resnet50", PHOTOS)
+
+
+def test_values_that_are_not_finite_are_located(network):
+    spoilt = PHOTOS.copy()
+    spoilt[1, 0, 3, 3] = np.nan
+    with pytest.raises(InputError, match=r"input has 1 values that are NaN .* in sample 1. Clean"):
+        camcore.explain(network, spoilt, layer="relu2")
+    network.ops["fc"].bias[0] = np.inf
+    with pytest.raises(InputError, match=r"output has 3 values that are NaN .*look at the model's"):
+        camcore.explain(network, PHOTOS, 1, layer="relu2")
+
+
+def test_a_map_that_overflows_is_refused(network):
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        pytest.raises(InputError, match=r"HiResCAM at 'relu2' overflows float64.*wider dtype"),
+    ):
+        camcore.explain(network, PHOTOS, 1e308 * Class(1) * 1e10, "relu2", "hirescam")
