@@ -228,8 +228,8 @@ def test_the_grid_of_tokens_can_be_given(network):
     result = camcore.explain(Channelled(network, True), PHOTOS, 1, "relu2", layout=grid)
     expected = camcore.explain(network, PHOTOS, 1, "relu2").raw["relu2"].reshape(3, 2, 8)
     np.testing.assert_allclose(result.raw["relu2"], expected, atol=1e-12)
+    nines = camcore.Layout("tokens", grid=(9, 9))
     with pytest.raises(LayerError, match=r"Layer 'relu2': A grid of \(9, 9\) .* 17 tokens"):
-        nines = camcore.Layout("tokens", grid=(9, 9))
         camcore.explain(Channelled(network, True), PHOTOS, layer="relu2", layout=nines)
 
 
@@ -308,6 +308,23 @@ def test_the_explained_output_can_be_named(network):
         camcore.explain(boxes, PHOTOS, 1, "relu2")
     with pytest.raises(TargetError, match=r"no output 'masks'; it has 'scores' \(3, 5\)"):
         camcore.explain(boxes, PHOTOS, 1, "relu2", output="masks")
+
+
+def test_a_model_that_returns_one_number_for_each_sample_scores_one_class(network):
+    class Alone(NumpyAdapter):
+        def run(self, inputs, layers=(), seeds=(), **options):
+            def in_column(seed):
+                return lambda leaves: {"": seed({"": leaves[""][:, 0]})[""][:, None]}
+
+            trace = super().run(inputs, layers, [in_column(seed) for seed in seeds], **options)
+            return replace(trace, outputs={"": trace.outputs[""][:, 0]})
+
+    network.ops["fc"] = Dense(network.ops["fc"].weights[:1], network.ops["fc"].bias[:1])
+    column = camcore.explain(network, PHOTOS, layer="relu2")
+    alone = camcore.explain(Alone(**network.ops), PHOTOS, layer="relu2")
+    np.testing.assert_array_equal(alone.raw["relu2"], column.raw["relu2"])
+    np.testing.assert_array_equal(alone.scores, column.outputs[:, 0])
+    np.testing.assert_array_equal(alone.classes, [0, 0, 0])
 
 
 def test_cam_is_refused_where_it_is_not_defined(network):
