@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+
 from camcore.errors import BackendError
 from camcore.trace import LoadedModel
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
+
 from camcore.errors import LayerError
 from camcore.trace import (
     INPUT,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import tensorflow as tf
+
 from camcore.errors import CamcoreError
 
 from .capture import tracing

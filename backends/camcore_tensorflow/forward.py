@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+
 from camcore.errors import LayerError
 
 from .activation import before_activation

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
 from camcore.errors import InputError
 
 from .nest import flatten, rebuild

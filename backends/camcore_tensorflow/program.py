@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
+
 from camcore.errors import GradientError, TargetError
 from camcore.trace import Array, NativeScore, Rectifier, Seed
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+
 from camcore.errors import MethodError
 from camcore.trace import Rectifier
 

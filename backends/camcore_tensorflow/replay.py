@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
 from camcore.errors import InputError, LayerError
 from camcore.trace import Array, Leaves
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import tensorflow as tf
+
 from camcore.errors import TargetError
 from camcore.trace import Array, Leaves, Seed
 
