@@ -243,7 +243,8 @@ class Explainer:
         one = layers[0]
         native = one.scored is None
         path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
-        maps = self.recipe.render(list(raw.values()), one.size, method.fusion)
+        fusion = method.fusion or self.recipe.fusion
+        maps = self.recipe.render(list(raw.values()), one.size, fusion)
         return Explanation(
             maps=maps,
             raw=raw,
@@ -255,6 +256,7 @@ class Explainer:
             method=method.name,
             recipe=self.recipe.name,
             overlay_style=self.recipe.overlay,
+            fusion=fusion,
         )
 
     def _signed_map(self, method: Method, evidence: Evidence) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from camcore.errors import InputError
 from camcore.outputs import look_like_probabilities
-from camcore.methods.table import find
+from camcore.postprocess import Fusion
 from camcore.recipes import OverlayStyle, RecipeLike, find_recipe
 from camcore.targets import softmax
 from camcore.trace import Array
@@ -51,6 +51,8 @@ class Explanation:
         Names of what made the maps.
     overlay_style : OverlayStyle
         How the recipe lays them over a photograph.
+    fusion : {"mean", "max", "product", "sum"}
+        How the maps of several layers were joined.
     """
 
     maps: Array
@@ -63,6 +65,7 @@ class Explanation:
     method: str = "gradcam"
     recipe: str = "paper"
     overlay_style: OverlayStyle = field(default_factory=OverlayStyle)
+    fusion: Fusion = "mean"
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -128,13 +131,17 @@ class Explanation:
         recipe : str or Recipe, optional
             The recipe that made the maps, where it is one of your own.
 
+        Returns
+        -------
+        Explanation
+
         Raises
         ------
         RecipeError
             The recipe is not known by name.
         """
         found = find_recipe(self.recipe if recipe is None else recipe)
-        maps = found.render(list(self.raw.values()), tuple(size), find(self.method).fusion)
+        maps = found.render(list(self.raw.values()), tuple(size), self.fusion)
         return replace(self, maps=maps)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -155,6 +162,7 @@ class Explanation:
             "method": self.method,
             "recipe": self.recipe,
             "overlay_style": vars(self.overlay_style),
+            "fusion": self.fusion,
         }
         arrays: dict[str, Array] = {
             "maps": self.maps,
@@ -274,6 +282,7 @@ def load(path: str | os.PathLike[str]) -> Explanation:
             method=about["method"],
             recipe=about["recipe"],
             overlay_style=OverlayStyle(**about["overlay_style"]),
+            fusion=about["fusion"],
         )
     except (KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
