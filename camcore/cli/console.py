@@ -79,13 +79,18 @@ class Steps:
         self._bar.stop()
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Say what is being done until it is done."""
+    def step(self, what: str, *, noisy: bool = False) -> Iterator[None]:
+        """Say what is being done until it is done.
+
+        Frameworks greet on stderr while they load; a `noisy` step has no bar to garble.
+        """
         self._bar.update(self._task, description=what)
-        if self._bar.disable:
+        if noisy or self._bar.disable:
+            self._bar.stop()
             err.print(f"{what} …", markup=False, highlight=False, soft_wrap=True)
         yield
         self._bar.advance(self._task)
+        self._bar.start()
 
 
 def folder(path: Path) -> Path:

@@ -28,7 +28,7 @@ PHOTOS = ("chelsea", "coffee", "rocket", "camera")
 TOLERANCE = 1e-4
 """Largest difference of raw maps, relative to their largest value, that counts as agreement."""
 
-ROUNDS = 15
+ROUNDS = 25
 """Pairs of a forward pass and an explanation whose median ratio is the cost."""
 
 
@@ -52,11 +52,13 @@ def demo(
     photos = _photos()
     folder = console.folder(output)
     with console.Steps(len(wanted) * (len(photos) + 2)) as steps:
-        sides = [run(name, MODELS[name], photos, ROUNDS, steps.step) for name in wanted]
+        sides = [run(name, MODELS[name], photos, ROUNDS, steps) for name in wanted]
     _print_top(sides, list(photos))
     agree = len(sides) < 2 or _print_agreement(sides[0], sides[1], list(photos))
     _print_cost(sides)
-    console.wrote(folder, _write(folder, sides, photos))
+    _write(folder, sides, photos)
+    kinds = "an overlay (.png) and the arrays (.npz) of each photo in each framework"
+    console.wrote(folder, ["side_by_side.png", kinds])
     if not agree:
         console.fail(
             f"the frameworks disagree, see ✗: maps that are more than {TOLERANCE:g} of their "
@@ -135,7 +137,7 @@ def _print_agreement(first: Side, second: Side, names: list[str]) -> bool:
     table = console.table(
         "method",
         column,
-        title=f"Signed maps of every gradient method, the worst of {len(names)} photos",
+        title="Signed maps of each method, worst photo",
         numbers=[column],
     )
     for method in gradient_methods():
@@ -173,17 +175,13 @@ def _print_cost(sides: list[Side]) -> None:
     )
 
 
-def _write(folder: Path, sides: list[Side], photos: Photos) -> list[str]:
-    written = []
+def _write(folder: Path, sides: list[Side], photos: Photos) -> None:
     for side in sides:
-        for index, name in enumerate(photos):
-            result = side.results[index]["gradcam"]
+        for name, view, results in zip(photos, side.views, side.results, strict=True):
             stem = f"{name}_{side.framework}"
-            write_png(folder / f"{stem}.png", side.views[index].overlay(result))
-            result.save(folder / f"{stem}.npz")
-            written += [f"{stem}.png", f"{stem}.npz"]
+            write_png(folder / f"{stem}.png", view.overlay(results["gradcam"]))
+            results["gradcam"].save(folder / f"{stem}.npz")
     write_png(folder / "side_by_side.png", _drawing(sides, photos))
-    return [*written, "side_by_side.png"]
 
 
 def _drawing(sides: list[Side], photos: Photos) -> bytes:

@@ -50,7 +50,7 @@ def explain(
     picture = read_photo(photo, max_dim=max_dim)
     find(method), find_recipe(recipe)
     with console.Steps(2) as steps:
-        with steps.step(f"loading {model}"):
+        with steps.step(f"loading {model}", noisy=True):
             loaded = registry.load_model(model, weights)
         with steps.step("explaining"):
             view = Sight(loaded, picture)
@@ -90,7 +90,8 @@ def _explained(loaded: LoadedModel, result: Explanation) -> str:
     if result.classes is None:
         return score
     index = int(result.classes[0])
-    return f"{sight.label(loaded, index)} (class {index}, {score})"
+    name = sight.label(loaded, index)
+    return f"{name} (class {index}, {score})" if loaded.classes else f"{name} ({score})"
 
 
 def _write(folder: Path, view: Sight, result: Explanation) -> None:

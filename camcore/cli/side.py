@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore import registry
+from camcore.cli.console import Steps
 from camcore.cli.sight import Sight
 from camcore.explain import Explainer
 from camcore.explanation import Explanation
@@ -69,7 +69,7 @@ def run(
     spec: str,
     photos: Photos,
     rounds: int,
-    step: Callable[[str], AbstractContextManager[None]],
+    steps: Steps,
 ) -> Side:
     """Load a network, explain photographs, and time it.
 
@@ -83,10 +83,10 @@ def run(
         What is explained.
     rounds : int
         How often the cost is measured.
-    step : callable
-        Takes what is being done and is a context while it is: photos + 2 times.
+    steps : Steps
+        Told what is being done, photos + 2 times.
     """
-    with step(f"loading {spec}"):
+    with steps.step(f"loading {spec}", noisy=True):
         backend = registry.backend(framework)
         loaded = registry.load_model(spec)
     views = [Sight(loaded, photo) for photo in photos.values()]
@@ -97,9 +97,9 @@ def run(
     )
     results = []
     for name, view in zip(photos, views, strict=True):
-        with step(f"{backend.name}: explaining {name}"):
+        with steps.step(f"{backend.name}: explaining {name}"):
             results.append(cast("dict[str, Explanation]", explainer(view.inputs)))
-    with step(f"{backend.name}: measuring the cost"):
+    with steps.step(f"{backend.name}: measuring the cost"):
         cost, forward = _cost(backend, views[0], rounds)
     return Side(framework, backend.name, views, results, cost, forward)
 

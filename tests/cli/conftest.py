@@ -19,8 +19,9 @@ def tiny(monkeypatch, require):
 @pytest.fixture
 def camcore(require, monkeypatch):
     """Type a command; errors of any type but an exit are raised here."""
-    from camcore.cli.app import app
     from typer.testing import CliRunner
+
+    from camcore.cli.app import app
 
     monkeypatch.setenv("COLUMNS", "160")
 

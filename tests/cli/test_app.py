@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import camcore as library
 import pytest
+
+import camcore as library
 
 
 def test_version_and_help(camcore):

@@ -7,9 +7,10 @@ import sys
 from importlib.util import find_spec
 from types import SimpleNamespace
 
-import camcore as library
 import numpy as np
 import pytest
+
+import camcore as library
 from camcore.images import read_photo
 
 

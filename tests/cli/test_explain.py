@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import camcore as library
 import numpy as np
 import pytest
+
+import camcore as library
 from camcore.cli.sight import Sight
 from camcore.images import CentreCrop, read_photo
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from camcore.testing import Conv, Dense, GlobalAveragePool, NumpyAdapter, random_network
 from camcore.trace import LoadedModel
 
