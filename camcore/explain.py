@@ -110,7 +110,22 @@ class Explainer:
         self._layers = None if layer is None else layer_names.resolve(layer, self.adapter.layers())
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
-        """Names of the layers that a call on such inputs explains."""
+        """Names of the layers that a call on such inputs explains.
+
+        Parameters
+        ----------
+        inputs : array, tensor, or nest of these
+            What the model takes; where a layer was given, it is not looked at.
+
+        Returns
+        -------
+        tuple of str
+
+        Raises
+        ------
+        LayerError
+            No layer was given, and none has spatial extent.
+        """
         if self._layers is None:
             self._layers = (_choose_layer(self.model, self.adapter, inputs),)
         return self._layers

@@ -79,6 +79,10 @@ class Target(ABC):
         sample : int or None
             With a sample, the target is for any number of alterations of it;
             without, for batches like this one.
+
+        Returns
+        -------
+        Target
         """
         return self
 
