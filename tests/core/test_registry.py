@@ -1,0 +1,241 @@
+"""Adapters are found through entry points, and only once their framework is imported."""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore import registry
+from camcore.errors import BackendError, InputError, MissingExtraError
+from camcore.testing import NumpyAdapter, random_network
+from camcore.trace import LoadedModel
+
+PHOTOS = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+
+
+class Model:
+    """A model of the stranger's framework."""
+
+    def __init__(self):
+        self.network = random_network()
+
+
+class StrangersBackend:
+    """What a stranger's package registers."""
+
+    name = "Strange"
+    schemes = ("strange-zoo",)
+
+    def __init__(self):
+        self.loads = []
+
+    def owns(self, model):
+        return isinstance(model, Model)
+
+    def adapt(self, model):
+        return model.network
+
+    def load(self, scheme, name, weights=None):
+        self.loads.append((scheme, name, weights))
+        return LoadedModel(Model(), lambda photo: photo, 8, 8)
+
+    def synchronize(self):
+        pass
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Register entry points in place of the installed ones, by framework and value."""
+
+    def register(**points):
+        found = {name: EntryPoint(name, value, registry.GROUP) for name, value in points.items()}
+        monkeypatch.setattr(registry, "_entry_points", lambda: found)
+
+    registry._load.cache_clear()
+    yield register
+    registry._load.cache_clear()
+
+
+@pytest.fixture
+def provide(monkeypatch):
+    """Put a module with these attributes where imports find it."""
+
+    def provide(name, **attributes):
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        for key, value in attributes.items():
+            setattr(module, key, value)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    return provide
+
+
+@pytest.fixture
+def strange(register, provide):
+    """A stranger's framework, imported, with its adapter registered."""
+    backend = StrangersBackend()
+    provide("strangeframework")
+    provide("camcore_strange", backend=backend)
+    register(strangeframework="camcore_strange:backend")
+    return backend
+
+
+def test_a_strangers_model_is_explained_like_any_other(strange):
+    model = Model()
+    found = camcore.explain(model, PHOTOS, target=1, layer="relu2")
+    expected = camcore.explain(model.network, PHOTOS, target=1, layer="relu2")
+    np.testing.assert_array_equal(found.maps, expected.maps)
+
+
+def test_an_adapter_is_its_own():
+    network = random_network()
+    assert registry.adapter(network) is network
+
+
+def test_without_its_framework_an_adapter_is_not_loaded(register):
+    # Loading it would fail, as there is no such module.
+    register(strangeframework="camcore_strange_not_there:backend")
+    with pytest.raises(BackendError, match="Adapters are loaded for: nothing"):
+        registry.adapter(Model())
+
+
+def test_an_unknown_model_is_told_what_is_there(strange):
+    with pytest.raises(BackendError) as caught:
+        registry.adapter({})
+    assert str(caught.value) == (
+        "No adapter owns a builtins.dict. Adapters are loaded for: strangeframework. Give a "
+        "torch.nn.Module or a Keras model; for another framework install an adapter that "
+        "registers under the entry-point group 'camcore.backends'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("root", "extra"), [("torch", "torch"), ("keras", "tensorflow"), ("tensorflow", "tensorflow")]
+)
+def test_a_known_frameworks_model_names_the_extra(register, root, extra):
+    register()
+    model = type("Net", (), {"__module__": f"{root}.nn"})()
+    with pytest.raises(BackendError, match=rf"a {root}\.nn\.Net, .* install 'camcore\[{extra}\]'"):
+        registry.adapter(model)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({}, "adapter for 'strangeframework' cannot be loaded: .*backend"),
+        ({"backend": object()}, "'strangeframework' of camcore.backends is a object, which lacks"),
+    ],
+)
+def test_a_broken_adapter_is_named(register, provide, attributes, message):
+    provide("strangeframework")
+    provide("camcore_strange", **attributes)
+    register(strangeframework="camcore_strange:backend")
+    with pytest.raises(BackendError, match=message):
+        registry.adapter(Model())
+
+
+def test_an_adapter_that_cannot_be_imported_is_named(register, provide):
+    provide("strangeframework")
+    register(strangeframework="camcore_strange_not_there:backend")
+    with pytest.raises(BackendError, match="cannot be loaded: No module named 'camcore_strange_"):
+        registry.adapter(Model())
+
+
+def test_backends_are_found_by_framework(strange):
+    assert registry.backend("strangeframework") is strange
+    assert registry.frameworks() == {"strangeframework": True}
+    with pytest.raises(BackendError, match="for 'jax'; there are strangeframework"):
+        registry.backend("jax")
+
+
+@pytest.mark.parametrize(
+    ("framework", "package"),
+    [("torch", r"'camcore\[torch\]'"), ("notinstalledframework", "notinstalledframework")],
+)
+def test_a_missing_framework_names_what_to_install(register, monkeypatch, framework, package):
+    register(**{framework: "nothing:backend"})
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    assert registry.frameworks() == {framework: False}
+    with pytest.raises(MissingExtraError, match=rf"{framework} is not .* pip install {package}$"):
+        registry.backend(framework)
+
+
+def test_our_own_adapters_are_registered():
+    assert {"torch", "tensorflow"} <= set(registry.frameworks())
+
+
+def test_models_are_loaded_by_a_strangers_scheme(strange):
+    loaded = registry.load_model("strange-zoo:tiny", weights="tiny.npz")
+    assert isinstance(loaded.model, Model)
+    assert strange.loads == [("strange-zoo", "tiny", "tiny.npz")]
+
+
+def test_a_function_makes_a_model(provide):
+    network = random_network()
+    own = LoadedModel(network, lambda photo: photo, 32, 40)
+    provide("strange_models", plain=lambda: network, loaded=lambda: own)
+    assert registry.load_model("strange_models:loaded") is own
+    plain = registry.load_model("strange_models:plain")
+    assert plain.model is network
+    assert (plain.size, plain.resize) == (224, 256)
+    photo = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3) * 20
+    batch = plain.preprocess(photo)
+    assert batch.dtype == np.float32
+    np.testing.assert_allclose(batch, np.moveaxis(photo, -1, 0)[None] / 255, rtol=1e-6)
+
+
+def test_a_channels_last_model_takes_the_photograph_as_it_is(provide):
+    class Last(NumpyAdapter):
+        input_channels = "last"
+
+    provide("strange_models", last=lambda: Last(**random_network().ops))
+    photo = np.full((2, 2, 3), 51, np.uint8)
+    batch = registry.load_model("strange_models:last").preprocess(photo)
+    np.testing.assert_allclose(batch, np.full((1, 2, 2, 3), 0.2), rtol=1e-6)
+
+
+def test_errors_of_the_users_own_function_are_the_users(provide):
+    def broken():
+        raise AttributeError("a slip of mine")
+
+    provide("strange_models", broken=broken)
+    with pytest.raises(AttributeError, match="a slip of mine"):
+        registry.load_model("strange_models:broken")
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("resnet50", {}, "'resnet50' names no model. Expected scheme:name as in torchvision:resn"),
+        ("torchvision:", {}, "names no model"),
+        (":resnet50", {}, "names no model"),
+        ("", {}, "'' names no model"),
+        ("nowhere:resnet50", {}, "unknown scheme 'nowhere'; there are torchvision, .*strange-zoo"),
+        ("not.there:model", {}, "not.there:model cannot be found: No module named 'not'"),
+        (".relative:model", {}, r"\.relative:model cannot be found"),
+        ("camcore.registry:nothing", {}, "cannot be found: .* no attribute 'nothing'"),
+        ("camcore.registry:GROUP", {}, "camcore.registry:GROUP is a str, not a function"),
+        (
+            "camcore.testing:random_network",
+            {"weights": "w.npz"},
+            "is a function, which loads its own weights; got weights='w.npz'",
+        ),
+    ],
+)
+def test_what_names_no_model_is_told(strange, spec, options, message):
+    with pytest.raises(InputError, match=message):
+        registry.load_model(spec, **options)
+
+
+def test_a_known_scheme_needs_its_framework(register):
+    register()
+    with pytest.raises(BackendError, match="No adapter is registered for 'torch'"):
+        registry.load_model("torchvision:resnet50")
+    with pytest.raises(BackendError, match="No adapter is registered for 'tensorflow'"):
+        registry.load_model("model.keras")
