@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from camcore.errors import InputError
 from camcore.metrics.agreement import largest_difference, pearson, spearman
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
 from camcore.viz import compare_figure, figure, heat_map, overlay, png_bytes

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+
 from camcore.errors import InputError
 from camcore.images import CentreCrop, read_photo, write_png
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from camcore.errors import InputError, MissingExtraError
 from camcore.recipes import OverlayStyle
 from camcore.viz.overlay import colour_table, heat_map, overlay
