@@ -149,7 +149,7 @@ def _same(one: Any, other: Any) -> bool:
     """Whether two containers hold the same objects."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
-    return list(map(id, one)) == list(map(id, other))
+    return type(other)(map(id, one)) == type(other)(map(id, other))
 
 
 def first_floating(output: Any) -> tf.Tensor | None:

@@ -40,13 +40,13 @@ class Replay:
     """
 
     def __init__(self, model: Any, target: Target, logits: bool, signature: Signature) -> None:
-        kept = weakref.ref(model), weakref.ref(target.layer)
+        name, kept = target.name, (weakref.ref(model), weakref.ref(target.layer))
         cuts: Calls = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
             model, layer = (reference() for reference in kept)
-            only = Target(target.name, layer)
+            only = Target(name, layer)
             outputs, (cuts[:],) = forward(model, signature, tensors, [only])
             chosen(only, cuts)
             leaves, _ = output_leaves(outputs, logits)
@@ -56,12 +56,12 @@ class Replay:
         whole = traced(lambda: tf.compat.v1.wrap_function(body, signature.sized(None).specs))
         if len(cuts) > 1:
             raise LayerError(
-                f"Layer {target.name!r} runs {len(cuts)} times in one pass, so there is no one "
+                f"Layer {name!r} runs {len(cuts)} times in one pass, so there is no one "
                 "place to go on from. Choose a layer that runs once."
             )
         cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
         beside = _beside(cut, whole.outputs)
-        self._name, self._shape, self._dtype = target.name, cut.shape, cut.dtype
+        self._name, self._shape, self._dtype = name, cut.shape, cut.dtype
         self._before = whole.prune(inputs, [cut, beside, whole.outputs])
         self._after = whole.prune([cut, *beside], whole.outputs)
         self._after_inputs = whole.prune([cut, *inputs], whole.outputs)

@@ -85,6 +85,8 @@ def _answer(
     paths: Sequence[str], floating: Sequence[str], token: Array, *arrays: Array
 ) -> list[Array]:
     run = _runs[int(token)]
+    for array in arrays:
+        array.setflags(write=False)
     leaves = dict(zip(paths, arrays, strict=True))
     try:
         return run.answer(leaves, floating)

