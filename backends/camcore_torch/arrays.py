@@ -58,8 +58,9 @@ def _weights(model: nn.Module) -> Iterator[torch.Tensor]:
 
 def _tensor(array: Array, path: str) -> torch.Tensor:
     try:
-        # A copy first: PyTorch takes no negative strides and warns of read-only memory.
-        return torch.from_numpy(np.array(array))
+        # A copy first: PyTorch takes no foreign byte order or negative strides, and warns of
+        # read-only memory.
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
     except TypeError as error:
         where = f" at {path!r}" if path else ""
         raise InputError(

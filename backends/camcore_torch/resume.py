@@ -10,6 +10,7 @@ Whether that gives back the plain outputs is checked before it is relied upon.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -91,9 +92,10 @@ def resume(
         There is more than one sample.
     """
     prepared = arrays.prepare(model, inputs)
-    for copies in (False, True):
+    for way in (Way(), Way(copies=True), Way(copies=True, at_once=False)):
+        # Recorded anew: a model that writes to what is replayed has spoilt the record.
         recording = _record(model, prepared, layer, logits)
-        replay = Replay(recording, copies=copies)
+        replay = Replay(recording, way)
         if replay.is_faithful():
             yield replay
             return
@@ -103,38 +105,53 @@ def resume(
         CamcoreWarning,
         stacklevel=3,
     )
-    yield Rerun(recording)
+    yield Rerun(recording, way)
 
 
-class Replay:
-    """Outputs from the layer on; modules before it return what they returned in the recording.
+@dataclass(frozen=True)
+class Way:
+    """How alterations are run.
 
     Parameters
     ----------
-    recording : Recording
-        The plain pass.
     copies : bool
         Whether replayed outputs get memory of their own, for models that write to them.
+    at_once : bool
+        Whether all alterations are one batch; some models take one sample only, or give
+        their layers several rows for each.
     """
 
-    def __init__(self, recording: Recording, *, copies: bool) -> None:
+    copies: bool = False
+    at_once: bool = True
+
+
+class Head(ABC):
+    """Outputs of a model for altered activations of one of its layers."""
+
+    def __init__(self, recording: Recording, way: Way) -> None:
         self.recording = recording
-        self.copies = copies
+        self.way = way
 
     def __call__(self, activations: Array) -> Leaves:
         """Outputs by path for ``(N, ...)`` altered activations."""
-        recorded = self.recording
-        tensor, times = recorded.altered(activations)
-        scripts: defaultdict[nn.Module, deque[Any]] = defaultdict(deque)
-        for module, output in recorded.before:
-            scripts[module].append(self._again(output, times))
-        own = nest.put(self._again(recorded.output, times), recorded.path, tensor)
-        scripts[recorded.target].append(own)
-        with undisturbed(recorded.model), _replaying(scripts):
-            outputs = recorded.outputs(self._again(recorded.inputs, times))
-        if any(scripts.values()):
-            raise LayerError("The model took another way through its layers when it was replayed.")
-        return outputs
+        tensor, times = self.recording.altered(activations)
+        if self.way.at_once:
+            return self._outputs(tensor, times)
+        rows = [self._outputs(part, 1) for part in tensor.chunk(times)]
+        return {path: np.concatenate([row[path] for row in rows]) for path in rows[0]}
+
+    @abstractmethod
+    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
+        """Outputs for one batch of alterations."""
+
+    def _again(self, nest_of_one: Any, times: int) -> Any:
+        expanded = arrays.expand(nest_of_one, times)
+        own = self.way.copies or times == 1  # a single one is no expansion but the record itself
+        return arrays.clone(expanded) if own else expanded
+
+
+class Replay(Head):
+    """Modules before the layer return what they returned in the recording."""
 
     def is_faithful(self) -> bool:
         """Whether the recorded activations, twice over, give the plain outputs twice over."""
@@ -154,22 +171,25 @@ class Replay:
             for path, plain in recorded.plain.items()
         )
 
-    def _again(self, output: Any, times: int) -> Any:
-        expanded = arrays.expand(output, times)
-        own = self.copies or times == 1  # a single one is no expansion but the record itself
-        return arrays.clone(expanded) if own else expanded
-
-
-class Rerun:
-    """Outputs of the whole model with one call of the layer replaced."""
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-
-    def __call__(self, activations: Array) -> Leaves:
-        """Outputs by path for ``(N, ...)`` altered activations."""
+    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
         recorded = self.recording
-        tensor, times = recorded.altered(activations)
+        scripts: defaultdict[nn.Module, deque[Any]] = defaultdict(deque)
+        for module, output in recorded.before:
+            scripts[module].append(self._again(output, times))
+        own = nest.put(self._again(recorded.output, times), recorded.path, tensor)
+        scripts[recorded.target].append(own)
+        with undisturbed(recorded.model), _replaying(scripts):
+            outputs = recorded.outputs(self._again(recorded.inputs, times))
+        if any(scripts.values()):
+            raise LayerError("The model took another way through its layers when it was replayed.")
+        return outputs
+
+
+class Rerun(Head):
+    """The whole model is run, with one call of the layer replaced."""
+
+    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
+        recorded = self.recording
         ran = 0
 
         def replace(module: nn.Module, args: Any, output: Any) -> Any:
@@ -179,7 +199,7 @@ class Rerun:
 
         with undisturbed(recorded.model), ExitStack() as undo:
             undo.callback(recorded.target.register_forward_hook(replace).remove)
-            return recorded.outputs(arrays.clone(arrays.expand(recorded.inputs, times)))
+            return recorded.outputs(self._again(recorded.inputs, times))
 
 
 def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recording:

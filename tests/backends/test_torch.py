@@ -1,0 +1,507 @@
+"""PyTorch: one pass, and gradients that are those of the textbook."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import namedtuple
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from camcore.errors import GradientError, InputError, LayerError, TargetError
+from camcore.registry import adapter as adapt
+from camcore.testing import check_adapter
+from camcore.trace import INPUT, NativeScore
+
+torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
+nn = torch.nn
+F = nn.functional
+
+
+class Net(nn.Module):
+    """Two convolutions and two linear layers; the ReLU after `conv2` is `relu`."""
+
+    def __init__(self, relu: Any = F.relu, dtype: Any = torch.float64) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 5, 3)
+        self.hidden = nn.Linear(5 * 36, 7)
+        self.fc = nn.Linear(7, 6)
+        self.relu = relu
+        self.passes = 0
+        self.norm.running_mean.uniform_(-1, 1)
+        self.norm.running_var.uniform_(0.5, 2)
+        self.to(dtype).eval()
+
+    def features(self, x: Any) -> Any:
+        return self.conv2(F.relu(self.norm(self.conv1(x))))
+
+    def head(self, a: Any) -> Any:
+        return self.fc(torch.tanh(self.hidden(self.relu(a).flatten(1))))
+
+    def forward(self, x: Any) -> Any:
+        type(self).ran = getattr(type(self), "ran", 0) + 1
+        return self.head(self.features(x))
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 3, 8, 8))
+
+
+def one_hot(index: int):
+    def seed(leaves):
+        return {
+            path: np.eye(leaf.shape[1], dtype=leaf.dtype)[[index] * len(leaf)]
+            for path, leaf in leaves.items()
+        }
+
+    return seed
+
+
+def textbook(net: Net, x: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Activations at `conv2`, and gradients of one logit there and at the input."""
+    x = torch.tensor(x, dtype=net.fc.weight.dtype, requires_grad=True)
+    activations = net.features(x)
+    score = net.fc(torch.tanh(net.hidden(F.relu(activations).flatten(1))))[:, index].sum()
+    gradients = torch.autograd.grad(score, [activations, x])
+    return tuple(t.detach().numpy() for t in (activations, *gradients))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-6)])
+def test_activations_and_gradients_are_those_of_the_textbook(images, dtype, tolerance):
+    net = Net(dtype=getattr(torch, dtype))
+    trace = adapt(net).run(images, ["conv2", INPUT], [one_hot(1), one_hot(4)])
+    for i, index in enumerate([1, 4]):
+        activations, gradients, image_gradients = textbook(net, images, index)
+        traced = trace.layers["conv2"]
+        assert traced.activations.dtype == traced.gradients[i].dtype == dtype
+        np.testing.assert_allclose(traced.activations, activations, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(traced.gradients[i], gradients, rtol=0, atol=tolerance)
+        at_input = trace.layers[INPUT]
+        np.testing.assert_allclose(at_input.gradients[i], image_gradients, rtol=0, atol=tolerance)
+        np.testing.assert_array_equal(at_input.activations, images.astype(dtype))
+    np.testing.assert_array_equal(trace.inputs[""], images.astype(dtype))
+    with torch.no_grad():
+        np.testing.assert_array_equal(trace.outputs[""], net(torch.tensor(trace.inputs[""])))
+    assert trace.input_channels == trace.layers["conv2"].channels == "first"
+
+
+def test_the_shared_conformance_check(images):
+    check_adapter(adapt(Net()), images, "conv2", tolerance=1e-10)
+
+
+RELUS = {
+    "function": F.relu,
+    "in-place function": lambda x: F.relu(x, inplace=True),
+    "in-place method": lambda x: x.relu_(),
+    "in-place module": nn.ReLU(inplace=True),
+}
+
+
+@pytest.mark.parametrize("relu", RELUS.values(), ids=RELUS)
+def test_a_relu_that_follows_neither_fails_nor_reaches_what_was_captured(images, relu):
+    activations, gradients, _ = textbook(Net(), images, 2)
+    traced = adapt(Net(relu)).run(images, ["conv2"], [one_hot(2)]).layers["conv2"]
+    assert (activations < 0).any()
+    np.testing.assert_allclose(traced.activations, activations, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(traced.gradients[0], gradients, rtol=0, atol=1e-12)
+    alone = adapt(Net(relu)).run(images, ["conv2"]).layers["conv2"]
+    np.testing.assert_allclose(alone.activations, activations, rtol=0, atol=1e-12)
+    assert alone.gradients == ()
+
+
+@pytest.mark.parametrize("around", ["nothing", "no_grad", "inference_mode"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_in_any_grad_mode_and_of_frozen_models(images, around, frozen):
+    net = Net().requires_grad_(not frozen)
+    expected = textbook(Net(), images, 3)
+    with getattr(torch, around)() if around != "nothing" else torch.enable_grad():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        trace = adapt(net).run(torch.tensor(images), ["conv2", INPUT], [one_hot(3)])
+        assert before == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+    np.testing.assert_allclose(trace.layers["conv2"].gradients[0], expected[1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(trace.layers[INPUT].gradients[0], expected[2], rtol=0, atol=1e-12)
+
+
+def test_a_model_made_in_inference_mode(images):
+    with torch.inference_mode():
+        net = Net()
+        weight = net.conv2.weight
+    expected = textbook(Net(), images, 0)
+    for layer, i in (("conv2", 1), (INPUT, 2)):
+        traced = adapt(net).run(images, [layer], [one_hot(0)]).layers[layer]
+        np.testing.assert_allclose(traced.gradients[0], expected[i], rtol=0, atol=1e-12)
+    assert net.conv2.weight is weight
+    assert weight.is_inference()
+
+
+class Counted(torch.autograd.Function):
+    """Identity that counts how often it is run and pulled back through."""
+
+    forwards = backwards = 0
+
+    @staticmethod
+    def forward(ctx, x):
+        Counted.forwards += 1
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        Counted.backwards += 1
+        return gradient
+
+
+def test_one_pass_and_no_gradient_work_before_the_layer_or_for_parameters(images):
+    net = Net()
+    plain = net.features
+    net.features = lambda x: net.conv2(Counted.apply(F.relu(net.conv1(x))))
+    touched = []
+    for parameter in net.parameters():
+        parameter.register_hook(lambda gradient: touched.append(gradient))
+    Counted.forwards = Counted.backwards = 0
+    adapt(net).run(images, ["conv2"], [one_hot(0), one_hot(1), one_hot(2)])
+    assert (Counted.forwards, Counted.backwards, touched) == (1, 0, [])
+    adapt(net).run(images, ["conv1", "conv2"], [one_hot(0)])
+    assert (Counted.forwards, Counted.backwards, touched) == (2, 1, [])
+    net.features = plain
+    Net.ran = 0
+    adapt(net).run(images, ["conv2"], [one_hot(0), one_hot(1)])
+    assert Net.ran == 1
+
+
+class Shared(nn.Module):
+    """One ReLU three times, with a residual, as in ResNet's blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv1, self.conv2 = nn.Conv1d(2, 2, 1), nn.Conv1d(2, 2, 1)
+        self.fc = nn.Linear(2, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.double()
+
+    def parts(self, x: Any) -> list[Any]:
+        a = F.relu(self.conv1(x))
+        b = F.relu(self.conv2(a))
+        c = F.relu(a * b)
+        return [a, b, c, self.fc(c.mean(2))]
+
+    def forward(self, x: Any) -> Any:
+        a = self.relu(self.conv1(x))
+        b = self.relu(self.conv2(a))
+        return self.fc(self.relu(a * b).mean(2))
+
+
+@pytest.mark.parametrize(
+    "names", [["relu#0"], ["relu#1"], ["relu"], ["relu#-3", "relu#1", "relu#-1", "conv2"]]
+)
+def test_calls_of_a_shared_layer(names):
+    net, x = Shared(), np.random.default_rng(1).normal(size=(2, 2, 9))
+    *parts, out = net.parts(torch.tensor(x))
+    expected = torch.autograd.grad(out[:, 0].sum(), parts)
+    trace = adapt(net).run(x, names, [one_hot(0)])
+    call = {"relu#0": 0, "relu#-3": 0, "relu#1": 1, "relu": 2, "relu#-1": 2}
+    for name in set(names) & set(call):
+        traced = trace.layers[name]
+        np.testing.assert_allclose(traced.activations, parts[call[name]].detach(), atol=1e-12)
+        np.testing.assert_allclose(traced.gradients[0], expected[call[name]], atol=1e-12)
+    ungraded = adapt(net).run(x, names)
+    for name in names:
+        expected = trace.layers[name].activations
+        np.testing.assert_array_equal(ungraded.layers[name].activations, expected)
+
+
+def test_a_layer_that_returns_its_input_gets_only_its_own_share():
+    class Bypassed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.same = nn.Conv1d(1, 1, 1), nn.Identity()
+
+        def forward(self, x: Any) -> Any:
+            a = self.conv(x)
+            b = self.same(a)
+            a += 100  # writes to memory that `same` returned
+            return (2 * b + 3 * a).mean(2)
+
+    net, x = Bypassed(), np.ones((1, 1, 4), np.float32)
+    trace = adapt(net).run(x, ["same", "conv"], [one_hot(0)])
+    value = net.conv(torch.tensor(x)).detach()
+    for name, slope in (("same", 2), ("conv", 5)):
+        np.testing.assert_allclose(trace.layers[name].gradients[0], slope / 4)
+        np.testing.assert_array_equal(trace.layers[name].activations, value)
+    alone = adapt(net).run(x, ["same"], [one_hot(0)]).layers["same"]
+    np.testing.assert_allclose(alone.gradients[0], 2 / 4)
+    np.testing.assert_array_equal(alone.activations, value)
+
+
+Pair = namedtuple("Pair", "scores features")
+
+
+@dataclass(frozen=True)
+class Record:
+    scores: Any
+    features: Any
+
+
+NESTS = {
+    "tuple": (lambda s, f: (s, f), "0"),
+    "list in dict": (lambda s, f: {"a": [f, s], "n": 3}, "a.1"),
+    "named tuple": (Pair, "scores"),
+    "dataclass": (Record, "scores"),
+    "with integers": (lambda s, f: (s.argmax(1), s), "1"),
+}
+
+
+@pytest.mark.parametrize(("nest", "path"), NESTS.values(), ids=NESTS)
+def test_outputs_in_any_nest(images, nest, path):
+    class Nested(Net):
+        def forward(self, x: Any) -> Any:
+            a = self.features(x)
+            return nest(self.head(a), a)
+
+    def seed(leaves):
+        assert all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves.values())
+        return {path: one_hot(1)({"": leaves[path]})[""]}
+
+    trace = adapt(Nested()).run(images, ["conv2"], [seed])
+    expected = textbook(Net(), images, 1)[1]
+    np.testing.assert_allclose(trace.layers["conv2"].gradients[0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "nest", [lambda a: (7, a), lambda a: {"x": [a]}, lambda a: Pair(None, a), Record]
+)
+def test_layers_that_return_nests(images, nest):
+    class Inner(nn.Module):
+        def forward(self, a: Any) -> Any:
+            return nest(a) if nest is not Record else Record(a, None)
+
+    class Outer(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x: Any) -> Any:
+            from camcore_torch.nest import first_floating
+
+            _, tensor = first_floating(self.inner(self.features(x)))
+            return self.head(tensor.relu_())
+
+    trace = adapt(Outer()).run(images, ["inner", "conv2"], [one_hot(1)])
+    activations, gradients, _ = textbook(Net(), images, 1)
+    for name in ("inner", "conv2"):
+        np.testing.assert_allclose(trace.layers[name].activations, activations, atol=1e-12)
+        np.testing.assert_allclose(trace.layers[name].gradients[0], gradients, atol=1e-12)
+
+
+def test_inputs_as_tuple_dict_and_mixed_dtypes(images):
+    class Two(Net):
+        def forward(self, x: Any, mask: Any, factor: float = 1) -> Any:
+            assert mask.dtype == torch.int64
+            return factor * super().forward(x) * mask[:, None]
+
+    net, mask = Two(dtype=torch.float32), np.array([1, 2])
+    half = torch.tensor(images, dtype=torch.float16)
+    by_tuple = adapt(net).run((half, mask), ["conv2"], [one_hot(0)])
+    by_name = adapt(net).run({"x": half.numpy(), "mask": mask, "factor": 3.0}, [], [])
+    assert list(by_tuple.inputs) == ["0", "1"]
+    assert list(by_name.inputs) == ["x", "mask"]
+    np.testing.assert_allclose(by_name.outputs[""], 3 * by_tuple.outputs[""], rtol=1e-6)
+    _, gradients, _ = textbook(Net(dtype=torch.float32), half.numpy(), 0)
+    traced = by_tuple.layers["conv2"].gradients[0]
+    np.testing.assert_allclose(traced, gradients * mask.reshape(2, 1, 1, 1), rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_memory_are_taken_and_left_alone(images):
+    class Greedy(Net):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x.mul_(1.0).add_(0.0) if x.is_contiguous() else x)
+
+    read_only = images.copy()
+    read_only.flags.writeable = False
+    expected = adapt(Net()).run(images).outputs[""]
+    for given in (read_only, images[:, :, ::-1][:, :, ::-1], images.astype(">f8")):
+        trace = adapt(Greedy()).run(given)
+        np.testing.assert_array_equal(trace.outputs[""], expected)
+        np.testing.assert_array_equal(trace.inputs[""], images)
+    with pytest.raises(InputError, match="object"):
+        adapt(Net()).run(np.array([None]))
+
+
+def test_a_model_that_works_in_place_on_its_input_changes_no_data_of_ours(images):
+    class Greedy(Net):
+        def forward(self, x: Any) -> Any:
+            return torch.softmax(super().forward(x.mul_(0.5)), 1)
+
+    given = torch.tensor(images)
+    trace = adapt(Greedy()).run(given, ["conv2"], [one_hot(0)])
+    np.testing.assert_array_equal(given, images)
+    np.testing.assert_array_equal(trace.inputs[""], images)
+    _, gradients, _ = textbook(Net(), 0.5 * images, 0)
+    np.testing.assert_allclose(trace.layers["conv2"].gradients[0], gradients, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-2), ("bfloat16", 2e-1)])
+def test_half_precision_is_handed_over_as_float32(images, dtype, tolerance):
+    net = Net(dtype=getattr(torch, dtype))
+
+    def seed(leaves):
+        assert leaves[""].dtype == np.float32
+        return one_hot(1)(leaves)
+
+    trace = adapt(net).run(images, ["conv2"], [seed])
+    activations, gradients, _ = textbook(Net(), images, 1)
+    traced = trace.layers["conv2"]
+    for got, expected in ((traced.activations, activations), (traced.gradients[0], gradients)):
+        assert got.dtype == np.float32
+        assert np.abs(got - expected).max() < tolerance * np.abs(expected).max()
+
+
+def test_native_scores_and_their_gradients(images):
+    def norm(outputs: Any) -> Any:
+        return (outputs**2).sum(1)
+
+    net = Net()
+    trace = adapt(net).run(images, ["conv2"], [one_hot(0), NativeScore(norm), one_hot(1)])
+    a = torch.tensor(trace.layers["conv2"].activations, requires_grad=True)
+    scores = norm(net.head(a))
+    (expected,) = torch.autograd.grad(scores.sum(), a)
+    assert trace.native_scores[0] is trace.native_scores[2] is None
+    np.testing.assert_allclose(trace.native_scores[1], scores.detach(), rtol=1e-12)
+    np.testing.assert_allclose(trace.layers["conv2"].gradients[1], expected, atol=1e-12)
+    (alone,) = adapt(net).run(images, [], [NativeScore(norm)]).native_scores
+    np.testing.assert_allclose(alone, scores.detach(), rtol=1e-12)
+    with pytest.raises(TargetError, match=r"\(2, 6\)"):
+        adapt(net).run(images, ["conv2"], [NativeScore(lambda outputs: outputs)])
+    with pytest.raises(TargetError, match="float"):
+        adapt(net).run(images, ["conv2"], [NativeScore(lambda outputs: 1.0)])
+
+
+def test_a_backbone_the_model_runs_without_gradients(images):
+    class Feature(Net):
+        def forward(self, x: Any) -> Any:
+            with torch.no_grad():
+                a = self.features(x)
+                a = a * 2
+            return super().forward(x) * 0 + self.head(a / 2)
+
+    net = Feature()
+    _, gradients, _ = textbook(Net(), images, 1)
+    Net.ran = Feature.ran = 0
+    for passes in (2, 3):  # seen in the first pass, remembered after it
+        traced = adapt(net).run(images, ["conv2#0"], [one_hot(1)]).layers["conv2#0"]
+        np.testing.assert_allclose(traced.gradients[0], gradients, atol=1e-12)
+        assert Feature.ran == passes
+
+
+class Cut(Net):
+    def forward(self, x: Any) -> Any:
+        a = self.features(x)
+        whole = self.head(a)
+        return {"argmax": whole.argmax(1).double()[:, None], "other": self.fc(x[:, 0, 0, :7])}
+
+
+def test_absent_gradients_name_the_layer(images):
+    for path in ("argmax", "other"):
+
+        def seed(leaves, path=path):
+            return {path: np.ones_like(leaves[path])}
+
+        with pytest.raises(GradientError, match="'conv2'"):
+            adapt(Cut()).run(images, ["conv2"], [seed])
+    with pytest.raises(GradientError, match="'conv1'"):
+        adapt(Net()).run(images, ["conv1"], [lambda leaves: {}])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("conv3", "Did you mean 'conv[12]'"),
+        ("", "no layer ''"),
+        ("conv1#x", "conv1#0"),
+        ("conv1#1", "ran 1 times"),
+        ("conv1#-2", "ran 1 times"),
+        ("unused", "did not run"),
+        ("indices", "no floating tensor"),
+    ],
+)
+def test_layers_that_cannot_be_captured(images, name, message):
+    class Odd(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused, self.indices = nn.ReLU(), Indices()
+
+        def forward(self, x: Any) -> Any:
+            self.indices(x)
+            return super().forward(x)
+
+    class Indices(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.argmax(1)
+
+    for seeds in ([], [one_hot(0)]):
+        with pytest.raises(LayerError, match=message):
+            adapt(Odd()).run(images, [name], seeds)
+
+
+def test_cotangents_that_do_not_fit(images):
+    with pytest.raises(TargetError, match="'logits'"):
+        adapt(Net()).run(images, ["conv2"], [lambda leaves: {"logits": leaves[""]}])
+    with pytest.raises(TargetError, match=r"\(2, 5\).*\(2, 6\)|shape \(2, 5\)"):
+        adapt(Net()).run(images, ["conv2"], [lambda leaves: {"": leaves[""][:, :5]}])
+
+
+def test_errors_of_a_seed_pass_through(images):
+    def seed(leaves):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        adapt(Net()).run(images, ["conv2"], [seed])
+
+
+def test_what_was_handed_over_does_not_change_later(images):
+    class Stored(Net):
+        """Returns a buffer that the next pass overwrites."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("store", torch.zeros(2, 6, dtype=torch.float64))
+
+        def forward(self, x: Any) -> Any:
+            with torch.no_grad():
+                self.store.copy_(super().forward(x))
+            return self.store
+
+    given = torch.tensor(images)
+    net = Stored()
+    trace = adapt(net).run(given, ["conv2"])
+    kept = [trace.inputs[""], trace.outputs[""], trace.layers["conv2"].activations]
+    copies = [array.copy() for array in kept]
+    given.zero_()
+    adapt(net).run(given, ["conv2"])
+    for array, copy in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_seed_that_writes_to_the_outputs_reaches_nothing(images):
+    def greedy(leaves):
+        leaves[""][...] = 0
+        leaves[""][:, 1] = 1
+        return leaves
+
+    class Exponential(Net):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x).exp()  # its derivative is its own output
+
+    plain = adapt(Exponential()).run(images, ["conv2"], [one_hot(1)])
+    written = adapt(Exponential()).run(images, ["conv2"], [greedy])
+    np.testing.assert_array_equal(
+        written.layers["conv2"].gradients[0], plain.layers["conv2"].gradients[0]
+    )

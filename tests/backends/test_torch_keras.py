@@ -1,0 +1,82 @@
+"""PyTorch: Keras models on the torch backend. Keras has one backend a process, hence another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+
+
+def check() -> None:
+    """Everything the adapter does, on a nested functional model."""
+    import keras
+    import torch
+    from keras import layers as L
+
+    from camcore.registry import adapter as adapt
+    from camcore.trace import INPUT
+
+    keras.utils.set_random_seed(0)
+    conv, norm = L.Conv2D(4, 3, name="conv"), L.BatchNormalization(name="norm")
+    head = L.Dense(5, activation="softmax", name="head")
+    inner = keras.Sequential([L.Input((8, 8, 3)), conv, L.ReLU(name="relu")], name="inner")
+    x = L.Input((8, 8, 3))
+    y = L.GlobalAveragePooling2D(name="pool")(norm(inner(x)))
+    model = keras.Model(x, head(L.Dropout(0.5)(y)))
+    norm.set_weights([np.arange(1.0, 5), np.ones(4), np.ones(4), np.full(4, 2.0)])
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    adapter = adapt(model)
+
+    names = [layer.name for layer in adapter.layers()]
+    assert {"inner", "inner/conv", "inner/relu", "norm", "pool", "head"} <= set(names), names
+    assert len(set(names)) == len(names)
+    surveyed = {r.layer.name: (r.shape, r.channels, r.is_output) for r in adapter.survey(images)}
+    assert surveyed["inner/conv"] == ((1, 6, 6, 4), "last", False), surveyed
+    assert surveyed["head"] == ((1, 5), None, True)
+
+    before = [(m.training, dict(m.__dict__)) for m in model.modules()]
+    for _ in range(2):
+        trace = adapter.run(images, ["inner/conv", INPUT], [lambda leaves: {"": np.eye(5)[[1, 1]]}])
+    assert trace.input_channels == adapter.input_channels == "last"
+    assert trace.activation == {"": "softmax"}
+    own = torch.tensor(trace.layers["inner/conv"].activations, requires_grad=True)
+    pooled = norm(own.relu(), training=False).mean((1, 2))
+    logits = pooled @ head.kernel.value + head.bias.value
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), own)
+    traced = trace.layers["inner/conv"]
+    np.testing.assert_allclose(trace.outputs[""], logits.detach(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(traced.gradients[0], gradient, rtol=0, atol=1e-7)
+
+    weights, bias = adapter.classifier()
+    np.testing.assert_array_equal(weights, head.kernel.value.detach().T)
+    np.testing.assert_array_equal(bias, head.bias.value.detach())
+    with adapter.resume(images[:1], "inner/conv") as resumed:
+        outputs = resumed(traced.activations)[""]
+        assert type(resumed).__name__ == "Replay"
+    np.testing.assert_allclose(outputs, trace.outputs[""], rtol=0, atol=1e-6)
+    for module, (training, attributes) in zip(model.modules(), before, strict=True):
+        assert module.training == training
+        assert module.__dict__.keys() == attributes.keys()
+        assert all(module.__dict__[key] is value for key, value in attributes.items())
+        assert not module._forward_hooks
+
+
+def test_keras_models_on_the_torch_backend(require):
+    for package in ("torch", "keras"):
+        if find_spec(package) is None:
+            require(package)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__],
+        env={**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+if __name__ == "__main__":
+    check()

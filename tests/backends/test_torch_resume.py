@@ -1,0 +1,265 @@
+"""PyTorch: running on from a layer gives what the whole model would, and computes no more."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from camcore.errors import CamcoreWarning, InputError, LayerError
+from camcore.registry import adapter as adapt
+
+torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
+nn = torch.nn
+F = nn.functional
+
+
+class Block(nn.Module):
+    """Residual with a shared in-place ReLU and an in-place sum, as torchvision writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Any) -> Any:
+        out = self.relu(self.norm1(self.conv1(x)))
+        out = self.norm2(self.conv2(out))
+        out += x
+        return self.relu(out)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(1, 4, 3)
+        self.blocks = nn.ModuleList([Block(), Block(), Block()])
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(4, 3)
+        self.relu = self.blocks[0].relu
+        self.double().eval()
+
+    def start(self, x: Any) -> Any:
+        return self.stem(x)
+
+    def forward(self, x: Any) -> Any:
+        x = self.start(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.fc(self.relu(self.pool(x)).flatten(1)).softmax(1)
+
+
+class InPlace(Net):
+    """Functional in-place work on what sub-modules returned, before and beside the layer."""
+
+    def start(self, x: Any) -> Any:
+        x = self.stem(x.sub_(0.5))
+        x.add_(1.0)
+        x[:, 0] = 0
+        return x
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(1, 1, 10, 10))
+
+
+def whole(net: nn.Module, image: np.ndarray, layer: nn.Module, own: np.ndarray, call: int = 0):
+    """Logits of the whole model with one call of the layer replaced, one alteration at a time."""
+    rows = []
+    for activations in own:
+        calls = [0]
+
+        def replace(module, args, output, calls=calls, activations=activations):
+            calls[0] += 1
+            return torch.tensor(activations[None]) if calls[0] - 1 == call else None
+
+        with layer.register_forward_hook(replace), torch.no_grad():
+            rows.append(net(torch.tensor(image)).log())
+    return torch.cat(rows).numpy()
+
+
+def altered(shape: tuple[int, ...], count: int = 5) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(count, *shape))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Net, InPlace])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *("stem", "blocks.0", "blocks.0.conv1", "blocks.0.relu#0", "blocks.1.conv2"),
+        *("blocks.1.norm2", "blocks.2", "blocks.2.relu#1", "pool", "fc"),
+    ],
+)
+def test_altered_activations_give_what_the_whole_model_gives(image, kind, layer):
+    net = kind()
+    name, _, call = layer.partition("#")
+    own = adapt(net).run(image, [layer]).layers[layer].activations
+    with adapt(net).resume(image, layer) as head:
+        for count in (5, 1, 3):
+            given = altered(own.shape[1:], count)
+            copy = given.copy()
+            (outputs,) = head(given).values()
+            expected = whole(net, image, net.get_submodule(name), given, int(call or 0))
+            p = np.exp(outputs - outputs.max(1, keepdims=True))
+            np.testing.assert_allclose(np.log(p / p.sum(1, keepdims=True)), expected, atol=1e-10)
+            np.testing.assert_array_equal(given, copy)
+        (back,) = head(own).values()
+        np.testing.assert_allclose(back, adapt(net).run(image).outputs[""], rtol=0, atol=1e-12)
+
+
+def test_nothing_before_the_layer_is_computed_again(image):
+    net = Net()
+    ran = []
+    for name, module in net.named_modules():
+        plain = module.forward
+        module.forward = lambda *args, name=name, plain=plain: (ran.append(name), plain(*args))[1]
+    with adapt(net).resume(image, "blocks.1.conv2") as head:
+        ran.clear()
+        head(altered((4, 8, 8)))
+    assert ran == [
+        *("", "blocks.1", "blocks.1.norm2", "blocks.1.relu"),
+        *("blocks.2", "blocks.2.conv1", "blocks.2.norm1", "blocks.2.relu"),
+        *("blocks.2.conv2", "blocks.2.norm2", "blocks.2.relu", "pool", "blocks.0.relu", "fc"),
+    ]
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_before_or_after_the_final_activation(image, logits):
+    net = Net()
+    plain = adapt(net).run(image, logits=logits).outputs[""]
+    own = adapt(net).run(image, ["blocks.1"]).layers["blocks.1"].activations
+    with adapt(net).resume(image, "blocks.1", logits=logits) as head:
+        np.testing.assert_allclose(head(own)[""], plain, rtol=0, atol=1e-12)
+    assert (abs(plain.sum() - 1) < 1e-9) == (not logits)
+
+
+class Window(Net):
+    """Its blocks see four crops of each sample as a batch of their own."""
+
+    def forward(self, x: Any) -> Any:
+        x = self.start(x)
+        crops = torch.cat([x[..., :4, :4], x[..., 4:, :4], x[..., :4, 4:], x[..., 4:, 4:]])
+        for block in self.blocks:
+            crops = block(crops)
+        pooled = self.pool(crops).flatten(1).view(4, len(x), 4).mean(0)
+        return self.fc(pooled).softmax(1)
+
+
+class One(Net):
+    """Takes one sample at a time."""
+
+    def start(self, x: Any) -> Any:
+        return super().start(x).view(1, 4, 8, 8)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Window, One])
+def test_models_whose_batches_are_not_the_samples_are_replayed_one_by_one(image, kind):
+    net = kind()
+    own = adapt(net).run(image, ["blocks.1.conv2"]).layers["blocks.1.conv2"].activations
+    given = altered(own.shape, 3)
+    with adapt(net).resume(image, "blocks.1.conv2") as head:
+        (outputs,) = head(given.reshape(-1, *own.shape[1:])).values()
+    for row, activations in zip(outputs, given, strict=True):
+        with (
+            net.blocks[1].conv2.register_forward_hook(lambda *_, a=activations: torch.tensor(a)),
+            torch.no_grad(),
+        ):
+            expected = net(torch.tensor(image)).numpy()
+        p = np.exp(row - row.max())
+        np.testing.assert_allclose(p[None] / p.sum(), expected, rtol=0, atol=1e-10)
+
+
+def test_where_a_replay_is_not_faithful_the_whole_model_is_run_and_says_so(image):
+    class Doubling(Net):
+        """What it returns depends on a module having run, not only on its output."""
+
+        def forward(self, x: Any) -> Any:
+            ran = []
+            with self.blocks[0].norm1.register_forward_hook(lambda *_: ran.append(1)):
+                return (super().forward(x).log() * (1 + len(ran))).softmax(1)
+
+    net, given = Doubling(), altered((4, 8, 8))
+    with (
+        pytest.warns(CamcoreWarning, match=r"'blocks\.1\.conv2' cannot be replayed"),
+        adapt(net).resume(image, "blocks.1.conv2") as head,
+    ):
+        (outputs,) = head(given).values()
+    expected = whole(net, image, net.blocks[1].conv2, given)
+    p = np.exp(outputs - outputs.max(1, keepdims=True))
+    np.testing.assert_allclose(np.log(p / p.sum(1, keepdims=True)), expected, atol=1e-10)
+
+
+def test_fused_attention_does_not_pass_the_layer_by():
+    torch.manual_seed(0)
+    net = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False
+    ).eval()
+    x = np.random.default_rng(0).normal(size=(1, 5, 8)).astype(np.float32)
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    with adapt(net).resume(x, "layers.0.linear2") as head:
+        given = altered((5, 8), 3).astype(np.float32)
+        (outputs,) = head(given).values()
+    assert torch.backends.mha.get_fastpath_enabled() is enabled
+    for row, activations in zip(outputs, given, strict=True):
+        replaced = torch.tensor(activations[None])
+        with net.layers[0].linear2.register_forward_hook(lambda *_, r=replaced: r), torch.no_grad():
+            np.testing.assert_allclose(row[None], net(torch.tensor(x)), rtol=0, atol=1e-5)
+
+
+def test_resnet_is_replayed():
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    net = models.resnet50(weights=None).eval()
+    image = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    adapter = adapt(net)
+    for layer in ("layer4.2.conv3", "layer4.2"):
+        own = adapter.run(image, [layer]).layers[layer].activations
+        given = own.repeat(3, 0)
+        for i in range(3):
+            given[i, 100 * i] = 0
+        with adapter.resume(image, layer) as head:
+            (outputs,) = head(given).values()
+            assert type(head).__name__ == "Replay"
+        for i in range(3):
+            alone = torch.tensor(given[i : i + 1])
+            module = net.get_submodule(layer)
+            with module.register_forward_hook(lambda *_, a=alone: a), torch.no_grad():
+                expected = net(torch.tensor(image)).numpy()
+            error = np.abs(outputs[i : i + 1] - expected).max()
+            assert error < 2e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("blocks.1.relu", "runs 2 times.*'blocks.1.relu#0'"),
+        ("blocks.1.relu#2", "ran 2 times"),
+        ("unused", "did not run"),
+        ("nothing", "no layer 'nothing'"),
+        ("@input", "no layer"),
+    ],
+)
+def test_layers_that_cannot_be_resumed_from(image, layer, message):
+    net = Net()
+    net.unused = nn.ReLU()
+    with pytest.raises(LayerError, match=message), adapt(net).resume(image, layer):
+        raise AssertionError("entered")
+
+
+def test_one_sample_and_activations_of_its_shape(image):
+    net = Net()
+    with pytest.raises(InputError, match="holds 2"), adapt(net).resume(image.repeat(2, 0), "stem"):
+        raise AssertionError("entered")
+    with (
+        adapt(net).resume(image, "stem") as head,
+        pytest.raises(InputError, match=r"\(5, 4, 7, 8\).*\(N, 4, 8, 8\)"),
+    ):
+        head(altered((4, 7, 8)))

