@@ -113,7 +113,7 @@ class Explanation:
         probabilities = self.probabilities
         if probabilities is None:
             raise InputError(f"Outputs of shape {self.outputs.shape} are no class scores to rank.")
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+        order = np.argsort(-self.outputs, axis=1, kind="stable")[:, :count]
         return [
             [(int(c), float(p[c])) for c in row]
             for row, p in zip(order, probabilities, strict=True)
@@ -228,7 +228,7 @@ class Explanation:
         """
         from camcore.viz import figure
 
-        return figure(images, self.maps, **options)
+        return figure(images, self.maps, **{"style": self.overlay_style, **options})
 
     def _repr_png_(self) -> bytes:
         from camcore.viz import png_bytes

@@ -88,15 +88,16 @@ class OverlayStyle:
         Name of a colour map, as matplotlib or OpenCV has it.
     alpha : float
         Weight of the heat.
-    blend : {"mix", "add_clip", "add_rescale"}
-        ``mix``: (1 − alpha) · image + alpha · heat. ``add_clip``: alpha · heat +
+    blend : {"mix", "mix_peak", "add_clip", "add_rescale"}
+        ``mix``: (1 − alpha) · image + alpha · heat. ``mix_peak``: the same, divided by
+        the picture's largest value. ``add_clip``: alpha · heat +
         image, clipped to the range. ``add_rescale``: the same, stretched to the
         range as ``keras.utils.array_to_img`` does.
     """
 
-    colormap: str = "viridis"
+    colormap: str = "inferno"
     alpha: float = 0.5
-    blend: Literal["mix", "add_clip", "add_rescale"] = "mix"
+    blend: Literal["mix", "mix_peak", "add_clip", "add_rescale"] = "mix"
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def overlay(
 
 
 def heat_map(
-    maps: npt.ArrayLike, size: tuple[int, int] | None = None, *, colormap: str = "viridis"
+    maps: npt.ArrayLike, size: tuple[int, int] | None = None, *, colormap: str = "inferno"
 ) -> Picture:
     """Colour maps, without an image.
 

@@ -123,7 +123,7 @@ def test_describe_says_what_is_done():
         "  score     logit\n"
         "  each map  ReLU -> resize to the input, linear, half pixel -> x / max\n"
         "  layers    mean -> x / max\n"
-        "  overlay   viridis, alpha 0.5, mix"
+        "  overlay   inferno, alpha 0.5, mix"
     )
     text = find_recipe("keras-io").describe().splitlines()
     assert "  each map  ReLU -> x / max" in text

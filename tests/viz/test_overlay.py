@@ -53,7 +53,7 @@ def test_without_weight_the_photograph_stays_bit_for_bit(photo):
 def test_full_weight_is_the_heat_alone(photo):
     heat = np.random.default_rng(1).random((7, 7))
     assert np.array_equal(
-        overlay(photo, heat, alpha=1)[0], heat_map(heat, photo.shape[:2], colormap="viridis")[0]
+        overlay(photo, heat, alpha=1)[0], heat_map(heat, photo.shape[:2], colormap="inferno")[0]
     )
 
 
