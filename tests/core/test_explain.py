@@ -328,8 +328,12 @@ def test_a_model_that_returns_one_number_for_each_sample_scores_one_class(networ
 
 
 def test_cam_is_refused_where_it_is_not_defined(network):
-    with pytest.raises(MethodError, match=r"'relu2' is not such a layer.*method='gradcam'"):
-        camcore.explain(network, PHOTOS, layer="relu2", method="cam")
+    pooled = random_network(head="gap")
+    headless = NumpyAdapter(**{k: op for k, op in pooled.ops.items() if k != "fc"})
+    # Other channels than the head has, a ReLU in between, no linear head at all.
+    for model, layer in [(network, "relu2"), (pooled, "conv2"), (headless, "relu2")]:
+        with pytest.raises(MethodError, match=rf"{layer!r} is not such.*method='gradcam'"):
+            camcore.explain(model, PHOTOS, layer=layer, method="cam")
     with pytest.raises(MethodError, match="a native callable does not give"):
         camcore.explain(random_network(), PHOTOS, native, "relu2", ["gradcam", "cam"])
 

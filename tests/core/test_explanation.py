@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,7 +87,10 @@ def test_saving_replaces_what_was_there(result, tmp_path):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError("disk full")])
-def test_an_interrupted_save_leaves_what_was_there(result, tmp_path, monkeypatch, interruption):
+@pytest.mark.parametrize("writing", [True, False])
+def test_an_interrupted_save_leaves_what_was_there(
+    result, tmp_path, monkeypatch, interruption, writing
+):
     path = tmp_path / "cat.npz"
     path.write_bytes(b"the old file")
 
@@ -94,7 +98,13 @@ def test_an_interrupted_save_leaves_what_was_there(result, tmp_path, monkeypatch
         file.write(b"PK half of it")
         raise interruption
 
-    monkeypatch.setattr(np, "savez_compressed", half)
+    def not_yet(self, target):
+        raise interruption
+
+    owner, name, function = (
+        (np, "savez_compressed", half) if writing else (Path, "replace", not_yet)
+    )
+    monkeypatch.setattr(owner, name, function)
     with pytest.raises((KeyboardInterrupt, OSError)):
         result.save(path)
     assert path.read_bytes() == b"the old file"
