@@ -6,9 +6,10 @@ error of 1e-12 leaves room for rounding alone.
 
 from __future__ import annotations
 
-import camcore
 import numpy as np
 import pytest
+
+import camcore
 from camcore import methods
 from camcore.targets import (
     Class,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from camcore.errors import LayerError
 from camcore.layers import choose, resolve
 from camcore.trace import Layer, LayerRecord

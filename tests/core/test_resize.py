@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from camcore.errors import InputError
-from camcore.resize import LINEAR, PEERS, Interpolation, resize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from camcore.errors import InputError
+from camcore.resize import LINEAR, PEERS, Interpolation, resize
 
 # Up, down, both at once, odd, one sample in or out, and past the dense product's reach.
 PLANES = [

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from camcore.errors import TargetError
 from camcore.targets import (
     Class,
@@ -19,8 +22,6 @@ from camcore.targets import (
     top,
 )
 from camcore.trace import NativeScore
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 # exp gives 1, 2, 4, 1, so p = 1/8, 1/4, 1/2, 1/8; the second sample is the first, turned.
 LOGITS = np.log([[1.0, 2.0, 4.0, 1.0], [4.0, 1.0, 1.0, 2.0]])
