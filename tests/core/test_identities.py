@@ -123,6 +123,15 @@ def test_5_under_an_affine_head_ablation_is_gradient_times_activation(rank, head
 
 @pytest.mark.parametrize("head", ["gap", "flatten", "deep"])
 @pytest.mark.parametrize("rank", RANKS)
+def test_6_input_and_biases_times_their_gradients_add_up_to_the_score(rank, head):
+    network = random_network(rank, head=head)
+    evidence = camcore.Explainer(network, method="fullgrad").evidence(images(rank), 2)
+    shares = [evidence.images * evidence.image_gradients, *evidence.bias_terms]
+    close(sum(share.reshape(BATCH, -1).sum(axis=1) for share in shares), evidence.scores)
+
+
+@pytest.mark.parametrize("head", ["gap", "flatten", "deep"])
+@pytest.mark.parametrize("rank", RANKS)
 def test_7_maps_are_linear_in_the_target(rank, head):
     network = random_network(rank, head=head)
     _, _, outputs = traced(network, "conv2")
@@ -155,6 +164,12 @@ def test_7_finercam_is_the_class_less_its_nearest(rank):
         close(found, own[best[sample]] - 0.6 * own[nearest].mean(axis=0))
 
 
+@pytest.mark.parametrize("rank", RANKS)
+def test_8_behind_rectifiers_shapleycam_is_gradcam(rank):
+    network = random_network(rank, head="deep")
+    close(raw(network, "conv2", "shapleycam"), raw(network, "conv2", "gradcam"))
+
+
 @pytest.mark.parametrize("head", ["gap", "flatten", "deep"])
 @pytest.mark.parametrize("rank", RANKS)
 def test_9_layercam_is_at_least_the_positive_part_of_hirescam(rank, head):
@@ -162,6 +177,32 @@ def test_9_layercam_is_at_least_the_positive_part_of_hirescam(rank, head):
     layercam, hirescam = (raw(network, "relu2", name) for name in ("layercam", "hirescam"))
     assert np.all(layercam >= np.maximum(hirescam, 0) - 1e-12 * np.abs(hirescam).max())
     assert head == "gap" or np.any(layercam > hirescam + 1e-6)
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_10_without_noise_or_steps_variants_are_what_they_vary(rank):
+    network = random_network(rank, head="deep")
+    names = ["scorecam", "sscam", "iscam", "gradcam++", "smoothgradcampp"]
+    results = camcore.explain(network, images(rank), 2, "relu2", names, sigma=0, samples=2, steps=1)
+    scorecam, sscam, iscam, plusplus, smooth = (one.raw["relu2"] for one in results.values())
+    close(sscam, scorecam)
+    close(iscam, scorecam)
+    close(smooth, plusplus)
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_eigen_smoothing_of_hirescam_is_eigengradcam(rank):
+    network = random_network(rank, head="deep")
+    smoothed = camcore.explain(network, images(rank), 2, "relu2", "hirescam", eigen_smooth=True)
+    close(smoothed.raw["relu2"], raw(network, "relu2", "eigengradcam"))
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_integrated_gradients_sum_to_the_change_of_the_score(rank):
+    network = random_network(rank, head="deep")
+    result = camcore.explain(network, images(rank), 2, method="integratedgradients", steps=200)
+    change = result.scores - network.run(0 * images(rank)).outputs[""][:, 2]
+    np.testing.assert_allclose(over_space(result.raw["@input"]), change, atol=1e-2)
 
 
 @pytest.mark.parametrize("rank", RANKS)
@@ -198,6 +239,29 @@ def test_13_a_batch_gives_what_its_samples_give(rank, head):
             close(together[name].raw["relu2"][i], alone[name].raw["relu2"][0])
             np.testing.assert_allclose(together[name].maps[i], alone[name].maps[0], atol=1e-6)
             assert together[name].classes[i] == alone[name].classes[0]
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_13_holds_for_every_method_of_the_table(rank):
+    network = random_network(rank, head="gap")
+    names = [method.name for method in methods.TABLE]
+    few = {"masks": 20, "cells": 3, "window": 3, "stride": 2, "samples": 2, "steps": 2}
+    together = camcore.explain(network, images(rank), 2, "relu2", names, **few)
+    assert list(together) == names
+    for name, result in together.items():
+        (maps,) = result.raw.values()
+        assert result.maps.shape == (BATCH, *[8] * rank)
+        assert np.all(np.isfinite(result.maps))
+        assert result.maps.min() >= 0
+        assert result.maps.max() <= 1
+        np.testing.assert_array_equal(result.empty, ~result.maps.reshape(BATCH, -1).any(axis=1))
+        alone = camcore.explain(network, images(rank)[1:2], 2, "relu2", name, **_of(name, few))
+        (single,) = alone.raw.values()
+        np.testing.assert_allclose(maps[1], single[0], rtol=0, atol=1e-10 * np.abs(maps).max())
+
+
+def _of(name, options):
+    return {key: value for key, value in options.items() if key in methods.find(name).takes()}
 
 
 def test_captums_golden_example():

@@ -100,6 +100,80 @@ def test_eigencam_of_constant_activations_is_zero():
     np.testing.assert_array_equal(methods.eigencam(a), np.zeros((1, 4, 4)))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "squared"),
+    # Centred points -1 and 1: the kernel's entries a (on the diagonal) and b (off it) leave
+    # the component (-c, c) with c squared = (a - b) / 2.
+    [
+        ("linear", (1 - -1) / 2),
+        ("sigmoid", (np.tanh(2) - np.tanh(0)) / 2),
+        ("rbf", (1 - np.exp(-4)) / 2),
+    ],
+)
+def test_kpcacam_of_two_positions(kernel, squared):
+    a = np.array([[[1.0, 3.0]]])
+    expected = [[-np.sqrt(squared), np.sqrt(squared)]]
+    np.testing.assert_allclose(methods.kpcacam(a, kernel=kernel), expected, rtol=1e-14)
+
+
+def test_kpcacam_with_a_linear_kernel_is_eigencam():
+    a = np.random.default_rng(1).normal(size=(2, 5, 3, 4))
+    np.testing.assert_allclose(
+        methods.kpcacam(a, kernel="linear"), methods.eigencam(a), rtol=1e-10, atol=1e-12
+    )
+
+
+def test_segxrescam_pools_gradients_over_windows():
+    # Over one window: the largest gradients are 2 and 2, the means 1 and -1.
+    np.testing.assert_array_equal(methods.segxrescam(A, G), [[[6, 4], [4, 10]]])
+    np.testing.assert_array_equal(methods.segxrescam(A, G, pool="mean"), [BY_HAND["gradcam"]])
+    np.testing.assert_array_equal(methods.segxrescam(A, G, window=1), [BY_HAND["hirescam"]])
+    # The last window of an axis is cut short.
+    nine = np.arange(1.0, 10).reshape(1, 1, 3, 3)
+    largest = [[[5, 5, 6], [5, 5, 6], [8, 8, 9]]]
+    mean = [[[3, 3, 4.5], [3, 3, 4.5], [7.5, 7.5, 9]]]
+    np.testing.assert_array_equal(methods.segxrescam(np.ones_like(nine), nine), largest)
+    np.testing.assert_array_equal(methods.segxrescam(np.ones_like(nine), nine, pool="mean"), mean)
+
+
+def test_shapleycam_subtracts_half_the_curvature():
+    # w1 = 1 - 2/2 = 0, w2 = -1 - 0
+    curvature = np.stack([np.full((2, 2), 2.0), np.zeros((2, 2))])[None]
+    np.testing.assert_array_equal(methods.shapleycam(A, G, curvature), [[[-2, 0], [1, -1]]])
+
+
+def test_fem_keeps_what_stands_out_by_two_deviations():
+    # Mean 1, deviation sqrt(8): above 1 + 5.66 is the 9 alone, one position of nine.
+    a = np.zeros((1, 1, 3, 3))
+    a[0, 0, 1, 2] = 9
+    one = np.zeros((1, 3, 3))
+    one[0, 1, 2] = 1
+    np.testing.assert_allclose(methods.fem(a), one, rtol=1e-15)
+    np.testing.assert_allclose(methods.fem(a, reading="mean"), one, rtol=1e-15)
+    np.testing.assert_allclose(methods.fem(3 * a), 3 * one, rtol=1e-15)
+
+
+def test_baselines_do_not_look_at_the_score():
+    np.testing.assert_array_equal(methods.activation_map(A), [[[1.5, 1], [1, 2.5]]])
+    drawn = methods.random_map(np.zeros((2, 3, 4, 5)), seed=7)
+    np.testing.assert_array_equal(drawn[0], np.random.default_rng(7).random((4, 5)))
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: methods.fem(A, reading="both"), "reading='both'; FEM has .*'fraction' and"),
+        (lambda: methods.kpcacam(A, kernel="poly"), "kernel='poly'; expected 'sigmoid', 'rbf'"),
+        (lambda: methods.segxrescam(A, G, window=0), "window=0, pool='max'; a positive integer"),
+        (lambda: methods.segxrescam(A, G, pool="min"), "window=2, pool='min'"),
+    ],
+)
+def test_options_out_of_range_are_named(call, message):
+    with pytest.raises(MethodError, match=message):
+        call()
+
+
 def test_keras_io_averages_gradients_over_the_batch():
     a = np.concatenate([A, A[..., ::-1]])
     # Means over space (1, -1) and (3, 1); over the batch (2, 0).
