@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from camcore.errors import GradientError, LayerError
+from camcore.errors import GradientError, InputError, LayerError
 from camcore.trace import (
     INPUT,
     Adapter,
@@ -162,11 +162,11 @@ class NumpyAdapter:
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
         """Shapes, in order."""
-        _, values = self._forward(np.asarray(inputs)[:1])
+        values = self._forward(np.asarray(inputs)[:1])
         last = next(reversed(self.ops))
         return [
-            LayerRecord(layer, values[layer.name].shape, "first", is_output=layer.name == last)
-            for layer in self.layers()
+            LayerRecord(layer, value.shape, "first", is_output=layer.name == last)
+            for layer, value in zip(self.layers(), values[1:], strict=True)
         ]
 
     def run(
@@ -181,10 +181,13 @@ class NumpyAdapter:
     ) -> Trace:
         """One pass, and one pull-back for each seed.
 
-        ReLU has no curvature, so Hessian products are zero.
+        A `NativeScore` returns its cotangent beside the scores, as NumPy has no
+        gradients of its own. ReLU has no curvature, so Hessian products are zero.
         """
         inputs = np.asarray(inputs)
-        outputs, values = self._forward(inputs)
+        places = {name: self._place(name) for name in layers}
+        values = self._forward(inputs)
+        outputs = values[-1]
         leaves = {"": outputs}
         native: list[Array | None] = []
         gradients: dict[str, list[Array]] = {name: [] for name in layers}
@@ -195,16 +198,16 @@ class NumpyAdapter:
             else:
                 cotangent = seed(leaves)[""]
                 native.append(None)
-            for name in layers:
-                gradients[name].append(self._pull_back(inputs, values, name, cotangent, rectifier))
+            for name, place in places.items():
+                gradients[name].append(self._pull_back(values, place, cotangent, rectifier))
         traces = {
             name: LayerTrace(
-                inputs if name == INPUT else values[name],
+                values[place],
                 tuple(gradients[name]),
                 "first",
                 tuple(np.zeros_like(g) for g in gradients[name]) if second_order else (),
             )
-            for name in layers
+            for name, place in places.items()
         }
         return Trace({"": inputs}, "first", leaves, {}, traces, tuple(native))
 
@@ -213,11 +216,11 @@ class NumpyAdapter:
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array], Leaves]]:
         """Run what follows `layer` on altered activations."""
-        following = list(self.ops)[list(self.ops).index(layer) + 1 :]
+        following = list(self.ops.values())[self._place(layer) :]
 
         def head(activations: Array) -> Leaves:
-            for name in following:
-                activations = self.ops[name].forward(activations)
+            for op in following:
+                activations = op.forward(activations)
             return {"": activations}
 
         yield head
@@ -233,34 +236,36 @@ class NumpyAdapter:
             Bias(name, op.bias) for name, op in self.ops.items() if isinstance(op, (Conv, Dense))
         ]
 
-    def _forward(self, x: Array) -> tuple[Array, dict[str, Array]]:
+    def _place(self, layer: str) -> int:
+        """How many layers have run once this one has; 0 for the input."""
+        name, _, call = layer.partition("#")
+        if name not in (INPUT, *self.ops) or call not in ("", "0", "-1"):
+            raise LayerError(
+                f"No layer {layer!r} runs; there are {', '.join(self.ops)}, each once."
+            )
+        return 0 if name == INPUT else list(self.ops).index(name) + 1
+
+    def _forward(self, x: Array) -> list[Array]:
+        """The input, and each layer's output."""
         self.passes += 1
-        values: dict[str, Array] = {}
-        for name, op in self.ops.items():
-            x = values[name] = op.forward(x)
-        return x, values
+        values = [x]
+        for op in self.ops.values():
+            values.append(op.forward(values[-1]))
+        return values
 
     def _pull_back(
-        self,
-        inputs: Array,
-        values: dict[str, Array],
-        layer: str,
-        cotangent: Array,
-        rectifier: Rectifier | None,
+        self, values: list[Array], place: int, cotangent: Array, rectifier: Rectifier | None
     ) -> Array:
-        names = list(self.ops)
-        if layer not in (INPUT, *names):
-            raise LayerError(f"There is no layer {layer!r}; there are {', '.join(names)}.")
-        start = -1 if layer == INPUT else names.index(layer)
-        for i in range(len(names) - 1, start, -1):
-            x = values[names[i - 1]] if i else inputs
-            op = self.ops[names[i]]
+        following = list(zip(values, self.ops.values(), strict=False))[place:]
+        for x, op in reversed(following):
             if rectifier is not None and isinstance(op, ReLU):
                 cotangent = np.maximum(cotangent, 0)
             if not (rectifier == "deconvolution" and isinstance(op, ReLU)):
                 cotangent = op.pull_back(x, cotangent)
-        if cotangent.shape != (inputs if layer == INPUT else values[layer]).shape:
-            raise GradientError(f"The pull-back to {layer!r} has shape {cotangent.shape}.")
+        if cotangent.shape != values[place].shape:
+            raise GradientError(
+                f"A pull-back has shape {cotangent.shape}, the layer {values[place].shape}."
+            )
         return cotangent
 
 
@@ -280,7 +285,18 @@ def random_network(
         Of the last convolution, and of the output.
     seed : int
         Of the weights.
+
+    Returns
+    -------
+    NumpyAdapter
+
+    Raises
+    ------
+    InputError
+        There is no such head.
     """
+    if head not in ("gap", "flatten", "deep"):
+        raise InputError(f"head={head!r}; expected 'gap', 'flatten' or 'deep'.")
     rng = np.random.default_rng(seed)
 
     def conv(out: int, into: int) -> Conv:
@@ -367,5 +383,6 @@ def _same(one: object, other: object, what: str) -> None:
 
 
 def _close(one: Array, other: Array, tolerance: float, what: str) -> None:
+    _same(one.shape, other.shape, f"{what}: shapes")
     error = np.abs(one - other).max() / max(np.abs(other).max(), 1e-30)
     assert error <= tolerance, f"{what} differ by {error:.1e} of the largest value"
