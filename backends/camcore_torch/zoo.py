@@ -177,12 +177,23 @@ def _load_weights(model: nn.Module, path: str | None) -> None:
             state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict.")
-    try:
-        model.load_state_dict({key.removeprefix("module."): v for key, v in state.items()})
-    except RuntimeError as error:
+    given = {key.removeprefix("module."): value for key, value in state.items()}
+    own = model.state_dict()
+    missing = [key for key in own if key not in given]
+    unknown = [key for key in given if key not in own]
+    sizes = [
+        f"{key} {tuple(given[key].shape)} for {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in given and given[key].shape != value.shape
+    ]
+    wrong = {"missing": missing, "not in the model": unknown, "of another shape": sizes}
+    if any(wrong.values()):
+        said = "; ".join(f"{len(v)} {kind}, such as {v[0]}" for kind, v in wrong.items() if v)
         raise InputError(
-            f"The weights in {path} do not fit {type(model).__name__}: {error}"
-        ) from error
+            f"The weights in {path} do not fit {type(model).__name__}: of its {len(own)} tensors "
+            f"{said}. Give a state dict of this very architecture."
+        )
+    model.load_state_dict(given)
 
 
 def _imagenet_classes(model: nn.Module) -> Sequence[str] | None:
