@@ -11,6 +11,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+# torchvision loads Triton, which ends the process when TensorFlow's LLVM is in it already.
+if importlib.util.find_spec("torchvision"):
+    importlib.import_module("torchvision")
+
 
 def _require(name: str) -> ModuleType:
     try:
@@ -29,13 +33,7 @@ def torch() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def tf() -> ModuleType:
-    """TensorFlow, or a skip.
-
-    torchvision comes first where both are there: it loads Triton, which ends the
-    process when TensorFlow's LLVM is already in it.
-    """
-    if importlib.util.find_spec("torchvision"):
-        importlib.import_module("torchvision")
+    """TensorFlow, or a skip."""
     return _require("tensorflow")
 
 
