@@ -1,0 +1,295 @@
+"""Score-CAM and its kin: the image is masked by each channel, and the score weights the channel.
+
+How a channel becomes a mask, and a score a weight, is a `Masking`; libraries differ in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from camcore.methods.arrays import floating, weighted
+from camcore.methods.batches import ScoreImages, at_least_one, batches
+from camcore.progress import track
+from camcore.resize import LINEAR, Interpolation, resize
+from camcore.targets import softmax
+from camcore.trace import Array
+
+ScoreMasks: TypeAlias = Callable[[int, Array, Array], Array]
+"""Of a sample, channels ``(N,)`` and their masks ``(N, *S)`` in [0, 1], the scores ``(N,)``."""
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How channels become masks, and the scores under them weights.
+
+    Parameters
+    ----------
+    interpolation : Interpolation
+        How a channel is brought to the input's size.
+    scaled : {"after", "before"}
+        Whether it is scaled by (x - min) / (max - min) after it is enlarged, or before.
+    eps : float
+        Added to that divisor.
+    constant : bool
+        Whether a channel that is constant over space, whose mask is zero everywhere,
+        is scored like the others; else its weight is 0.
+    weights : {"softmax", "score"}
+        The softmax of the scores over channels, or the scores themselves.
+    """
+
+    interpolation: Interpolation = LINEAR
+    scaled: Literal["after", "before"] = "after"
+    eps: float = 0.0
+    constant: bool = False
+    weights: Literal["softmax", "score"] = "softmax"
+
+    def masks(self, channels: Array, size: tuple[int, ...]) -> Array:
+        """Channels ``(N, *S)`` as masks ``(N, *size)``."""
+        if self.scaled == "before":
+            return resize(self._scale(channels), size, self.interpolation)
+        return self._scale(resize(channels, size, self.interpolation))
+
+    def live(self, activation: Array, most: int | None = None) -> Array:
+        """Which channels of ``(C, *S)`` are scored; at most the `most` that vary most."""
+        positions = activation.reshape(len(activation), -1)
+        varies = np.ptp(positions, axis=1) > 0
+        live = np.arange(len(activation)) if self.constant else np.flatnonzero(varies)
+        if most is not None and most < len(live):
+            variance = positions[live].var(axis=1)
+            live = np.sort(live[np.argsort(-variance, kind="stable")[:most]])
+        return live
+
+    def weigh(self, scores: Array) -> Array:
+        """Scores ``(N,)`` as weights."""
+        return softmax(scores) if self.weights == "softmax" else scores
+
+    def _scale(self, channels: Array) -> Array:
+        axes = tuple(range(1, channels.ndim))
+        low = channels.min(axis=axes, keepdims=True)
+        spread = channels.max(axis=axes, keepdims=True) - low + channels.dtype.type(self.eps)
+        scaled: Array = np.divide(
+            channels - low, spread, out=np.zeros_like(channels), where=spread > 0
+        )
+        return scaled
+
+
+def scorecam(
+    activations: Array,
+    images: Array,
+    score_images: ScoreImages,
+    *,
+    channels: int | None = None,
+    masking: Masking = Masking(),
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Array:
+    """Score-CAM: Σ_c w_c · A_c with w = softmax_c(score(x · mask_c)), mask_c the scaled A_c.
+
+    A channel that is constant over space makes no mask; it is not run and its
+    weight is 0. A baseline's score would cancel in the softmax and is left out.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+    images : (B, C, *S) array
+        The model's input.
+    score_images : callable
+        Scores of altered inputs.
+    channels : int, optional
+        Only the so many channels of largest variance over space (Faster Score-CAM).
+    masking : Masking
+        How channels become masks, and scores weights.
+    batch_size : int
+        How many masked images are scored at once.
+    progress : bool, optional
+        Show a progress bar; see `camcore.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    Raises
+    ------
+    InputError, MethodError
+        The arrays do not fit, or an option is out of range.
+
+    References
+    ----------
+    Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional
+    Neural Networks", CVPR Workshops 2020, eq. 4 and algorithm 1. Faster Score-CAM:
+    github.com/tabayashi0117/Score-CAM.
+    """
+    return score_weighted(
+        activations,
+        images,
+        lambda sample, _, masks: score_images(sample, images[sample] * masks[:, None]),
+        channels=channels,
+        masking=masking,
+        batch_size=batch_size,
+        progress=progress,
+        label="Score-CAM",
+    )
+
+
+def sscam(
+    activations: Array,
+    images: Array,
+    score_images: ScoreImages,
+    *,
+    samples: int = 35,
+    sigma: float = 2.0,
+    seed: int = 0,
+    masking: Masking = Masking(),
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Array:
+    """SS-CAM: Score-CAM whose scores are averaged over noise added to the scaled masks.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+    images : (B, C, *S) array
+        The model's input.
+    score_images : callable
+        Scores of altered inputs.
+    samples : int
+        Draws of noise for each channel.
+    sigma : float
+        Standard deviation of the noise, in units of the mask's range [0, 1].
+    seed : int
+        Of the noise; the same seed gives the same map in every framework.
+    masking, batch_size, progress
+        As in `scorecam`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; with ``sigma=0`` it is Score-CAM.
+
+    Raises
+    ------
+    InputError, MethodError
+        The arrays do not fit, or an option is out of range.
+
+    References
+    ----------
+    Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature
+    Localization", arXiv:2006.14255, algorithm 1 (smoothing of the mask).
+    """
+    at_least_one(samples=samples, batch_size=batch_size)
+
+    def scores(sample: int, live: Array, masks: Array) -> Array:
+        # A channel has its own stream, so that neither the batch size nor the
+        # other images of the batch change its noise.
+        streams = [np.random.default_rng([seed, channel]) for channel in live]
+        total = np.zeros(len(masks))
+        for _ in range(samples):
+            noise = np.stack([rng.normal(scale=sigma, size=masks.shape[1:]) for rng in streams])
+            noisy = masks + noise.astype(masks.dtype)
+            total += score_images(sample, images[sample] * noisy[:, None])
+        return total / samples
+
+    return score_weighted(
+        activations,
+        images,
+        scores,
+        masking=masking,
+        batch_size=batch_size,
+        progress=progress,
+        label="SS-CAM",
+    )
+
+
+def iscam(
+    activations: Array,
+    images: Array,
+    score_images: ScoreImages,
+    *,
+    steps: int = 10,
+    masking: Masking = Masking(),
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Array:
+    """IS-CAM: Score-CAM whose scores are averaged over the mask's strength i/N, i = 1 … N.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+    images : (B, C, *S) array
+        The model's input.
+    score_images : callable
+        Scores of altered inputs.
+    steps : int
+        N.
+    masking, batch_size, progress
+        As in `scorecam`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; with ``steps=1`` it is Score-CAM.
+
+    Raises
+    ------
+    InputError, MethodError
+        The arrays do not fit, or an option is out of range.
+
+    References
+    ----------
+    Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations",
+    arXiv:2010.03023, algorithm 1.
+    """
+    at_least_one(steps=steps, batch_size=batch_size)
+
+    def scores(sample: int, live: Array, masks: Array) -> Array:
+        total = np.zeros(len(masks))
+        for step in range(1, steps + 1):
+            strength = masks.dtype.type(step / steps)
+            total += score_images(sample, images[sample] * (strength * masks)[:, None])
+        return total / steps
+
+    return score_weighted(
+        activations,
+        images,
+        scores,
+        masking=masking,
+        batch_size=batch_size,
+        progress=progress,
+        label="IS-CAM",
+    )
+
+
+def score_weighted(
+    activations: Array,
+    images: Array,
+    score: ScoreMasks,
+    *,
+    label: str,
+    batch_size: int,
+    progress: bool | None,
+    masking: Masking = Masking(),
+    channels: int | None = None,
+) -> Array:
+    """Σ_c w_c · A_c, given how a sample's image is scored under the masks of some channels."""
+    activations = floating(activations, "activations")
+    images = floating(images, "images")
+    at_least_one(batch_size=batch_size, channels=channels or 1)
+    weights = np.zeros(activations.shape[:2], np.float64)
+    for sample, activation in enumerate(activations):
+        live = masking.live(activation, channels)
+        scores = np.zeros(len(live))
+        for at in track(batches(range(len(live)), batch_size), label, progress):
+            part = np.asarray(at)
+            masks = masking.masks(activation[live[part]], images.shape[2:]).astype(images.dtype)
+            scores[part] = score(sample, live[part], masks)
+        if len(live):
+            weights[sample, live] = masking.weigh(scores)
+    return weighted(weights.astype(activations.dtype), activations)
