@@ -5,6 +5,7 @@ and returns the signed map ``(B, *S)``.
 """
 
 from camcore.methods.activation import activation_map, fem, random_map
+from camcore.methods.attention import legrad
 from camcore.methods.attribution import (
     fullgrad,
     gradient_times_input,
@@ -52,6 +53,7 @@ __all__ = [
     "iscam",
     "kpcacam",
     "layercam",
+    "legrad",
     "occlusion",
     "random_map",
     "rise",

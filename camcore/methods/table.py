@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from camcore.errors import MethodError
-from camcore.methods import activation, attribution, gradient, perturbation, spectral
+from camcore.methods import activation, attention, attribution, gradient, perturbation, spectral
 from camcore.postprocess import Fusion
 from camcore.targets import Class, Contrast, Target
 from camcore.trace import Array
@@ -37,12 +37,16 @@ class Method:
         Cost, in forward passes.
     paper : str
         Where it comes from.
-    level : {"layer", "input"}
-        Whether the map is made at a layer, or at the model's input.
+    level : {"layer", "attention", "input"}
+        Whether the map is made at a layer, at the attention that layers compute, or at
+        the model's input.
     aim : callable
         Turns the target asked for into the one the method explains.
     fusion : str or None
         How several layers are joined where the method says so itself.
+    joins : {"shown", "signed"}
+        Whether the maps of several layers are joined as the recipe shows each, or as
+        they are, so that a layer counts by its magnitude.
     options : mapping
         Keyword arguments fixed for this row.
     """
@@ -53,9 +57,10 @@ class Method:
     needs: tuple[str, ...]
     passes: str
     paper: str
-    level: Literal["layer", "input"] = "layer"
+    level: Literal["layer", "attention", "input"] = "layer"
     aim: Callable[[Any], Any] = lambda target: target
     fusion: Fusion | None = None
+    joins: Literal["shown", "signed"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, evidence: object) -> Array:
@@ -181,6 +186,8 @@ TABLE: tuple[Method, ...] = (
            "Selvaraju et al., ICCV 2017", aim=negated),
     Method("refinecam", "RefineCAM", gradient.gradcam, _BOTH, "1",
            "product over the layers given", fusion="product"),
+    Method("legrad", "LeGrad", attention.legrad, ("attention_gradients",), "1",
+           "Bousselham et al., ICCV 2025", level="attention", joins="signed"),
     Method("eigencam", "Eigen-CAM", spectral.eigencam, ("activations",), "1",
            "Muhammad and Yeasin, IJCNN 2020"),
     Method("eigengradcam", "EigenGrad-CAM", spectral.eigengradcam, _BOTH, "1",
