@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +33,6 @@ from .program import Program, Question
 from .replay import Head, Replay
 from .survey import survey
 
-_NAME = re.compile(rf"(.*?)({LINEAR})?(?:#(-?\d+))?", re.DOTALL)
 _CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
 
 
@@ -169,9 +167,12 @@ class TensorFlowAdapter:
             return Target(name, None)
         if name in known:
             return Target(name, known[name])
-        path, linear, call = _NAME.fullmatch(name).groups()
-        if path in known:
-            return Target(name, known[path], int(call) if call else None, linear is not None)
+        path, _, call = name.partition("#")
+        linear = path.endswith(LINEAR)
+        layer = known.get(path.removesuffix(LINEAR))
+        fits = not linear or hasattr(layer, "activation")
+        if layer is not None and fits and (not call or call.lstrip("-").isdecimal()):
+            return Target(name, layer, int(call) if call else None, linear)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"Near it: {', '.join(near)}." if near else "List them with `layers()`."
         raise LayerError(f"The model has no layer {name!r}. {hint}")
@@ -185,7 +186,7 @@ class TensorFlowAdapter:
 
     def _channels(self, layer: Any, rank: int) -> Channels | None:
         """Where the layer says its channels are; an image or a volume follows the model."""
-        own = _CHANNELS.get(getattr(layer, "data_format", None))
+        own = _CHANNELS.get(getattr(layer, "data_format", ""))
         if rank < 3:
             return None
         return own or (self.input_channels if rank in (4, 5) else None)

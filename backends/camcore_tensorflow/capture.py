@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +20,8 @@ from .nest import flatten, rebuild
 
 Around = Callable[[Any, Callable[[], Any]], Any]
 """Takes a layer and a function that runs its call; returns what the call shall return."""
+
+_CONTAINERS: tuple[Any, ...] = (list, dict, set)
 
 tracing = threading.RLock()
 """Held while layers are intercepted: two traces must not patch one model at a time."""
@@ -53,8 +54,8 @@ class Target:
         return id(self.layer), self.linear
 
 
-def keras_of(model: object) -> ModuleType | None:
-    """Return the Keras that made the model, if it computes with TensorFlow (tf_keras always)."""
+def keras_of(model: object) -> Any:
+    """Return the Keras that made the model, None if it does not compute with TensorFlow."""
     keras, legacy = sys.modules.get("keras"), sys.modules.get("tf_keras")
     if legacy and isinstance(model, legacy.layers.Layer):
         return legacy
@@ -123,11 +124,11 @@ def intercepted(model: Any, layers: Collection[Any], around: Around) -> Iterator
 def _untouched(layers: Collection[Any]) -> Iterator[None]:
     """Restore the instance attributes of `layers`, and what their lists, sets and dicts hold."""
     before = [(layer.__dict__, dict(layer.__dict__)) for layer in layers]
-    held = [
+    held: list[tuple[Any, Any, Any]] = [
         (value, kind, kind(value))
         for _, attributes in before
         for value in attributes.values()
-        for kind in (list, dict, set)
+        for kind in _CONTAINERS
         # TensorFlow's own wrappers only look like containers; nothing of a call ends in them.
         if kind in type(value).__mro__ and not type(value).__module__.startswith("tensorflow")
     ]

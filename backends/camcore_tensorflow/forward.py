@@ -79,8 +79,8 @@ def chosen(target: Target, calls: Calls) -> tf.Tensor:
         )
     if not calls:
         raise LayerError(
-            f"Layer {target.name!r} did not run in this pass, or only inside a loop. "
-            "Choose a layer that the model runs on these inputs."
+            f"Layer {target.name!r} did not run in this pass, or only inside a loop or a "
+            "function of its own. Choose a layer that the model runs on these inputs."
         )
     at = -1 if target.call is None else target.call
     if not -len(calls) <= at < len(calls):
@@ -106,7 +106,11 @@ def output_leaves(outputs: Any, logits: bool) -> tuple[dict[str, tf.Tensor], dic
     activation : dict of str to str
         For each leaf taken before its final activation, which one it was.
     """
-    leaves = {path: leaf for path, leaf in flatten(outputs).items() if tf.is_tensor(leaf)}
+    leaves = {
+        path: tf.identity(leaf)
+        for path, leaf in flatten(outputs).items()
+        if isinstance(leaf, (tf.Tensor, tf.Variable))
+    }
     activation = {}
     for path, leaf in leaves.items() if logits else ():
         if leaf.dtype.is_floating and (found := before_activation(leaf)):

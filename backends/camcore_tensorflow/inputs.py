@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class Signature:
         """Whether the first axis of this leaf, or of its specification, counts samples."""
         return leaf.shape[0] == self.batch
 
-    def first(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def first(self, tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
         """Return the first sample, as a batch of one."""
         return [tensor[:1] if self.batched(tensor) else tensor for tensor in tensors]
 

@@ -77,6 +77,6 @@ def _activates(layer: Any) -> bool:
     return activation is not None and getattr(activation, "__name__", "") != "linear"
 
 
-def _kinds(model: Any, *names: str) -> tuple[type, ...]:
+def _kinds(model: Any, *names: str) -> tuple[Any, ...]:
     known = keras_of(model).layers
     return tuple(getattr(known, name) for name in names if hasattr(known, name))

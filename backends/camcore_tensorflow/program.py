@@ -8,7 +8,7 @@ it runs once and knows no target.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from .cache import compiled, weak
 from .capture import Target
 from .forward import chosen, edge, forward, output_leaves
 from .inputs import Signature
+from .nest import flatten
 from .rectifiers import bend
 from .seeds import cotangents, under_way
 
@@ -104,7 +105,9 @@ class Program:
         def body(token: tf.Tensor, *tensors: tf.Tensor) -> Any:
             outputs, calls = forward(model, signature, tensors, question.targets)
             sources = list(map(chosen, question.targets, calls))
-            scores = [native and _score(native, outputs) for native in question.natives]
+            scores = [
+                None if native is None else _score(native, outputs) for native in question.natives
+            ]
             leaves, self.activation = output_leaves(outputs, question.logits)
             self._paths = list(leaves)
             self._reach = _reach(leaves, dict(zip(self._names, sources, strict=True)))
@@ -131,7 +134,7 @@ class Program:
         self._function = compiled(body, [tf.TensorSpec((), tf.int64), *signature.specs])
 
     def __call__(
-        self, tensors: Sequence[tf.Tensor], seeds: Sequence[Seed | NativeScore]
+        self, tensors: Iterable[tf.Tensor], seeds: Sequence[Seed | NativeScore]
     ) -> Results:
         """Run once, with one pull-back a seed.
 
@@ -146,10 +149,11 @@ class Program:
         for used, name in itertools.product(run.used, self._reach):
             if not used & self._reach[name]:
                 raise self._unreached(name)
-        outputs, *rest, scores = tf.nest.map_structure(_numpy, results)
+        outputs, activations, gradients, products, scores = tf.nest.map_structure(_numpy, results)
         given = iter(scores)
         natives = [next(given) if isinstance(seed, NativeScore) else None for seed in seeds]
-        return Results(dict(zip(self._paths, outputs, strict=True)), *rest, natives)
+        named = dict(zip(self._paths, outputs, strict=True))
+        return Results(named, activations, gradients, products, natives)
 
     def _pull_back(
         self,
@@ -199,7 +203,7 @@ def _score(native: Native, outputs: Any) -> tf.Tensor:
 
 def _weighed(score: tf.Tensor, outputs: Any) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
     """The outputs by path, and the cotangents of those that a native score depends on."""
-    leaves = output_leaves(outputs, logits=False)[0]
+    leaves = {path: leaf for path, leaf in flatten(outputs).items() if tf.is_tensor(leaf)}
     floating = {path: leaf for path, leaf in leaves.items() if leaf.dtype.is_floating}
     ends = list(floating.values())
     # One output may be made from another: each counts for what the score takes from it itself.

@@ -38,7 +38,6 @@ def bend(graph: tf.Graph, rule: Rectifier) -> None:
             operation._set_attr(_RULE, name)
 
 
-@tf.RegisterGradient("Camcore_guided")
 def _guided(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
     positive = tf.nn.relu(gradient)
     if own := _OWN.get(operation.type):
@@ -47,9 +46,12 @@ def _guided(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | No
     return _to_bounded(operation, passed)
 
 
-@tf.RegisterGradient("Camcore_deconvolution")
 def _deconvolution(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
     return _to_bounded(operation, tf.nn.relu(gradient))
+
+
+tf.RegisterGradient("Camcore_guided")(_guided)
+tf.RegisterGradient("Camcore_deconvolution")(_deconvolution)
 
 
 def _to_bounded(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:

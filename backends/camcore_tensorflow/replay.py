@@ -18,7 +18,7 @@ from camcore.trace import Array, Leaves
 
 from .cache import traced
 from .capture import Target
-from .forward import Calls, chosen, edge, forward, output_leaves
+from .forward import chosen, edge, forward, output_leaves
 from .inputs import Signature
 
 Head = Callable[[Array], Leaves]
@@ -41,7 +41,7 @@ class Replay:
 
     def __init__(self, model: Any, target: Target, logits: bool, signature: Signature) -> None:
         name, kept = target.name, (weakref.ref(model), weakref.ref(target.layer))
-        cuts: Calls = []
+        cuts: list[Any] = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.

@@ -123,7 +123,7 @@ SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
 
 
 def _centred(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return (batch - 127) / 128
+    return np.divide(batch - 127, 128, dtype=np.float32)
 
 
 def _loaded(model: Any, preprocess: Preprocess, **shown: Any) -> LoadedModel:

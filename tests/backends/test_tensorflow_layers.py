@@ -65,8 +65,11 @@ def test_the_container_of_the_output_is_the_output_too(keras, backend):
     x = keras.Input((4,))
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")], name="head")
     shared = keras.layers.Dense(4, name="shared")
-    records = backend.adapt(keras.Model(x, inner(shared(shared(x))))).survey(np.zeros((1, 4)))
+    between = keras.layers.ReLU(name="between")
+    model = keras.Model(x, inner(shared(between(shared(x)))))
+    records = backend.adapt(model).survey(np.zeros((1, 4)))
     assert [(r.layer.name, r.calls, r.is_output) for r in records] == [
+        ("between", 1, False),
         ("shared", 2, False),
         ("head/fc", 1, True),
         ("head", 1, True),
@@ -167,6 +170,9 @@ def test_unknown_layers_are_answered_with_those_near(keras, backend):
     adapter, x = backend.adapt(nested(keras)), np.zeros((1, 8, 8, 3))
     with pytest.raises(LayerError, match="outer/inner/conv"):
         adapter.run(x, ["outer/iner/conv"])
+    for unknown in ("gap@linear", "gap#last", "@output"):
+        with pytest.raises(LayerError, match=f"no layer '{unknown}'"):
+            adapter.run(x, [unknown])
     with pytest.raises(LayerError, match="did not run"):
         adapter.run(x, ["image"])
 

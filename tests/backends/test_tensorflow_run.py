@@ -161,6 +161,23 @@ def test_outputs_in_a_nest_have_dotted_paths_and_may_be_seeded_alone(tf, keras, 
         close(gradients, np.tile(row, (3, 1)), 1e-12)
 
 
+def test_an_output_made_from_another_counts_once(keras, backend):
+    x = keras.Input((3,), dtype="float64")
+    h = keras.layers.Dense(4, name="h", dtype="float64")(x)
+    y = keras.layers.Dense(2, name="y", dtype="float64")(h)
+    model = keras.Model(x, {"h": h, "y": y})
+    native = NativeScore(lambda out: out["y"][:, 0] + 3 * out["h"][:, 1])
+
+    def seed(leaves):
+        return one_hot(0, "y")(leaves) | {"h": 3 * one_hot(1, "h")(leaves)["h"]}
+
+    trace = backend.adapt(model).run(images(2, 3), ["h"], [native, seed])
+    expected = np.tile(model.get_layer("y").kernel.numpy()[:, 0], (2, 1))
+    expected[:, 1] += 3
+    for gradients in trace.layers["h"].gradients:
+        close(gradients, expected, 1e-12)
+
+
 def test_a_layer_of_another_head_raises_whatever_the_zeros_say(keras, backend):
     adapter = backend.adapt(two_headed(keras))
     with pytest.raises(GradientError, match="'only_b'"):
