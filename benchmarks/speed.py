@@ -1,0 +1,155 @@
+"""What an explanation costs, as a ratio to the plain forward pass of the same run.
+
+    python benchmarks/speed.py [--quick] [--only WORDS] [--rounds N] [--output FOLDER]
+
+Float32, inference mode, the map resized to the input included. The baseline is a no-grad
+forward in PyTorch and a compiled one in TensorFlow. Peers that are installed are timed in the
+same rounds. Writes speed.md and speed.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np
+from timing import Case, Run, Timed, against, machine, seconds
+
+import camcore
+from camcore.progress import track
+
+
+def cases() -> Iterator[Case]:
+    """Every row of the table."""
+    import torch_cases
+
+    yield from torch_cases.cases()
+    import tensorflow_cases
+
+    yield from tensorflow_cases.cases()
+    yield Case(
+        "NumPy core: 64 maps 2048 x 7 x 7 to 224", 2.0, core_against_opencv, "x OpenCV", quick=True
+    )
+    yield Case("Eigen-CAM, one image 2048 x 7 x 7", 3.0, eigencam_alone, "ms", quick=True)
+
+
+def core_against_opencv() -> tuple[Run, dict[str, Run]]:
+    """The core next to the same steps by hand with NumPy and OpenCV."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    activations, gradients = rng.normal(size=(2, 64, 2048, 7, 7)).astype(np.float32)
+    paper = camcore.recipes.TABLE["paper"]
+
+    def ours() -> object:
+        return paper.render([camcore.methods.gradcam(activations, gradients)], (224, 224))
+
+    def by_hand() -> object:
+        weights = gradients.mean(axis=(2, 3))
+        maps = np.maximum(np.einsum("bc,bchw->bhw", weights, activations), 0)
+        large = np.stack([cv2.resize(m, (224, 224)) for m in maps])
+        return large / large.max(axis=(1, 2), keepdims=True)
+
+    return by_hand, {"camcore": ours}
+
+
+def eigencam_alone() -> tuple[Run, dict[str, Run]]:
+    """Eigen-CAM in milliseconds: the baseline sleeps for one."""
+    import time
+
+    activations = np.random.default_rng(0).normal(size=(1, 2048, 7, 7)).astype(np.float32)
+    return lambda: time.sleep(1e-3), {"camcore": lambda: camcore.methods.eigencam(activations)}
+
+
+def import_milliseconds(rounds: int) -> float:
+    """What `import camcore` adds to `import numpy`, in fresh interpreters."""
+
+    def start(code: str) -> float:
+        return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True))
+
+    added = [start("import numpy, camcore") - start("import numpy") for _ in range(rounds)]
+    return 1e3 * float(np.median(added))
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    options = arguments()
+    rounds = options.rounds or (5 if options.quick else 25)
+    chosen = [c for c in cases() if all(w in c.name for w in options.only)]
+    if options.quick:
+        chosen = [c for c in chosen if c.quick]
+    measured: dict[str, tuple[Case, Timed]] = {}
+    for case in track(chosen, "cases", True):
+        baseline, candidates = case.make()
+        measured[case.name] = case, against(baseline, candidates, case.rounds or rounds)
+    lines = table(measured)
+    if not options.only:
+        milliseconds = import_milliseconds(5 if options.quick else 15)
+        lines.append(f"\n`import camcore` beyond `import numpy`: {milliseconds:.0f} ms (goal 50).")
+    lines.append(f"\n{machine()}; median of {rounds} ratios.")
+    print("\n".join(lines))
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "speed.md").write_text("# Speed\n\n" + "\n".join(lines) + "\n")
+    plot(measured, options.output / "speed.png")
+
+
+def table(measured: dict[str, tuple[Case, Timed]]) -> list[str]:
+    """Rows of a Markdown table: ours, the goal, and every peer."""
+    peers = sorted({p for _, t in measured.values() for p in t.ratios} - {"camcore"})
+    lines = [
+        f"| case | baseline | goal | camcore | {''.join(f'{p} | ' for p in peers)}first call |",
+        "|---|---|---|---|" + "---|" * (len(peers) + 1),
+    ]
+    for name, (case, timed) in measured.items():
+        ours = timed.ratios["camcore"]
+        met = "" if ours <= case.goal else " (missed)"
+        others = "".join(f"{timed.ratios[p]:.2f} | " if p in timed.ratios else "| " for p in peers)
+        lines.append(
+            f"| {name} | {1e3 * timed.seconds:.1f} ms | {case.goal:g} {case.unit} | "
+            f"{ours:.2f}{met} | {others}{timed.first['camcore']:.2f} s |"
+        )
+    return lines
+
+
+def plot(measured: dict[str, tuple[Case, Timed]], path: Path) -> None:
+    """Bars of the ratios, ours and the peers', on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    rows = [(n, t.ratios) for n, (c, t) in measured.items() if c.unit == "x" and len(t.ratios) > 1]
+    if not rows:
+        return
+    peers = ["camcore", *sorted({p for _, r in rows for p in r} - {"camcore"})]
+    figure = Figure(figsize=(9, 1 + 0.16 * len(rows) * (1 + len(peers))), layout="constrained")
+    axes = figure.add_subplot()
+    for i, peer in enumerate(peers):
+        at = [j + i / (len(peers) + 1) for j, (_, r) in enumerate(rows) if peer in r]
+        axes.barh(at, [r[peer] for _, r in rows if peer in r], 1 / (len(peers) + 1), label=peer)
+    middle = (len(peers) - 1) / 2 / (len(peers) + 1)
+    axes.set_yticks([j + middle for j in range(len(rows))], [n for n, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("time, relative to a plain forward pass")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a minute's look: fewer rows, rounds")
+    parser.add_argument("--only", nargs="*", default=[], help="rows whose name has all these words")
+    parser.add_argument("--rounds", type=int, help="ratios per row")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
