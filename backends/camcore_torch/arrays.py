@@ -41,12 +41,12 @@ def prepare(model: nn.Module, inputs: Any) -> Any:
     dtype = next((t.dtype for t in _weights(model) if t.is_floating_point()), None)
 
     def own(path: str, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            if not hasattr(value, "__array__"):
-                return value
-            value = _tensor(np.asarray(value), path)
-        cast = dtype if value.is_floating_point() else None
-        return value.detach().to(device, cast, copy=True)
+        is_tensor = isinstance(value, torch.Tensor)
+        if not is_tensor and not hasattr(value, "__array__"):
+            return value
+        tensor = value.detach() if is_tensor else _tensor(np.asarray(value), path)
+        cast = dtype if tensor.is_floating_point() else None
+        return tensor.to(device, cast, copy=is_tensor)
 
     return nest.transform(inputs, own)
 
@@ -57,9 +57,9 @@ def _weights(model: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _tensor(array: Array, path: str) -> torch.Tensor:
+    """Copy of an array."""
     try:
-        # A copy first: PyTorch takes no foreign byte order or negative strides, and warns of
-        # read-only memory.
+        # PyTorch takes no foreign byte order or negative strides, and warns of read-only memory.
         return torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
     except TypeError as error:
         where = f" at {path!r}" if path else ""

@@ -11,14 +11,14 @@ import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import jit, nn
 
 from camcore.errors import LayerError
 from camcore.trace import INPUT
-from camcore_torch import nest
+from camcore_torch import attention, nest
 from camcore_torch.naming import Call, is_compiled, named_modules, without_compile
 
 
@@ -83,10 +83,15 @@ def _run_eagerly(modules: list[nn.Module]) -> None:
 def _stand_in_for_inference_tensors(modules: list[nn.Module]) -> None:
     """Autograd cannot save tensors made in inference mode, but it can save copies of them."""
     for module in modules:
-        for store in (module._parameters, module._buffers):
+        stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for store in stores:
             for name, tensor in store.items():
                 if tensor is not None and tensor.is_inference():
                     store[name] = tensor.clone()
+
+
+Point: TypeAlias = tuple[nn.Module, bool]
+"""A module, and whether its attention is meant rather than what it returns."""
 
 
 class Capture:
@@ -103,20 +108,24 @@ class Capture:
     def __init__(self, calls: Mapping[str, Call | None], *, graph: bool) -> None:
         self.calls = calls
         self.graph = graph
-        self._wanted: defaultdict[nn.Module, set[int]] = defaultdict(set)
+        self._wanted: defaultdict[Point, set[int]] = defaultdict(set)
         for call in calls.values():
             if call is not None:
-                self._wanted[call.module].add(call.index)
-        self._ran: Counter[nn.Module] = Counter()
-        self._kept: defaultdict[nn.Module, dict[int, torch.Tensor | None]] = defaultdict(dict)
+                self._wanted[call.module, call.attention].add(call.index)
+        self._ran: Counter[Point] = Counter()
+        self._kept: defaultdict[Point, dict[int, torch.Tensor | None]] = defaultdict(dict)
         self._input: torch.Tensor | None = None
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Hooks on the layers, and only here."""
+        attending = [module for module, attends in self._wanted if attends]
         with ExitStack() as undo:
-            for module in self._wanted:
-                undo.callback(module.register_forward_hook(self._hook).remove)
+            for module, attends in self._wanted:
+                if not attends:
+                    undo.callback(module.register_forward_hook(self._hook).remove)
+            if attending:
+                undo.enter_context(attention.watched(attending, self._attended))
             yield
 
     def take_input(self, inputs: Any) -> Any:
@@ -139,7 +148,13 @@ class Capture:
         if call is None:
             assert self._input is not None
             return self._input
-        ran = self._ran[call.module]
+        point = call.module, call.attention
+        ran = self._ran[point]
+        if not ran and call.attention:
+            raise LayerError(
+                f"{name!r}: the layer computed no softmax attention in this pass, or hid it in a "
+                "kernel other than scaled_dot_product_attention. Choose another layer."
+            )
         if not ran:
             raise LayerError(
                 f"Layer {name!r} did not run in this pass. It may belong to a branch that is "
@@ -148,27 +163,37 @@ class Capture:
         index = call.index + ran if call.index < 0 else call.index
         if not 0 <= index < ran:
             raise LayerError(f"{name!r}: the layer ran {ran} times, so #0 to #{ran - 1} exist.")
-        tensor = self._kept[call.module][index]
+        tensor = self._kept[point][index]
         if tensor is None:
             raise LayerError(f"Layer {name!r} returned no floating tensor; choose another layer.")
         return tensor
 
     def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
-        index = self._ran[module]
-        self._ran[module] += 1
-        wanted = self._wanted[module]
+        path, tensor = nest.first_floating(output) or ("", None)
+        passed_on = self._see((module, False), tensor)
+        return None if passed_on is tensor else nest.put(output, path, passed_on)
+
+    def _attended(self, module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
+        passed_on = self._see((module, True), tensor)
+        assert passed_on is not None
+        return passed_on
+
+    def _see(self, point: Point, tensor: torch.Tensor | None) -> torch.Tensor | None:
+        """Keep what may be wanted; returns what the model goes on with."""
+        index = self._ran[point]
+        self._ran[point] += 1
+        wanted = self._wanted[point]
         from_end = -min(wanted)
         if index not in wanted and from_end <= 0:
-            return None
-        kept = self._kept[module]
+            return tensor
+        kept = self._kept[point]
         if index - from_end not in wanted:
             kept.pop(index - from_end, None)
-        found = nest.first_floating(output)
-        if found is None:
+        if tensor is None:
             kept[index] = None
             return None
-        kept[index], passed_on = self._take(found[1])
-        return nest.put(output, found[0], passed_on) if self.graph else None
+        kept[index], passed_on = self._take(tensor)
+        return passed_on
 
     def _take(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy to keep, and what the model goes on with.

@@ -14,7 +14,7 @@ from torch.nn.modules import batchnorm, conv, pooling
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from camcore.errors import LayerError
-from camcore.trace import Channels, Layer
+from camcore.trace import ATTENTION, Channels, Layer
 
 CHANNELS_FIRST = (
     conv._ConvNd,
@@ -29,10 +29,14 @@ CHANNELS_FIRST = (
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer in a pass; `index` counts as in a Python sequence, -1 is the last."""
+    """One call of a layer in a pass; `index` counts as in a Python sequence, -1 is the last.
+
+    With `attention` it is what the layer attends to that is meant, not what it returns.
+    """
 
     module: nn.Module
     index: int = -1
+    attention: bool = False
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -48,9 +52,9 @@ def is_compiled(module: nn.Module) -> bool:
     return "_orig_mod" in module._modules
 
 
-def without_compile(module: nn.Module) -> Any:
+def without_compile(module: nn.Module) -> nn.Module:
     """The module that was given to ``torch.compile``, or the module itself."""
-    return without_compile(module._modules["_orig_mod"]) if is_compiled(module) else module
+    return without_compile(module.get_submodule("_orig_mod")) if is_compiled(module) else module
 
 
 def is_keras(module: nn.Module) -> bool:
@@ -91,7 +95,7 @@ def named_modules(root: nn.Module) -> dict[str, nn.Module]:
     return named
 
 
-def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _children(module: Any) -> Iterator[tuple[str, nn.Module]]:
     if is_keras(module):
         # Keras keeps its layers in a list of its own, which PyTorch does not see.
         for layer in module._flatten_layers(include_self=False, recursive=False):
@@ -123,13 +127,14 @@ def find(root: nn.Module, name: str) -> Call:
     LayerError
         The model has no such layer.
     """
-    path, mark, index = name.partition("#")
+    whole, mark, index = name.partition("#")
+    path = whole.removesuffix(ATTENTION)
     named = hookable(root)
     if path in named and re.fullmatch(r"(#-?\d+)?", mark + index):
-        return Call(named[path], int(index) if mark else -1)
+        return Call(named[path], int(index) if mark else -1, path != whole)
     if path in named:
         raise LayerError(
-            f"{name!r}: after '#' comes the number of the call, as in {path + '#0'!r}."
+            f"{name!r}: after '#' comes the number of the call, as in {whole + '#0'!r}."
         )
     if path and path in named_modules(root):
         raise LayerError(f"Layer {path!r} is TorchScript, which cannot be hooked.")

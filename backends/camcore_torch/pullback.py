@@ -100,6 +100,7 @@ def _gradients(
             create_graph=second_order,
             allow_unused=True,
         )
+    reached = {}
     for name, gradient in zip(captured, gradients, strict=True):
         if gradient is None:
             raise GradientError(
@@ -107,7 +108,8 @@ def _gradients(
                 "layer feeds another output, or the model cuts the graph after it (argmax, "
                 "detach, no_grad, inference_mode). Choose another layer or another output."
             )
-    return dict(zip(captured, gradients, strict=True))
+        reached[name] = gradient
+    return reached
 
 
 def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:

@@ -146,8 +146,7 @@ class Head(ABC):
 
     def _again(self, nest_of_one: Any, times: int) -> Any:
         expanded = arrays.expand(nest_of_one, times)
-        own = self.way.copies or times == 1  # a single one is no expansion but the record itself
-        return arrays.clone(expanded) if own else expanded
+        return arrays.clone(expanded) if self.way.copies else expanded
 
 
 class Replay(Head):
@@ -204,6 +203,8 @@ class Rerun(Head):
 
 def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recording:
     call = naming.find(model, layer)
+    if call.attention:
+        raise LayerError(f"A model goes on from what a layer returns, not from {layer!r}.")
     named = naming.named_modules(model)
     around = {m for m in named.values() if call.module in naming.named_modules(m).values()}
     around.discard(call.module)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from camcore.trace import Layer, LayerRecord
-from camcore_torch import arrays, naming, nest
+from camcore_torch import arrays, attention, naming, nest
 from camcore_torch.capture import undisturbed
 
 
@@ -20,6 +20,7 @@ def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
     last: dict[Any, weakref.ref[torch.Tensor]] = {}
     shapes: dict[Any, tuple[int, ...]] = {}
     calls = dict.fromkeys(by_module, 0)
+    attending: set[nn.Module] = set()
 
     def record(module: nn.Module, args: Any, output: Any) -> None:
         calls[module] += 1
@@ -29,7 +30,11 @@ def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
                 kept.pop(module, None)
             shapes[module], last[module] = tuple(found[1].shape), weakref.ref(found[1])
 
-    with undisturbed(model), ExitStack() as undo:
+    def attended(module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
+        attending.add(module)
+        return tensor
+
+    with undisturbed(model), attention.watched(by_module, attended), ExitStack() as undo:
         for module in by_module:
             undo.callback(module.register_forward_hook(record).remove)
         outputs = arrays.call(model, sample)
@@ -41,6 +46,7 @@ def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
             naming.channels(module),
             calls[module],
             any(last[module]() is leaf for leaf in leaves),
+            module in attending,
         )
         for module, shape in shapes.items()
     ]

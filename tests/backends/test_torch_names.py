@@ -130,11 +130,10 @@ def test_biases_and_normalisation_rebuild_what_the_layers_add(x):
     np.testing.assert_allclose(total, trace.outputs[""][:, 0], rtol=0, atol=1e-12)
 
 
-def test_a_fused_activation_does_not_hide_what_its_normalisation_adds(x):
-    timm_layers = pytest.importorskip("timm.layers")
-    norm = timm_layers.BatchNormAct2d(2)
+def test_a_fused_activation_does_not_hide_what_its_normalisation_adds(x, require):
+    norm = require("timm.layers").BatchNormAct2d(2)
     norm.running_mean.uniform_(1, 2)
-    frozen = pytest.importorskip("torchvision.ops").FrozenBatchNorm2d(2)
+    frozen = require("torchvision.ops").FrozenBatchNorm2d(2)
     net = nn.Sequential(norm, frozen).double().eval()
     fused, plain = adapt(net).biases()
     assert (fused.layer, plain.layer) == ("0.drop", "1")
@@ -147,38 +146,47 @@ def test_a_fused_activation_does_not_hide_what_its_normalisation_adds(x):
     np.testing.assert_array_equal(plain.normalisation["variance"], np.ones(2))
 
 
-def in_place(net: Any) -> Any:
-    net.block.compile(backend="eager")
+def in_place(net: Any, **options: Any) -> Any:
+    net.block.compile(**options)
     return net
 
 
-def nested(net: Any) -> Any:
-    net.block = torch.compile(net.block, backend="eager")
+def part(net: Any, **options: Any) -> Any:
+    net.block = torch.compile(net.block, **options)
     return net
 
 
 WRAPPERS = {
-    "torch.compile": lambda net: torch.compile(net, backend="eager"),
+    "torch.compile": torch.compile,
     "compiled in place": in_place,
-    "compiled part": nested,
-    "DataParallel": nn.DataParallel,
-    "compiled DataParallel": lambda net: torch.compile(nn.DataParallel(net), backend="eager"),
+    "compiled part": part,
+    "DataParallel": lambda net, **options: nn.DataParallel(net),
+    "compiled DataParallel": lambda net, **options: torch.compile(nn.DataParallel(net), **options),
 }
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
-def test_wrappers_are_seen_through(x, wrap):
+def test_wrappers_are_seen_through_and_nothing_is_compiled_anew(x, wrap):
+    compiled = []
+
+    def backend(graph: Any, example_inputs: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
     expected = adapt(Net()).run(x, ["block.conv"], [first])
-    wrapped = wrap(Net())
+    wrapped = wrap(Net(), backend=backend)
     with torch.no_grad():
         wrapped(torch.tensor(x))  # compiled before anything is hooked
+    before = len(compiled)
     assert [layer.name for layer in adapt(wrapped).layers()] == NAMES
-    for _ in range(2):
-        trace = adapt(wrapped).run(x, ["block.conv"], [first])
-        np.testing.assert_array_equal(trace.outputs[""], expected.outputs[""])
-        got, wanted = trace.layers["block.conv"], expected.layers["block.conv"]
-        np.testing.assert_allclose(got.activations, wanted.activations, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(got.gradients[0], wanted.gradients[0], rtol=0, atol=1e-12)
+    trace = adapt(wrapped).run(x, ["block.conv"], [first])
+    np.testing.assert_array_equal(trace.outputs[""], expected.outputs[""])
+    got, wanted = trace.layers["block.conv"], expected.layers["block.conv"]
+    np.testing.assert_allclose(got.activations, wanted.activations, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(got.gradients[0], wanted.gradients[0], rtol=0, atol=1e-12)
+    with torch.no_grad():
+        wrapped(torch.tensor(x))
+    assert len(compiled) == before
 
 
 def test_torchscript_is_refused_and_its_parts_are_named(x):
@@ -192,5 +200,8 @@ def test_torchscript_is_refused_and_its_parts_are_named(x):
     with pytest.raises(LayerError, match="'block' is TorchScript"):
         adapt(net).run(x, ["block"])
     expected = adapt(Net()).run(x, ["norm"], [first]).layers["norm"].gradients[0]
+    net.block.train()
     traced = adapt(net).run(x, ["norm"], [first]).layers["norm"].gradients[0]
+    assert net.block.training
+    assert all(module.training for module in net.block.modules())
     np.testing.assert_allclose(traced, expected, rtol=0, atol=1e-12)

@@ -197,14 +197,16 @@ def test_where_a_replay_is_not_faithful_the_whole_model_is_run_and_says_so(image
     np.testing.assert_allclose(np.log(p / p.sum(1, keepdims=True)), expected, atol=1e-10)
 
 
-def test_fused_attention_does_not_pass_the_layer_by():
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("logits", [True, False])
+def test_fused_attention_does_not_pass_the_layer_by(logits):
     torch.manual_seed(0)
     net = nn.TransformerEncoder(
         nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False
     ).eval()
     x = np.random.default_rng(0).normal(size=(1, 5, 8)).astype(np.float32)
     enabled = torch.backends.mha.get_fastpath_enabled()
-    with adapt(net).resume(x, "layers.0.linear2") as head:
+    with adapt(net).resume(x, "layers.0.linear2", logits=logits) as head:
         given = altered((5, 8), 3).astype(np.float32)
         (outputs,) = head(given).values()
     assert torch.backends.mha.get_fastpath_enabled() is enabled
@@ -214,11 +216,11 @@ def test_fused_attention_does_not_pass_the_layer_by():
             np.testing.assert_allclose(row[None], net(torch.tensor(x)), rtol=0, atol=1e-5)
 
 
-def test_resnet_is_replayed():
-    models = pytest.importorskip("torchvision.models")
+def test_resnet_is_replayed(require):
+    resnet = require("torchvision.models.resnet")
     torch.manual_seed(0)
-    net = models.resnet50(weights=None).eval()
-    image = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    net = resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 3]).eval()
+    image = np.random.default_rng(0).normal(size=(1, 3, 33, 33)).astype(np.float32)
     adapter = adapt(net)
     for layer in ("layer4.2.conv3", "layer4.2"):
         own = adapter.run(image, [layer]).layers[layer].activations
