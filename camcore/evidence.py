@@ -33,7 +33,7 @@ from camcore.trace import (
     Trace,
 )
 
-TRACED = frozenset({"gradients", "image_gradients"})
+TRACED = frozenset({"gradients", "image_gradients", "attention_gradients"})
 """What needs the traced pass to pull the target back."""
 
 
@@ -87,6 +87,16 @@ class Evidence:
     def gradients(self) -> Array:
         """The score's gradient at the layer."""
         return self._layout.canonical(self.trace.layers[self.layer].gradients[self.index])
+
+    @cached_property
+    def attention_gradients(self) -> Array:
+        """The score's gradient at the layer's attention, ``(B, heads, queries, *S)``."""
+        gradients = self.trace.layers[self.layer].gradients[self.index]
+        batch = len(self.trace.inputs[self._image_path])
+        try:
+            return layout.keys_on_grid(gradients, batch, self.size, self.wanted_layout)
+        except (LayerError, MethodError) as error:
+            raise type(error)(f"Layer {self.layer!r}: {error}") from None
 
     @cached_property
     def images(self) -> Array:

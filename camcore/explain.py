@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, overload
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from camcore import layers as layer_names
-from camcore import nest, registry
+from camcore import registry
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
 from camcore.evidence import TRACED, Evidence
@@ -19,7 +18,7 @@ from camcore.layers import LayerLike
 from camcore.layout import Layout
 from camcore.methods.table import Method, MethodLike, smoothed, with_options
 from camcore.outputs import Explained, check_finite
-from camcore.postprocess import Fusion
+from camcore.postprocess import Fusion, fuse
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Scored, Target, TargetLike, as_target
 from camcore.trace import INPUT, Adapter, Array, Leaves, NativeScore, Seed
@@ -41,7 +40,8 @@ class Explainer:
     layer : str, layer object, or list of these, optional
         Where to look; several layers are joined as the recipe says. A name may end
         in ``#N`` to mean the N-th call of a layer that runs several times. Left out,
-        the last layer with spatial extent.
+        the last layer with spatial extent. Methods that read attention take all that is
+        computed in the layers given, or in the model.
     method : str, Method, or list of these
         ``"gradcam"``, ``"Grad-CAM++"``, ...; see `camcore.methods.TABLE`.
     recipe : str or Recipe
@@ -107,7 +107,8 @@ class Explainer:
             raise InputError(f"score={score!r}; expected 'logit' or 'output'.")
         self.explained = Explained(output, score or self.recipe.score, score == "logit")
         self.layout = layout
-        self._layers = None if layer is None else layer_names.resolve(layer, self.adapter.layers())
+        self._given = None if layer is None else layer_names.resolve(layer, self.adapter.layers())
+        self._captured: dict[str, tuple[str, ...]] = {"input": (INPUT,)}
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
         """Names of the layers that a call on such inputs explains.
@@ -125,10 +126,11 @@ class Explainer:
         ------
         LayerError
             No layer was given, and none has spatial extent.
+        MethodError
+            The methods read attention, and none is computed there.
         """
-        if self._layers is None:
-            self._layers = (_choose_layer(self.model, self.adapter, inputs),)
-        return self._layers
+        levels = {method.level for method in self.methods}
+        return self._at("attention" if levels == {"attention"} else "layer", inputs)
 
     def __call__(self, inputs: Any, target: TargetLike | Each = None) -> Result:
         """Explain a batch.
@@ -210,7 +212,14 @@ class Explainer:
         ]
 
     def _layers_of(self, method: Method, inputs: Any) -> tuple[str, ...]:
-        return self.layers(inputs) if method.level == "layer" else (INPUT,)
+        return self._at(method.level, inputs)
+
+    def _at(self, level: str, inputs: Any) -> tuple[str, ...]:
+        """Names of what methods of a level look at; settled once."""
+        if level not in self._captured:
+            settle = layer_names.attention if level == "attention" else layer_names.outputs
+            self._captured[level] = settle(self._given, self.model, self.adapter, inputs)
+        return self._captured[level]
 
     def _evidence(
         self, inputs: Any, targets: Sequence[Target | NativeScore]
@@ -221,7 +230,9 @@ class Explainer:
         needs = {need for method in self.methods for need in method.needs}
         traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
         names = list(dict.fromkeys(n for m in self.methods for n in self._layers_of(m, inputs)))
-        at_layers = [n for m in self.methods if m.level == "layer" for n in self.layers(inputs)]
+        at_layers = [
+            n for m in self.methods if m.level != "input" for n in self._layers_of(m, inputs)
+        ]
         at_input = [INPUT] if "image_gradients" in needs else []
         captured = list(dict.fromkeys(at_layers + at_input))
         trace = self.adapter.run(
@@ -259,13 +270,15 @@ class Explainer:
         native = one.scored is None
         path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
         fusion = method.fusion or self.recipe.fusion
-        maps = self.recipe.render(list(raw.values()), one.size, fusion)
+        signed = list(raw.values())
+        joined = [fuse(signed, fusion)] if method.joins == "signed" else signed
+        maps = self.recipe.render(joined, one.size, fusion)
         return Explanation(
             maps=maps,
             raw=raw,
             scores=np.asarray(one.scores),
             classes=None if one.scored is None else one.scored.classes,
-            empty=_without_evidence(list(raw.values())) | ~_anywhere(maps != 0),
+            empty=_without_evidence(signed) | ~_anywhere(maps != 0),
             outputs=one.trace.outputs[path] if native else self.explained.values(one.trace),
             activation=one.trace.activation.get(path),
             method=method.name,
@@ -360,18 +373,6 @@ def explain(
     """
     explainer = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
     return explainer(inputs, target)
-
-
-_chosen: WeakKeyDictionary[Any, dict[tuple[int, ...], str]] = WeakKeyDictionary()
-"""The layer that was chosen for a model and an input size, so that it is surveyed once."""
-
-
-def _choose_layer(model: object, adapter: Adapter, inputs: Any) -> str:
-    size = nest.spatial_size(inputs, adapter.input_channels)
-    known = _chosen.setdefault(model, {})
-    if known.get(size) not in {layer.name for layer in adapter.layers()}:
-        known[size] = layer_names.choose(adapter.survey(inputs), size)
-    return known[size]
 
 
 def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
-from camcore import layout
-from camcore.errors import LayerError
-from camcore.trace import INPUT, Layer, LayerRecord
+from camcore import layout, nest
+from camcore.errors import LayerError, MethodError
+from camcore.trace import ATTENTION, INPUT, Adapter, Layer, LayerRecord
 
 LayerLike: TypeAlias = "str | object"
 """A layer's name, its bare name where that is unique, or the framework's layer object."""
@@ -29,7 +30,7 @@ def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) ->
     ----------
     wanted : str, layer object, or sequence of these
         A name may end in ``#N`` to mean the N-th call of a layer that runs
-        several times.
+        several times, and in ``@attention`` to mean the attention it computes.
     layers : sequence of Layer
         All layers of the model.
 
@@ -51,16 +52,17 @@ def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) ->
 
 
 def _by_name(wanted: str, layers: Sequence[Layer]) -> str:
-    name, mark, call = wanted.partition("#")
+    whole, mark, call = wanted.partition("#")
+    name = whole.removesuffix(ATTENTION)
     if mark and not re.fullmatch(r"-?\d+", call):
         raise LayerError(
-            f"{wanted!r}: after '#' comes the number of the call, as in {name + '#0'!r}."
+            f"{wanted!r}: after '#' comes the number of the call, as in {whole + '#0'!r}."
         )
     if name == INPUT or any(layer.name == name for layer in layers):
         return wanted
     paths = [layer.name for layer in layers if re.split(r"[./]", layer.name)[-1] == name]
     if len(paths) == 1:
-        return paths[0] + mark + call
+        return paths[0] + wanted[len(name) :]
     if paths:
         raise LayerError(
             f"{name!r} names {len(paths)} layers: {_listed(paths)}. Give the whole path."
@@ -84,6 +86,113 @@ def _by_object(wanted: object, layers: Sequence[Layer]) -> str:
 def _listed(names: Sequence[str], most: int = 6) -> str:
     shown = ", ".join(map(repr, names[:most]))
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def outputs(
+    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Any
+) -> tuple[str, ...]:
+    """Name the layers whose output is looked at.
+
+    Parameters
+    ----------
+    wanted : sequence of str or None
+        Full names; None lets one be chosen.
+    model : object
+        The model, and what is known of it.
+    adapter : Adapter
+        Its adapter.
+    inputs : array, tensor, or nest of these
+        What it is looked at on.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    LayerError
+        No layer was given, and none has spatial extent.
+    MethodError
+        A name means attention.
+    """
+    if wanted is None:
+        return _surveyed(model, adapter, inputs, _last_with_extent)
+    for name in wanted:
+        if ATTENTION in name:
+            raise MethodError(
+                f"{name!r} is a layer's attention, and the method reads what layers return. "
+                f"Leave out {ATTENTION!r}, or choose method='legrad'."
+            )
+    return tuple(wanted)
+
+
+def attention(
+    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Any
+) -> tuple[str, ...]:
+    """Name the attention that is looked at.
+
+    Parameters
+    ----------
+    wanted : sequence of str or None
+        Full names; a layer stands for all attention inside it. None means all of the
+        model's.
+    model, adapter, inputs
+        As `outputs` takes them.
+
+    Returns
+    -------
+    tuple of str
+        Names that end in ``@attention``, or in ``@attention#N``.
+
+    Raises
+    ------
+    MethodError
+        No attention is computed where it is looked for.
+    """
+    attending = _surveyed(model, adapter, inputs, _attending)
+    if not attending:
+        raise MethodError(
+            "None of the model's layers computes softmax attention that can be seen, so there "
+            "is none to explain by. Grad-CAM works without: method='gradcam'."
+        )
+    names: list[str] = []
+    for one in attending if wanted is None else wanted:
+        layer, mark, call = one.partition("#")
+        inside = re.compile(re.escape(layer.removesuffix(ATTENTION)) + r"($|[./])")
+        found = [name + ATTENTION + mark + call for name in attending if inside.match(name)]
+        if not found:
+            raise MethodError(
+                f"Layer {one!r} computes no softmax attention that can be seen, nor does any "
+                f"layer inside it. These do: {_listed(attending)}."
+            )
+        names += found
+    return tuple(dict.fromkeys(names))
+
+
+_Reading: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...]], tuple[str, ...]]
+
+_known: WeakKeyDictionary[Any, dict[tuple[_Reading, tuple[int, ...]], tuple[str, ...]]] = (
+    WeakKeyDictionary()
+)
+"""What surveys of a model said for an input size, so that it is surveyed once."""
+
+
+def _surveyed(model: object, adapter: Adapter, inputs: Any, read: _Reading) -> tuple[str, ...]:
+    """Names of layers, as read from a survey."""
+    size = nest.spatial_size(inputs, adapter.input_channels)
+    known = _known.setdefault(model, {})
+    names = known.get((read, size))
+    if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
+        known[read, size] = names = read(adapter.survey(inputs), size)
+    return names
+
+
+def _last_with_extent(records: Sequence[LayerRecord], size: tuple[int, ...]) -> tuple[str, ...]:
+    return (choose(records, size),)
+
+
+def _attending(records: Sequence[LayerRecord], size: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(record.layer.name for record in records if record.attends)
 
 
 def choose(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> str:

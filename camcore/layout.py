@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from camcore.errors import LayerError
+from camcore.errors import LayerError, MethodError
 from camcore.trace import Array, Channels
 
 MAX_PREFIX_TOKENS = 16
@@ -140,6 +140,55 @@ def infer(
     if channels is None:
         channels = _channel_axis(shape, input_size)
     return Layout("channels_first" if channels == "first" else "channels_last")
+
+
+def keys_on_grid(
+    attention: Array,
+    batch: int,
+    input_size: tuple[int, ...],
+    wanted: Layout | None = None,
+) -> Array:
+    """Attention, or its gradient, with the keys that are patches laid out over the input.
+
+    Parameters
+    ----------
+    attention : (B, heads, queries, keys) or (B * heads, queries, keys) array
+        As an adapter captures it.
+    batch : int
+        Number of samples.
+    input_size : tuple of int
+        Spatial size of the model's input.
+    wanted : Layout or None
+        What the user says of the tokens' grid and prefix.
+
+    Returns
+    -------
+    (B, heads, queries, *S) array
+        A view; keys before the patches (class, distillation and register tokens) are
+        left out.
+
+    Raises
+    ------
+    MethodError
+        Attention is computed within windows rather than over the whole input.
+    LayerError
+        The grid of the keys cannot be found.
+    """
+    if attention.ndim == 3 and len(attention) % batch == 0:
+        attention = attention.reshape(batch, -1, *attention.shape[1:])
+    if attention.ndim != 4 or len(attention) != batch:
+        raise MethodError(
+            f"Its attention has the shape {attention.shape} for a batch of {batch}: it is computed "
+            "within windows (as Swin does), so its keys do not lie over the whole input. Choose a "
+            "layer with global attention, or another method: method='gradcam'."
+        )
+    *outer, keys = attention.shape
+    tokens = wanted if wanted is not None and wanted.kind == "tokens" else None
+    found = _tokens((batch, keys, 1), input_size, tokens)
+    assert found.grid is not None
+    assert found.prefix is not None
+    patches = attention[..., found.prefix : found.prefix + math.prod(found.grid)]
+    return patches.reshape(*outer, *found.grid)
 
 
 def _channel_axis(shape: tuple[int, ...], input_size: tuple[int, ...]) -> Channels:

@@ -86,7 +86,9 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
         raise InputError(f"Unknown fusion {how!r}; expected one of {', '.join(_FUSIONS)}.")
     shapes = {m.shape for m in maps}
     if len(shapes) != 1:
-        raise InputError(f"Only maps of one shape can be fused; got {sorted(shapes)}.")
+        raise InputError(
+            f"Only maps of one shape can be fused; got {sorted(shapes)}. Give layers of one size."
+        )
     if len(maps) == 1:
         return maps[0]
     fused: Array = _FUSIONS[how](np.stack(maps), axis=0)

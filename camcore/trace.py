@@ -37,6 +37,13 @@ Rectifier: TypeAlias = Literal["guided", "deconvolution"]
 INPUT = "@input"
 """The name under which an adapter captures the model's own (first floating) input."""
 
+ATTENTION = "@attention"
+"""Ends the name under which an adapter captures a layer's softmaxed attention, not its output.
+
+The array is ``(B, heads, queries, keys)``; where the layer folds its heads into the batch,
+``(B * heads, queries, keys)``.
+"""
+
 
 @dataclass(frozen=True)
 class NativeScore:
@@ -87,6 +94,8 @@ class LayerRecord:
         How many times the layer ran in the pass; `shape` is that of its last call.
     is_output : bool
         Whether the layer's output is the model's own output.
+    attends : bool
+        Whether the layer itself, not one inside it, computes softmax attention.
     """
 
     layer: Layer
@@ -94,6 +103,7 @@ class LayerRecord:
     channels: Channels | None
     calls: int = 1
     is_output: bool = False
+    attends: bool = False
 
 
 @dataclass(frozen=True)
@@ -223,7 +233,8 @@ class Adapter(Protocol):
         layers : sequence of str
             Names from `layers`, or `INPUT`. A name may end in ``#N`` to choose
             the N-th call of a layer that runs several times (negative from the
-            end); without it the last call is meant.
+            end); without it the last call is meant. Before that it may end in
+            `ATTENTION`, for layers that the survey says attend.
         seeds : sequence of Seed or NativeScore
             Called once with the outputs, in order.
         logits : bool

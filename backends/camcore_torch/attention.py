@@ -1,6 +1,6 @@
 """Attention, taken where a layer computes it.
 
-A softmax over the last of three or four axes counts as attention, however it is spelled.
+A softmax over the last of three axes or more counts as attention, however it is spelled.
 What PyTorch computes in one fused kernel is computed step by step instead, so that the
 attention is there to be taken; the numbers are the same.
 """
@@ -88,7 +88,7 @@ class _StepByStep(TorchFunctionMode):
             with self:
                 return _multi_head_attention(*args, **kwargs)
         result = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in _SOFTMAX and result.ndim in (3, 4):
+        if getattr(func, "__name__", "") in _SOFTMAX and result.ndim > 2:
             dim = args[1] if len(args) > 1 else kwargs.get("dim")
             if dim in (-1, result.ndim - 1):
                 return self._take(result)

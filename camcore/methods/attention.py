@@ -1,0 +1,52 @@
+"""Methods that read what a score gains from attention.
+
+A is a layer's softmaxed attention, ``(B, heads, queries, *S)``: for each head and query,
+how much it takes from each patch of the input.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.methods.arrays import floating, relu
+from camcore.trace import Array
+
+
+def legrad(attention_gradients: Array) -> Array:
+    """LeGrad: mean_h,q relu(∂y/∂A_hq).
+
+    The score y is the model's own at every layer. The paper scores layer l by the tokens
+    that layer itself returns, put through the model's final norm, pooling and head; at
+    the last layer the two are one. Several layers are averaged as they are, the paper's
+    every layer by default.
+
+    Parameters
+    ----------
+    attention_gradients : (B, heads, queries, *S) array
+        The score's gradient at the attention, keys laid out on the grid of patches and
+        prefix tokens left out; see `camcore.layout.keys_on_grid`.
+
+    Returns
+    -------
+    (B, *S) array
+        Nowhere negative.
+
+    Raises
+    ------
+    InputError
+        The array has not these axes.
+
+    References
+    ----------
+    Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via
+    Feature Formation Sensitivity", ICCV 2025, arXiv:2404.03214, sec. 3.
+    """
+    if np.ndim(attention_gradients) < 4:
+        raise InputError(
+            "attention_gradients must be (batch, heads, queries, *spatial), their keys laid out on "
+            f"the grid of patches; got {np.shape(attention_gradients)}."
+        )
+    gradients = floating(attention_gradients, "attention_gradients")
+    result: Array = relu(gradients).mean(axis=(1, 2))
+    return result
