@@ -272,7 +272,7 @@ class Explainer:
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
         joined = [fuse(signed, fusion)] if method.joins == "signed" else signed
-        maps = self.recipe.render(joined, one.size, fusion)
+        maps = self.recipe.render(joined, one.size, fusion, method.name)
         return Explanation(
             maps=maps,
             raw=raw,

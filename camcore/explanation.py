@@ -141,7 +141,7 @@ class Explanation:
             The recipe is not known by name.
         """
         found = find_recipe(self.recipe if recipe is None else recipe)
-        maps = found.render(list(self.raw.values()), tuple(size), self.fusion)
+        maps = found.render(list(self.raw.values()), tuple(size), self.fusion, self.method)
         return replace(self, maps=maps)
 
     def save(self, path: str | os.PathLike[str]) -> None:

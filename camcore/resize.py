@@ -115,6 +115,10 @@ class Interpolation:
                 "rounding, or 1024 for TensorFlow's table."
             )
 
+    def __str__(self) -> str:
+        kind = f"cubic (a = {self.cubic_coefficient:g})" if self.kind == "cubic" else self.kind
+        return f"{kind}, {self.coordinates.replace('_', ' ')}"
+
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "kind": get_args(Kind),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -67,6 +67,14 @@ class Masking:
         """Scores ``(N,)`` as weights."""
         return softmax(scores) if self.weights == "softmax" else scores
 
+    def __str__(self) -> str:
+        eps = f" + {self.eps:g}" if self.eps else ""
+        scale = f"(x - min) / (max - min{eps})"
+        steps = [scale, f"resize, {self.interpolation}"]
+        order = " -> ".join(steps if self.scaled == "before" else reversed(steps))
+        constant = ", constant channels too" if self.constant else ""
+        return f"{order}{constant}; w = {self.weights}"
+
     def _scale(self, channels: Array) -> Array:
         axes = tuple(range(1, channels.ndim))
         low = channels.min(axis=axes, keepdims=True)
@@ -77,13 +85,16 @@ class Masking:
         return scaled
 
 
+PAPER: Final = Masking()
+
+
 def scorecam(
     activations: Array,
     images: Array,
     score_images: ScoreImages,
     *,
     channels: int | None = None,
-    masking: Masking = Masking(),
+    masking: Masking = PAPER,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
@@ -145,7 +156,7 @@ def sscam(
     samples: int = 35,
     sigma: float = 2.0,
     seed: int = 0,
-    masking: Masking = Masking(),
+    masking: Masking = PAPER,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
@@ -213,7 +224,7 @@ def iscam(
     score_images: ScoreImages,
     *,
     steps: int = 10,
-    masking: Masking = Masking(),
+    masking: Masking = PAPER,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
@@ -275,7 +286,7 @@ def score_weighted(
     label: str,
     batch_size: int,
     progress: bool | None,
-    masking: Masking = Masking(),
+    masking: Masking = PAPER,
     channels: int | None = None,
 ) -> Array:
     """Σ_c w_c · A_c, given how a sample's image is scored under the masks of some channels."""

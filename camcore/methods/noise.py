@@ -11,7 +11,9 @@ from camcore.errors import MethodError
 from camcore.trace import Array
 
 
-def noisy_inputs(images: Array, samples: int, sigma: float, seed: int) -> list[Callable[[], Array]]:
+def noisy_inputs(
+    images: Array, samples: int, sigma: float, seed: int, *, of_range: bool = True
+) -> list[Callable[[], Array]]:
     """Draws of the images with Gaussian noise, each made when it is called.
 
     Parameters
@@ -21,10 +23,12 @@ def noisy_inputs(images: Array, samples: int, sigma: float, seed: int) -> list[C
     samples : int
         How many draws.
     sigma : float
-        Standard deviation of the noise, as a share of each image's range.
+        Standard deviation of the noise.
     seed : int
         Of the noise. Every sample of the batch has the same noise, so that a batch
         gives what its samples give one by one.
+    of_range : bool
+        Whether `sigma` is a share of each image's range, or in the units of the input.
 
     Raises
     ------
@@ -33,7 +37,8 @@ def noisy_inputs(images: Array, samples: int, sigma: float, seed: int) -> list[C
     """
     if samples < 1 or sigma < 0:
         raise MethodError(f"samples={samples}, sigma={sigma}; at least 1 and 0 are expected.")
-    spread = sigma * np.ptp(images.reshape(len(images), -1), axis=1)
+    ranges = np.ptp(images.reshape(len(images), -1), axis=1)
+    spread = sigma * (ranges if of_range else np.ones_like(ranges))
 
     def drawn(draw: int) -> Array:
         noise = np.random.default_rng([seed, draw]).normal(size=images.shape[1:])

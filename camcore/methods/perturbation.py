@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
@@ -90,6 +91,7 @@ def occlusion(
     window: int = 15,
     stride: int = 8,
     baseline: float = 0.0,
+    edge: Literal["shift", "cut"] = "shift",
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
@@ -107,9 +109,10 @@ def occlusion(
         Scores of altered inputs.
     window, stride : int
         Side of the window and its step along each spatial axis, in input positions.
-        The last window of an axis ends at its end.
     baseline : float
         What the window is filled with, in the units of the input.
+    edge : {"shift", "cut"}
+        Whether the last window of an axis is moved back to end at its end, or cut short.
     batch_size : int
         How many blanked images are scored at once.
     progress : bool, optional
@@ -132,7 +135,9 @@ def occlusion(
     """
     images = floating(images, "images")
     at_least_one(window=window, stride=stride, batch_size=batch_size)
-    places = list(_windows(images.shape[2:], window, stride))
+    if edge not in ("shift", "cut"):
+        raise MethodError(f"edge={edge!r}; expected 'shift' or 'cut'.")
+    places = list(_windows(images.shape[2:], window, stride, edge))
     covered = np.zeros(images.shape[2:])
     for place in places:
         covered[place] += 1
@@ -213,11 +218,14 @@ def rise(
     return (total / (masks * keep)).astype(images.dtype)
 
 
-def _windows(size: tuple[int, ...], window: int, stride: int) -> Iterator[tuple[slice, ...]]:
+def _windows(
+    size: tuple[int, ...], window: int, stride: int, edge: str
+) -> Iterator[tuple[slice, ...]]:
     starts = []
     for length in size:
         last = max(length - window, 0)
-        starts.append(sorted({*range(0, last, stride), last}))
+        own = range(0, last, stride)
+        starts.append([*own, last if edge == "shift" else len(own) * stride])
     for corner in product(*starts):
         yield tuple(slice(start, start + window) for start in corner)
 

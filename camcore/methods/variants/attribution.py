@@ -1,0 +1,318 @@
+"""Input attributions whose channels, integrals or averages libraries make otherwise.
+
+x is the model's input and g the gradient of the score with respect to it, both
+``(B, C, *S)``; every function returns a map ``(B, *S)`` at the input's size. Where a
+library returns an array with channels, `join` says how a map is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from camcore.errors import MethodError
+from camcore.methods.arrays import floating, paired, per_channel, relu, sum_channels
+from camcore.methods.attribution import ImageGradients
+from camcore.methods.gradient import gradcam
+from camcore.methods.noise import noisy_inputs
+from camcore.progress import track
+from camcore.resize import LINEAR, PEERS, resize
+from camcore.trace import Array
+
+Join: TypeAlias = Literal["max", "sum", "mean"]
+Rule: TypeAlias = Literal["trapezoid", "endpoints"]
+Average: TypeAlias = Literal["mean", "mean of magnitudes", "root of squares"]
+
+
+def joined(array: Array, join: Join) -> Array:
+    """Channels of ``(B, C, *S)`` as one map ``(B, *S)``.
+
+    Raises
+    ------
+    MethodError
+        `join` is unknown.
+    """
+    _known(join=(join, Join))
+    together: Array = {"max": np.max, "sum": np.sum, "mean": np.mean}[join](array, axis=1)
+    return together
+
+
+def joined_saliency(image_gradients: Array, *, join: Join = "sum") -> Array:
+    """|g_c|, its channels joined.
+
+    Parameters
+    ----------
+    image_gradients : (B, C, *S) array
+        The score's gradient at the input.
+    join : {"max", "sum", "mean"}
+        Over channels.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values.
+
+    References
+    ----------
+    ``Saliency`` of captum, summed as its ``visualize_image_attr`` does;
+    ``VanillaGradients`` of tf-explain.
+    """
+    return joined(np.abs(floating(image_gradients, "image_gradients")), join)
+
+
+def joined_gradient(guided_gradients: Array, *, join: Join = "sum") -> Array:
+    """g_c past guided rectifiers, its channels joined with their signs.
+
+    Parameters
+    ----------
+    guided_gradients : (B, C, *S) array
+        The score's gradient at the input under the guided rule.
+    join : {"max", "sum", "mean"}
+        Over channels.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    References
+    ----------
+    ``GuidedBackprop`` of captum (sum) and of xplique (mean).
+    """
+    return joined(floating(guided_gradients, "guided_gradients"), join)
+
+
+def joined_product(
+    images: Array, image_gradients: Array, *, join: Join = "sum", magnitude: bool = False
+) -> Array:
+    """x_c · g_c, its channels joined.
+
+    Parameters
+    ----------
+    images, image_gradients : (B, C, *S) array
+        The model's input and the score's gradient there.
+    join : {"max", "sum", "mean"}
+        Over channels.
+    magnitude : bool
+        Of the absolute values.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    References
+    ----------
+    ``GradientsInputs`` of tf-explain (magnitude), ``GradientInput`` of xplique (mean).
+    """
+    images, image_gradients = paired(images, image_gradients)
+    product = images * image_gradients
+    return joined(np.abs(product) if magnitude else product, join)
+
+
+def joined_integrated_gradients(
+    images: Array,
+    gradients_at: ImageGradients,
+    *,
+    steps: int = 50,
+    rule: Rule = "trapezoid",
+    times_input: bool = True,
+    join: Join = "mean",
+    magnitude: bool = False,
+    baseline: float = 0.0,
+    progress: bool | None = None,
+) -> Array:
+    """(x − x₀)_c · average of g_c along the path from x₀ to x, its channels joined.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input x.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    steps : int
+        Points on the path, both ends among them.
+    rule : {"trapezoid", "endpoints"}
+        Whether the two ends count half, or as much as the others.
+    times_input : bool
+        Whether the average is multiplied by x − x₀.
+    join : {"max", "sum", "mean"}
+        Over channels.
+    magnitude : bool
+        Of the absolute values.
+    baseline : float
+        Every value of x₀, in the units of the input.
+    progress : bool, optional
+        Show a progress bar; see `camcore.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map, or one without negative values where `magnitude`.
+
+    Raises
+    ------
+    MethodError
+        An option is out of range.
+
+    References
+    ----------
+    ``IntegratedGradients`` of tf-explain (endpoints, 10 steps, neither multiplied nor
+    signed) and of xplique (trapezoid, 50 steps, mean).
+    """
+    images = floating(images, "images")
+    _known(rule=(rule, Rule))
+    if steps < 2:
+        raise MethodError(f"steps={steps}; a path has at least its 2 ends.")
+    weights = np.ones(steps)
+    if rule == "trapezoid":
+        weights[[0, -1]] = 0.5
+    weights /= weights.sum()
+    difference = images - images.dtype.type(baseline)
+    average = np.zeros(images.shape)
+    at = list(zip(np.linspace(0, 1, steps), weights, strict=True))
+    for t, weight in track(at, "Integrated gradients", progress):
+        average += weight * gradients_at(baseline + (t * difference).astype(images.dtype))
+    attribution = difference * average if times_input else average
+    return joined(np.abs(attribution) if magnitude else attribution, join).astype(images.dtype)
+
+
+def joined_smoothgrad(
+    images: Array,
+    gradients_at: ImageGradients,
+    *,
+    samples: int = 25,
+    sigma: float = 0.15,
+    of_range: bool = True,
+    average: Average = "mean",
+    join: Join = "max",
+    magnitude: bool = False,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Array:
+    """g_c averaged over noisy inputs, its channels joined.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    samples : int
+        How many noisy inputs, n.
+    sigma : float
+        Standard deviation of the noise.
+    of_range : bool
+        Whether `sigma` is a share of each image's range, or in the units of the input.
+    average : {"mean", "mean of magnitudes", "root of squares"}
+        Σ g / n, Σ |g| / n, or √(Σ g²) / n.
+    join : {"max", "sum", "mean"}
+        Over channels.
+    magnitude : bool
+        Of the absolute values.
+    seed : int
+        Of the noise; the same seed gives the same map in every framework.
+    progress : bool, optional
+        Show a progress bar; see `camcore.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map, or one without negative values.
+
+    Raises
+    ------
+    MethodError
+        An option is out of range.
+
+    References
+    ----------
+    ``Saliency`` of tf-keras-vis (mean of magnitudes), ``SmoothGrad`` of MONAI (root of
+    squares), of tf-explain and of xplique.
+    """
+    images = floating(images, "images")
+    _known(average=(average, Average))
+    total = np.zeros(images.shape)
+    draws = noisy_inputs(images, samples, sigma, seed, of_range=of_range)
+    for noisy in track(draws, "SmoothGrad", progress):
+        gradients = gradients_at(noisy()).astype(np.float64)
+        if average == "mean of magnitudes":
+            gradients = np.abs(gradients)
+        total += gradients**2 if average == "root of squares" else gradients
+    if average == "root of squares":
+        total = np.sqrt(total)
+    total /= samples
+    return joined(np.abs(total) if magnitude else total, join).astype(images.dtype)
+
+
+def guided_gradcam_nearest(
+    activations: Array, gradients: Array, guided_gradients: Array, *, join: Join = "sum"
+) -> Array:
+    """Guided g_c × the positive part of Grad-CAM enlarged by nearest neighbour, channels joined.
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        A layer's output and the score's gradient there.
+    guided_gradients : (B, C, *S) array
+        The score's gradient at the input under the guided rule.
+    join : {"max", "sum", "mean"}
+        Over channels.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map, at the input's size.
+
+    References
+    ----------
+    ``GuidedGradCam`` of captum.
+    """
+    guided = floating(guided_gradients, "guided_gradients")
+    coarse = resize(relu(gradcam(activations, gradients)), guided.shape[2:], PEERS["torch-nearest"])
+    return joined_gradient(guided, join=join) * coarse
+
+
+def fullgrad_scaled(
+    images: Array, image_gradients: Array, bias_terms: Sequence[Array], *, eps: float = 1e-7
+) -> Array:
+    """Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged (|x| − min) / (max − min + ε).
+
+    Parameters
+    ----------
+    images, image_gradients : (B, C, *S) array
+        The model's input and the score's gradient there.
+    bias_terms : sequence of (B, C, *S) array
+        For each layer that adds a bias, b · ∂y/∂b at every position.
+    eps : float
+        ε. It outweighs the terms of layers where they are smaller than it.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values.
+
+    References
+    ----------
+    ``FullGrad`` of pytorch-grad-cam.
+    """
+    images, image_gradients = paired(images, image_gradients)
+    terms = [images * image_gradients, *(t for t in bias_terms if t.ndim == images.ndim)]
+    total = np.zeros((len(images), *images.shape[2:]), images.dtype)
+    for term in map(np.abs, terms):
+        axes = tuple(range(2, term.ndim))
+        shifted = term - term.min(axis=axes, keepdims=True)
+        scale = 1 / (shifted.max(axis=axes) + term.dtype.type(eps))
+        # Interpolation is linear, so the channels may be summed before it.
+        total += resize(sum_channels(shifted * per_channel(scale, term)), images.shape[2:], LINEAR)
+    return total
+
+
+def _known(**options: tuple[str, object]) -> None:
+    for name, (value, choices) in options.items():
+        if value not in get_args(choices):
+            raise MethodError(
+                f"{name}={value!r}; expected {', '.join(map(repr, get_args(choices)))}."
+            )

@@ -1,0 +1,26 @@
+"""Conventions as data: how a signed map becomes the map that a library shows.
+
+A recipe says which score is explained, which variant of a method is meant, and
+which steps turn each layer's signed map into the shown one, in which order.
+Nothing branches on a recipe's name.
+"""
+
+from camcore.recipes.libraries import TABLE, RecipeLike, find_recipe
+from camcore.recipes.recipe import PAPER, OverlayStyle, Recipe, Rendering
+from camcore.recipes.steps import Normalise, Relu, Resize, Step, Stretch, Tanh
+
+__all__ = [
+    "PAPER",
+    "TABLE",
+    "Normalise",
+    "OverlayStyle",
+    "Recipe",
+    "RecipeLike",
+    "Relu",
+    "Rendering",
+    "Resize",
+    "Step",
+    "Stretch",
+    "Tanh",
+    "find_recipe",
+]

@@ -1,0 +1,275 @@
+"""What a recipe is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from camcore import postprocess
+from camcore.errors import RecipeError
+from camcore.methods.table import Method, MethodLike, canonical, find
+from camcore.postprocess import Fusion
+from camcore.recipes.steps import Normalise, Relu, Resize, Step, apply, described
+from camcore.trace import Array
+
+
+@dataclass(frozen=True)
+class OverlayStyle:
+    """How a library lays heat over a photograph.
+
+    Parameters
+    ----------
+    colormap : str
+        Name of a colour map, as matplotlib or OpenCV has it.
+    alpha : float
+        Weight of the heat.
+    blend : {"mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"}
+        ``mix``: (1 − alpha) · image + alpha · heat. ``mix_peak``: the same, divided by
+        the picture's largest value. ``mix_squared``: the same, of the heat's square.
+        ``add_clip``: alpha · heat + image, clipped to the range. ``add_dimmed``:
+        heat + (1 − alpha) · image, clipped to the range. ``add_rescale``: alpha · heat +
+        image, stretched to the range as ``keras.utils.array_to_img`` does.
+    """
+
+    colormap: str = "inferno"
+    alpha: float = 0.5
+    blend: Literal["mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"] = (
+        "mix"
+    )
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The way from each layer's signed map to the shown one.
+
+    Parameters
+    ----------
+    layer_steps : tuple of Step
+        Applied to each layer's signed map, towards the input's size.
+    joint_steps : tuple of Step
+        Where several layers are joined, applied to each, towards the size of the
+        largest of them.
+    final_steps : tuple of Step
+        Applied to the joined map, towards the input's size.
+    """
+
+    layer_steps: tuple[Step, ...] = ()
+    joint_steps: tuple[Step, ...] = ()
+    final_steps: tuple[Step, ...] = ()
+
+    def __call__(self, raw: Sequence[Array], size: tuple[int, ...], fusion: Fusion) -> Array:
+        """Apply to the signed map ``(B, *S)`` of each layer."""
+        layers = [apply(self.layer_steps, maps, size) for maps in raw]
+        if len(layers) > 1:
+            largest = max((maps.shape[1:] for maps in layers), key=np.prod)
+            layers = [apply(self.joint_steps, maps, largest) for maps in layers]
+        fused = postprocess.fuse(layers, fusion)
+        return apply(self.final_steps, fused, size).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published convention.
+
+    Parameters
+    ----------
+    name : str
+        What it is called by.
+    source : str
+        Where the convention stands.
+    score : {"logit", "output"}
+        Explain the score before a final softmax or sigmoid, or the output as
+        the model gives it.
+    layer_steps, joint_steps, final_steps : tuple of Step
+        The way to the shown map; see `Rendering`.
+    fusion : {"mean", "max", "product", "sum"}
+        How the layers' maps are joined.
+    methods : mapping of str to Method
+        The library's variants of methods, by canonical name; other methods are
+        the paper's.
+    alike : tuple of str
+        The library's methods that are the paper's, by canonical name.
+    exceptions : mapping of str to Rendering
+        For the methods that the library shows otherwise.
+    overlay : OverlayStyle
+        How it is laid over a photograph.
+    notes : tuple of str
+        What differs from the paper, known defects included.
+    """
+
+    name: str
+    source: str
+    score: Literal["logit", "output"] = "logit"
+    layer_steps: tuple[Step, ...] = (Relu(), Resize(), Normalise())
+    fusion: Fusion = "mean"
+    final_steps: tuple[Step, ...] = (Normalise(),)
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    overlay: OverlayStyle = field(default_factory=OverlayStyle)
+    notes: tuple[str, ...] = ()
+    joint_steps: tuple[Step, ...] = ()
+    alike: tuple[str, ...] = ()
+    exceptions: Mapping[str, Rendering] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.score not in ("logit", "output"):
+            raise RecipeError(f"score={self.score!r}; a recipe explains the 'logit' or 'output'.")
+        if self.fusion not in get_args(Fusion):
+            raise RecipeError(
+                f"fusion={self.fusion!r}; layers are joined by {', '.join(get_args(Fusion))}."
+            )
+        for name in (*self.methods, *self.alike, *self.exceptions):
+            if canonical(name) != name:
+                raise RecipeError(
+                    f"Recipe {self.name!r} names the method {name!r}; write {canonical(name)!r}."
+                )
+
+    def method(self, name: MethodLike) -> Method:
+        """The recipe's variant of a method.
+
+        Parameters
+        ----------
+        name : str or Method
+            A `Method` is taken as it is.
+
+        Returns
+        -------
+        Method
+
+        Raises
+        ------
+        MethodError
+            There is no such method.
+        """
+        method = find(name)
+        # A row with its own options was chosen on purpose.
+        return method if isinstance(name, Method) else self.methods.get(method.name, method)
+
+    def covers(self) -> tuple[Method, ...]:
+        """The methods that the library has, as it has them."""
+        return tuple(self.method(name) for name in (*self.alike, *self.methods))
+
+    def rendering(self, method: str | None = None) -> Rendering:
+        """The way to the shown map.
+
+        Parameters
+        ----------
+        method : str, optional
+            A method's canonical name; left out, that of most methods.
+
+        Returns
+        -------
+        Rendering
+        """
+        usual = Rendering(self.layer_steps, self.joint_steps, self.final_steps)
+        return usual if method is None else self.exceptions.get(method, usual)
+
+    def render(
+        self,
+        raw: Sequence[Array],
+        size: tuple[int, ...],
+        fusion: Fusion | None = None,
+        method: str | None = None,
+    ) -> Array:
+        """Turn signed maps into the shown one.
+
+        Parameters
+        ----------
+        raw : sequence of (B, *S) array
+            The signed map of each layer.
+        size : tuple of int
+            Spatial size of the input.
+        fusion : str, optional
+            In place of the recipe's own.
+        method : str, optional
+            Canonical name of the method that made them.
+
+        Returns
+        -------
+        (B, *size) float32 array
+            Or of the layer's size, where the recipe does not resize.
+        """
+        return self.rendering(method)(raw, size, fusion or self.fusion)
+
+    def derive(self, name: str, source: str = "", **changes: Any) -> Recipe:
+        """A recipe of your own that changes some fields of this one.
+
+        Parameters
+        ----------
+        name, source : str
+            What the new one is called, and where it stands.
+        **changes
+            Fields of `Recipe`.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        RecipeError
+            There is no such field, or its value contradicts the rest.
+        """
+        known = inspect.signature(Recipe).parameters
+        unknown = [change for change in changes if change not in known]
+        if unknown:
+            raise RecipeError(f"A recipe has no field {unknown[0]!r}; it has {', '.join(known)}.")
+        source = source or f"derived from {self.name!r}"
+        return replace(self, name=name, source=source, **changes)
+
+    def describe(self) -> str:
+        """What the recipe does, next to the papers' formulas, as text for people."""
+        lines = [
+            f"{self.name}: {self.source}",
+            f"  score     {self.score}",
+            *_rendered(self.rendering(), self.fusion),
+        ]
+        if self.alike:
+            labels = ", ".join(find(name).label for name in self.alike)
+            lines.append(f"  as papers {labels}")
+        for name in dict.fromkeys([*self.methods, *self.exceptions]):
+            lines += self._differs(name)
+        style = self.overlay
+        lines.append(f"  overlay   {style.colormap}, alpha {style.alpha:g}, {style.blend}")
+        lines += [f"  note      {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _differs(self, name: str) -> list[str]:
+        """How one method differs from the paper's, and in how it is shown."""
+        paper, here = find(name), self.method(name)
+        lines = [f"  {here.label}"]
+        if here != paper:
+            lines += [f"    paper   {formula(paper)}", f"    here    {formula(here)}"]
+        if name in self.exceptions:
+            shown = _rendered(self.exceptions[name], here.fusion or self.fusion)
+            lines += [f"  {line}" for line in shown]
+        return lines
+
+
+def formula(method: Method) -> str:
+    """A method's equation, its options and what it explains, in a line for people."""
+    line = (inspect.getdoc(method.function) or "no description").splitlines()[0].rstrip(".")
+    said = [f"{key} = {value}" for key, value in method.options.items()]
+    aim = inspect.getdoc(method.aim)
+    if aim:
+        said.append(f"target: {aim.splitlines()[0].rstrip('.')}")
+    line = line.removeprefix(f"{method.label}: ")
+    return f"{line} ({'; '.join(said)})" if said else line
+
+
+def _rendered(rendering: Rendering, fusion: Fusion) -> list[str]:
+    several = f"{described(rendering.joint_steps)} -> " if rendering.joint_steps else ""
+    final = f" -> {described(rendering.final_steps)}" if rendering.final_steps else ""
+    return [
+        f"  each map  {described(rendering.layer_steps)}",
+        f"  layers    {several}{fusion}{final}",
+    ]
+
+
+PAPER = Recipe(
+    name="paper",
+    source="the methods' papers: logit, ReLU, linear interpolation, division by the maximum",
+)

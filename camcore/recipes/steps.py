@@ -1,0 +1,120 @@
+"""The steps from a signed map to the shown one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from camcore import postprocess
+from camcore.postprocess import Scale
+from camcore.resize import Interpolation, resize
+from camcore.trace import Array
+
+
+class Step(Protocol):
+    """One step from the signed map towards the shown one."""
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``; `size` is the spatial size they are to have."""
+        ...
+
+
+@dataclass(frozen=True)
+class Relu:
+    """Keep what is positive."""
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``."""
+        return postprocess.relu(maps)
+
+    def __str__(self) -> str:
+        return "ReLU"
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Scale each map by its own extremes; see `camcore.postprocess.normalise`."""
+
+    scale: Scale = "max"
+    eps: float = 0.0
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``."""
+        return postprocess.normalise(maps, self.scale, eps=self.eps)
+
+    def __str__(self) -> str:
+        eps = f" + {self.eps:g}" if self.eps else ""
+        if self.scale == "max":
+            return f"x / (max{eps})" if eps else "x / max"
+        return f"(x - min) / (max - min{eps})"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Map each map's own minimum to `low` and its maximum to `high`.
+
+    A map that is constant is multiplied by `low` instead, as MONAI's ``ScaleIntensity``
+    does, so that a map of zeros stays one.
+    """
+
+    low: float = 1.0
+    high: float = 0.0
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``."""
+        axes = tuple(range(1, maps.ndim))
+        low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+        unit = postprocess.normalise(maps, "min_max")
+        stretched: Array = np.where(
+            low == high, maps * self.low, unit * (self.high - self.low) + self.low
+        ).astype(maps.dtype)
+        return stretched
+
+    def __str__(self) -> str:
+        if (self.low, self.high) == (1, 0):
+            return "1 - (x - min) / (max - min)"
+        return f"{self.low:g} .. {self.high:g} from min .. max"
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """The hyperbolic tangent of `gain` times the map, which brings layers to one scale."""
+
+    gain: float = 2.0
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``."""
+        squashed: Array = np.tanh(maps.dtype.type(self.gain) * maps)
+        return squashed
+
+    def __str__(self) -> str:
+        return f"tanh({self.gain:g} x)"
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Bring the map to the size asked for: the input's, or that of the largest layer."""
+
+    interpolation: Interpolation = field(default_factory=Interpolation)
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``; left alone where `size` has another rank."""
+        return resize(maps, size, self.interpolation) if len(size) == maps.ndim - 1 else maps
+
+    def __str__(self) -> str:
+        return f"resize, {self.interpolation}"
+
+
+def apply(steps: Sequence[Step], maps: Array, size: tuple[int, ...]) -> Array:
+    """The steps, one after the other."""
+    for step in steps:
+        maps = step(maps, size)
+    return maps
+
+
+def described(steps: Sequence[Step]) -> str:
+    """The steps in a line for people."""
+    return " -> ".join(map(str, steps)) or "as it is"
