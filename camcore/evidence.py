@@ -155,7 +155,7 @@ class Evidence:
 
         def score(sample: int, images: Array) -> Array:
             native = self._image_layout.native(images, images)
-            batch = nest.altered(self.inputs, self._image_path, native, sample)
+            batch = nest.altered(self.inputs, self.trace.inputs, self._image_path, native, sample)
             if isinstance(self.target, NativeScore):
                 trace = self.adapter.run(batch, (), [self.target], logits=self.explained.logits)
                 assert trace.native_scores[0] is not None
@@ -295,7 +295,7 @@ class Evidence:
 
     def _with_images(self, images: Array) -> Any:
         native = self._image_layout.native(images, images)
-        return nest.altered(self.inputs, self._image_path, native, None)
+        return nest.altered(self.inputs, self.trace.inputs, self._image_path, native, None)
 
     def _settled(self, sample: int | None) -> Target:
         """The target with its choices (predicted class, nearest classes) made for good."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, overload
 
@@ -98,6 +99,8 @@ class Explainer:
         self.methods: tuple[Method, ...] = with_options(
             [self.recipe.method(one) for one in wanted], options
         )
+        if fusion is not None:
+            self.methods = tuple(replace(method, fusion=None) for method in self.methods)
         if eigen_smooth:
             self.methods = tuple(smoothed(method) for method in self.methods)
         self.augment = tuple(augment)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from camcore.trace import Array, Channels
+from camcore.trace import Array, Channels, Leaves
 
 
 def leaves(nest: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -42,13 +42,15 @@ def shape_of(leaf: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in getattr(leaf, "shape", None) or np.shape(leaf))
 
 
-def altered(nest: Any, path: str, array: Array, sample: int | None) -> Any:
+def altered(nest: Any, arrays: Leaves, path: str, array: Array, sample: int | None) -> Any:
     """The nest with one array put in place of the leaf at `path`.
 
     Parameters
     ----------
     nest : array, tensor, or nest of these
         Inputs of a batch.
+    arrays : mapping of str to array
+        The same by path, as NumPy has them.
     path : str
         Which leaf to replace.
     array : (N, ...) array
@@ -64,13 +66,12 @@ def altered(nest: Any, path: str, array: Array, sample: int | None) -> Any:
         if isinstance(part, Mapping):
             return {k: rebuild(v, f"{here}.{k}" if here else str(k)) for k, v in part.items()}
         if isinstance(part, (list, tuple)):
-            return type(part)(
-                rebuild(v, f"{here}.{i}" if here else str(i)) for i, v in enumerate(part)
+            return _like(
+                part, [rebuild(v, f"{here}.{i}" if here else str(i)) for i, v in enumerate(part)]
             )
-        if sample is None or not shape_of(part):
+        if sample is None or here not in arrays or not arrays[here].ndim:
             return part
-        one = np.asarray(part)[sample : sample + 1]
-        return np.repeat(one, len(array), axis=0)
+        return np.repeat(arrays[here][sample : sample + 1], len(array), axis=0)
 
     return rebuild(nest, "")
 
@@ -80,5 +81,10 @@ def sample_of(nest: Any, sample: int) -> Any:
     if isinstance(nest, Mapping):
         return {key: sample_of(part, sample) for key, part in nest.items()}
     if isinstance(nest, (list, tuple)):
-        return type(nest)(sample_of(part, sample) for part in nest)
+        return _like(nest, [sample_of(part, sample) for part in nest])
     return nest[sample : sample + 1] if shape_of(nest) else nest
+
+
+def _like(nest: Any, parts: list[Any]) -> Any:
+    """A list, tuple or named tuple of other parts."""
+    return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
