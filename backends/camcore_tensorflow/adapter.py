@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from camcore.errors import LayerError
 from camcore.trace import (
+    ATTENTION,
     INPUT,
     Array,
     Bias,
@@ -25,7 +26,7 @@ from camcore.trace import (
 )
 
 from .cache import store_of, weak
-from .capture import Target, keras_of, walk
+from .capture import Part, Target, keras_of, walk
 from .forward import edge
 from .inputs import Signature, prepare
 from .parameters import LINEAR, biases, classifier
@@ -33,6 +34,7 @@ from .program import Program, Question
 from .replay import Head, Replay
 from .survey import survey
 
+_PARTS: dict[str, Part] = {LINEAR: "linear", ATTENTION: "attention"}
 _CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
 
 
@@ -75,11 +77,11 @@ class TensorFlowAdapter:
         seen = self._store.fetch(key, 1, lambda _: survey(self._model, one, sample))
         paths = {id(layer): (path, layer) for path, layer in walk(self._model)}
         records = []
-        for reference, shape, calls, is_output in seen:
+        for reference, shape, calls, is_output, attends in seen:
             path, layer = paths[id(reference())]
             found = Layer(path, type(layer).__name__, layer)
             channels = self._channels(layer, len(shape))
-            records.append(LayerRecord(found, shape, channels, calls, is_output))
+            records.append(LayerRecord(found, shape, channels, calls, is_output, attends))
         return records
 
     def run(
@@ -132,7 +134,7 @@ class TensorFlowAdapter:
         tensors, signature = self._prepare(inputs)
         one = signature.sized(1)
         (target,) = self._targets([layer])
-        if target.layer is None or target.linear or target.call is not None:
+        if target.layer is None or target.part != "output" or target.call is not None:
             raise LayerError(
                 f"A model is resumed from a layer that runs once, not from {layer!r}. "
                 "Name such a layer."
@@ -168,11 +170,11 @@ class TensorFlowAdapter:
         if name in known:
             return Target(name, known[name])
         path, _, call = name.partition("#")
-        linear = path.endswith(LINEAR)
-        layer = known.get(path.removesuffix(LINEAR))
-        fits = not linear or hasattr(layer, "activation")
+        part = next((part for mark, part in _PARTS.items() if path.endswith(mark)), "output")
+        layer = known.get(path.removesuffix(LINEAR).removesuffix(ATTENTION))
+        fits = part != "linear" or hasattr(layer, "activation")
         if layer is not None and fits and (not call or call.lstrip("-").isdecimal()):
-            return Target(name, layer, int(call) if call else None, linear)
+            return Target(name, layer, int(call) if call else None, part)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"Near it: {', '.join(near)}." if near else "List them with `layers()`."
         raise LayerError(f"The model has no layer {name!r}. {hint}")

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -20,6 +20,8 @@ from .nest import flatten, rebuild
 
 Around = Callable[[Any, Callable[[], Any]], Any]
 """Takes a layer and a function that runs its call; returns what the call shall return."""
+
+Part = Literal["output", "linear", "attention"]
 
 _CONTAINERS: tuple[Any, ...] = (list, dict, set)
 
@@ -39,19 +41,20 @@ class Target:
         The layer; None for the model's own input.
     call : int or None
         Which of its calls, counted from either end; None where none was named.
-    linear : bool
-        Whether to capture what the layer's own activation function is applied to.
+    part : {"output", "linear", "attention"}
+        Whether to capture what the layer returns, what its own activation function is
+        applied to, or the attention it computes.
     """
 
     name: str
     layer: Any
     call: int | None = None
-    linear: bool = False
+    part: Part = "output"
 
     @property
-    def key(self) -> tuple[int, bool]:
+    def key(self) -> tuple[int, Part]:
         """What targets have in common that differ only in the call."""
-        return id(self.layer), self.linear
+        return id(self.layer), self.part
 
 
 def keras_of(model: object) -> Any:

@@ -10,7 +10,8 @@ import tensorflow as tf
 from camcore.errors import LayerError
 
 from .activation import before_activation
-from .capture import Target, first_floating, intercepted, only_here, replace_first
+from .attention import Spans
+from .capture import Part, Target, first_floating, intercepted, only_here, replace_first
 from .inputs import Signature
 from .nest import flatten
 
@@ -33,34 +34,41 @@ def forward(
     calls : list of Calls
         For each target, all its calls.
     """
-    calls: dict[tuple[int, bool], Calls] = {target.key: [] for target in targets}
+    calls: dict[tuple[int, Part], Calls] = {target.key: [] for target in targets}
     own = [target.key for target in targets if target.layer is None]
-    plain = {t.key: t.layer for t in targets if not t.linear and t.layer is not None}
-    linear = {t.key: t.layer for t in targets if t.linear}
+    linear = {id(t.layer): t.layer for t in targets if t.part == "linear"}
+    others = {id(t.layer): t.layer for t in targets if t.part != "linear" and t.layer is not None}
+    spans = Spans()
     if own and (tensor := first_floating(list(tensors))) is not None:
         calls[own[0]].append(tensor)
 
     def around(layer: Any, call: Callable[[], Any]) -> Any:
-        output = call()
+        with spans.of(layer):
+            output = call()
+        if (returned := calls.get((id(layer), "output"))) is None:
+            return output
         tensor = first_floating(output)
         if tensor is not None:
             tensor = tf.identity(tensor)
             output = replace_first(output, tensor)
-        calls[id(layer), False].append(tensor)
+        returned.append(tensor)
         return output
 
     def before(layer: Any, activation: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def captured(tensor: tf.Tensor) -> Any:
             tensor = tf.identity(tensor)
-            calls[id(layer), True].append(tensor)
+            calls[id(layer), "linear"].append(tensor)
             return activation(tensor)
 
         return only_here(activation, captured)
 
-    with intercepted(model, plain.values(), around):
+    with intercepted(model, others.values(), around):
         for layer in linear.values():
             layer.__dict__["activation"] = before(layer, layer.activation)
         outputs = signature.call(model, tensors)
+    for key, part in calls:
+        if part == "attention":
+            calls[key, part] += spans.attention(key)
     return outputs, [calls[target.key] for target in targets]
 
 
@@ -76,6 +84,11 @@ def chosen(target: Target, calls: Calls) -> tf.Tensor:
         raise LayerError(
             "The model's inputs hold no floating array, so there is no gradient to them. "
             "Choose the layer that embeds them."
+        )
+    if not calls and target.part == "attention":
+        raise LayerError(
+            f"{target.name!r}: the layer computed no softmax attention in this pass, or only "
+            "inside a loop or a function of its own. Choose another layer."
         )
     if not calls:
         raise LayerError(

@@ -8,13 +8,15 @@ from typing import Any
 
 import tensorflow as tf
 
+from .attention import Spans
 from .cache import compiled
 from .capture import first_floating, intercepted, walk
 from .inputs import Signature
 from .nest import flatten
 
-Seen = tuple[weakref.ref[Any], tuple[int, ...], int, bool]
-"""A layer, the shape it returned, how often it ran, whether it returned the model's output."""
+Seen = tuple[weakref.ref[Any], tuple[int, ...], int, bool, bool]
+"""A layer, the shape it returned, how often it ran, whether it returned the model's output,
+and whether it attends."""
 
 
 def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> list[Seen]:
@@ -36,10 +38,12 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
     """
     last: dict[int, tuple[Any, tf.Tensor]] = {}
     calls: dict[int, int] = {}
+    spans, attending = Spans(), set[int]()
     final: list[bool] = []
 
     def around(layer: Any, call: Callable[[], Any]) -> Any:
-        output = call()
+        with spans.of(layer):
+            output = call()
         if (tensor := first_floating(output)) is not None:
             last.pop(id(layer), None)
             last[id(layer)] = layer, tensor
@@ -49,6 +53,7 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
     def body(*sample: tf.Tensor) -> list[tf.Tensor]:
         with intercepted(model, [layer for _, layer in walk(model)], around):
             returned = flatten(signature.call(model, sample)).values()
+        attending.update(spans.attending())
         final.extend(any(tensor is leaf for leaf in returned) for _, tensor in last.values())
         return [tf.shape(tensor) for _, tensor in last.values()]
 
@@ -57,6 +62,6 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
     if not all(shape.is_fully_defined() for shape in static):
         static = [tf.TensorShape(shape) for shape in shapes(*tensors)]
     return [
-        (weakref.ref(layer), tuple(shape), calls[key], is_output)
+        (weakref.ref(layer), tuple(shape), calls[key], is_output, key in attending)
         for (key, (layer, _)), shape, is_output in zip(last.items(), static, final, strict=True)
     ]

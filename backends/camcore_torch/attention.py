@@ -50,16 +50,17 @@ def watched(modules: Collection[nn.Module], take: Take) -> Iterator[None]:
     running: list[nn.Module] = []
 
     def enter(module: nn.Module, args: Any) -> None:
-        running.append(module)
+        if not running or type(module).__name__ != "Softmax":
+            running.append(module)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        running.pop()
+        if running and running[-1] is module:
+            running.pop()
 
     with ExitStack() as undo:
         for module in modules:
-            if type(module).__name__ != "Softmax":
-                undo.callback(module.register_forward_pre_hook(enter).remove)
-                undo.callback(module.register_forward_hook(leave, always_call=True).remove)
+            undo.callback(module.register_forward_pre_hook(enter).remove)
+            undo.callback(module.register_forward_hook(leave, always_call=True).remove)
         undo.enter_context(
             _StepByStep(lambda tensor: take(running[-1], tensor) if running else tensor)
         )

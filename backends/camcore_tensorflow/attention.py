@@ -1,0 +1,71 @@
+"""Attention, found in the graph by what it is: a softmax that weighs something in a product.
+
+TensorFlow has no fused kernel that would hide it, so it is there whichever way Keras
+or a layer of one's own writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+_PRODUCTS = {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"}
+_PASSIVE = {"Cast", "EnsureShape", "Identity", "Reshape", "Transpose"}
+
+
+class Spans:
+    """Which operations of the graph being traced were added by which layer's calls."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Any, int, int]] = []
+
+    @contextmanager
+    def of(self, layer: Any) -> Iterator[None]:
+        """Within, the layer runs."""
+        start = _count()
+        yield
+        self._calls.append((layer, start, _count()))
+
+    def attention(self, key: int) -> list[tf.Tensor]:
+        """What the layer of this id attended to, in order, with the layers inside it.
+
+        Each is ``(B, heads, queries, keys)``, or has the heads folded into the batch.
+        """
+        return [tensor for i, tensor in _attention() if key in map(id, self._around(i))]
+
+    def attending(self) -> set[int]:
+        """Ids of the layers that compute attention: for each, the innermost but a softmax layer."""
+        around = (self._around(i) for i, _ in _attention())
+        return {id(min(layers, key=_is_softmax)) for layers in around if layers}
+
+    def _around(self, operation: int) -> list[Any]:
+        """Layers that the operation belongs to, the innermost first: it finished first."""
+        return [layer for layer, start, end in self._calls if start <= operation < end]
+
+
+def _is_softmax(layer: Any) -> bool:
+    return type(layer).__name__ == "Softmax"
+
+
+def _count() -> int:
+    return len(tf.compat.v1.get_default_graph().get_operations())
+
+
+def _attention() -> Iterator[tuple[int, tf.Tensor]]:
+    """Attention in the graph, each with the number of its operation."""
+    for i, operation in enumerate(tf.compat.v1.get_default_graph().get_operations()):
+        if operation.type == "Softmax":
+            (tensor,) = operation.outputs
+            if tensor.shape.rank not in (1, 2) and _weighs(tensor):
+                yield i, tensor
+
+
+def _weighs(tensor: tf.Tensor) -> bool:
+    """Whether a product is made of the tensor, as it is or rearranged."""
+    return any(
+        user.type in _PRODUCTS or (user.type in _PASSIVE and _weighs(user.outputs[0]))
+        for user in tensor.consumers()
+    )
