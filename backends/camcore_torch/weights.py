@@ -69,12 +69,13 @@ def _bias(name: str, module: Any) -> Bias | None:
         mean, variance = (getattr(module, attributes[key], None) for key in ("mean", "variance"))
         if mean is not None and variance is not None:
             gamma, beta = (getattr(module, attributes[key], None) for key in ("gamma", "beta"))
+            centre = _array(mean)
             values = {
-                "gamma": np.ones(len(mean), np.float32) if gamma is None else _array(gamma),
-                "beta": np.zeros(len(mean), np.float32) if beta is None else _array(beta),
-                "mean": _array(mean),
+                "gamma": np.ones_like(centre) if gamma is None else _array(gamma),
+                "beta": np.zeros_like(centre) if beta is None else _array(beta),
+                "mean": centre,
                 "variance": _array(variance),
-                "epsilon": np.asarray(getattr(module, "eps", None) or module.epsilon),
+                "epsilon": np.asarray(module.epsilon if is_keras(module) else module.eps),
             }
             return Bias(_before_activation(name, module), normalisation=values)
     bias = getattr(module, "bias", None)
@@ -94,10 +95,8 @@ def _before_activation(name: str, module: Any) -> str:
             )
         return name
     # timm's normalisations with an activation inside pass their sum through `drop` first.
-    fused = isinstance(getattr(module, "act", None), nn.Module)
-    return (
-        f"{name}.drop" if fused and isinstance(getattr(module, "drop", None), nn.Module) else name
-    )
+    parts = dict(module.named_children())
+    return f"{name}.drop" if parts.keys() >= {"drop", "act"} else name
 
 
 def _array(values: Any) -> Array:

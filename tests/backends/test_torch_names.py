@@ -144,6 +144,10 @@ def test_a_fused_activation_does_not_hide_what_its_normalisation_adds(x, require
     np.testing.assert_allclose(trace.layers[fused.layer].activations, expected, atol=1e-12)
     assert (expected < 0).any()
     np.testing.assert_array_equal(plain.normalisation["variance"], np.ones(2))
+    (bare,) = adapt(nn.Sequential(nn.BatchNorm1d(2, affine=False, eps=0.0))).biases()
+    given = {key: values.tolist() for key, values in bare.normalisation.items()}
+    assert given.pop("epsilon") == 0.0
+    assert given == {"gamma": [1, 1], "beta": [0, 0], "mean": [0, 0], "variance": [1, 1]}
 
 
 def in_place(net: Any, **options: Any) -> Any:
