@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import BackendError, InputError, LayerError
+from camcore.trace import Adapter, Backend
 
 
 @pytest.fixture
@@ -179,6 +180,8 @@ def test_unknown_layers_are_answered_with_those_near(keras, backend):
 
 def test_what_is_no_keras_model_on_tensorflow_is_not_owned(keras, backend):
     assert backend.owns(nested(keras))
+    assert isinstance(backend, Backend)
+    assert isinstance(backend.adapt(nested(keras)), Adapter)
     assert not backend.owns(object())
     with pytest.raises(BackendError, match="object"):
         backend.adapt(object())
