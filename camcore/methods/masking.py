@@ -13,6 +13,7 @@ import numpy as np
 
 from camcore.methods.arrays import floating, weighted
 from camcore.methods.batches import ScoreImages, at_least_one, batches
+from camcore.methods.noise import check_sigma
 from camcore.progress import track
 from camcore.resize import LINEAR, Interpolation, resize
 from camcore.targets import softmax
@@ -195,6 +196,7 @@ def sscam(
     Localization", arXiv:2006.14255, algorithm 1 (smoothing of the mask).
     """
     at_least_one(samples=samples, batch_size=batch_size)
+    check_sigma(sigma)
 
     def scores(sample: int, live: Array, masks: Array) -> Array:
         # A channel has its own stream, so that neither the batch size nor the
@@ -292,7 +294,7 @@ def score_weighted(
     """Σ_c w_c · A_c, given how a sample's image is scored under the masks of some channels."""
     activations = floating(activations, "activations")
     images = floating(images, "images")
-    at_least_one(batch_size=batch_size, channels=channels or 1)
+    at_least_one(batch_size=batch_size, channels=1 if channels is None else channels)
     weights = np.zeros(activations.shape[:2], np.float64)
     for sample, activation in enumerate(activations):
         live = masking.live(activation, channels)

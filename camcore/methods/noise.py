@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from camcore.errors import MethodError
+from camcore.methods.batches import at_least_one
 from camcore.trace import Array
 
 
@@ -35,8 +36,8 @@ def noisy_inputs(
     MethodError
         An option is out of range.
     """
-    if samples < 1 or sigma < 0:
-        raise MethodError(f"samples={samples}, sigma={sigma}; at least 1 and 0 are expected.")
+    at_least_one(samples=samples)
+    check_sigma(sigma)
     ranges = np.ptp(images.reshape(len(images), -1), axis=1)
     spread = sigma * (ranges if of_range else np.ones_like(ranges))
 
@@ -46,3 +47,15 @@ def noisy_inputs(
         return noisy.astype(images.dtype)
 
     return [partial(drawn, draw) for draw in range(samples)]
+
+
+def check_sigma(sigma: float) -> None:
+    """Refuse a standard deviation that is negative or not finite.
+
+    Raises
+    ------
+    MethodError
+        Says what was given.
+    """
+    if not 0 <= sigma < np.inf:
+        raise MethodError(f"sigma={sigma}; it must be finite and at least 0.")

@@ -101,7 +101,7 @@ def kpcacam(
     Raises
     ------
     InputError, MethodError
-        The array is not ``(B, C, *S)``, or the kernel is unknown.
+        The array is not ``(B, C, *S)``, or an option is out of range.
 
     References
     ----------
@@ -112,6 +112,8 @@ def kpcacam(
     if kernel not in ("sigmoid", "rbf", "linear"):
         raise MethodError(f"kernel={kernel!r}; expected 'sigmoid', 'rbf' or 'linear'.")
     gamma = 1 / activations.shape[1] if gamma is None else gamma
+    if not 0 < gamma < np.inf:
+        raise MethodError(f"gamma={gamma}; it must be finite and positive.")
     maps = np.stack([_kernel_component(s, kernel, gamma) for s in flat(activations)])
     return maps.reshape(len(activations), *activations.shape[2:]).astype(activations.dtype)
 
