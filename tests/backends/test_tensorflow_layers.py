@@ -195,8 +195,8 @@ def test_inputs_must_be_batches(keras, backend):
         adapter.run(3.0)
 
 
-def test_tf_keras_models_are_served_alike(tf):
-    keras = pytest.importorskip("tf_keras")
+def test_tf_keras_models_are_served_alike(tf, require):
+    keras = require("tf_keras")
     from camcore_tensorflow import backend
 
     layers = keras.layers
@@ -234,8 +234,8 @@ def test_tf_keras_models_are_served_alike(tf):
     assert "call" not in vars(model.get_layer("bn"))
 
 
-def test_a_tf_keras_model_without_a_training_argument_runs_in_inference(tf):
-    keras = pytest.importorskip("tf_keras")
+def test_a_tf_keras_model_without_a_training_argument_runs_in_inference(tf, require):
+    keras = require("tf_keras")
     from camcore_tensorflow import backend
 
     class Net(keras.Model):
