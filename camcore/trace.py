@@ -35,7 +35,10 @@ A cotangent has the shape of its leaf; leaves left out count as zero.
 Rectifier: TypeAlias = Literal["guided", "deconvolution"]
 
 INPUT = "@input"
-"""The name under which an adapter captures the model's own (first floating) input."""
+"""The name of the model's own input: its first floating array of three axes or more.
+
+Where none has as many, the first floating one.
+"""
 
 ATTENTION = "@attention"
 """Ends the name under which an adapter captures a layer's softmaxed attention, not its output.

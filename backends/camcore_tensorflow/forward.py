@@ -39,8 +39,9 @@ def forward(
     linear = {id(t.layer): t.layer for t in targets if t.part == "linear"}
     others = {id(t.layer): t.layer for t in targets if t.part != "linear" and t.layer is not None}
     spans = Spans()
-    if own and (tensor := first_floating(list(tensors))) is not None:
-        calls[own[0]].append(tensor)
+    floating = [tensor for tensor in tensors if tensor.dtype.is_floating]
+    if own and floating:
+        calls[own[0]].append(next((t for t in floating if (t.shape.rank or 0) > 2), floating[0]))
 
     def around(layer: Any, call: Callable[[], Any]) -> Any:
         with spans.of(layer):

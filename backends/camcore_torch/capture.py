@@ -129,12 +129,13 @@ class Capture:
             yield
 
     def take_input(self, inputs: Any) -> Any:
-        """Capture the first floating input; returns the inputs to run the model on."""
-        found = nest.first_floating(inputs)
-        if found is None:
+        """Capture the input that `INPUT` names; returns the inputs to run the model on."""
+        floating = nest.floating(inputs)
+        if not floating:
             raise LayerError(f"{INPUT!r} was asked for, but no input is a floating tensor.")
-        self._input, passed_on = self._take(found[1])
-        return nest.put(inputs, found[0], passed_on)
+        path = next((p for p, tensor in floating.items() if tensor.ndim > 2), next(iter(floating)))
+        self._input, passed_on = self._take(floating[path])
+        return nest.put(inputs, path, passed_on)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """Return the tensor captured for a name.
