@@ -68,7 +68,8 @@ class Multiply:
 
     def view(self, images: Array) -> Array:
         """Images times the factor."""
-        return images * images.dtype.type(self.factor)
+        scaled: Array = images * images.dtype.type(self.factor)
+        return scaled
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
         """The maps: values were scaled, not places."""

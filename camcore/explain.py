@@ -95,7 +95,7 @@ class Explainer:
         if fusion is not None:
             self.recipe = self.recipe.derive(self.recipe.name, fusion=fusion)
         self._several_methods = isinstance(method, (list, tuple))
-        wanted = method if isinstance(method, (list, tuple)) else [method]
+        wanted: Sequence[Any] = method if isinstance(method, (list, tuple)) else [method]
         self.methods: tuple[Method, ...] = with_options(
             [self.recipe.method(one) for one in wanted], options
         )
@@ -292,7 +292,7 @@ class Explainer:
 
     def _signed_map(self, method: Method, evidence: Evidence) -> Array:
         """The method's map at one layer, averaged over the augmented views."""
-        raw = method(evidence)
+        raw: Array = method(evidence)
         for augmentation in self.augment:
             view = method(evidence.on(augmentation.view(evidence.images)))
             raw = raw + augmentation.undo(view, raw.shape[1:])
@@ -389,8 +389,8 @@ def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> i
 
 def _without_evidence(raw: Sequence[Array]) -> Array:
     """Whether no layer's signed map is positive anywhere, for each sample."""
-    empty: Array = ~np.any([_anywhere(maps > 0) for maps in raw], axis=0)
-    return empty
+    positive: Array = np.stack([_anywhere(maps > 0) for maps in raw]).any(axis=0)
+    return ~positive
 
 
 def _anywhere(where: Array) -> Array:

@@ -5,8 +5,8 @@ One scaling and one joining function serve every recipe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -60,7 +60,12 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     return result
 
 
-_FUSIONS = {"mean": np.mean, "max": np.max, "product": np.prod, "sum": np.sum}
+_FUSIONS: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "max": np.max,
+    "product": np.prod,
+    "sum": np.sum,
+}
 
 
 def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:

@@ -95,6 +95,6 @@ def random_map(activations: Array, *, seed: int = 0) -> Array:
         The array is not ``(B, C, *S)``.
     """
     activations = floating(activations, "activations")
-    drawn = np.random.default_rng(seed).random(flat(activations).shape[2])
+    drawn = np.random.default_rng(seed).random(flat(activations).shape[2:])
     drawn = drawn.astype(activations.dtype).reshape(activations.shape[2:])
     return np.repeat(drawn[None], len(activations), axis=0)

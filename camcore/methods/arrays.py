@@ -52,7 +52,8 @@ def sum_space(array: Array) -> Array:
 
 def mean_space(array: Array) -> Array:
     """mean_s: ``(B, C, *S)`` to ``(B, C)``."""
-    return sum_space(array) / array.dtype.type(flat(array).shape[2])
+    mean: Array = sum_space(array) / array.dtype.type(flat(array).shape[2])
+    return mean
 
 
 def sum_channels(array: Array) -> Array:

@@ -43,7 +43,7 @@ def noisy_inputs(
 
     def drawn(draw: int) -> Array:
         noise = np.random.default_rng([seed, draw]).normal(size=images.shape[1:])
-        noisy = images + spread.reshape(-1, *[1] * (images.ndim - 1)) * noise
+        noisy: Array = images + spread.reshape(-1, *[1] * (images.ndim - 1)) * noise
         return noisy.astype(images.dtype)
 
     return [partial(drawn, draw) for draw in range(samples)]

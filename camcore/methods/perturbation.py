@@ -145,10 +145,10 @@ def occlusion(
     for sample, image in enumerate(images):
         for batch in track(batches(places, batch_size), "Occlusion", progress):
             blanked = np.repeat(image[None], len(batch), axis=0)
-            for row, place in enumerate(batch):
-                blanked[(row, slice(None), *place)] = baseline
+            for altered, place in zip(np.moveaxis(blanked, 1, -1), batch, strict=True):
+                altered[place] = baseline
             for place, score in zip(batch, score_images(sample, blanked), strict=True):
-                falls[(sample, *place)] += scores[sample] - score
+                falls[sample][place] += scores[sample] - score
     return (falls / np.maximum(covered, 1)).astype(images.dtype)
 
 
@@ -235,4 +235,5 @@ def _rise_mask(rng: np.random.Generator, size: tuple[int, ...], cells: int, keep
     grid = (rng.random([cells] * len(size)) < keep).astype(np.float64)
     large = resize(grid[None], tuple((cells + 1) * side for side in cell), Interpolation())[0]
     shift = [int(rng.integers(side)) for side in cell]
-    return large[tuple(slice(s, s + length) for s, length in zip(shift, size, strict=True))]
+    mask: Array = large[tuple(slice(s, s + length) for s, length in zip(shift, size, strict=True))]
+    return mask

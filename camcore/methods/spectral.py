@@ -171,7 +171,7 @@ def _first_component(sample: Array) -> Array:
     the condition number but leaves the leading component far above rounding.
     """
     values = sample.astype(np.float64)
-    scale = np.abs(values).max()
+    scale = float(np.abs(values).max())
     if scale == 0:
         return np.zeros(values.shape[1])
     values /= scale

@@ -7,7 +7,7 @@ library returns an array with channels, `join` says how a map is made of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -35,8 +35,8 @@ def joined(array: Array, join: Join) -> Array:
         `join` is unknown.
     """
     _known(join=(join, Join))
-    together: Array = {"max": np.max, "sum": np.sum, "mean": np.mean}[join](array, axis=1)
-    return together
+    joins: dict[str, Callable[..., Array]] = {"max": np.max, "sum": np.sum, "mean": np.mean}
+    return joins[join](array, axis=1)
 
 
 def joined_saliency(image_gradients: Array, *, join: Join = "sum") -> Array:

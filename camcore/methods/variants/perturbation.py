@@ -53,9 +53,9 @@ def iscam_cumulative(
 
     def scores(sample: int, live: Array, masks: Array) -> Array:
         masked = images[sample] * masks[:, None]
-        return np.mean(
-            [score_images(sample, masked.dtype.type(s) * masked) for s in strengths], axis=0
-        )
+        each = [score_images(sample, masked.dtype.type(s) * masked) for s in strengths]
+        mean: Array = np.mean(each, axis=0)
+        return mean
 
     return score_weighted(
         activations,
@@ -173,9 +173,9 @@ def patches(
     for sample, image in enumerate(images):
         for batch in track(batches(places, batch_size), "Occlusion", progress):
             blanked = np.repeat(image[None], len(batch), axis=0)
-            for row, place in enumerate(batch):
+            for altered, place in zip(np.moveaxis(blanked, 1, -1), batch, strict=True):
                 square = tuple(slice(at * window, (at + 1) * window) for at in place)
-                blanked[(row, slice(None), *square)] = baseline
+                altered[square] = baseline
             for place, score in zip(batch, score_images(sample, blanked), strict=True):
-                maps[(sample, *place)] = 1 - score
+                maps[sample][place] = 1 - score
     return maps.astype(images.dtype)
