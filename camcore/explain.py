@@ -389,11 +389,11 @@ def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> i
 
 def _without_evidence(raw: Sequence[Array]) -> Array:
     """Whether no layer's signed map is positive anywhere, for each sample."""
-    positive: Array = np.stack([_anywhere(maps > 0) for maps in raw]).any(axis=0)
-    return ~positive
+    empty: Array = ~np.any([_anywhere(maps > 0) for maps in raw], axis=0)
+    return empty
 
 
 def _anywhere(where: Array) -> Array:
     """Whether a mask ``(B, *S)`` holds anywhere, for each sample."""
-    found: Array = where.reshape(len(where), -1).any(axis=1)
+    found: Array = np.any(where.reshape(len(where), -1), axis=1)
     return found
