@@ -269,7 +269,12 @@ class Evidence:
             traced = trace.layers[bias.layer]
             gradients = traced.gradients[0]
             if gradients.ndim > 2:
-                found = layout.infer(gradients.shape, traced.channels, self.size)
+                found = layout.infer(
+                    gradients.shape,
+                    traced.channels,
+                    self.size,
+                    convention=self.trace.input_channels,
+                )
                 gradients = found.canonical(gradients)
             terms.append(gradients * per_channel(_added(bias)[None], gradients))
         return terms
@@ -327,7 +332,11 @@ class Evidence:
         traced = self.trace.layers[self.layer]
         try:
             return layout.infer(
-                traced.activations.shape, traced.channels, self.size, self.wanted_layout
+                traced.activations.shape,
+                traced.channels,
+                self.size,
+                self.wanted_layout,
+                self.trace.input_channels,
             )
         except LayerError as error:
             raise LayerError(f"Layer {self.layer!r}: {error}") from None

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from camcore import layout, nest
 from camcore.errors import LayerError, MethodError
-from camcore.trace import ATTENTION, INPUT, Adapter, Layer, LayerRecord
+from camcore.trace import ATTENTION, INPUT, Adapter, Channels, Layer, LayerRecord
 
 LayerLike: TypeAlias = "str | object"
 """A layer's name, its bare name where that is unique, or the framework's layer object."""
@@ -169,7 +169,7 @@ def attention(
     return tuple(dict.fromkeys(names))
 
 
-_Reading: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...]], tuple[str, ...]]
+_Reading: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...], Channels], tuple[str, ...]]
 
 _known: WeakKeyDictionary[Any, dict[tuple[_Reading, tuple[int, ...]], tuple[str, ...]]] = (
     WeakKeyDictionary()
@@ -183,19 +183,28 @@ def _surveyed(model: object, adapter: Adapter, inputs: Any, read: _Reading) -> t
     known = _known.setdefault(model, {})
     names = known.get((read, size))
     if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
-        known[read, size] = names = read(adapter.survey(inputs), size)
+        names = read(adapter.survey(inputs), size, adapter.input_channels)
+        known[read, size] = names
     return names
 
 
-def _last_with_extent(records: Sequence[LayerRecord], size: tuple[int, ...]) -> tuple[str, ...]:
-    return (choose(records, size),)
+def _last_with_extent(
+    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
+) -> tuple[str, ...]:
+    return (choose(records, size, channels),)
 
 
-def _attending(records: Sequence[LayerRecord], size: tuple[int, ...]) -> tuple[str, ...]:
+def _attending(
+    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
+) -> tuple[str, ...]:
     return tuple(record.layer.name for record in records if record.attends)
 
 
-def choose(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> str:
+def choose(
+    records: Sequence[LayerRecord],
+    input_size: tuple[int, ...],
+    input_channels: Channels = "first",
+) -> str:
     """Name the last layer with spatial extent.
 
     Layers that only pool, pad, drop or rearrange are passed over, and so is what
@@ -210,6 +219,8 @@ def choose(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> str:
         In order of when their last call finished.
     input_size : tuple of int
         Spatial size of the input.
+    input_channels : {"first", "last"}
+        Where the model takes the input's channel axis.
 
     Returns
     -------
@@ -221,18 +232,21 @@ def choose(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> str:
     LayerError
         No layer has spatial extent.
     """
-    chosen = _last_map(records, input_size)
+    about = (input_size, input_channels)
+    chosen = _last_map(records, *about)
     if chosen is None:
         raise LayerError(
             f"None of the model's {len(records)} layers returns a map with spatial extent "
             f"for an input of size {input_size}. Name a layer: layer='...'."
         )
     if layout.infer(chosen.shape, chosen.channels, input_size).prefix:
-        chosen = _last_map(_before_last_attention(records), input_size) or chosen
+        chosen = _last_map(_before_last_attention(records), *about) or chosen
     return chosen.layer.name
 
 
-def _last_map(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> LayerRecord | None:
+def _last_map(
+    records: Sequence[LayerRecord], input_size: tuple[int, ...], input_channels: Channels
+) -> LayerRecord | None:
     chosen: LayerRecord | None = None
     passed_over: LayerRecord | None = None
     for record in records:
@@ -243,7 +257,7 @@ def _last_map(records: Sequence[LayerRecord], input_size: tuple[int, ...]) -> La
         elif _REARRANGES.search(record.layer.kind):
             # Its values are those before it, so containers of it are as good as any.
             continue
-        elif _has_extent(record, input_size):
+        elif _has_extent(record, input_size, input_channels):
             chosen, passed_over = record, None
         else:
             passed_over = None
@@ -264,9 +278,9 @@ def _returns_output_of(container: LayerRecord, last: LayerRecord) -> bool:
     return bool(inside) and container.shape == last.shape
 
 
-def _has_extent(record: LayerRecord, input_size: tuple[int, ...]) -> bool:
+def _has_extent(record: LayerRecord, input_size: tuple[int, ...], input_channels: Channels) -> bool:
     try:
-        found = layout.infer(record.shape, record.channels, input_size)
+        found = layout.infer(record.shape, record.channels, input_size, convention=input_channels)
     except LayerError:
         return False
     size = {

@@ -104,6 +104,7 @@ def infer(
     channels: Channels | None,
     input_size: tuple[int, ...],
     wanted: Layout | None = None,
+    convention: Channels = "first",
 ) -> Layout:
     """Work out how an array of this shape is laid out.
 
@@ -117,6 +118,9 @@ def infer(
         Spatial size of the model's input; empty where the input has none.
     wanted : Layout or None
         What the user says; only what it leaves open is worked out.
+    convention : {"first", "last"}
+        Where the model takes the channel axis of its input; decides where the shape does
+        not, as with every signal.
 
     Returns
     -------
@@ -138,7 +142,7 @@ def infer(
     if wanted is not None or (len(shape) == 3 and len(input_size) > 1):
         return _tokens(shape, input_size, wanted)
     if channels is None:
-        channels = _channel_axis(shape, input_size)
+        channels = _channel_axis(shape, input_size, convention)
     return Layout("channels_first" if channels == "first" else "channels_last")
 
 
@@ -191,9 +195,13 @@ def keys_on_grid(
     return patches.reshape(*outer, *found.grid)
 
 
-def _channel_axis(shape: tuple[int, ...], input_size: tuple[int, ...]) -> Channels:
-    last = _is_reduction(shape[1:-1], input_size) and not _is_reduction(shape[2:], input_size)
-    return "last" if last else "first"
+def _channel_axis(
+    shape: tuple[int, ...], input_size: tuple[int, ...], convention: Channels
+) -> Channels:
+    first, last = (_is_reduction(size, input_size) for size in (shape[2:], shape[1:-1]))
+    if first == last:
+        return convention
+    return "first" if first else "last"
 
 
 def _is_reduction(size: tuple[int, ...], input_size: tuple[int, ...]) -> bool:

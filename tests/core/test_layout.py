@@ -55,6 +55,24 @@ def test_the_layout_is_seen_from_the_shape(shape, channels, size, found):
 
 
 @pytest.mark.parametrize(
+    ("shape", "size", "found"),
+    [
+        # A signal could be laid out either way.
+        ((2, 64, 6), (64,), LAST),
+        ((2, 32, 64), (64,), LAST),
+        ((2, 14, 14, 14), SQUARE, LAST),
+        ((2, 12, 40), (), LAST),
+        # What the shape shows comes first.
+        ((2, 768, 7, 7), SQUARE, FIRST),
+        ((2, 16, 100), (100,), LAST),
+        ((2, 128, 50), (100,), FIRST),
+    ],
+)
+def test_what_the_shape_leaves_open_follows_the_model(shape, size, found):
+    assert infer(shape, None, size, convention="last") == found
+
+
+@pytest.mark.parametrize(
     ("wanted", "shape", "found"),
     [
         (FIRST, (2, 14, 14, 14), FIRST),
