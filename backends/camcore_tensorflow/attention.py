@@ -47,7 +47,7 @@ class Spans:
 
 
 def _is_softmax(layer: Any) -> bool:
-    return type(layer).__name__ == "Softmax"
+    return type(layer).__name__ in ("Softmax", "Activation")
 
 
 def _count() -> int:

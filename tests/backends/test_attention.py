@@ -1,0 +1,316 @@
+"""One small ViT with the same weights in both frameworks, beside a textbook computation."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.registry import adapter as adapt
+from camcore.targets import Class, Each, Probability
+
+PATCH, GRID, CHANNELS, WIDTH, HEADS, BLOCKS, CLASSES = 4, (3, 2), 2, 8, 2, 2, 3
+TOKENS = 1 + GRID[0] * GRID[1]
+
+
+def layer(rng, *shape):
+    """A kernel and its bias."""
+    return rng.normal(size=shape) / shape[0] ** 0.5, rng.normal(size=shape[-1]) / 4
+
+
+@pytest.fixture(scope="module")
+def weights():
+    rng = np.random.default_rng(0)
+
+    def block():
+        kinds = {"query": WIDTH, "key": WIDTH, "value": WIDTH, "out": WIDTH, "up": 12}
+        made = {kind: layer(rng, WIDTH, size) for kind, size in kinds.items()}
+        norms = {k: (rng.uniform(1, 3, WIDTH), rng.normal(size=WIDTH)) for k in ("norm1", "norm2")}
+        return SimpleNamespace(**made, **norms, down=layer(rng, 12, WIDTH))
+
+    return SimpleNamespace(
+        patch=layer(rng, PATCH * PATCH * CHANNELS, WIDTH),
+        token=rng.normal(size=(1, 1, WIDTH)),
+        place=rng.normal(size=(1, TOKENS, WIDTH)),
+        blocks=[block() for _ in range(BLOCKS)],
+        norm=(rng.uniform(1, 3, WIDTH), rng.normal(size=WIDTH)),
+        head=layer(rng, WIDTH, CLASSES),
+    )
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Channels last."""
+    return np.random.default_rng(1).normal(size=(2, GRID[0] * PATCH, GRID[1] * PATCH, CHANNELS))
+
+
+def textbook(o, w, images, added):
+    """Scores and each block's attention, in plain operations `o` of a framework.
+
+    What is added to the attention is zero, and is there to be differentiated by.
+    """
+    batch = len(images)
+    patches = images.reshape(batch, GRID[0], PATCH, GRID[1], PATCH, CHANNELS)
+    patches = patches.transpose(0, 1, 3, 2, 4, 5).reshape(batch, TOKENS - 1, -1)
+
+    def linear(x, kernel, bias):
+        return o.einsum("bti,io->bto", x, o.tensor(kernel)) + o.tensor(bias)
+
+    def norm(x, gamma, beta):
+        x = x - o.mean(x)
+        return x / o.sqrt(o.mean(x * x) + 1e-5) * o.tensor(gamma) + o.tensor(beta)
+
+    def heads(x):
+        return o.reshape(x, (batch, TOKENS, HEADS, WIDTH // HEADS))
+
+    token = np.broadcast_to(w.token, (batch, 1, WIDTH))
+    x = o.concat([o.tensor(token), linear(o.tensor(patches), *w.patch)]) + o.tensor(w.place)
+    attention = []
+    for block, zero in zip(w.blocks, added, strict=True):
+        y = norm(x, *block.norm1)
+        q, k, v = (heads(linear(y, *getattr(block, one))) for one in ("query", "key", "value"))
+        a = zero + o.softmax(o.einsum("bqhd,bkhd->bhqk", q, k) / (WIDTH / HEADS) ** 0.5)
+        attention.append(a)
+        y = o.reshape(o.einsum("bhqk,bkhd->bqhd", a, v), (batch, TOKENS, WIDTH))
+        x = x + linear(y, *block.out)
+        x = x + linear(o.tanh(linear(norm(x, *block.norm2), *block.up)), *block.down)
+    return linear(norm(x, *w.norm), *w.head)[:, 0], attention
+
+
+def of_torch(torch, w):
+    nn = torch.nn
+
+    def given(module, kernel, bias):
+        module.weight.data, module.bias.data = torch.tensor(kernel.T), torch.tensor(bias)
+        return module
+
+    def norm(gamma, beta):
+        return given(nn.LayerNorm(WIDTH), gamma, beta)
+
+    def linear(kernel, bias):
+        return given(nn.Linear(*kernel.shape), kernel, bias)
+
+    class Block(nn.Module):
+        def __init__(self, b):
+            super().__init__()
+            self.norm1, self.norm2 = norm(*b.norm1), norm(*b.norm2)
+            self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+            projections = (b.query, b.key, b.value)
+            self.attention.in_proj_weight.data = torch.tensor(
+                np.concatenate([kernel.T for kernel, _ in projections])
+            )
+            self.attention.in_proj_bias.data = torch.tensor(
+                np.concatenate([bias for _, bias in projections])
+            )
+            given(self.attention.out_proj, *b.out)
+            self.mlp = nn.Sequential(linear(*b.up), nn.Tanh(), linear(*b.down))
+
+        def forward(self, x):
+            y = self.norm1(x)
+            x = x + self.attention(y, y, y, need_weights=False)[0]
+            return x + self.mlp(self.norm2(x))
+
+    class ViT(nn.Module):
+        def __init__(self):
+            super().__init__()
+            kernel, bias = w.patch
+            self.patch = nn.Conv2d(CHANNELS, WIDTH, PATCH, PATCH)
+            kernel = kernel.reshape(PATCH, PATCH, CHANNELS, WIDTH).transpose(3, 2, 0, 1)
+            self.patch.weight.data, self.patch.bias.data = torch.tensor(kernel), torch.tensor(bias)
+            self.token = nn.Parameter(torch.tensor(w.token))
+            self.place = nn.Parameter(torch.tensor(w.place))
+            self.blocks = nn.Sequential(*map(Block, w.blocks))
+            self.norm, self.head = norm(*w.norm), linear(*w.head)
+
+        def forward(self, x):
+            x = self.patch(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.place
+            return self.head(self.norm(self.blocks(x))[:, 0])
+
+    return ViT()
+
+
+def of_keras(keras, w):
+    layers, width = keras.layers, WIDTH // HEADS
+
+    class Tokens(layers.Layer):
+        def build(self, shape):
+            self.token = self.add_weight(shape=w.token.shape)
+            self.place = self.add_weight(shape=w.place.shape)
+
+        def call(self, x):
+            token = keras.ops.repeat(self.token, keras.ops.shape(x)[0], axis=0)
+            return keras.ops.concatenate([token, x], 1) + self.place
+
+    pending = []
+
+    def put(made, x, *values):
+        out = made(*x) if isinstance(x, tuple) else made(x)
+        pending.append((made, values))
+        return out
+
+    def norm(x, pair):
+        return put(layers.LayerNormalization(epsilon=1e-5), x, *pair)
+
+    def dense(x, pair, **options):
+        return put(layers.Dense(len(pair[1]), **options), x, *pair)
+
+    def split(pair):
+        return pair[0].reshape(WIDTH, HEADS, width), pair[1].reshape(HEADS, width)
+
+    inputs = keras.Input((GRID[0] * PATCH, GRID[1] * PATCH, CHANNELS))
+    kernel = w.patch[0].reshape(PATCH, PATCH, CHANNELS, WIDTH)
+    x = put(layers.Conv2D(WIDTH, PATCH, PATCH), inputs, kernel, w.patch[1])
+    x = put(Tokens(), layers.Reshape((TOKENS - 1, WIDTH))(x), w.token, w.place)
+    for i, b in enumerate(w.blocks):
+        attention = layers.MultiHeadAttention(HEADS, width, name=f"attention{i}")
+        y = norm(x, b.norm1)
+        values = [value for one in (b.query, b.key, b.value) for value in split(one)]
+        out = b.out[0].reshape(HEADS, width, WIDTH), b.out[1]
+        x = layers.Add()([x, put(attention, (y, y), *values, *out)])
+        y = dense(dense(norm(x, b.norm2), b.up, activation="tanh"), b.down)
+        x = layers.Add()([x, y])
+    x = dense(norm(x, w.norm)[:, 0], w.head)
+    for made, values in pending:
+        made.set_weights(values)
+    return keras.Model(inputs, x)
+
+
+def in_torch(torch, w, images):
+    """The model and its inputs, beside the textbook's scores, attention and gradients."""
+    places = torch.zeros((BLOCKS, len(images), HEADS, TOKENS, TOKENS), dtype=torch.float64)
+    o = SimpleNamespace(
+        tensor=torch.tensor, einsum=torch.einsum, reshape=torch.reshape, sqrt=torch.sqrt,
+        tanh=torch.tanh, softmax=lambda x: torch.softmax(x, -1),
+        mean=lambda x: x.mean(-1, keepdim=True), concat=lambda parts: torch.cat(parts, 1),
+    )  # fmt: skip
+    scores, attention = textbook(o, w, images, places.requires_grad_())
+    (gradients,) = torch.autograd.grad(scores[:, 1].sum(), places)
+    return SimpleNamespace(
+        model=of_torch(torch, w).eval(),
+        images=images.transpose(0, 3, 1, 2),
+        layers=[f"blocks.{i}.attention" for i in range(BLOCKS)],
+        scores=scores.detach().numpy(),
+        attention=[a.detach().numpy() for a in attention],
+        gradients=gradients.numpy(),
+    )
+
+
+def in_keras(tf, keras, w, images):
+    o = SimpleNamespace(
+        tensor=tf.constant, einsum=tf.einsum, reshape=tf.reshape, sqrt=tf.sqrt, tanh=tf.tanh,
+        softmax=tf.nn.softmax, mean=lambda x: tf.reduce_mean(x, -1, keepdims=True),
+        concat=lambda parts: tf.concat(parts, 1),
+    )  # fmt: skip
+    places = tf.zeros((BLOCKS, len(images), HEADS, TOKENS, TOKENS), tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(places)
+        scores, attention = textbook(o, w, images, places)
+        score = tf.reduce_sum(scores[:, 1])
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        model = of_keras(keras, w)
+    finally:
+        keras.config.set_floatx(before)
+    return SimpleNamespace(
+        model=model,
+        images=images,
+        layers=[f"attention{i}" for i in range(BLOCKS)],
+        scores=scores.numpy(),
+        attention=[a.numpy() for a in attention],
+        gradients=tape.gradient(score, places).numpy(),
+    )
+
+
+@pytest.fixture(scope="module")
+def both(torch, tf, keras, weights, images):
+    return {
+        "torch": in_torch(torch, weights, images),
+        "keras": in_keras(tf, keras, weights, images),
+    }
+
+
+@pytest.fixture(params=["torch", "keras"])
+def one(request, both):
+    return both[request.param]
+
+
+def one_class(leaves, label=1):
+    return {path: np.eye(CLASSES)[[label] * len(leaf)] for path, leaf in leaves.items()}
+
+
+def close(one, other, tolerance):
+    np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
+
+
+def test_attention_and_its_gradients_are_the_textbooks(one):
+    names = [name + "@attention" for name in one.layers]
+    trace = adapt(one.model).run(one.images, names, [one_class])
+    (scores,) = trace.outputs.values()
+    close(scores, one.scores, 1e-10)
+    for i, name in enumerate(names):
+        traced = trace.layers[name]
+        assert traced.activations.shape == (2, HEADS, TOKENS, TOKENS)
+        np.testing.assert_allclose(traced.activations.sum(-1), 1, rtol=0, atol=1e-12)
+        close(traced.activations, one.attention[i], 1e-10)
+        close(traced.gradients[0], one.gradients[i], 1e-10)
+
+
+def test_the_survey_says_which_layers_attend(one):
+    records = adapt(one.model).survey(one.images)
+    assert [r.layer.name for r in records if r.attends] == one.layers
+
+
+def test_legrad_is_the_mean_over_layers_heads_and_queries(one):
+    result = camcore.explain(one.model, one.images, target=1, method="legrad")
+    assert list(result.raw) == [name + "@attention" for name in one.layers]
+    expected = np.maximum(one.gradients[..., 1:], 0).mean(axis=(2, 3)).reshape(BLOCKS, 2, *GRID)
+    for name, layer in zip(one.layers, expected, strict=True):
+        close(result.raw[name + "@attention"], layer, 1e-10)
+    mean = expected.mean(axis=0)
+    shown = camcore.recipes.PAPER.render([mean], (GRID[0] * PATCH, GRID[1] * PATCH))
+    np.testing.assert_allclose(result.maps, shown, rtol=0, atol=1e-6)
+
+
+def test_both_frameworks_give_one_map(both):
+    torch, keras = (
+        camcore.explain(one.model, one.images, method="legrad") for one in both.values()
+    )
+    np.testing.assert_array_equal(torch.classes, keras.classes)
+    for a, b in zip(torch.raw.values(), keras.raw.values(), strict=True):
+        close(a, b, 1e-9)
+
+
+def test_a_batch_gives_what_its_samples_give(one):
+    explainer = camcore.Explainer(one.model, method="legrad")
+    together = explainer(one.images, target=[2, 0])
+    for i in range(2):
+        alone = explainer(one.images[i : i + 1], target=[2, 0][i])
+        for name, maps in together.raw.items():
+            close(maps[i : i + 1], alone.raw[name], 1e-12)
+
+
+def test_several_targets_and_methods_share_the_pass(one):
+    layer, labels = one.layers[0], Each(Class(1), Class(2))
+    shared = camcore.explain(one.model, one.images, labels, layer, ["legrad", "gradcam"])
+    for method, name in (("legrad", layer + "@attention"), ("gradcam", layer)):
+        for label, result in zip((1, 2), shared[method], strict=True):
+            alone = camcore.explain(one.model, one.images, label, layer, method)
+            close(result.raw[name], alone.raw[name], 1e-12)
+
+
+def test_a_probability_is_explained_by_the_gradients_of_the_logits(one):
+    """∂p₁ = p₁ Σ_c (1[c = 1] − p_c) ∂y_c."""
+    name = one.layers[0] + "@attention"
+    seeds = [partial(one_class, label=label) for label in range(CLASSES)]
+    gradients = np.array(adapt(one.model).run(one.images, [name], seeds).layers[name].gradients)
+    p = np.exp(one.scores) / np.exp(one.scores).sum(axis=1, keepdims=True)
+    weights = p[:, 1:2] * (np.eye(CLASSES)[1] - p)
+    mixed = np.einsum("bc,cbhqk->bhqk", weights, gradients)[..., 1:]
+    explainer = camcore.Explainer(one.model, method="legrad")
+    evidence = explainer.evidence(one.images, Probability(1))
+    close(evidence.attention_gradients, mixed.reshape(2, HEADS, TOKENS, *GRID), 1e-10)

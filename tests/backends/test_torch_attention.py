@@ -1,0 +1,340 @@
+"""PyTorch: attention is seen however it is spelled, and the model is left as it was."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.errors import LayerError, MethodError
+from camcore.registry import adapter as adapt
+
+torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
+
+BATCH, TOKENS, WIDTH, HEADS = 2, 7, 8, 2
+
+
+def split(x: Any, heads: int = HEADS) -> Any:
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values of the tokens; `attend` is what is tried."""
+
+    def __init__(self, attend: Any) -> None:
+        super().__init__()
+        self.qkv, self.attend = nn.Linear(WIDTH, 3 * WIDTH), attend
+        self.softmax = nn.Softmax(-1)
+
+    def forward(self, x: Any) -> Any:
+        y = self.attend(self, *self.qkv(x).chunk(3, -1))
+        return y.transpose(-3, -2).flatten(-2) if y.ndim == 4 else y
+
+
+class Net(nn.Module):
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Linear(4, WIDTH)
+        self.attn = attention() if isinstance(attention, type) else Attention(attention)
+        self.head = nn.Linear(WIDTH, 3)
+        self.double()
+
+    def forward(self, x: Any) -> Any:
+        return self.head(torch.tanh(self.attn(self.embed(x))).flatten(1, -2).mean(1))
+
+
+def fused(**options: Any) -> Any:
+    return lambda own, q, k, v: F.scaled_dot_product_attention(*map(split, (q, k, v)), **options)
+
+
+def explicit(softmax: Any) -> Any:
+    def attend(own: Any, q: Any, k: Any, v: Any) -> Any:
+        q, k, v = map(split, (q, k, v))
+        return softmax(own, q @ k.mT / (WIDTH / HEADS) ** 0.5) @ v
+
+    return attend
+
+
+def folded(own: Any, q: Any, k: Any, v: Any) -> Any:
+    q, k, v = (split(x).flatten(0, 1) for x in (q, k, v))
+    y = torch.bmm(F.softmax(torch.bmm(q, k.mT) / (WIDTH / HEADS) ** 0.5, 2), v)
+    return y.unflatten(0, (-1, HEADS))
+
+
+def grouped(own: Any, q: Any, k: Any, v: Any) -> Any:
+    k, v = k[..., : WIDTH // HEADS], v[..., : WIDTH // HEADS]
+    return F.scaled_dot_product_attention(split(q), split(k, 1), split(v, 1), enable_gqa=True)
+
+
+class Packed(nn.MultiheadAttention):
+    weights = False
+
+    def __init__(self) -> None:
+        super().__init__(WIDTH, HEADS, dropout=0.5, batch_first=True)
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        return super().forward(x, x, x, need_weights=self.weights)[0]
+
+
+class PackedWithWeights(Packed):
+    weights = True
+
+
+class Encoder(nn.TransformerEncoderLayer):
+    def __init__(self) -> None:
+        super().__init__(WIDTH, HEADS, 8, batch_first=True)
+
+
+torch.manual_seed(1)
+ALLOWED = torch.rand(TOKENS, TOKENS) > 0.4
+ALLOWED.fill_diagonal_(True)
+BIAS = torch.randn(HEADS, TOKENS, TOKENS, dtype=torch.float64)
+
+SPELLINGS = {
+    "fused": fused(),
+    "fused, scaled": fused(scale=0.3),
+    "fused, causal": fused(is_causal=True),
+    "fused, masked": fused(attn_mask=ALLOWED),
+    "fused, biased": fused(attn_mask=BIAS),
+    "fused, grouped": grouped,
+    "function": explicit(lambda own, x: F.softmax(x, dim=-1)),
+    "method": explicit(lambda own, x: x.softmax(3)),
+    "torch": explicit(lambda own, x: torch.softmax(x, dim=-1)),
+    "module": explicit(lambda own, x: own.softmax(x)),
+    "in place after": explicit(lambda own, x: F.softmax(x, dim=-1).mul_(1)),
+    "heads in the batch": folded,
+    "packed": Packed,
+    "packed, with weights": PackedWithWeights,
+    "encoder": Encoder,
+}
+
+
+@pytest.fixture
+def tokens() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(BATCH, TOKENS, 4))
+
+
+def one_class(leaves: Any) -> Any:
+    return {"": np.eye(3)[[1] * BATCH]}
+
+
+def finite_differences(net: Any, x: np.ndarray, name: str, change: np.ndarray) -> float:
+    """How the score moves as the attention does, by a hand on the very same computation."""
+    attention = importlib.import_module("camcore_torch.attention")
+    module = net.get_submodule(name)
+    scores = []
+    for step in (1e-5, -1e-5):
+        moved = torch.tensor(step * change)
+        add = lambda _, a, by=moved: a + by.reshape(a.shape)  # noqa: E731
+        with torch.no_grad(), attention.watched([module], add):
+            scores.append(net(torch.tensor(x))[:, 1].sum().item())
+    return (scores[0] - scores[1]) / 2e-5
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_of_attention_is_seen(spelling, tokens):
+    net = Net(SPELLINGS[spelling]).eval()
+    adapter = adapt(net)
+    with torch.no_grad():
+        plain = net(torch.tensor(tokens)).numpy()
+    (attending,) = [r.layer.name for r in adapter.survey(tokens) if r.attends]
+    assert attending == ("attn.self_attn" if spelling == "encoder" else "attn")
+    trace = adapter.run(tokens, [attending + "@attention"], [one_class])
+    np.testing.assert_allclose(trace.outputs[""], plain, rtol=0, atol=1e-12)
+    (traced,) = trace.layers.values()
+    attention = traced.activations.reshape(BATCH, HEADS, TOKENS, TOKENS)
+    np.testing.assert_allclose(attention.sum(-1), 1, rtol=0, atol=1e-12)
+    if spelling == "fused, causal":
+        assert np.all(attention[..., ~np.tri(TOKENS, dtype=bool)] == 0)
+    if spelling == "fused, masked":
+        assert np.all(attention[..., ~ALLOWED.numpy()] == 0)
+    change = np.random.default_rng(2).normal(size=attention.shape)
+    slope = finite_differences(net, tokens, attending, change)
+    predicted = (traced.gradients[0].reshape(attention.shape) * change).sum()
+    assert abs(slope - predicted) <= 1e-8 * abs(slope)
+    with torch.no_grad():
+        np.testing.assert_array_equal(net(torch.tensor(tokens)).numpy(), plain)
+
+
+def test_what_is_no_attention_is_not_taken_for_it(tokens):
+    class Plain(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return F.softmax(x, dim=1) + torch.sigmoid(x)
+
+    net = Net(Plain).eval()
+    assert not any(record.attends for record in adapt(net).survey(tokens))
+    with pytest.raises(LayerError, match="'attn@attention': the layer computed no softmax"):
+        adapt(net).run(tokens, ["attn@attention"], [one_class])
+
+
+def test_calls_of_a_shared_layer_are_told_apart(tokens):
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Attention(fused())
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(self.inner(x))
+
+    net = Net(Twice).eval()
+    names = ["attn.inner@attention#0", "attn.inner@attention#-1", "attn.inner@attention"]
+    adapter = adapt(net)
+    first, second, last = (adapter.run(tokens, names, [one_class]).layers[n] for n in names)
+    np.testing.assert_array_equal(second.gradients[0], last.gradients[0])
+    assert np.abs(first.activations - second.activations).max() > 1e-3
+    alone = adapter.run(tokens, names[:1], [one_class]).layers[names[0]]
+    np.testing.assert_allclose(first.gradients[0], alone.gradients[0], rtol=0, atol=1e-14)
+    with pytest.raises(LayerError, match="#2': the layer ran 2 times, so #0 to #1 exist"):
+        adapter.run(tokens, ["attn.inner@attention#2"])
+    with (
+        pytest.raises(LayerError, match="goes on from what a layer returns, not from"),
+        adapter.resume(tokens[:1], "attn.inner@attention"),
+    ):
+        pass
+
+
+def test_the_model_is_left_as_it_was(tokens):
+    class Failing(Packed):
+        fails = False
+
+        def forward(self, x: Any) -> Any:  # type: ignore[override]
+            y = super().forward(x)
+            if self.fails:
+                raise ZeroDivisionError
+            return y
+
+    net = Net(Failing).train()
+
+    def state() -> Any:
+        modules = [
+            (m.training, {k: id(v) for k, v in vars(m).items()}, len(m._forward_hooks),
+             len(m._forward_hooks_always_called), len(m._forward_pre_hooks))
+            for m in net.modules()
+        ]  # fmt: skip
+        return modules, [(id(p), p._version, p.grad, p.requires_grad) for p in net.parameters()]
+
+    before = state()
+    camcore.explain(net, tokens, method="legrad", layout=camcore.Layout("tokens", (2, 3), 1))
+    assert state() == before
+    net.attn.fails = True
+    before = state()
+    for seeds in ([one_class], []):
+        with pytest.raises(ZeroDivisionError):
+            adapt(net).run(tokens, ["attn@attention"], seeds)
+    assert state() == before
+    assert torch._C._len_torch_function_stack() == 0
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 3, 48, 32)).astype(np.float32)
+
+
+SMALL = {"img_size": (48, 32), "depth": 3, "num_classes": 3}
+
+
+def directly(tokens: Any, blocks: Any, finish: Any) -> np.ndarray:
+    """LeGrad's map of every block, each a function of tokens and what is added to attention."""
+    places = torch.zeros(len(blocks), *blocks[0].shape, requires_grad=True)
+    for block, zero in zip(blocks, places, strict=True):
+        tokens = block.run(tokens, zero)
+    (gradients,) = torch.autograd.grad(finish(tokens)[:, 1].sum(), places)
+    return gradients.relu().mean((2, 3))[..., 1:].numpy()
+
+
+class Block:
+    """A pre-norm transformer block, by the parts of whoever made it."""
+
+    def __init__(self, heads: int, qkv: Any, out: Any, norms: Any, mlp: Any, tokens: int) -> None:
+        self.heads, self.qkv, self.out, self.norms, self.mlp = heads, qkv, out, norms, mlp
+        self.shape = (2, heads, tokens, tokens)
+
+    def run(self, x: Any, zero: Any) -> Any:
+        q, k, v = (split(y, self.heads) for y in self.qkv(self.norms[0](x)).chunk(3, -1))
+        attention = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) + zero
+        x = x + self.out((attention @ v).transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norms[1](x))
+
+
+def close(result: Any, expected: np.ndarray) -> None:
+    assert len(result.raw) == len(expected)
+    for maps, direct in zip(result.raw.values(), expected, strict=True):
+        direct = direct.reshape(maps.shape)
+        np.testing.assert_allclose(maps, direct, rtol=0, atol=2e-5 * direct.max())
+
+
+def test_torchvisions_vit(images, require):
+    vision_transformer = require("torchvision.models.vision_transformer")
+    torch.manual_seed(0)
+    net = vision_transformer.VisionTransformer(32, 16, 3, 4, 64, 128, num_classes=3).eval()
+    nn.init.normal_(net.heads.head.weight)
+    square = images[:, :, :32]
+    result = camcore.explain(net, square, target=1, method="legrad")
+    assert list(result.raw)[-1] == "encoder.layers.encoder_layer_2.self_attention@attention"
+    blocks = [
+        Block(
+            4,
+            lambda x, a=layer.self_attention: F.linear(x, a.in_proj_weight, a.in_proj_bias),
+            layer.self_attention.out_proj,
+            (layer.ln_1, layer.ln_2),
+            layer.mlp,
+            5,
+        )
+        for layer in net.encoder.layers
+    ]
+    x = net._process_input(torch.tensor(square))
+    x = torch.cat([net.class_token.expand(2, -1, -1), x], 1) + net.encoder.pos_embedding
+    close(result, directly(x, blocks, lambda x: net.heads(net.encoder.ln(x[:, 0]))))
+
+
+@pytest.mark.parametrize("in_one_kernel", [True, False])
+def test_timms_vit(images, require, in_one_kernel):
+    timm = require("timm")
+    torch.manual_seed(0)
+    net = timm.create_model("vit_tiny_patch16_224", **SMALL).eval()
+    nn.init.normal_(net.head.weight)
+    for block in net.blocks:
+        block.attn.fused_attn = in_one_kernel
+    result = camcore.explain(net, images, target=1, method="legrad")
+    assert list(result.raw) == [f"blocks.{i}.attn@attention" for i in range(3)]
+    assert result.maps.shape == (2, 48, 32)
+    blocks = [
+        Block(3, block.attn.qkv, block.attn.proj, (block.norm1, block.norm2), block.mlp, 7)
+        for block in net.blocks
+    ]
+    x = net._pos_embed(net.patch_embed(torch.tensor(images)))
+    close(result, directly(x, blocks, lambda x: net.head(net.norm(x)[:, 0])))
+
+
+def test_a_layer_stands_for_the_attention_inside_it(images, require):
+    timm = require("timm")
+    net = timm.create_model("vit_tiny_patch16_224", **SMALL).eval()
+    nn.init.normal_(net.head.weight)
+    every = camcore.explain(net, images, method="legrad").raw
+    some = camcore.explain(net, images, layer=["blocks.1", net.blocks[2].attn], method="legrad")
+    assert list(some.raw) == ["blocks.1.attn@attention", "blocks.2.attn@attention"]
+    for name, maps in some.raw.items():
+        np.testing.assert_allclose(maps, every[name], rtol=0, atol=1e-5 * maps.max())
+
+
+def test_refusals(images, require):
+    swin_transformer = require("torchvision.models.swin_transformer")
+    x = images[:, :, :32]
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(3), nn.Softmax(-1))
+    plain(torch.tensor(x))
+    with pytest.raises(MethodError, match="None of the model's layers computes softmax attention"):
+        camcore.explain(plain, x, method="legrad")
+    swin = swin_transformer.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=3)
+    with pytest.raises(MethodError, match=r"'features.1.0.attn@attention': .* within windows"):
+        camcore.explain(swin, x, method="legrad")
+    with pytest.raises(MethodError, match=r"'features.0' computes no .* These do: 'features.1.0"):
+        camcore.explain(swin, x, layer="features.0", method="legrad")
+    # Its last stage is one window, which lies over the whole input.
+    nn.init.normal_(swin.head.weight)
+    assert camcore.explain(swin, x, layer="features.3", method="legrad").maps.max() == 1
