@@ -1,0 +1,67 @@
+"""Long work shows how far it has come where that is wanted, and only there."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.progress import track
+from camcore.testing import random_network
+
+PHOTOS = np.random.default_rng(0).normal(size=(1, 2, 8, 8))
+LABELS = {
+    "scorecam": "Score-CAM",
+    "sscam": "SS-CAM",
+    "iscam": "IS-CAM",
+    "ablationcam": "Ablation-CAM",
+    "occlusion": "Occlusion",
+    "rise": "RISE",
+    "smoothgrad": "SmoothGrad",
+    "smoothgradcampp": "Smooth Grad-CAM++",
+    "integratedgradients": "Integrated gradients",
+}
+FEW = {"masks": 8, "cells": 3, "window": 4, "steps": 2, "samples": 2}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_methods_with_many_passes_show_a_bar_where_asked(name, capsys, require):
+    require("tqdm")
+    options = {k: v for k, v in FEW.items() if k in camcore.methods.find(name).takes()}
+    maps = [
+        camcore.explain(random_network(), PHOTOS, 1, "relu2", name, progress=progress, **options)
+        for progress in (False, None)
+    ]
+    assert capsys.readouterr() == ("", "")  # left out, only a terminal shows it
+    maps.append(
+        camcore.explain(random_network(), PHOTOS, 1, "relu2", name, progress=True, **options)
+    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{LABELS[name]}:" in err
+    assert "0%|" in err
+    for other in maps[1:]:
+        np.testing.assert_array_equal(other.maps, maps[0].maps)
+
+
+@pytest.mark.parametrize("show", [True, False, None])
+def test_all_is_gone_through_in_order(show):
+    assert list(track(range(5), "work", show)) == [0, 1, 2, 3, 4]
+
+
+def test_in_a_terminal_a_bar_waits_a_second(monkeypatch, require):
+    tqdm = require("tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = track([1, 2], "work")
+    assert isinstance(bar, tqdm.tqdm)
+    assert bar.delay == 1
+    assert track([1, 2], "work", show=True).delay == 0
+    assert track([1, 2], "work", show=False) == [1, 2]
+
+
+def test_without_tqdm_the_work_goes_on_silently(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert list(track([1, 2], "work", show=True)) == [1, 2]
+    assert capsys.readouterr() == ("", "")
