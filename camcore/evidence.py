@@ -6,7 +6,6 @@ is only made when it is asked for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -256,17 +255,21 @@ class Evidence:
 
     @cached_property
     def bias_terms(self) -> list[Array]:
-        """For each layer that adds a bias, b · ∂y/∂b at every position, ``(B, C, *S)``.
+        """For each call of a layer that adds a bias, b · ∂y/∂b everywhere, ``(B, C, *S)``.
 
         The layers that a pass does not reach are left out. A batch normalisation
         adds β − μγ/√(σ² + ε).
         """
-        surveyed = {record.layer.name for record in self.adapter.survey(self.inputs)}
-        biases = [b for b in self.adapter.biases() if re.split("[#@]", b.layer)[0] in surveyed]
-        trace = self._pass(None, [bias.layer for bias in biases])
+        calls = {record.layer.name: record.calls for record in self.adapter.survey(self.inputs)}
+        added = {
+            f"{bias.layer}#{call}": bias
+            for bias in self.adapter.biases()
+            for call in range(calls.get(bias.layer.partition("@")[0], 0))
+        }
+        trace = self._pass(None, list(added))
         terms = []
-        for bias in biases:
-            traced = trace.layers[bias.layer]
+        for name, bias in added.items():
+            traced = trace.layers[name]
             gradients = traced.gradients[0]
             if gradients.ndim > 2:
                 found = layout.infer(
@@ -306,8 +309,8 @@ class Evidence:
         """The target with its choices (predicted class, nearest classes) made for good."""
         if isinstance(self.target, NativeScore):
             raise MethodError(
-                "A native callable cannot be scored on altered activations; "
-                "give a class or a camcore.targets.Target."
+                "Ablation-CAM scores altered activations in NumPy, which the native callable "
+                f"{self.target.function!r} cannot do; give a class or a camcore.targets.Target."
             )
         values = self.explained.values(self.trace)
         return self.target.settled(values[:, None] if values.ndim == 1 else values, sample)
