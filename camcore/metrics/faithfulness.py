@@ -6,16 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from camcore.errors import InputError
+from camcore.methods.arrays import floating
+from camcore.methods.batches import ScoreImages, at_least_one
 from camcore.trace import Array
-
-ScoreImages: TypeAlias = Callable[[int, Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +74,9 @@ def deletion(
     Raises
     ------
     InputError
-        The shapes do not fit, or `steps` is out of range.
+        The arrays do not fit or a map is not finite, or `steps` is out of range.
+    MethodError
+        `batch_size` is below 1.
 
     References
     ----------
@@ -84,6 +84,7 @@ def deletion(
     Models", BMVC 2018, sec. 4.2.
     """
     start, end = _both(images, maps, baseline, steps)
+    at_least_one(batch_size=batch_size)
     return _curve(start, end, maps, score_images, steps, batch_size)
 
 
@@ -112,7 +113,9 @@ def insertion(
     Raises
     ------
     InputError
-        The shapes do not fit, or `steps` is out of range.
+        The arrays do not fit or a map is not finite, or `steps` is out of range.
+    MethodError
+        `batch_size` is below 1.
 
     References
     ----------
@@ -120,6 +123,7 @@ def insertion(
     Models", BMVC 2018, sec. 4.2.
     """
     end, start = _both(images, maps, baseline, steps)
+    at_least_one(batch_size=batch_size)
     return _curve(start, end, maps, score_images, steps, batch_size)
 
 
@@ -142,9 +146,9 @@ def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Arra
     Raises
     ------
     InputError
-        The shapes do not fit.
+        The arrays do not fit, or a map is not finite.
     """
-    _check(images, maps)
+    images = _checked(images, maps)
     masked = images * maps[:, None].astype(images.dtype)
     return np.concatenate([score_images(i, one[None]) for i, one in enumerate(masked)])
 
@@ -238,18 +242,29 @@ def _curve(
 
 
 def _both(images: Array, maps: Array, baseline: Array | float, steps: int) -> tuple[Array, Array]:
-    _check(images, maps)
+    images = _checked(images, maps)
     positions = int(np.prod(maps.shape[1:]))
     if not 1 <= steps <= positions:
         raise InputError(f"steps={steps}; from 1 to {positions}, the number of positions.")
-    return images, np.broadcast_to(np.asarray(baseline, dtype=images.dtype), images.shape)
+    baseline = np.asarray(baseline, dtype=images.dtype)
+    if baseline.shape not in ((), images.shape):
+        raise InputError(
+            f"The baseline is one number or an image for each, {images.shape}; "
+            f"got shape {baseline.shape}."
+        )
+    return images, np.broadcast_to(baseline, images.shape)
 
 
-def _check(images: Array, maps: Array) -> None:
-    if images.ndim < 3 or maps.shape != (len(images), *images.shape[2:]):
+def _checked(images: Array, maps: Array) -> Array:
+    """The images as floating numbers, where the maps fit them."""
+    images = floating(images, "images")
+    if maps.shape != (len(images), *images.shape[2:]):
         raise InputError(
             f"images must be (B, C, *S) and maps (B, *S); got {images.shape} and {maps.shape}."
         )
+    if not np.all(np.isfinite(maps)):
+        raise InputError("The maps must be finite; one has NaN or infinity.")
+    return images
 
 
 def _pair(one: Array, other: Array) -> tuple[Array, Array]:

@@ -1,0 +1,196 @@
+"""Faithfulness on additive scores, where every curve is known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from camcore.errors import InputError, MethodError
+from camcore.metrics.faithfulness import (
+    Curve,
+    average_drop,
+    deletion,
+    increase_in_confidence,
+    insertion,
+    masked_scores,
+    win,
+)
+
+LINE = np.array([[[1.0, 2.0, 4.0, 8.0]]])
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(2, 3, 4, 5))
+MAPS = RNG.random(size=(2, 4, 5))
+for array in (LINE, IMAGES, MAPS):
+    array.setflags(write=False)
+
+
+def total(_, images):
+    return images.reshape(len(images), -1).sum(axis=1)
+
+
+def curved(sample, images):
+    return np.tanh(total(sample, images) + sample)
+
+
+def test_deletion_and_insertion_by_hand():
+    # 8 goes first: 15, 7, 3, 1, 0. Trapezoids of width 1/4: 11 + 5 + 2 + 1/2.
+    deleted = deletion(LINE, LINE[:, 0], total, steps=4)
+    np.testing.assert_array_equal(deleted.fractions, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_array_equal(deleted.scores, [[15, 7, 3, 1, 0]])
+    np.testing.assert_array_equal(deleted.auc, [18.5 / 4])
+    # 8 comes first: 0, 8, 12, 14, 15.
+    inserted = insertion(LINE, LINE[:, 0], total, steps=4)
+    np.testing.assert_array_equal(inserted.scores, [[0, 8, 12, 14, 15]])
+    np.testing.assert_array_equal(inserted.auc, [41.5 / 4])
+    # The worst order, to a baseline of 1 instead: 15, 15, 14, 11, 4.
+    worst = deletion(LINE, -LINE[:, 0], total, steps=4, baseline=1.0)
+    np.testing.assert_array_equal(worst.scores, [[15, 15, 14, 11, 4]])
+
+
+def test_equal_importance_goes_in_the_order_of_the_array():
+    maps = np.array([[1.0, 3.0, 1.0, 3.0]])
+    # Second, fourth, first, third.
+    curve = deletion(LINE, maps, total, steps=4)
+    np.testing.assert_array_equal(curve.scores, [[15, 13, 5, 4, 0]])
+    np.testing.assert_array_equal(
+        deletion(LINE, np.zeros((1, 4)), total, steps=4).scores, [[15, 14, 12, 8, 0]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "fractions", "scores"),
+    [
+        (1, [0, 1], [15, 0]),
+        (2, [0, 0.5, 1], [15, 3, 0]),
+        # After 4/3 and 8/3 positions, rounded.
+        (3, [0, 0.25, 0.75, 1], [15, 7, 1, 0]),
+    ],
+)
+def test_steps_take_whole_positions(steps, fractions, scores):
+    curve = deletion(LINE, LINE[:, 0], total, steps=steps)
+    np.testing.assert_array_equal(curve.fractions, fractions)
+    np.testing.assert_array_equal(curve.scores, [scores])
+
+
+def test_a_position_goes_with_all_its_channels_to_its_own_baseline():
+    seen = []
+
+    def remember(_, images):
+        seen.extend(images)
+        return np.zeros(len(images))
+
+    images = np.arange(8.0).reshape(1, 2, 2, 2)
+    deletion(images, np.array([[[0.0, 1.0], [0.0, 0.0]]]), remember, baseline=-images, steps=4)
+    expected = images[0].copy()
+    expected[:, 0, 1] = [-1, -5]
+    np.testing.assert_array_equal(seen[0], images[0])
+    np.testing.assert_array_equal(seen[1], expected)
+    np.testing.assert_array_equal(seen[-1], -images[0])
+
+
+@pytest.mark.parametrize("baseline", [0.0, 0.3, 2 * IMAGES])
+def test_curves_lead_from_the_image_to_the_baseline_and_back(baseline):
+    whole = [curved(i, image[None])[0] for i, image in enumerate(IMAGES)]
+    none = np.broadcast_to(baseline, IMAGES.shape)
+    bare = [curved(i, image[None])[0] for i, image in enumerate(none)]
+    deleted = deletion(IMAGES, MAPS, curved, baseline=baseline, steps=7).scores
+    inserted = insertion(IMAGES, MAPS, curved, baseline=baseline, steps=7).scores
+    np.testing.assert_allclose(deleted[:, [0, -1]].T, [whole, bare], rtol=1e-14)
+    np.testing.assert_allclose(inserted[:, [0, -1]].T, [bare, whole], rtol=1e-14)
+    # Deleting by a map is inserting into the image by it.
+    swapped = insertion(none, MAPS, curved, baseline=IMAGES, steps=7)
+    np.testing.assert_allclose(deleted, swapped.scores, rtol=1e-14)
+    # Deleting the least important first is inserting backwards.
+    backwards = deletion(IMAGES, -MAPS, curved, baseline=baseline, steps=5).scores
+    forwards = insertion(IMAGES, MAPS, curved, baseline=baseline, steps=5).scores
+    np.testing.assert_allclose(backwards, forwards[:, ::-1], rtol=1e-12)
+
+
+def test_of_an_additive_score_both_areas_make_the_whole():
+    areas = [curve(IMAGES, MAPS, total, steps=20).auc for curve in (deletion, insertion)]
+    np.testing.assert_allclose(sum(areas), IMAGES.sum(axis=(1, 2, 3)), rtol=1e-12)
+
+
+def test_no_order_deletes_an_additive_score_faster_than_its_own():
+    own = IMAGES.sum(axis=1)
+    best = deletion(IMAGES, own, total, steps=20).auc
+    for maps in (MAPS, -own, np.zeros_like(MAPS)):
+        assert np.all(deletion(IMAGES, maps, total, steps=20).auc > best)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_no_more_than_the_batch_size_is_scored_at_once(batch_size):
+    sizes = []
+
+    def counted(sample, images):
+        sizes.append(len(images))
+        return curved(sample, images)
+
+    curve = deletion(IMAGES, MAPS, counted, steps=6, batch_size=batch_size)
+    assert max(sizes) == min(batch_size, 7)
+    assert sum(sizes) == 2 * 7
+    np.testing.assert_allclose(curve.scores, deletion(IMAGES, MAPS, curved, steps=6).scores)
+
+
+def test_area_is_that_of_trapezoids():
+    curve = Curve(np.array([0, 0.25, 1]), np.array([[1.0, 1, 1], [1, 0, 0], [0, 0, 2], [0, 1, 0]]))
+    np.testing.assert_array_equal(curve.auc, [1, 1 / 8, 3 / 4, 1 / 2])
+
+
+def test_a_map_of_ones_keeps_the_score_and_of_zeros_takes_it():
+    whole = np.array([curved(i, image[None])[0] for i, image in enumerate(IMAGES)])
+    kept = masked_scores(IMAGES, np.ones((2, 4, 5)), curved)
+    np.testing.assert_array_equal(kept, whole)
+    np.testing.assert_array_equal(masked_scores(IMAGES, 0 * MAPS, total), [0, 0])
+    assert average_drop(whole + 2, kept + 2) == 0
+    assert increase_in_confidence(whole, kept) == 0
+
+
+def test_masking_multiplies_every_channel():
+    found = masked_scores(IMAGES, MAPS, total)
+    np.testing.assert_allclose(found, np.einsum("bcij,bij->b", IMAGES, MAPS), rtol=1e-12)
+    # Photographs as they come are not truncated.
+    photos = np.full((1, 3, 2, 2), 200, np.uint8)
+    np.testing.assert_allclose(masked_scores(photos, np.full((1, 2, 2), 0.5), total), [1200])
+
+
+def test_drop_increase_and_win_by_hand():
+    y, o = [0.8, 0.5, 0.25, 0.4], [0.2, 0.75, 0.25, 0.3]
+    # Drops 3/4, none, none, 1/4.
+    assert average_drop(y, o) == pytest.approx(25, rel=1e-14)
+    assert increase_in_confidence(y, o) == 25
+    # More than the other keeps in two of four; a tie is nobody's.
+    assert win(o, [0.1, 0.8, 0.25, 0.2]) == 50
+    assert win([0.1, 0.8, 0.25, 0.2], o) == 25
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: deletion(IMAGES, MAPS[:1], total), InputError, r"\(2, 3, 4, 5\) and \(1, 4, 5\)"),
+        (lambda: insertion(IMAGES, IMAGES, total), InputError, r"maps \(B, \*S\); got"),
+        (lambda: deletion(IMAGES[0, 0], MAPS, total), InputError, r"images must be \(batch, ch"),
+        (lambda: deletion(IMAGES, MAPS, total, steps=0), InputError, "steps=0; from 1 to 20"),
+        (lambda: deletion(IMAGES, MAPS, total, steps=21), InputError, "steps=21; from 1 to 20"),
+        (
+            lambda: deletion(IMAGES, MAPS, total, baseline=np.zeros(3), steps=2),
+            InputError,
+            r"one number or an image for each, \(2, 3, 4, 5\); got shape \(3,\)",
+        ),
+        (lambda: deletion(IMAGES, MAPS / 0, total, steps=2), InputError, "maps must be finite"),
+        (lambda: masked_scores(IMAGES, MAPS * np.nan, total), InputError, "maps must be finite"),
+        (
+            lambda: deletion(IMAGES, MAPS, total, steps=2, batch_size=0),
+            MethodError,
+            "batch_size=0; it must be at least 1",
+        ),
+        (lambda: masked_scores(IMAGES, MAPS[:, 0], total), InputError, r"got .* and \(2, 5\)"),
+        (lambda: average_drop([1, 0], [1, 1]), InputError, "positive; the smallest is 0.0. Score"),
+        (lambda: average_drop([1], [1, 1]), InputError, r"one length are expected; got \(1,\)"),
+        (lambda: increase_in_confidence([], []), InputError, r"got \(0,\) and \(0,\)"),
+        (lambda: win([[1]], [[1]]), InputError, r"got \(1, 1\) and \(1, 1\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, error, message):
+    with np.errstate(divide="ignore"), pytest.raises(error, match=message):
+        call()
