@@ -172,7 +172,9 @@ def integrated_gradients(
     total = np.zeros(images.shape)
     at = list(zip((nodes + 1) / 2, weights / 2, strict=True))
     for t, weight in track(at, "Integrated gradients", progress):
-        total += weight * gradients_at(baseline + (t * difference).astype(images.dtype))
+        total += weight * gradients_at(
+            images.dtype.type(baseline) + images.dtype.type(t) * difference
+        )
     return sum_channels((difference * total).astype(images.dtype))
 
 

@@ -12,11 +12,14 @@ import numpy.typing as npt
 from camcore.errors import InputError
 from camcore.extras import needs
 from camcore.recipes import OverlayStyle
-from camcore.resize import Interpolation, resize
+from camcore.resize import LINEAR, Interpolation, resize
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Picture: TypeAlias = npt.NDArray[np.uint8]
 Table: TypeAlias = npt.NDArray[np.float64]
+
+PILLOW_CUBIC = Interpolation("cubic", cubic_coefficient=-0.5, border="renormalise")
+"""``Image.resize`` with ``BICUBIC``, where it enlarges."""
 
 
 def overlay(
@@ -44,13 +47,16 @@ def overlay(
         OpenCV's, ``"cv2:JET"``.
     alpha : float in [0, 1], optional
         Instead of the style's: the weight of the heat.
-    blend : {"mix", "mix_peak", "add_clip", "add_rescale"}, optional
+    blend : {"mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"}, optional
         Instead of the style's. With a = alpha:
 
         - ``mix``: (1 - a) image + a heat.
         - ``mix_peak``: the same, then divided by the picture's largest value
           (pytorch-grad-cam's ``show_cam_on_image``).
+        - ``mix_squared``: the same as ``mix``, of the map's square, which is enlarged by
+          cubic interpolation (torchcam's ``overlay_mask``).
         - ``add_clip``: image + a heat, cut off at white.
+        - ``add_dimmed``: (1 - a) image + heat, cut off at white (tf-explain).
         - ``add_rescale``: image + a heat, its range then stretched to 0..255. The map
           is coloured at its own resolution and the colours are resized (keras.io).
 
@@ -232,10 +238,10 @@ def _check_unit(array: npt.NDArray[Any], name: str, advice: str) -> None:
         raise InputError(f"{name} range from {low:.4g} to {high:.4g}, not within [0, 1]; {advice}")
 
 
-def _resized(maps: Floats, size: tuple[int, ...]) -> Floats:
+def _resized(maps: Floats, size: tuple[int, ...], how: Interpolation = LINEAR) -> Floats:
     if maps.shape[-2:] == size:
         return maps
-    return np.asarray(resize(maps, size, Interpolation()), dtype=np.float32)
+    return np.asarray(resize(maps, size, how), dtype=np.float32)
 
 
 def _coloured(maps: Floats, table: Table) -> Floats:
@@ -260,6 +266,18 @@ def _mix_peak(image: Floats, heat: Floats, table: Table, alpha: float) -> Pictur
     mixed = alpha * colours + (1 - alpha) * (image / np.float32(255))
     peak = mixed.max()
     return (255 * (mixed / peak if peak > 0 else mixed)).astype(np.uint8)
+
+
+def _mix_squared(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
+    squared = _resized(heat, image.shape[:2], PILLOW_CUBIC) ** 2
+    # matplotlib looks up one of 256 colours by the floor of 256 x.
+    colours = table[np.minimum(256 * squared, 255).astype(np.uint8)] * 255
+    return _to_uint8((1 - alpha) * image + alpha * colours.astype(np.float32))
+
+
+def _add_dimmed(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
+    colours = 255 * _coloured(_resized(heat, image.shape[:2]), table)
+    return _to_uint8((1 - alpha) * image + colours)
 
 
 def _add_clip(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
@@ -288,7 +306,9 @@ _Mix: TypeAlias = Callable[[Floats, Floats, Table, float], Picture]
 _BLENDS: Mapping[str, _Mix] = {
     "mix": _mix,
     "mix_peak": _mix_peak,
+    "mix_squared": _mix_squared,
     "add_clip": _add_clip,
+    "add_dimmed": _add_dimmed,
     "add_rescale": _add_rescale,
 }
 

@@ -174,7 +174,9 @@ def joined_integrated_gradients(
     average = np.zeros(images.shape)
     at = list(zip(np.linspace(0, 1, steps), weights, strict=True))
     for t, weight in track(at, "Integrated gradients", progress):
-        average += weight * gradients_at(baseline + (t * difference).astype(images.dtype))
+        average += weight * gradients_at(
+            images.dtype.type(baseline) + images.dtype.type(t) * difference
+        )
     attribution = difference * average if times_input else average
     return joined(np.abs(attribution) if magnitude else attribution, join).astype(images.dtype)
 

@@ -1,0 +1,216 @@
+"""Networks, batches and tolerances that recipes are held against the installed libraries with."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore import registry
+from camcore.images import CentreCrop
+from camcore.recipes import find_recipe
+from camcore.resize import resize
+
+SHARED = {"gradcam", "gradcampp", "xgradcam", "hirescam", "layercam", "elementwisegradcam", "fem"}
+"""Methods that are made of one pass; a batch makes them all at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images of one network, the class to explain of each, and where to look."""
+
+    model: Any
+    layer: str
+    images: np.ndarray
+    classes: tuple[int, ...]
+    known: dict[str, dict[str, camcore.Explanation]] = field(default_factory=dict, repr=False)
+
+    def explain(self, method: str, recipe: str, **options: Any) -> camcore.Explanation:
+        """What camcore makes of it; methods that share a pass are made at once and kept."""
+        about = (self.images, list(self.classes), self.layer)
+        shared = [row.name for row in find_recipe(recipe).covers() if row.name in SHARED]
+        if options or method not in shared:
+            return camcore.explain(self.model, *about, method, recipe, **options)
+        if recipe not in self.known:
+            self.known[recipe] = camcore.explain(self.model, *about, shared, recipe)
+        return self.known[recipe][method]
+
+    def one_by_one(self) -> Iterator[Batch]:
+        """Each image as a batch of its own."""
+        for i, chosen in enumerate(self.classes):
+            yield Batch(self.model, self.layer, self.images[i : i + 1], (chosen,))
+
+    def at(self, layer: str) -> Batch:
+        """The same at another layer."""
+        return Batch(self.model, layer, self.images, self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """A network's batches: each image alone for its first class, and fours of several classes."""
+
+    alone: Sequence[Batch]
+    fours: Sequence[Batch]
+
+    @property
+    def few(self) -> list[Batch]:
+        """One alone and the fours, which hold every image."""
+        return [self.alone[0], *self.fours]
+
+    @property
+    def all(self) -> list[Batch]:
+        """Every batch."""
+        return [*self.alone, *self.fours]
+
+
+def cases(model: Any, layer: str, images: np.ndarray) -> Cases:
+    outputs = camcore.explain(model, images, layer=layer, method="activations").outputs
+    ranked = np.argsort(-outputs, axis=1, kind="stable")
+    alone = [
+        Batch(model, layer, images[i : i + 1], (int(ranked[i, 0]),)) for i in range(len(images))
+    ]
+    fours = []
+    for start in range(0, len(images) - 3, 2):
+        # First, second, first and third choice.
+        rows = range(start, start + 4)
+        four = tuple(int(ranked[i, r]) for i, r in zip(rows, (0, 1, 0, 2), strict=True))
+        assert len(set(four)) > 1
+        fours.append(Batch(model, layer, images[start : start + 4], four))
+    return Cases(alone, fours)
+
+
+@pytest.fixture(scope="session")
+def photographs(require) -> dict[str, np.ndarray]:
+    """RGB photographs by name, as their packages ship them."""
+    data = require("skimage.data")
+    china, flower = require("sklearn.datasets").load_sample_images().images
+    return {
+        "chelsea": data.chelsea(),
+        "coffee": data.coffee(),
+        "astronaut": data.astronaut(),
+        "rocket": data.rocket(),
+        "china": china,
+        "flower": flower,
+    }
+
+
+def lite0_cases(framework: str, layer: str, photographs: dict[str, np.ndarray]) -> Cases:
+    loaded = registry.load_model(f"demo-{framework}:efficientnet_lite0")
+    images = [
+        np.asarray(
+            loaded.preprocess(
+                CentreCrop(
+                    photo.shape[:2], loaded.size, loaded.resize, loaded.interpolation
+                ).to_model(photo)
+            )
+        )
+        for photo in photographs.values()
+    ]
+    return cases(loaded.model, layer, np.concatenate(images))
+
+
+@pytest.fixture(scope="session")
+def torch_lite0(torch, photographs) -> Cases:
+    """EfficientNet-Lite0 with ImageNet weights in PyTorch, on six photographs."""
+    return lite0_cases("torch", "bn2", photographs)
+
+
+@pytest.fixture(scope="session")
+def keras_lite0(keras, photographs) -> Cases:
+    """The same in Keras."""
+    return lite0_cases("keras", "head_relu", photographs)
+
+
+@pytest.fixture(scope="session")
+def torch_resnet(torch, require) -> Cases:
+    """A ResNet-18 of random weights, and random images of 96 x 96."""
+    torch.manual_seed(0)
+    model = require("torchvision").models.resnet18(num_classes=10).eval()
+    for module in model.modules():
+        # captum's and MONAI's hooks refuse rectifiers that alter their input in place.
+        if isinstance(module, torch.nn.ReLU):
+            module.inplace = False
+    return cases(model, "layer4", blobs((4, 3, 96, 96)))
+
+
+@pytest.fixture(scope="session")
+def keras_resnet(keras) -> Cases:
+    """A small ResNet of random weights that ends in a softmax, and random images of 64 x 64."""
+    keras.utils.set_random_seed(0)
+    images = np.ascontiguousarray(blobs((4, 3, 64, 64)).transpose(0, 2, 3, 1))
+    return cases(small_resnet(keras), "second", images)
+
+
+def small_resnet(keras: Any) -> Any:
+    """Two residual blocks."""
+    layers = keras.layers
+    image = keras.Input((64, 64, 3))
+    x = layers.Conv2D(16, 5, strides=4, padding="same", activation="relu")(image)
+    for name, stride in (("first", 1), ("second", 2)):
+        path = layers.Conv2D(24, 3, strides=stride, padding="same", use_bias=False)(x)
+        path = layers.ReLU()(layers.BatchNormalization()(path))
+        path = layers.Conv2D(24, 3, padding="same", use_bias=False)(path)
+        short = layers.Conv2D(24, 1, strides=stride)(x)
+        x = layers.ReLU(name=name)(layers.Add()([short, layers.BatchNormalization()(path)]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Softmax()(layers.Dense(10)(x)))
+
+
+def blobs(shape: tuple[int, ...]) -> np.ndarray:
+    """Blobs rather than noise, so that maps differ from place to place."""
+    coarse = np.random.default_rng(0).normal(size=(*shape[:2], 6, 6))
+    return resize(coarse, shape[2:]).astype(np.float32)
+
+
+@pytest.fixture(params=["lite0", "resnet"])
+def torch_cases(request) -> Cases:
+    """The batches of one network in PyTorch."""
+    return request.getfixturevalue(f"torch_{request.param}")
+
+
+@pytest.fixture(params=["lite0", "resnet"])
+def keras_cases(request) -> Cases:
+    """The batches of one network in Keras."""
+    return request.getfixturevalue(f"keras_{request.param}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for one another are slower than one where the machine is busy."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    torch = importlib.import_module("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """What libraries warn of on their own account is not camcore's."""
+    with warnings.catch_warnings(action="ignore"):
+        warnings.simplefilter("error", camcore.errors.CamcoreWarning)
+        yield
+
+
+@pytest.fixture(scope="session")
+def assert_alike() -> Callable[..., None]:
+    """Maps in [0, 1] within 1e-5; others within 1e-5 of the largest value of each."""
+
+    def check(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-5) -> None:
+        theirs = np.asarray(theirs)
+        assert ours.shape == theirs.shape
+        assert np.all(np.isfinite(theirs))
+        for mine, other in zip(ours, theirs, strict=True):
+            assert np.ptp(other) > 0
+            np.testing.assert_allclose(mine, other, rtol=0, atol=tolerance * np.abs(other).max())
+
+    return check

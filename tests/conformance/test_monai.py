@@ -1,0 +1,92 @@
+"""Recipe "monai" against the installed MONAI, which cannot explain a class for each image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+RECIPE = "monai"
+
+
+@pytest.fixture(scope="session")
+def library(require, torch):
+    return require("monai.visualize")
+
+
+@pytest.fixture(scope="session")
+def theirs(torch, library):
+    """The library's maps of a batch, image by image."""
+
+    def maps(kind, batch, **options):
+        method = getattr(library, kind)(batch.model, batch.layer, **options)
+        try:
+            return np.concatenate(
+                [
+                    method(torch.from_numpy(one.images), class_idx=one.classes[0]).detach()[:, 0]
+                    for one in batch.one_by_one()
+                ]
+            )
+        finally:
+            # It leaves its hooks on the model.
+            for module in batch.model.modules():
+                module._forward_hooks.clear()
+                module._backward_hooks.clear()
+
+    return maps
+
+
+def test_gradcam(torch_cases, theirs, assert_alike):
+    for batch in torch_cases.all:
+        assert_alike(batch.explain("gradcam", RECIPE).maps, theirs("GradCAM", batch))
+
+
+def test_gradcampp(torch_cases, theirs, assert_alike):
+    for batch in torch_cases.few:
+        assert_alike(batch.explain("gradcampp", RECIPE).maps, theirs("GradCAMpp", batch))
+
+
+def test_cam(torch_cases, torch, library, assert_alike):
+    for batch in torch_cases.few:
+        head = "classifier" if hasattr(batch.model, "classifier") else "fc"
+        method = library.CAM(batch.model, batch.layer, fc_layers=head)
+        maps = method(torch.from_numpy(batch.images), class_idx=list(batch.classes))
+        batch.model.get_submodule(batch.layer)._forward_hooks.clear()
+        assert_alike(batch.explain("cam", RECIPE).maps, maps.detach().numpy()[:, 0])
+
+
+def test_a_batch_of_one_class(torch_cases, torch, library, assert_alike):
+    batch = torch_cases.fours[0]
+    alike = type(batch)(batch.model, batch.layer, batch.images, (batch.classes[0],) * 4)
+    method = library.GradCAM(batch.model, batch.layer)
+    maps = method(torch.from_numpy(batch.images), class_idx=batch.classes[0]).detach().numpy()
+    for module in batch.model.modules():
+        module._forward_hooks.clear()
+        module._backward_hooks.clear()
+    assert_alike(alike.explain("gradcam", RECIPE).maps, maps[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("saliency", "VanillaGrad"), ("guidedbackprop", "GuidedBackpropGrad")]
+)
+def test_gradients_at_the_input(torch_resnet, torch, library, assert_alike, method, kind):
+    for batch in torch_resnet.few:
+        for one in batch.one_by_one():
+            visual = getattr(library, kind)(one.model)
+            array = visual(torch.from_numpy(one.images.copy()), one.classes[0])
+            assert_alike(one.explain(method, RECIPE).maps, array.abs().amax(1).numpy())
+
+
+def test_smoothgrad_under_the_same_noise(torch_resnet, torch, library, monkeypatch, assert_alike):
+    batch, samples, seed = torch_resnet.alone[0], 3, 5
+    drawn = iter(
+        np.random.default_rng([seed, d]).normal(size=batch.images.shape[1:]) for d in range(samples)
+    )
+    monkeypatch.setattr(
+        torch,
+        "normal",
+        lambda mean, std, size, **kind: torch.from_numpy(std * next(drawn)[None]).float(),
+    )
+    visual = library.SmoothGrad(batch.model, n_samples=samples, verbose=False)
+    array = visual(torch.from_numpy(batch.images.copy()), batch.classes[0])
+    ours = batch.explain("smoothgrad", RECIPE, samples=samples, seed=seed).maps
+    assert_alike(ours, array.amax(1).numpy())

@@ -1,0 +1,146 @@
+"""Recipes "torchcam" and "torchcam-documented" against the installed torchcam."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from camcore.recipes import find_recipe
+from camcore.viz import overlay
+
+RECIPE = "torchcam"
+
+ONE_PASS = {"gradcampp": "GradCAMpp", "xgradcam": "XGradCAM", "layercam": "LayerCAM"}
+
+
+@pytest.fixture(scope="session")
+def library(require, torch):
+    return require("torchcam.methods")
+
+
+@pytest.fixture(scope="session")
+def theirs(torch, library):
+    """The library's maps of a batch, one for each layer."""
+
+    def maps(kind, batch, **options):
+        kind = getattr(library, kind)
+        with kind(
+            batch.model, batch.layer, input_shape=batch.images.shape[1:], **options
+        ) as method:
+            scores = batch.model(torch.from_numpy(batch.images))
+            found = method(list(batch.classes), scores)
+            return method.fuse_cams(found).detach().numpy()
+
+    return maps
+
+
+def test_gradcam(torch_cases, theirs, assert_alike):
+    for batch in torch_cases.all:
+        assert_alike(batch.explain("gradcam", RECIPE).maps, theirs("GradCAM", batch))
+
+
+@pytest.mark.parametrize("method", ONE_PASS)
+def test_methods_of_one_pass(torch_cases, theirs, assert_alike, method):
+    for batch in torch_cases.few:
+        assert_alike(batch.explain(method, RECIPE).maps, theirs(ONE_PASS[method], batch))
+
+
+def test_gradcampp_is_not_the_documented_formula(torch_lite0, theirs):
+    batch = torch_lite0.alone[0]
+    documented = batch.explain("gradcampp", "torchcam-documented").maps
+    assert np.abs(documented - theirs("GradCAMpp", batch)).max() > 1e-3
+
+
+def test_cam(torch_cases, theirs, assert_alike):
+    for batch in torch_cases.few:
+        head = "classifier" if hasattr(batch.model, "classifier") else "fc"
+        assert_alike(batch.explain("cam", RECIPE).maps, theirs("CAM", batch, fc_layer=head))
+
+
+def test_finercam(torch_cases, theirs, assert_alike):
+    for batch in torch_cases.few:
+        assert_alike(batch.explain("finercam", RECIPE).maps, theirs("FinerCAM", batch))
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("gradcam", "GradCAM"), ("layercam", "LayerCAM"), ("refinecam", "RefineCAM")],
+)
+def test_several_layers(torch_resnet, theirs, assert_alike, method, kind):
+    for batch in torch_resnet.few:
+        deep = batch.at(["layer2", "layer3", "layer4"])
+        assert_alike(deep.explain(method, RECIPE).maps, theirs(kind, deep))
+
+
+def small(cases, layer, count=2):
+    """A narrow layer and small images, for what runs the model once for each channel."""
+    batch = cases.fours[0]
+    cut = np.ascontiguousarray(batch.images[:count, :, :64, :64])
+    return type(batch)(batch.model, layer, cut, batch.classes[:count])
+
+
+@pytest.mark.parametrize(("network", "layer"), [("lite0", "blocks.0"), ("resnet", "layer1")])
+def test_scorecam(request, theirs, assert_alike, network, layer):
+    batch = small(request.getfixturevalue(f"torch_{network}"), layer)
+    for one in (batch, *batch.one_by_one()):
+        assert_alike(one.explain("scorecam", RECIPE).maps, theirs("ScoreCAM", one))
+
+
+def test_iscam(torch_lite0, theirs, assert_alike):
+    batch = small(torch_lite0, "blocks.0")
+    ours = batch.explain("iscam", RECIPE, steps=3).maps
+    assert_alike(ours, theirs("ISCAM", batch, num_samples=3))
+
+
+class Played:
+    """A distribution that gives back what was drawn elsewhere, in its order."""
+
+    def __init__(self, draws):
+        self.draws = iter(draws)
+
+    def sample(self, size):
+        drawn = next(self.draws)
+        assert tuple(size) == tuple(drawn.shape)
+        return drawn
+
+
+def test_sscam_under_the_same_noise(torch_lite0, torch, library, assert_alike):
+    batch = small(torch_lite0, "blocks.0", count=1)
+    channels, samples, sigma, seed = 16, 2, 2.0, 5
+    streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
+    draws = [
+        torch.from_numpy(np.stack([s.normal(scale=sigma, size=(64, 64)) for s in streams])[None])
+        for _ in range(samples)
+    ]
+    with library.SSCAM(
+        batch.model, "blocks.0", num_samples=samples, std=sigma, input_shape=(3, 64, 64)
+    ) as method:
+        method._distrib = Played([d.float() for d in draws])
+        batch.model(torch.from_numpy(batch.images))
+        maps = method(list(batch.classes))[0].numpy()
+    ours = batch.explain("sscam", RECIPE, samples=samples, sigma=sigma, seed=seed).maps
+    assert_alike(ours, maps)
+
+
+def test_smooth_gradcampp_under_the_same_noise(torch_resnet, torch, library, assert_alike):
+    batch = torch_resnet.alone[0]
+    samples, sigma, seed = 3, 0.3, 5
+    size = batch.images.shape[1:]
+    draws = [np.random.default_rng([seed, d]).normal(size=size)[None] for d in range(samples)]
+    with library.SmoothGradCAMpp(batch.model, batch.layer, num_samples=samples, std=sigma) as m:
+        m._distrib = Played([torch.from_numpy(sigma * d).float() for d in draws])
+        batch.model(torch.from_numpy(batch.images))
+        maps = m(list(batch.classes))[0].detach().numpy()
+    ours = batch.explain("smoothgradcampp", RECIPE, samples=samples, sigma=sigma, seed=seed).maps
+    assert_alike(ours, maps)
+
+
+def test_overlay(require):
+    image = require("PIL.Image")
+    draw = require("torchcam.utils").overlay_mask
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    heat = rng.random((7, 7), np.float32)
+    theirs = draw(image.fromarray(photo), image.fromarray(heat, mode="F"))
+    ours = overlay(photo, heat, **vars(find_recipe(RECIPE).overlay))[0]
+    assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1
