@@ -15,6 +15,7 @@ from camcore.layers import LayerLike
 from camcore.layout import Layout
 from camcore.postprocess import normalise
 from camcore.resize import Interpolation, resize
+from camcore.targets import Scored, Target
 from camcore.trace import Array
 
 
@@ -51,6 +52,7 @@ def factorise(
     layer: LayerLike | Sequence[LayerLike] | None = None,
     *,
     layout: Layout | None = None,
+    output: str | None = None,
     seed: int = 0,
 ) -> Factorisation:
     """Deep feature factorisation: A ≈ W·H by non-negative matrix factorisation.
@@ -71,6 +73,9 @@ def factorise(
         Left out, the last layer with spatial extent.
     layout : Layout, optional
         How the layer's output is laid out, where its shape does not tell.
+    output : str, optional
+        Which leaf of the model's outputs scores the concepts, where they are a tuple
+        or dict.
     seed : int
         Of the factorisation's start.
 
@@ -82,6 +87,8 @@ def factorise(
     ------
     MethodError
         `concepts` is out of range, or several layers were given.
+    TargetError
+        The model has several outputs, and none was chosen.
     MissingExtraError
         scikit-learn is not installed.
 
@@ -92,11 +99,11 @@ def factorise(
     """
     with needs("dff", "deep feature factorisation"):
         from sklearn.decomposition import NMF
-    explainer = Explainer(model, layer=layer, method="activations", layout=layout)
+    explainer = Explainer(model, layer=layer, method="activations", layout=layout, output=output)
     names = explainer.layers(inputs)
     if len(names) != 1:
         raise MethodError(f"One layer is factorised at a time; got {', '.join(names)}.")
-    evidence = explainer.evidence(inputs)
+    evidence = explainer.evidence(inputs, _Nothing())
     activations = evidence.activations
     batch, channels, *size = activations.shape
     most = min(batch * int(np.prod(size)), channels)
@@ -123,3 +130,10 @@ def factorise(
         scores=evidence.outputs_of(uniform.astype(activations.dtype)),
         layer=names[0],
     )
+
+
+class _Nothing(Target):
+    """No score is explained, so outputs of any shape will do."""
+
+    def __call__(self, outputs: Array) -> Scored:
+        return Scored(np.zeros(len(outputs), outputs.dtype), np.zeros_like(outputs))
