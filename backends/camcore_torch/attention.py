@@ -60,7 +60,7 @@ def watched(modules: Collection[nn.Module], take: Take) -> Iterator[None]:
     with ExitStack() as undo:
         for module in modules:
             undo.callback(module.register_forward_pre_hook(enter).remove)
-            undo.callback(module.register_forward_hook(leave, always_call=True).remove)
+            undo.callback(module.register_forward_hook(leave).remove)
         undo.enter_context(
             _StepByStep(lambda tensor: take(running[-1], tensor) if running else tensor)
         )
