@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,16 +51,49 @@ def lite0(torch, tf, photographs) -> dict[str, SimpleNamespace]:
 
 
 @pytest.fixture(scope="session")
-def lite0_float64(lite0, keras) -> dict[str, SimpleNamespace]:
+def networks() -> ModuleType:
+    """The module of that name beside this one."""
+    path = Path(__file__).with_name("networks.py")
+    spec = importlib.util.spec_from_file_location("agreement_networks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def one_thread(torch) -> Iterator[None]:
+    """PyTorch on one thread: its convolutions in double precision mostly wait for others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def double(keras) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which Keras builds models in double precision."""
+
+    @contextmanager
+    def precision() -> Iterator[None]:
+        before = keras.config.floatx()
+        keras.config.set_floatx("float64")
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(before)
+
+    return precision
+
+
+@pytest.fixture(scope="session")
+def lite0_float64(lite0, double, one_thread) -> dict[str, SimpleNamespace]:
     """The same in double precision."""
     from copy import deepcopy
 
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
+    with double():
         model = registry.load_model("demo-keras:efficientnet_lite0").model
-    finally:
-        keras.config.set_floatx(before)
     own = lite0["torch"]
     return {
         "torch": SimpleNamespace(
