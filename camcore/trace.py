@@ -140,7 +140,7 @@ class Bias:
     ----------
     layer : str
         The name to ask `Adapter.run` for, so that the captured array is the layer's
-        output before any activation function of its own.
+        output before any activation function of its own. Every call of it is meant.
     bias : (C,) array or None
         The bias added to each channel; None where there is none.
     normalisation : mapping of str to (C,) array or None
