@@ -84,3 +84,12 @@ def test_guided_gradcam(torch_resnet, theirs, assert_alike):
 def test_guided_backprop_passes_over_other_rectifiers(torch_lite0, theirs, assert_alike):
     batch = torch_lite0.alone[0]
     assert_alike(batch.explain("guidedbackprop", RECIPE).maps, theirs("GuidedBackprop", batch))
+
+
+def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
+    torch_lite0, keras_lite0, theirs, assert_alike
+):
+    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+        assert there.classes == here.classes
+        maps = theirs("LayerGradCam", here, here.model.get_submodule(here.layer))
+        assert_alike(there.explain("gradcam", RECIPE).maps, maps, 1e-4)

@@ -90,3 +90,12 @@ def test_smoothgrad_under_the_same_noise(torch_resnet, torch, library, monkeypat
     array = visual(torch.from_numpy(batch.images.copy()), batch.classes[0])
     ours = batch.explain("smoothgrad", RECIPE, samples=samples, seed=seed).maps
     assert_alike(ours, array.amax(1).numpy())
+
+
+@pytest.mark.parametrize(("method", "kind"), [("gradcam", "GradCAM"), ("gradcampp", "GradCAMpp")])
+def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
+    torch_lite0, keras_lite0, theirs, assert_alike, method, kind
+):
+    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+        assert there.classes == here.classes
+        assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)

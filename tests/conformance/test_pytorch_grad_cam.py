@@ -97,8 +97,8 @@ def test_fullgrad(torch_resnet, theirs, assert_alike):
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="the library takes layers whose type is exactly Conv2d or BatchNorm2d, so it passes over "
-    "timm's BatchNormAct2d, every bias of this network but the head's; apart by 0.97",
+    reason="the library takes layers whose type is exactly Conv2d or BatchNorm2d, so it passes "
+    "over timm's BatchNormAct2d, every bias of this network but the head's; apart by 0.97",
 )
 def test_fullgrad_passes_over_subclasses_of_batch_normalisation(torch_lite0, theirs, assert_alike):
     batch = torch_lite0.alone[0]
@@ -137,3 +137,15 @@ def test_overlay(library, require):
     style = vars(find_recipe(RECIPE).overlay)
     ours = overlay(photo, heat, **style)[0]
     assert np.abs(ours.astype(int) - draw(photo, heat, use_rgb=True)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("gradcam", "GradCAM"), ("gradcampp", "GradCAMPlusPlus"), ("layercam", "LayerCAM")],
+)
+def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
+    torch_lite0, keras_lite0, theirs, assert_alike, method, kind
+):
+    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+        assert there.classes == here.classes
+        assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)

@@ -144,3 +144,15 @@ def test_overlay(require):
     theirs = draw(image.fromarray(photo), image.fromarray(heat, mode="F"))
     ours = overlay(photo, heat, **vars(find_recipe(RECIPE).overlay))[0]
     assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("gradcam", "GradCAM"), ("gradcampp", "GradCAMpp"), ("layercam", "LayerCAM")],
+)
+def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
+    torch_lite0, keras_lite0, theirs, assert_alike, method, kind
+):
+    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+        assert there.classes == here.classes
+        assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)
