@@ -312,8 +312,7 @@ class Evidence:
                 "Ablation-CAM scores altered activations in NumPy, which the native callable "
                 f"{self.target.function!r} cannot do; give a class or a camcore.targets.Target."
             )
-        values = self.explained.values(self.trace)
-        return self.target.settled(values[:, None] if values.ndim == 1 else values, sample)
+        return self.explained.settled(self.target, self.trace, sample)
 
     def _settled_seed(self, keep: Callable[[Scored], None] | None = None) -> Seed | NativeScore:
         if isinstance(self.target, NativeScore):

@@ -108,7 +108,9 @@ class Explainer:
             raise MethodError("An empty list of methods was given; name at least one.")
         if score not in (None, "logit", "output"):
             raise InputError(f"score={score!r}; expected 'logit' or 'output'.")
-        self.explained = Explained(output, score or self.recipe.score, score == "logit")
+        self.explained = Explained(
+            output, score or self.recipe.score, score == "logit", self.adapter.input_channels
+        )
         self.layout = layout
         self._given = None if layer is None else layer_names.resolve(layer, self.adapter.layers())
         self._captured: dict[str, tuple[str, ...]] = {"input": (INPUT,)}
@@ -186,7 +188,7 @@ class Explainer:
         """
         method = self.methods[0]
         found = self._evidence(inputs, [method.aim(as_target(target))])
-        return found[self._layers_of(method, inputs)[0], 0]
+        return found[self._at(method.level, inputs)[0], 0]
 
     def _names(self) -> list[str]:
         """A key for each method; variants of one method are told apart by their options."""
@@ -207,15 +209,12 @@ class Explainer:
             [
                 self._explanation(
                     method,
-                    [evidence[layer, i] for layer in self._layers_of(method, inputs)],
+                    [evidence[layer, i] for layer in self._at(method.level, inputs)],
                 )
                 for i in places
             ]
             for method, places in zip(self.methods, chosen, strict=True)
         ]
-
-    def _layers_of(self, method: Method, inputs: Any) -> tuple[str, ...]:
-        return self._at(method.level, inputs)
 
     def _at(self, level: str, inputs: Any) -> tuple[str, ...]:
         """Names of what methods of a level look at; settled once."""
@@ -232,9 +231,9 @@ class Explainer:
         seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
         needs = {need for method in self.methods for need in method.needs}
         traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
-        names = list(dict.fromkeys(n for m in self.methods for n in self._layers_of(m, inputs)))
+        names = list(dict.fromkeys(n for m in self.methods for n in self._at(m.level, inputs)))
         at_layers = [
-            n for m in self.methods if m.level != "input" for n in self._layers_of(m, inputs)
+            n for m in self.methods if m.level != "input" for n in self._at(m.level, inputs)
         ]
         at_input = [INPUT] if "image_gradients" in needs else []
         captured = list(dict.fromkeys(at_layers + at_input))

@@ -9,7 +9,7 @@ import numpy as np
 
 from camcore.errors import InputError, TargetError
 from camcore.targets import Scored, Target
-from camcore.trace import Array, Leaves, Trace
+from camcore.trace import Array, Channels, Leaves, Trace
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,14 @@ class Explained:
     demanded : bool
         Whether the logit was asked for by the user rather than by a recipe, so
         that probabilities in its place are an error.
+    channels : {"first", "last"}
+        Where the framework puts channels.
     """
 
     output: str | None
     score: Literal["logit", "output"]
     demanded: bool = False
+    channels: Channels = "first"
 
     @property
     def logits(self) -> bool:
@@ -60,9 +63,12 @@ class Explained:
     def apply(self, target: Target, leaves: Leaves) -> Scored:
         """What the target says of the explained leaf, the cotangent in the leaf's shape."""
         values = leaves[self.path(leaves)]
-        # A model that returns (B,) scores one class.
-        scored = target(values[:, None] if values.ndim == 1 else values)
+        scored = target.laid_out(self.channels)(_with_classes(values))
         return Scored(scored.scores, scored.cotangent.reshape(values.shape), scored.classes)
+
+    def settled(self, target: Target, trace: Trace, sample: int | None) -> Target:
+        """The target with its choices made from the explained leaf of a pass."""
+        return target.laid_out(self.channels).settled(_with_classes(self.values(trace)), sample)
 
     def values(self, trace: Trace) -> Array:
         """The explained leaf of a pass.
@@ -84,10 +90,13 @@ class Explained:
 
 
 def look_like_probabilities(values: Array) -> bool:
-    """Whether all values are in [0, 1] and each sample's sum to one (or stand alone)."""
-    inside = bool(np.all((values >= 0) & (values <= 1)))
+    """Whether all values are in [0, 1] and those of the classes sum to one (or stand alone)."""
+    if not np.all((values >= 0) & (values <= 1)):
+        return False
     alone = values.ndim == 1 or values.shape[-1] == 1
-    return inside and (alone or np.allclose(values.sum(axis=-1), 1, atol=1e-3))
+    return alone or any(
+        np.allclose(values.sum(axis=axis), 1, atol=1e-3) for axis in {1, values.ndim - 1}
+    )
 
 
 def check_finite(trace: Trace) -> None:
@@ -111,6 +120,11 @@ def check_finite(trace: Trace) -> None:
                     f"The model's {kind}{where} has {len(bad)} values that are NaN or infinite, "
                     f"the first in sample {bad[0][0]}. {advice[kind]}"
                 )
+
+
+def _with_classes(values: Array) -> Array:
+    """Outputs with an axis of classes: a model that returns ``(B,)`` scores one class."""
+    return values[:, None] if values.ndim == 1 else values
 
 
 def _shapes(leaves: Leaves) -> str:

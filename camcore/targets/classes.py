@@ -1,115 +1,23 @@
-"""What is explained: a score per sample and its cotangent in the model's outputs.
-
-A target is a seed, not framework code. Given the outputs it returns the score
-and the derivative of that score with respect to the outputs; an adapter only
-pulls that derivative back. So each target is written once, in NumPy, and works
-in every framework.
-"""
+"""Targets about classes: the score, its probability, what sets it apart, what speaks against it."""
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from camcore.errors import TargetError
-from camcore.trace import Array, NativeScore
+from camcore.targets.base import Scored, Target
+from camcore.trace import Array
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A target's answer for one batch of outputs.
-
-    Parameters
-    ----------
-    scores : (B,) array
-        The explained score of each sample.
-    cotangent : array, shape of the outputs
-        Derivative of each sample's score with respect to its outputs.
-    classes : (B,) int array or None
-        The explained class of each sample, where the target is about one class.
-    """
-
-    scores: Array
-    cotangent: Array
-    classes: Array | None = None
-
-
-class Target(ABC):
-    """A differentiable score of a model's outputs.
-
-    Targets add, subtract, negate and scale: ``Class(281) - 0.5 * Class(282)``.
-    """
-
-    linear: bool = False
-    """Whether the score is linear in the outputs once its choices are made."""
-
-    @abstractmethod
-    def __call__(self, outputs: Array) -> Scored:
-        """Score a batch.
-
-        Parameters
-        ----------
-        outputs : (B, K) array
-            The model's outputs; logits where the model's final activation could
-            be left off.
-
-        Returns
-        -------
-        Scored
-
-        Raises
-        ------
-        TargetError
-            The target does not fit these outputs.
-        """
-
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The target with its choices made from these outputs, for altered inputs.
-
-        Parameters
-        ----------
-        outputs : (B, K) array
-            Outputs of the unaltered batch.
-        sample : int or None
-            With a sample, the target is for any number of alterations of it;
-            without, for batches like this one.
-
-        Returns
-        -------
-        Target
-        """
-        return self
-
-    def __add__(self, other: Target) -> Target:
-        return Combination((1.0, self), (1.0, other)) if _is_target(other) else NotImplemented
-
-    def __sub__(self, other: Target) -> Target:
-        return Combination((1.0, self), (-1.0, other)) if _is_target(other) else NotImplemented
-
-    def __mul__(self, factor: float) -> Target:
-        return Combination((float(factor), self)) if isinstance(factor, Real) else NotImplemented
-
-    __rmul__ = __mul__
-
-    def __neg__(self) -> Target:
-        return Combination((-1.0, self))
-
-
-def _is_target(value: object) -> bool:
-    return isinstance(value, Target)
-
-
-class _OfClass(Target):
+class OfClass(Target):
     """A target about one class: a given one, one per sample, or the predicted one."""
 
     def __init__(self, index: int | Sequence[int] | Array | None = None, *, rank: int = 0) -> None:
-        self.index = None if index is None else _integers(index)
+        self.index = None if index is None else integers(index)
         self.rank = rank
         if index is not None and (self.index is None or self.index.ndim > 1):
             raise TargetError(
@@ -159,7 +67,7 @@ class _OfClass(Target):
         return fixed
 
 
-class Class(_OfClass):
+class Class(OfClass):
     """The score of a class, as the model gives it (the logit where it can be had).
 
     Parameters
@@ -190,7 +98,7 @@ class Counterfactual(Class):
         return Scored(-scored.scores, -scored.cotangent, scored.classes)
 
 
-class Probability(_OfClass):
+class Probability(OfClass):
     """The softmax probability p_c of a class, from logits."""
 
     def __call__(self, outputs: Array) -> Scored:
@@ -202,7 +110,7 @@ class Probability(_OfClass):
         return Scored(chosen, chosen[:, None] * (_one_hot(p, classes) - p), classes)
 
 
-class LogProbability(_OfClass):
+class LogProbability(OfClass):
     """The log of the softmax probability of a class, from logits; never saturates."""
 
     def __call__(self, outputs: Array) -> Scored:
@@ -215,7 +123,7 @@ class LogProbability(_OfClass):
         return Scored(log_p[rows, classes], _one_hot(outputs, classes) - np.exp(log_p), classes)
 
 
-class Contrast(_OfClass):
+class Contrast(OfClass):
     """A class against the classes most like it: y_c − γ · mean(y_d).
 
     Parameters
@@ -246,7 +154,7 @@ class Contrast(_OfClass):
         nearest: int = 3,
     ) -> None:
         super().__init__(index)
-        self.against = None if against is None else _integers(np.atleast_1d(against))
+        self.against = None if against is None else integers(np.atleast_1d(against))
         self.gamma = gamma
         self.nearest = nearest
         if (against is not None and self.against is None) or nearest < 1:
@@ -294,149 +202,6 @@ class Contrast(_OfClass):
         return nearest
 
 
-class Linear(Target):
-    """Any linear functional of the outputs: Σ weights · outputs.
-
-    Parameters
-    ----------
-    weights : array, shape of one sample's outputs or of the batch's
-        The functional; it is the cotangent.
-    """
-
-    linear = True
-
-    def __init__(self, weights: Any) -> None:
-        self.weights = np.asarray(weights)
-        if self.weights.dtype.kind not in "biuf" or not np.all(np.isfinite(self.weights)):
-            raise TargetError(
-                f"Linear weights are finite real numbers; got dtype {self.weights.dtype}"
-                + (", with NaN or infinity." if self.weights.dtype.kind == "f" else ".")
-            )
-
-    def __repr__(self) -> str:
-        return f"Linear(shape={self.weights.shape})"
-
-    def __call__(self, outputs: Array) -> Scored:
-        """Score Σ weights · outputs, cotangent weights."""
-        if self.weights.shape not in (outputs.shape, outputs.shape[1:]):
-            raise TargetError(
-                f"Linear weights have shape {self.weights.shape}; the outputs are "
-                f"{outputs.shape}, so {outputs.shape[1:]} or {outputs.shape} is expected."
-            )
-        cotangent = np.array(np.broadcast_to(self.weights, outputs.shape), dtype=outputs.dtype)
-        scores = (cotangent * outputs).reshape(len(outputs), -1).sum(axis=1)
-        return Scored(scores, cotangent)
-
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The functional of one sample, where each has its own."""
-        own = sample is not None and self.weights.shape == outputs.shape
-        return Linear(self.weights[sample]) if own else self
-
-
-class Combination(Target):
-    """A weighted sum of targets; what ``+``, ``-`` and ``*`` on targets make.
-
-    Parameters
-    ----------
-    *terms : (float, Target)
-        Coefficients and targets.
-    """
-
-    def __init__(self, *terms: tuple[float, Target]) -> None:
-        if not terms:
-            raise TargetError("Combination() has no terms; give at least one.")
-        # A sum of sums is one sum.
-        self.terms: tuple[tuple[float, Target], ...] = tuple(
-            (factor * inner, one)
-            for factor, target in terms
-            for inner, one in (target.terms if isinstance(target, Combination) else [(1.0, target)])
-        )
-
-    def __repr__(self) -> str:
-        return " + ".join(f"{factor:g}*{target!r}" for factor, target in self.terms)
-
-    def __call__(self, outputs: Array) -> Scored:
-        """Score and cotangent are the weighted sums of the terms'."""
-        scored = [target(outputs) for _, target in self.terms]
-        factors = [outputs.dtype.type(factor) for factor, _ in self.terms]
-        return Scored(
-            np.sum([f * s.scores for f, s in zip(factors, scored, strict=True)], axis=0),
-            np.sum([f * s.cotangent for f, s in zip(factors, scored, strict=True)], axis=0),
-            scored[0].classes if len(scored) == 1 else None,
-        )
-
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The sum of the settled terms."""
-        return Combination(*((f, target.settled(outputs, sample)) for f, target in self.terms))
-
-
-class Each:
-    """Several targets of the same images, explained from one pass, one result each.
-
-    Parameters
-    ----------
-    *targets : Target, int, sequence of int, or callable
-        Whatever ``target=`` takes.
-    """
-
-    def __init__(self, *targets: TargetLike) -> None:
-        if not targets:
-            raise TargetError("Each() names no target; give at least one.")
-        self.targets = tuple(as_target(target) for target in targets)
-
-
-def top(count: int) -> Each:
-    """Target each sample's `count` highest classes, best first.
-
-    Parameters
-    ----------
-    count : int
-        How many, at least one.
-
-    Returns
-    -------
-    Each
-        One result for each rank.
-    """
-    return Each(*(Class(rank=rank) for rank in range(count)))
-
-
-TargetLike: TypeAlias = (
-    "Target | NativeScore | Callable[[Any], Any] | int | Sequence[int] | Array | None"
-)
-
-
-def as_target(target: TargetLike) -> Target | NativeScore:
-    """Read what a user gives as ``target=``.
-
-    Parameters
-    ----------
-    target : None, int, sequence of int, Target, or callable
-        None is the predicted class, an int a class, a sequence one class for
-        each sample, and a plain callable takes the framework's own outputs and
-        returns one score per sample.
-
-    Returns
-    -------
-    Target or NativeScore
-
-    Raises
-    ------
-    TargetError
-        It is none of these.
-    """
-    if isinstance(target, (Target, NativeScore)):
-        return target
-    if isinstance(target, (bool, str, type, Each)):
-        raise TargetError(
-            f"A target is a class index, one for each sample, a Target or a callable; "
-            f"got {target!r}."
-        )
-    if callable(target):
-        return NativeScore(target)
-    return Class(target)
-
-
 def softmax(logits: Array) -> Array:
     """Softmax over the last axis, without overflow.
 
@@ -455,7 +220,7 @@ def softmax(logits: Array) -> Array:
     return result
 
 
-def _integers(value: Any) -> Array | None:
+def integers(value: Any) -> Array | None:
     """The value as a non-empty array of integers, or None where it is none."""
     try:
         array = np.asarray(value)
@@ -469,7 +234,8 @@ def _batch_of_scores(outputs: Array) -> Array:
         return outputs
     raise TargetError(
         f"A class target needs outputs of shape (batch, classes); the model's are "
-        f"{outputs.shape}. Use camcore.targets.Linear or a callable for other outputs."
+        f"{outputs.shape}. Use camcore.targets.Segmentation, Similarity, Linear or a callable "
+        "for other outputs."
     )
 
 

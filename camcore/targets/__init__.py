@@ -1,0 +1,38 @@
+"""What is explained: a score per sample and its cotangent in the model's outputs.
+
+A target is a seed, not framework code. Given the outputs it returns the score
+and the derivative of that score with respect to the outputs; an adapter only
+pulls that derivative back. So each target is written once, in NumPy, and works
+in every framework.
+"""
+
+from camcore.targets.base import Combination, Scored, Target
+from camcore.targets.classes import (
+    Class,
+    Contrast,
+    Counterfactual,
+    LogProbability,
+    Probability,
+    softmax,
+)
+from camcore.targets.dense import Linear, Segmentation, Similarity
+from camcore.targets.reading import Each, TargetLike, as_target, top
+
+__all__ = [
+    "Class",
+    "Combination",
+    "Contrast",
+    "Counterfactual",
+    "Each",
+    "Linear",
+    "LogProbability",
+    "Probability",
+    "Scored",
+    "Segmentation",
+    "Similarity",
+    "Target",
+    "TargetLike",
+    "as_target",
+    "softmax",
+    "top",
+]
