@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError
+from camcore.extras import needs
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -88,6 +89,83 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     """
     a, b = _pair(first, second)
     return pearson(_ranks(a), _ranks(b))
+
+
+def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
+    """Measure the structural similarity of each pair of maps.
+
+    Parameters
+    ----------
+    first, second : (B, *S) array
+        Maps, signed or not; the range is that of the two together.
+
+    Returns
+    -------
+    (B,) float64 array
+        In [-1, 1]; 1 for equal maps. NaN where a side is shorter than 3.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+    MissingExtraError
+        scikit-image is not installed.
+
+    References
+    ----------
+    Wang et al., "Image Quality Assessment: From Error Visibility to Structural
+    Similarity", IEEE TIP 2004; as scikit-image computes it, uniform windows of 7, or
+    of the largest odd side that fits.
+    """
+    _pair(first, second)
+    with needs("metrics", "structural similarity"):
+        from skimage.metrics import structural_similarity
+    a, b = (np.asarray(maps, dtype=np.float64) for maps in (first, second))
+    side = min(7, *a.shape[1:])
+    window = side - (side + 1) % 2
+    if window < 3:
+        return np.full(len(a), np.nan)
+    return np.array(
+        [
+            1.0
+            if np.array_equal(one, other)
+            else structural_similarity(  # type: ignore[no-untyped-call]
+                one, other, win_size=window, data_range=np.ptp(np.stack([one, other]))
+            )
+            for one, other in zip(a, b, strict=True)
+        ]
+    )
+
+
+def top_overlap(first: npt.ArrayLike, second: npt.ArrayLike, share: float = 0.1) -> Floats:
+    """Measure which share of the strongest positions two maps have in common.
+
+    Parameters
+    ----------
+    first, second : (B, *S) array
+        Maps, signed or not.
+    share : float
+        Of the positions, how many count as the strongest, in (0, 1]. Among equal values
+        the earlier position counts as the stronger.
+
+    Returns
+    -------
+    (B,) float64 array
+        In [0, 1]; two maps of the same order have 1.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or `share` is out of range.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"share={share}; expected a share of the positions in (0, 1]")
+    a, b = _pair(first, second)
+    count = max(1, round(share * a.shape[1]))
+    strongest = [np.argsort(-maps, axis=1, kind="stable")[:, :count] for maps in (a, b)]
+    common = [len(np.intersect1d(*pair)) for pair in zip(*strongest, strict=True)]
+    overlap: Floats = np.array(common) / count
+    return overlap
 
 
 def _pair(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:

@@ -86,12 +86,14 @@ def test_adapters_import_their_own_framework_and_never_one_another(package):
 
 def test_the_public_names_are_these():
     assert sorted(camcore.__all__) == [
+        "Comparison",
         "Explainer",
         "Explanation",
         "Factorisation",
         "Layout",
         "Recipe",
         "augment",
+        "compare",
         "errors",
         "explain",
         "factorise",
