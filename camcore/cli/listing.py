@@ -15,8 +15,9 @@ import camcore
 from camcore import layers as layer_names
 from camcore import registry
 from camcore.cli import console
+from camcore.methods import find as find_method
+from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
-from camcore.recipes import find_recipe
 
 ModelOption = Annotated[
     str,
@@ -46,14 +47,27 @@ def methods() -> None:
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Describe this one only.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Describe these.")] = None,
 ) -> None:
-    """Describe the recipes: each reproduces a published convention."""
-    wanted = RECIPES.values() if name is None else [find_recipe(name)]
-    for number, recipe in enumerate(wanted):
-        if number:
-            console.out.print()
-        console.out.print(recipe.describe(), markup=False, highlight=False, soft_wrap=True)
+    """List the recipes; with names, what each does next to the papers' formulas."""
+    if names:
+        for number, recipe in enumerate(map(find_recipe, names)):
+            if number:
+                console.out.print()
+            console.out.print(recipe.describe(), markup=False, highlight=False, soft_wrap=True)
+        return
+    table = console.table("recipe", "of", "methods as in the papers", "with formulas of its own")
+    for recipe in RECIPES.values():
+        own = [method.label for method in recipe.methods.values()]
+        alike = [find_method(name).label for name in recipe.alike]
+        table.add_row(
+            f"[bold]{escape(recipe.name)}[/]",
+            escape(recipe.source) + "\n",
+            ", ".join(alike) if recipe is not PAPER else "all",
+            ", ".join(own),
+        )
+    console.out.print(table)
+    console.out.print("camcore recipes NAME says what one does.", highlight=False)
 
 
 def layers(model: ModelOption, weights: WeightsOption = None) -> None:

@@ -30,9 +30,10 @@ def test_methods_lists_every_row_of_the_table(camcore):
 
 
 def test_recipes_describes_them(camcore):
-    shown = camcore("recipes").stdout
+    listed = camcore("recipes").stdout
+    assert all(f" {name} " in listed for name in library.recipes.TABLE)
     for recipe in library.recipes.TABLE.values():
-        assert recipe.describe() in shown
+        assert camcore("recipes", recipe.name).stdout == recipe.describe() + "\n"
     assert camcore("recipes", "keras-io").stdout.startswith("keras-io")
     unknown = camcore("recipes", "keras")
     assert unknown.exit_code == 1
