@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -69,22 +68,6 @@ def one_thread(torch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def double(keras) -> Callable[[], AbstractContextManager[None]]:
-    """A context in which Keras builds models in double precision."""
-
-    @contextmanager
-    def precision() -> Iterator[None]:
-        before = keras.config.floatx()
-        keras.config.set_floatx("float64")
-        try:
-            yield
-        finally:
-            keras.config.set_floatx(before)
-
-    return precision
 
 
 @pytest.fixture(scope="session")
