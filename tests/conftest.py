@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -47,3 +49,22 @@ def keras(tf: ModuleType) -> ModuleType:
 def require():
     """Import a module by name, or skip."""
     return _require
+
+
+@pytest.fixture(scope="session")
+def double(keras) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which Keras builds models in double precision."""
+
+    @contextmanager
+    def precision() -> Iterator[None]:
+        # The policy is made from floatx when it is first asked for, and then stays.
+        floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(floatx)
+            keras.config.set_dtype_policy(policy)
+
+    return precision

@@ -111,9 +111,7 @@ def test_methods_with_further_passes_agree(lite0, method):
 @pytest.mark.parametrize("method", AT_INPUT)
 def test_methods_at_the_input_agree_in_float64(lite0_float64, method):
     torch, keras = (
-        camcore.explain(
-            own.model, own.images[:1], layer=HEAD[f], method=method, **AT_INPUT[method]
-        )
+        camcore.explain(own.model, own.images[:1], layer=HEAD[f], method=method, **AT_INPUT[method])
         for f, own in lite0_float64.items()
     )
     assert apart(signed(torch), signed(keras)) <= 1e-9

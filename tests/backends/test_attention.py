@@ -199,7 +199,7 @@ def in_torch(torch, w, images):
     )
 
 
-def in_keras(tf, keras, w, images):
+def in_keras(tf, keras, double, w, images):
     o = SimpleNamespace(
         tensor=tf.constant, einsum=tf.einsum, reshape=tf.reshape, sqrt=tf.sqrt, tanh=tf.tanh,
         softmax=tf.nn.softmax, mean=lambda x: tf.reduce_mean(x, -1, keepdims=True),
@@ -210,12 +210,8 @@ def in_keras(tf, keras, w, images):
         tape.watch(places)
         scores, attention = textbook(o, w, images, places)
         score = tf.reduce_sum(scores[:, 1])
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
+    with double():
         model = of_keras(keras, w)
-    finally:
-        keras.config.set_floatx(before)
     return SimpleNamespace(
         model=model,
         images=images,
@@ -227,10 +223,10 @@ def in_keras(tf, keras, w, images):
 
 
 @pytest.fixture(scope="module")
-def both(torch, tf, keras, weights, images):
+def both(torch, tf, keras, double, weights, images):
     return {
         "torch": in_torch(torch, weights, images),
-        "keras": in_keras(tf, keras, weights, images),
+        "keras": in_keras(tf, keras, double, weights, images),
     }
 
 

@@ -13,12 +13,10 @@ BATCH, TOKENS, WIDTH, HEADS = 2, 7, 8, 2
 
 
 @pytest.fixture(autouse=True)
-def double(keras):
+def in_double_precision(double):
     """Build models in double precision."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
+    with double():
+        yield
 
 
 @pytest.fixture
