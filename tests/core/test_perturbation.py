@@ -90,8 +90,10 @@ def test_no_more_than_the_batch_size_is_scored_at_once(name, batch_size):
 
 @pytest.mark.parametrize("name", ALTERATIONS)
 def test_a_sample_has_the_same_map_alone_as_in_a_batch(name):
-    first = call(name, Scorer(), of=slice(0, 1))
-    np.testing.assert_allclose(call(name, Scorer())[:1], first, rtol=1e-12, atol=1e-15)
+    together = call(name, Scorer())
+    for sample in range(2):
+        alone = call(name, Scorer(), of=slice(sample, sample + 1))
+        np.testing.assert_allclose(together[sample], alone[0], rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["sscam", "rise"])
@@ -233,6 +235,14 @@ def test_rise_sums_masks_by_their_scores():
     )
     expected = [[13 / 4, 13 / 4], [13 / 8 + 1 / 2, 39 / 16 + 1 / 2]]
     np.testing.assert_allclose(maps, [expected], rtol=1e-14)
+
+
+@pytest.mark.parametrize(("seed", "mask"), [(8, [1, 1, 2 / 3, 1 / 3]), (18, [1, 2 / 3, 1 / 3, 0])])
+def test_rise_shifts_its_masks_by_less_than_a_cell(seed, mask):
+    # Two cells of two positions, the first kept: enlarged to six positions they are
+    # [1, 1, 2/3, 1/3, 0, 0], of which four are taken from the first or the second on.
+    maps = methods.rise(np.ones((1, 1, 4)), lambda *_: np.ones(1), masks=1, cells=2, seed=seed)
+    np.testing.assert_allclose(maps, [2 * np.array(mask)], rtol=1e-14, atol=1e-15)
 
 
 def test_rise_masks_keep_the_probability_on_average():

@@ -51,6 +51,12 @@ def test_all_is_gone_through_in_order(show):
     assert list(track(range(5), "work", show)) == [0, 1, 2, 3, 4]
 
 
+def test_without_a_terminal_there_is_no_bar(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    items = [1, 2]
+    assert track(items, "work") is items
+
+
 def test_in_a_terminal_a_bar_waits_a_second(monkeypatch, require):
     tqdm = require("tqdm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
