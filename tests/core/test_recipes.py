@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ import pytest
 from camcore import methods, recipes
 from camcore.errors import InputError, MethodError, RecipeError
 from camcore.methods import variants
-from camcore.recipes import PAPER, Normalise, Recipe, Relu, Resize, find_recipe
+from camcore.recipes import (
+    PAPER,
+    Normalise,
+    Recipe,
+    Relu,
+    Rendering,
+    Resize,
+    Stretch,
+    Tanh,
+    find_recipe,
+)
 from camcore.resize import Interpolation
 
 RAW = np.array([[[-1.0, 2.0], [4.0, 3.0]]])
@@ -79,6 +90,53 @@ def test_keras_io_has_its_own_gradcam_and_the_papers_other_methods():
     assert PAPER.method("gradcam").function is methods.gradcam
 
 
+def test_monai_inverts_and_leaves_a_map_without_evidence_at_zero():
+    rendered = find_recipe("monai").render([RAW], (2, 2))
+    np.testing.assert_array_equal(rendered, [[[1, 0.5], [0, 0.25]]])
+    assert not find_recipe("monai").render([-np.ones((1, 3, 3))], (6, 6)).any()
+
+
+def test_stretch_multiplies_what_is_constant():
+    constant = np.full((1, 2, 2), 3.0)
+    np.testing.assert_array_equal(Stretch()(constant, (2, 2)), constant)
+    np.testing.assert_array_equal(Stretch(0, 4)(RAW, (2, 2)), [[[0, 2.4], [4, 3.2]]])
+    assert (str(Stretch()), str(Stretch(0, 4))) == (
+        "1 - (x - min) / (max - min)",
+        "0 .. 4 from min .. max",
+    )
+
+
+def test_captum_keeps_signs_and_units():
+    rendered = find_recipe("captum").render([RAW], (4, 4))
+    np.testing.assert_array_equal(rendered, [np.kron(RAW[0], np.ones((2, 2)))])
+
+
+def test_tf_explain_scales_what_speaks_against_the_class_into_the_map():
+    rendered = find_recipe("tf-explain").render([RAW], (2, 2))
+    np.testing.assert_allclose(rendered, [[[0, 3 / 5], [1, 4 / 5]]], rtol=1e-7)
+
+
+def test_several_layers_meet_at_the_largest_of_them():
+    coarse = np.array([[[0.0, 4.0]]])
+    fine = np.array([[[8.0, 0.0, 0.0, 0.0]]])
+    recipe = find_recipe("torchcam")
+    np.testing.assert_allclose(
+        recipe.render([coarse, fine], (1, 9)), [[[1, 0.25, 0.75, 1]]], rtol=1e-7
+    )
+    # LayerCAM's layers are squashed first.
+    squashed = recipe.render([coarse, fine], (1, 9), method="layercam")
+    one = np.tanh(2)
+    np.testing.assert_allclose(squashed, [[[one, one / 4, one * 3 / 4, one]]], rtol=1e-6)
+    np.testing.assert_allclose(recipe.render([fine], (1, 9), method="layercam"), fine / 8)
+
+
+def test_a_method_may_be_shown_otherwise():
+    mine = PAPER.derive("mine", exceptions={"fem": Rendering((Tanh(1.0),))})
+    np.testing.assert_allclose(mine.render([RAW], (4, 4), method="fem"), np.tanh(RAW))
+    np.testing.assert_allclose(mine.render([RAW], (4, 4)), [DOUBLED / 4], rtol=1e-7)
+    assert "  FEM\n    each map  tanh(1 x)\n    layers    mean\n" in mine.describe()
+
+
 @pytest.mark.parametrize("name", ["paper", "notebook", "keras-io"])
 def test_maps_without_evidence_stay_zero(name):
     raw = np.stack([-np.ones((3, 3)), np.zeros((3, 3))])
@@ -145,6 +203,12 @@ def test_describe_bears_a_function_without_a_docstring():
     assert "    here    no description" in recipe.describe()
 
 
+def test_the_documentation_describes_every_recipe_as_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    for recipe in recipes.TABLE.values():
+        assert f"```\n{recipe.describe()}\n```" in page, "run python benchmarks/peers_apart.py"
+
+
 @pytest.mark.parametrize("typed", ["keras-io", "Keras_IO", "KERAS-io"])
 def test_recipes_are_found_whatever_their_case(typed):
     assert find_recipe(typed) is recipes.TABLE["keras-io"]
@@ -163,6 +227,7 @@ def test_a_recipe_is_its_own_name():
         (lambda: PAPER.derive("mine", resize=None), "no field 'resize'; it has name, source"),
         (lambda: PAPER.derive("mine", score="softmax"), "score='softmax'; a recipe explains"),
         (lambda: PAPER.derive("mine", fusion="median"), "fusion='median'; layers are joined by"),
+        (lambda: PAPER.derive("mine", alike=("Grad-CAM",)), "write 'gradcam'"),
     ],
 )
 def test_what_is_no_recipe_is_told(make, message):
