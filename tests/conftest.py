@@ -11,6 +11,7 @@ from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import numpy as np
 import pytest
 
 # torchvision loads Triton, which ends the process when TensorFlow's LLVM is in it already.
@@ -68,3 +69,20 @@ def double(keras) -> Callable[[], AbstractContextManager[None]]:
             keras.config.set_dtype_policy(policy)
 
     return precision
+
+
+@pytest.fixture(scope="session")
+def photographs(require) -> dict[str, np.ndarray]:
+    """RGB photographs by name, as their packages ship them."""
+    data = require("skimage.data")
+    china, flower = require("sklearn.datasets").load_sample_images().images
+    grey = data.camera()
+    return {
+        "chelsea": data.chelsea(),
+        "coffee": data.coffee(),
+        "astronaut": data.astronaut(),
+        "rocket": data.rocket(),
+        "camera": np.stack([grey] * 3, axis=-1),
+        "china": china,
+        "flower": flower,
+    }

@@ -16,23 +16,6 @@ from camcore.images import CentreCrop
 
 
 @pytest.fixture(scope="session")
-def photographs(require) -> dict[str, np.ndarray]:
-    """RGB photographs by name, as their packages ship them."""
-    data = require("skimage.data")
-    china, flower = require("sklearn.datasets").load_sample_images().images
-    grey = data.camera()
-    return {
-        "chelsea": data.chelsea(),
-        "coffee": data.coffee(),
-        "astronaut": data.astronaut(),
-        "rocket": data.rocket(),
-        "camera": np.stack([grey] * 3, axis=-1),
-        "china": china,
-        "flower": flower,
-    }
-
-
-@pytest.fixture(scope="session")
 def lite0(torch, tf, photographs) -> dict[str, SimpleNamespace]:
     """EfficientNet-Lite0 and its batch of photographs, by framework."""
     pair = {}
