@@ -23,7 +23,7 @@ import numpy.typing as npt
 from camcore.errors import InputError
 from camcore.trace import Array
 
-Kind: TypeAlias = Literal["nearest", "linear", "cubic"]
+Kind: TypeAlias = Literal["nearest", "linear", "cubic", "spline"]
 Coordinates: TypeAlias = Literal["half_pixel", "align_corners", "asymmetric"]
 Border: TypeAlias = Literal["clamp", "renormalise"]
 Arithmetic: TypeAlias = Literal["exact", "float64", "fused", "float32"]
@@ -47,9 +47,10 @@ class Interpolation:
 
     Parameters
     ----------
-    kind : {"nearest", "linear", "cubic"}
-        The kernel: the closest sample, a straight line between two, or Keys'
-        cubic convolution over four.
+    kind : {"nearest", "linear", "cubic", "spline"}
+        The kernel: the closest sample, a straight line between two, Keys' cubic
+        convolution over four, or the cubic spline through all of them, mirrored at the
+        edges whatever `border` says.
     coordinates : {"half_pixel", "align_corners", "asymmetric"}
         Where output sample `i` falls on an axis resized from `n` to `m`:
         ``(i + 1/2) n/m - 1/2``, ``i (n - 1)/(m - 1)`` (0 where ``m = 1``), or
@@ -165,6 +166,7 @@ PEERS: Final[Mapping[str, Interpolation]] = MappingProxyType(
             "cubic", "align_corners", arithmetic="float32", phases=1024
         ),
         "scipy-linear": Interpolation("linear", "align_corners"),
+        "scipy-spline": Interpolation("spline", "align_corners"),
     }
 )
 """Settings that equal a library's, by library and mode.
@@ -179,7 +181,7 @@ PEERS: Final[Mapping[str, Interpolation]] = MappingProxyType(
 - ``tensorflow-v1-*``: ``tf.compat.v1.image.resize_*``; ``-aligned`` is ``align_corners=True``.
 - ``scipy-linear``: ``scipy.ndimage.zoom`` with ``order=1, mode="nearest"``. Its default
   mode is the same, save that rounding puts the last sample beyond the edge at some
-  sizes, such as 30 to 15, and zeroes it.
+  sizes, such as 30 to 15, and zeroes it. ``scipy-spline``: with ``order=3``, its default.
 """
 
 
@@ -189,7 +191,7 @@ def resize(
     """Resize the last axes of an array.
 
     A batch equals its samples. A NaN or infinity reaches no further than the
-    kernel does. Nothing is smoothed before it is made smaller.
+    kernel does; a spline's reaches everywhere. Nothing is smoothed before it is made smaller.
 
     Parameters
     ----------
@@ -228,7 +230,8 @@ def resize(
     dense = interpolation.kind != "nearest" and len(lengths) > 1 and bool(np.isfinite(values).all())
     for axis in axes:
         spans = values.shape[axis], lengths[axis - first]
-        along = _multiply if dense and spans[0] <= _DENSE_LENGTH else _gather
+        whole = interpolation.kind == "spline" or (dense and spans[0] <= _DENSE_LENGTH)
+        along = _multiply if whole else _gather
         values = along(values, axis, spans, interpolation)
     return values if axes else values.copy()
 
@@ -299,7 +302,18 @@ def _matrix(spans: _Axis, interpolation: Interpolation, dtype: np.dtype[Any]) ->
     index, weights = _taps(spans, interpolation)
     matrix = np.zeros(spans[::-1])
     np.add.at(matrix, (np.arange(spans[1]), index), weights)
+    if interpolation.kind == "spline" and spans[0] > 1:
+        matrix = matrix @ _coefficients(spans[0])
     return _frozen(matrix.astype(dtype))
+
+
+def _coefficients(length: int) -> Array:
+    """Matrix from samples to the weights of the B-splines whose sum passes through them."""
+    values = (4 * np.eye(length) + np.eye(length, k=1) + np.eye(length, k=-1)) / 6
+    values[0, 1] += 1 / 6
+    values[-1, -2] += 1 / 6
+    inverse: Array = np.linalg.inv(values)
+    return inverse
 
 
 @lru_cache(maxsize=64)
@@ -318,6 +332,8 @@ def _taps(spans: _Axis, interpolation: Interpolation) -> tuple[Array, Array]:
             fraction = np.rint(fraction * interpolation.phases) / interpolation.phases
         offsets, weights = _kernel(fraction, interpolation)
         index = base + offsets[:, None]
+        if interpolation.kind == "spline":
+            index = last - np.abs(last - np.abs(index))
         if interpolation.border == "renormalise":
             inside = np.where((index >= 0) & (index <= last), weights, 0.0)
             total = inside.sum(axis=0)
@@ -333,6 +349,8 @@ def _kernel(fraction: Array, interpolation: Interpolation) -> tuple[Array, Array
     a = interpolation.cubic_coefficient
     offsets = np.arange(-1, 3)
     d = np.abs(fraction - offsets[:, None])
+    if interpolation.kind == "spline":
+        return offsets, np.where(d <= 1, (4 - 6 * d**2 + 3 * d**3) / 6, (2 - d) ** 3 / 6)
     near = ((a + 2) * d - (a + 3)) * d**2 + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return offsets, np.where(d <= 1, near, far)

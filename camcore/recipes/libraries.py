@@ -24,7 +24,7 @@ from camcore.trace import Array
 def _with(name: str, function: Callable[..., Array] | None = None, **changes: Any) -> Method:
     """The paper's row of a method with some fields changed; other keywords are its options."""
     row = find(name)
-    fields = {key: changes.pop(key) for key in ("needs", "aim") if key in changes}
+    fields = {key: changes.pop(key) for key in ("needs", "aim", "fusion") if key in changes}
     return replace(
         row, function=function or row.function, options={**row.options, **changes}, **fields
     )
@@ -37,11 +37,13 @@ def _named(*methods: Method) -> dict[str, Method]:
 _SCALED = Normalise("min_max", 1e-7)
 _AS_IS = Rendering()
 
+_ENLARGED = Resize(PEERS["opencv-linear"], volumes=PEERS["scipy-spline"])
+
 PYTORCH_GRAD_CAM = Recipe(
     name="pytorch-grad-cam",
     source="grad-cam 1.5.7 (pytorch_grad_cam)",
     score="output",
-    layer_steps=(Relu(), _SCALED, Resize(PEERS["opencv-linear"])),
+    layer_steps=(Relu(), _SCALED, _ENLARGED),
     final_steps=(Relu(), _SCALED),
     alike=(
         "gradcam",
@@ -65,7 +67,7 @@ PYTORCH_GRAD_CAM = Recipe(
     ),
     exceptions={
         "refinecam": Rendering(
-            (Relu(), _SCALED, Resize(PEERS["opencv-linear"]), Relu(), _SCALED),
+            (Relu(), _SCALED, _ENLARGED, Relu(), _SCALED),
             final_steps=(_SCALED,),
         ),
     },
@@ -99,6 +101,7 @@ TORCHCAM = Recipe(
         _with("xgradcam", variants.xgradcam_eps, eps=1e-8),
         _with("smoothgradcampp", variants.smooth_gradcampp_last),
         _with("refinecam", variants.gradcampp_cubed),
+        _with("legrad", fusion="mean"),
         _with("scorecam", masking=_TORCHCAM_MASKS),
         _with("sscam", masking=_TORCHCAM_MASKS),
         _with("iscam", variants.iscam_cumulative, masking=_TORCHCAM_MASKS),
@@ -106,6 +109,7 @@ TORCHCAM = Recipe(
     exceptions={
         "cam": Rendering((_TORCHCAM_SCALED,), (_TORCHCAM_ENLARGED,)),
         "layercam": Rendering((Relu(), _TORCHCAM_SCALED), (Tanh(2.0), _TORCHCAM_ENLARGED)),
+        "legrad": Rendering((_TORCHCAM_SCALED,)),
         "refinecam": Rendering(
             (Relu(), _TORCHCAM_SCALED, _TORCHCAM_SCALED),
             (_TORCHCAM_ENLARGED,),
@@ -120,6 +124,8 @@ TORCHCAM = Recipe(
         "Smooth Grad-CAM++: the map is made of the last noisy input's activations, and its "
         "rectified gradients are those of the last noisy input",
         "IS-CAM: strengths add up, so that most are above 1",
+        "LeGrad: left to itself the library scores each block by the mean of its tokens; "
+        "camcore's score is the model's own, as with score_projection at the last block",
     ),
 )
 
@@ -320,6 +326,7 @@ XPLIQUE = Recipe(
         "not run by the tests: checked against its formulas worked out in float64",
         "maps are in the units of the score: nothing is scaled, and cubic interpolation "
         "overshoots below zero",
+        "guided backpropagation: gradients pass the ceiling of a ReLU6 there",
     ),
 )
 

@@ -96,16 +96,29 @@ class Tanh:
 
 @dataclass(frozen=True)
 class Resize:
-    """Bring the map to the size asked for: the input's, or that of the largest layer."""
+    """Bring the map to the size asked for: the input's, or that of the largest layer.
+
+    Parameters
+    ----------
+    interpolation : Interpolation
+        How.
+    volumes : Interpolation or None
+        How in three dimensions, where it is otherwise there.
+    """
 
     interpolation: Interpolation = field(default_factory=Interpolation)
+    volumes: Interpolation | None = None
 
     def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
         """Apply to maps ``(B, *S)``; left alone where `size` has another rank."""
-        return resize(maps, size, self.interpolation) if len(size) == maps.ndim - 1 else maps
+        if len(size) != maps.ndim - 1:
+            return maps
+        own = self.volumes if self.volumes is not None and len(size) == 3 else self.interpolation
+        return resize(maps, size, own)
 
     def __str__(self) -> str:
-        return f"resize, {self.interpolation}"
+        volumes = f" (volumes {self.volumes})" if self.volumes else ""
+        return f"resize, {self.interpolation}{volumes}"
 
 
 def apply(steps: Sequence[Step], maps: Array, size: tuple[int, ...]) -> Array:

@@ -148,6 +148,23 @@ def small_resnet(keras: Any) -> Any:
     return keras.Model(image, layers.Softmax()(layers.Dense(10)(x)))
 
 
+@pytest.fixture(scope="session")
+def torch_volumes(torch) -> Cases:
+    """A small three-dimensional network of random weights, and random volumes."""
+    torch.manual_seed(0)
+    layers = torch.nn
+    model = layers.Sequential(
+        layers.Conv3d(1, 6, 3, stride=2, padding=1),
+        layers.ReLU(),
+        layers.Conv3d(6, 8, 3, padding=1),
+        layers.ReLU(),
+        layers.AdaptiveAvgPool3d(1),
+        layers.Flatten(),
+        layers.Linear(8, 5),
+    ).eval()
+    return cases(model, "3", np.random.default_rng(0).normal(size=(4, 1, 9, 8, 7)).astype("f4"))
+
+
 def blobs(shape: tuple[int, ...]) -> np.ndarray:
     """Blobs rather than noise, so that maps differ from place to place."""
     coarse = np.random.default_rng(0).normal(size=(*shape[:2], 6, 6))

@@ -32,6 +32,12 @@ def test_gradcam(torch_cases, theirs, assert_alike):
         assert_alike(batch.explain("gradcam", RECIPE).maps, maps)
 
 
+def test_volumes(torch_volumes, theirs, assert_alike):
+    for batch in torch_volumes.all:
+        maps = theirs("LayerGradCam", batch, batch.model.get_submodule(batch.layer))
+        assert_alike(batch.explain("gradcam", RECIPE).maps, maps)
+
+
 def test_hirescam_is_its_gradient_times_activation(torch_cases, theirs, assert_alike):
     for batch in torch_cases.few:
         layer = batch.model.get_submodule(batch.layer)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import camcore
+from camcore.targets import Linear
+
 RECIPE = "monai"
+
+
+def forget_hooks(model):
+    """It leaves them on the model."""
+    for module in model.modules():
+        module._forward_hooks.clear()
+        module._backward_hooks.clear()
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +37,7 @@ def theirs(torch, library):
                 ]
             )
         finally:
-            # It leaves its hooks on the model.
-            for module in batch.model.modules():
-                module._forward_hooks.clear()
-                module._backward_hooks.clear()
+            forget_hooks(batch.model)
 
     return maps
 
@@ -45,12 +52,18 @@ def test_gradcampp(torch_cases, theirs, assert_alike):
         assert_alike(batch.explain("gradcampp", RECIPE).maps, theirs("GradCAMpp", batch))
 
 
+@pytest.mark.parametrize(("method", "kind"), [("gradcam", "GradCAM"), ("gradcampp", "GradCAMpp")])
+def test_volumes(torch_volumes, theirs, assert_alike, method, kind):
+    for batch in torch_volumes.all:
+        assert_alike(batch.explain(method, RECIPE).maps, theirs(kind, batch))
+
+
 def test_cam(torch_cases, torch, library, assert_alike):
     for batch in torch_cases.few:
         head = "classifier" if hasattr(batch.model, "classifier") else "fc"
         method = library.CAM(batch.model, batch.layer, fc_layers=head)
         maps = method(torch.from_numpy(batch.images), class_idx=list(batch.classes))
-        batch.model.get_submodule(batch.layer)._forward_hooks.clear()
+        forget_hooks(batch.model)
         assert_alike(batch.explain("cam", RECIPE).maps, maps.detach().numpy()[:, 0])
 
 
@@ -59,10 +72,23 @@ def test_a_batch_of_one_class(torch_cases, torch, library, assert_alike):
     alike = type(batch)(batch.model, batch.layer, batch.images, (batch.classes[0],) * 4)
     method = library.GradCAM(batch.model, batch.layer)
     maps = method(torch.from_numpy(batch.images), class_idx=batch.classes[0]).detach().numpy()
-    for module in batch.model.modules():
-        module._forward_hooks.clear()
-        module._backward_hooks.clear()
+    forget_hooks(batch.model)
     assert_alike(alike.explain("gradcam", RECIPE).maps, maps[:, 0])
+
+
+def test_a_batch_of_several_classes_is_explained_by_their_sum(
+    torch_resnet, torch, library, assert_alike
+):
+    batch = torch_resnet.fours[0]
+    method = library.GradCAM(batch.model, batch.layer)
+    maps = method(torch.from_numpy(batch.images), class_idx=list(batch.classes)).detach().numpy()
+    forget_hooks(batch.model)
+    weights = np.bincount(batch.classes, minlength=10).astype(np.float32)
+    together = camcore.explain(
+        batch.model, batch.images, Linear(weights), batch.layer, recipe=RECIPE
+    )
+    assert_alike(together.maps, maps[:, 0])
+    assert np.abs(together.maps - batch.explain("gradcam", RECIPE).maps).max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,14 @@ def test_several_layers(torch_resnet, theirs, assert_alike):
         assert_alike(ours.maps, theirs("GradCAM", batch, layers))
 
 
+@pytest.mark.parametrize(
+    ("method", "kind"), [("gradcam", "GradCAM"), ("gradcampp", "GradCAMPlusPlus"), ("fem", "FEM")]
+)
+def test_volumes(torch_volumes, theirs, assert_alike, method, kind):
+    for batch in torch_volumes.all:
+        assert_alike(batch.explain(method, RECIPE).maps, theirs(kind, batch))
+
+
 def test_refinecam(torch_resnet, torch, library, require, assert_alike):
     target = require("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
     layers = ["layer2", "layer3", "layer4"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import camcore
 from camcore.recipes import find_recipe
 from camcore.viz import overlay
 
@@ -39,6 +40,12 @@ def test_gradcam(torch_cases, theirs, assert_alike):
         assert_alike(batch.explain("gradcam", RECIPE).maps, theirs("GradCAM", batch))
 
 
+@pytest.mark.parametrize(("method", "kind"), [("gradcam", "GradCAM"), *ONE_PASS.items()])
+def test_volumes(torch_volumes, theirs, assert_alike, method, kind):
+    for batch in torch_volumes.all:
+        assert_alike(batch.explain(method, RECIPE).maps, theirs(kind, batch))
+
+
 @pytest.mark.parametrize("method", ONE_PASS)
 def test_methods_of_one_pass(torch_cases, theirs, assert_alike, method):
     for batch in torch_cases.few:
@@ -70,6 +77,30 @@ def test_several_layers(torch_resnet, theirs, assert_alike, method, kind):
     for batch in torch_resnet.few:
         deep = batch.at(["layer2", "layer3", "layer4"])
         assert_alike(deep.explain(method, RECIPE).maps, theirs(kind, deep))
+
+
+def test_legrad_scored_by_the_model_itself(torch, library, require, assert_alike):
+    torch.manual_seed(0)
+    model = (
+        require("torchvision")
+        .models.VisionTransformer(
+            32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
+        )
+        .eval()
+    )
+    # It starts with a head of zeros.
+    torch.nn.init.normal_(model.heads.head.weight)
+    block, classes = "encoder.layers.encoder_layer_1", [0, 3, 1, 2]
+    images = torch.randn(4, 3, 32, 32)
+
+    def head(tokens):
+        return model.heads(model.encoder.ln(tokens)[:, 0])
+
+    with library.LeGrad(model, block, score_projection=head) as method:
+        model(images)
+        (maps,) = method(classes)
+    ours = camcore.explain(model, images, classes, block, "legrad", RECIPE)
+    assert_alike(ours.maps, maps.numpy())
 
 
 def small(cases, layer, count=2):
