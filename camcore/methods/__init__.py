@@ -27,7 +27,8 @@ from camcore.methods.gradient import (
     smooth_gradcampp,
     xgradcam,
 )
-from camcore.methods.perturbation import ablationcam, iscam, occlusion, rise, scorecam, sscam
+from camcore.methods.masking import iscam, scorecam, sscam
+from camcore.methods.perturbation import ablationcam, occlusion, rise
 from camcore.methods.spectral import eigencam, eigengradcam, kpcacam
 from camcore.methods.table import TABLE, Method, find
 

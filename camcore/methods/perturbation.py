@@ -17,12 +17,9 @@ import numpy as np
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, ratio, weighted
 from camcore.methods.batches import Resume, ScoreImages, at_least_one, batches
-from camcore.methods.masking import iscam, scorecam, sscam
 from camcore.progress import track
 from camcore.resize import Interpolation, resize
 from camcore.trace import Array
-
-__all__ = ["ablationcam", "iscam", "occlusion", "rise", "scorecam", "sscam"]
 
 
 def ablationcam(

@@ -13,7 +13,15 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from camcore.errors import MethodError
-from camcore.methods import activation, attention, attribution, gradient, perturbation, spectral
+from camcore.methods import (
+    activation,
+    attention,
+    attribution,
+    gradient,
+    masking,
+    perturbation,
+    spectral,
+)
 from camcore.postprocess import Fusion
 from camcore.targets import Class, Contrast, Target
 from camcore.trace import Array
@@ -206,13 +214,13 @@ TABLE: tuple[Method, ...] = (
     Method("smoothgradcampp", "Smooth Grad-CAM++", gradient.smooth_gradcampp,
            ("activations", "images", "rerun"), "1 + samples",
            "Omeiza et al., arXiv:1908.01224"),
-    Method("scorecam", "Score-CAM", perturbation.scorecam, _MASKING, "1 + channels",
+    Method("scorecam", "Score-CAM", masking.scorecam, _MASKING, "1 + channels",
            "Wang et al., CVPR Workshops 2020"),
-    Method("fasterscorecam", "Faster Score-CAM", perturbation.scorecam, _MASKING, "1 + 10",
+    Method("fasterscorecam", "Faster Score-CAM", masking.scorecam, _MASKING, "1 + 10",
            "github.com/tabayashi0117/Score-CAM", options={"channels": 10}),
-    Method("sscam", "SS-CAM", perturbation.sscam, _MASKING, "1 + channels x samples",
+    Method("sscam", "SS-CAM", masking.sscam, _MASKING, "1 + channels x samples",
            "Wang et al., arXiv:2006.14255"),
-    Method("iscam", "IS-CAM", perturbation.iscam, _MASKING, "1 + channels x steps",
+    Method("iscam", "IS-CAM", masking.iscam, _MASKING, "1 + channels x steps",
            "Naidu et al., arXiv:2010.03023"),
     Method("ablationcam", "Ablation-CAM", perturbation.ablationcam,
            ("activations", "scores", "resume"), "1 + channels x what follows the layer",

@@ -241,7 +241,7 @@ class Recipe:
         """How one method differs from the paper's, and in how it is shown."""
         paper, here = find(name), self.method(name)
         lines = [f"  {here.label}"]
-        if here != paper:
+        if formula(here) != formula(paper):
             lines += [f"    paper   {formula(paper)}", f"    here    {formula(here)}"]
         if name in self.exceptions:
             shown = _rendered(self.exceptions[name], here.fusion or self.fusion)

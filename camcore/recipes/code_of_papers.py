@@ -1,0 +1,53 @@
+"""Conventions of the papers' own code, and of what people copy from tutorials."""
+
+from __future__ import annotations
+
+from camcore.methods import variants
+from camcore.methods.masking import Masking
+from camcore.recipes import targets
+from camcore.recipes.recipe import OverlayStyle, Recipe, Rendering
+from camcore.recipes.rows import named, variant
+from camcore.recipes.steps import Normalise, Relu, Resize
+from camcore.resize import LINEAR, PEERS
+
+NOTEBOOK = Recipe(
+    name="notebook",
+    source="the ResNet-50 hook tutorials: (x - min) / (max - min + 1e-8) after cv2.resize",
+    layer_steps=(Relu(), Resize(), Normalise("min_max", 1e-8)),
+    final_steps=(),
+    alike=("gradcam",),
+    overlay=OverlayStyle("jet", 0.4, "add_clip"),
+)
+
+AUTHORS = Recipe(
+    name="authors",
+    source="the papers' own code: github.com/ramprs/grad-cam (Lua), "
+    "adityac94/Grad_CAM_plus_plus (TensorFlow), haofanwang/Score-CAM (PyTorch)",
+    layer_steps=(Relu(), Resize(PEERS["torch-linear-aligned"]), Normalise("min_max")),
+    final_steps=(),
+    alike=("gradcam",),
+    methods=named(
+        variant(
+            "gradcampp",
+            variants.gradcampp_normalised,
+            needs=("activations", "gradients", "scores"),
+        ),
+        variant(
+            "scorecam",
+            aim=targets.probability,
+            masking=Masking(PEERS["torch-linear"], weights="score"),
+        ),
+    ),
+    exceptions={
+        "gradcampp": Rendering((Relu(), Normalise(), Resize(LINEAR))),
+        "scorecam": Rendering((Resize(PEERS["torch-linear"]), Relu(), Normalise("min_max"))),
+    },
+    overlay=OverlayStyle("jet", 0.5, "mix"),
+    notes=(
+        "not run by the tests: checked against the code's steps worked out in float64",
+        "Grad-CAM sums gradients over space where the paper averages them, which scaling "
+        "cancels; torch's image.scale aligns corners",
+        "Grad-CAM++ gives NaN there where a channel's α sum to zero, and is enlarged by "
+        "scikit-image, which before 0.15 faded the outermost half cell to zero",
+    ),
+)
