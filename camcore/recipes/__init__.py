@@ -5,13 +5,14 @@ which steps turn each layer's signed map into the shown one, in which order.
 Nothing branches on a recipe's name.
 """
 
-from camcore.recipes.recipe import PAPER, OverlayStyle, Recipe, Rendering
+from camcore.recipes.recipe import PAPER, Blend, OverlayStyle, Recipe, Rendering
 from camcore.recipes.steps import Normalise, Relu, Resize, Step, Stretch, Tanh
 from camcore.recipes.table import TABLE, RecipeLike, find_recipe
 
 __all__ = [
     "PAPER",
     "TABLE",
+    "Blend",
     "Normalise",
     "OverlayStyle",
     "Recipe",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from camcore.methods.table import Method, MethodLike, canonical, find
 from camcore.postprocess import Fusion
 from camcore.recipes.steps import Normalise, Relu, Resize, Step, apply, described
 from camcore.trace import Array
+
+Blend: TypeAlias = Literal[
+    "mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"
+]
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,7 @@ class OverlayStyle:
 
     colormap: str = "inferno"
     alpha: float = 0.5
-    blend: Literal["mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"] = (
-        "mix"
-    )
+    blend: Blend = "mix"
 
 
 @dataclass(frozen=True)

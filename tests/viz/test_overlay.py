@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from camcore.errors import InputError, MissingExtraError
-from camcore.recipes import OverlayStyle
+from camcore.recipes import Blend, OverlayStyle
 from camcore.viz.overlay import colour_table, heat_map, overlay
 
 GREY = np.full((2, 2, 3), 100, np.uint8)
@@ -86,6 +87,20 @@ def test_mix_peak_is_show_cam_on_image(photo, require):
     assert np.array_equal(shown, expected)
 
 
+def test_add_dimmed_is_cut_off_at_white():
+    style = OverlayStyle("jet", 0.25, "add_dimmed")
+    assert overlay(GREY, HOT, style=style)[0, 0, 0].tolist() == [202, 75, 75]
+    bright = np.full((2, 2, 3), 240, np.uint8)
+    assert overlay(bright, HOT, style=style)[0, 0, 0].tolist() == [255, 180, 180]
+
+
+def test_mix_squared_mixes_the_colour_of_the_square():
+    half = np.full((2, 2), 0.5)
+    shown = overlay(GREY, half, style=OverlayStyle("gray", 0.5, "mix_squared"))
+    # 256 x 1/4 is the colour looked up: 64 of 255.
+    assert shown[0, 0, 0].tolist() == [82, 82, 82]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_add_rescale_is_the_keras_example_bit_for_bit(seed, keras, require):
     matplotlib = require("matplotlib")
@@ -102,7 +117,7 @@ def test_add_rescale_is_the_keras_example_bit_for_bit(seed, keras, require):
 
 def test_flat_pictures_do_not_divide_by_zero():
     black = np.zeros((3, 3, 3), np.uint8)
-    for blend in ("mix", "mix_peak", "add_clip", "add_rescale"):
+    for blend in get_args(Blend):
         style = OverlayStyle("gray", 0.5, blend)
         assert overlay(black, np.zeros((3, 3)), style=style).max() == 0
 
@@ -132,7 +147,7 @@ def test_inputs_are_left_alone(photo):
     heat = np.random.default_rng(5).random((7, 7)).astype(np.float32)
     for array in (photo, heat):
         array.setflags(write=False)
-    for blend in ("mix", "mix_peak", "add_clip", "add_rescale"):
+    for blend in get_args(Blend):
         overlay(photo, heat, style=OverlayStyle("jet", 0.5, blend))
     assert not colour_table("jet").flags.writeable
 
