@@ -83,7 +83,12 @@ def test_top_1_is_equal_and_right_where_the_photograph_is_of_a_class(both, photo
 def test_one_pass_methods_agree(both, method):
     torch, keras = both["torch"][method], both["keras"][method]
     assert apart(signed(torch), signed(keras)) <= 1e-4
-    np.testing.assert_allclose(torch.maps, keras.maps, atol=1e-4)
+    # Dividing by the strongest evidence enlarges what the signed maps differ by: at most
+    # twice their difference over it, however weak it is. Without any, both show zeros.
+    differ = np.abs(signed(torch) - signed(keras)).max(axis=(1, 2))
+    strongest = signed(torch).max(axis=(1, 2))
+    bound = np.where(strongest > 0, 2 * differ / np.abs(strongest) + 2e-6, 0)
+    assert np.all(np.abs(torch.maps - keras.maps).max(axis=(1, 2)) <= bound)
 
 
 def test_shown_maps_correlate_perfectly(both):
