@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -53,20 +52,20 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """A network's batches: each image alone for its first class, and fours of several classes."""
+    """A network's batches: each image alone for its first class, and four of several classes."""
 
     alone: Sequence[Batch]
-    fours: Sequence[Batch]
+    four: Batch
 
     @property
     def few(self) -> list[Batch]:
-        """One alone and the fours, which hold every image."""
-        return [self.alone[0], *self.fours]
+        """Every image once: four together, the others alone; one alone at least."""
+        return [self.four, *(self.alone[4:] or self.alone[:1])]
 
     @property
     def all(self) -> list[Batch]:
         """Every batch."""
-        return [*self.alone, *self.fours]
+        return [*self.alone, self.four]
 
 
 def cases(model: Any, layer: str, images: np.ndarray) -> Cases:
@@ -75,14 +74,10 @@ def cases(model: Any, layer: str, images: np.ndarray) -> Cases:
     alone = [
         Batch(model, layer, images[i : i + 1], (int(ranked[i, 0]),)) for i in range(len(images))
     ]
-    fours = []
-    for start in range(0, len(images) - 3, 2):
-        # First, second, first and third choice.
-        rows = range(start, start + 4)
-        four = tuple(int(ranked[i, r]) for i, r in zip(rows, (0, 1, 0, 2), strict=True))
-        assert len(set(four)) > 1
-        fours.append(Batch(model, layer, images[start : start + 4], four))
-    return Cases(alone, fours)
+    # First, second, first and third choice.
+    classes = tuple(int(ranked[i, rank]) for i, rank in enumerate((0, 1, 0, 2)))
+    assert len(set(classes)) > 1
+    return Cases(alone, Batch(model, layer, images[:4], classes))
 
 
 def lite0_cases(framework: str, layer: str, photographs: dict[str, np.ndarray]) -> Cases:
@@ -184,16 +179,11 @@ def keras_cases(request) -> Cases:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread(require) -> Iterator[None]:
     """Threads that wait for one another are slower than one where the machine is busy."""
-    if importlib.util.find_spec("torch") is None:
+    # Of the extra "conformance", as scikit-learn's; it knows OpenBLAS and OpenMP, so torch too.
+    with require("threadpoolctl").threadpool_limits(1):
         yield
-        return
-    torch = importlib.import_module("torch")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

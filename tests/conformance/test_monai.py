@@ -68,7 +68,7 @@ def test_cam(torch_cases, torch, library, assert_alike):
 
 
 def test_a_batch_of_one_class(torch_cases, torch, library, assert_alike):
-    batch = torch_cases.fours[0]
+    batch = torch_cases.four
     alike = type(batch)(batch.model, batch.layer, batch.images, (batch.classes[0],) * 4)
     method = library.GradCAM(batch.model, batch.layer)
     maps = method(torch.from_numpy(batch.images), class_idx=batch.classes[0]).detach().numpy()
@@ -79,7 +79,7 @@ def test_a_batch_of_one_class(torch_cases, torch, library, assert_alike):
 def test_a_batch_of_several_classes_is_explained_by_their_sum(
     torch_resnet, torch, library, assert_alike
 ):
-    batch = torch_resnet.fours[0]
+    batch = torch_resnet.four
     method = library.GradCAM(batch.model, batch.layer)
     maps = method(torch.from_numpy(batch.images), class_idx=list(batch.classes)).detach().numpy()
     forget_hooks(batch.model)
@@ -122,6 +122,6 @@ def test_smoothgrad_under_the_same_noise(torch_resnet, torch, library, monkeypat
 def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
     torch_lite0, keras_lite0, theirs, assert_alike, method, kind
 ):
-    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+    for here, there in zip(torch_lite0.few, keras_lite0.few, strict=True):
         assert there.classes == here.classes
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)

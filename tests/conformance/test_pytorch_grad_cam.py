@@ -115,7 +115,7 @@ def test_fullgrad_passes_over_subclasses_of_batch_normalisation(torch_lite0, the
 
 def small(cases, layer, size, count=2):
     """A narrow layer and small images, for what runs the model once for each channel."""
-    batch = cases.fours[0]
+    batch = cases.four
     cut = batch.images[:count, :, :size, :size]
     return type(batch)(batch.model, layer, np.ascontiguousarray(cut), batch.classes[:count])
 
@@ -123,7 +123,7 @@ def small(cases, layer, size, count=2):
 @pytest.mark.parametrize(("network", "layer"), [("lite0", "blocks.0"), ("resnet", "layer1")])
 def test_scorecam(request, theirs, assert_alike, network, layer):
     batch = small(request.getfixturevalue(f"torch_{network}"), layer, 64)
-    for one in (batch, *batch.one_by_one()):
+    for one in (batch, next(batch.one_by_one())):
         assert_alike(one.explain("scorecam", RECIPE).maps, theirs("ScoreCAM", one))
 
 
@@ -134,7 +134,7 @@ def test_scorecam(request, theirs, assert_alike, network, layer):
 )
 def test_ablationcam(request, theirs, assert_alike, network, layer):
     batch = small(request.getfixturevalue(f"torch_{network}"), layer, 64)
-    for one in (batch, *batch.one_by_one()):
+    for one in (batch, next(batch.one_by_one())):
         assert_alike(one.explain("ablationcam", RECIPE).maps, theirs("AblationCAM", one))
 
 
@@ -154,6 +154,6 @@ def test_overlay(library, require):
 def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
     torch_lite0, keras_lite0, theirs, assert_alike, method, kind
 ):
-    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+    for here, there in zip(torch_lite0.few, keras_lite0.few, strict=True):
         assert there.classes == here.classes
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)

@@ -50,9 +50,8 @@ def test_scorecam(keras_resnet, theirs, assert_alike):
 
 
 def test_scorecam_on_real_weights(keras_lite0, theirs, assert_alike):
-    batch = keras_lite0.fours[0]
-    pair = type(batch)(batch.model, "block1a_project_bn", batch.images[:2], batch.classes[:2])
-    assert_alike(pair.explain("scorecam", RECIPE).maps, theirs("Scorecam", pair))
+    narrow = keras_lite0.alone[0].at("block1a_project_bn")
+    assert_alike(narrow.explain("scorecam", RECIPE).maps, theirs("Scorecam", narrow))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +81,7 @@ def test_saliency(keras_cases, saliency, assert_alike):
     "otherwise, which takes values across the kinks of rectifiers; apart by 0.002",
 )
 def test_saliency_run_eagerly(keras_lite0, saliency, assert_alike):
-    batch = keras_lite0.fours[0]
+    batch = keras_lite0.four
     assert_alike(batch.explain("saliency", RECIPE).maps, saliency(batch, compiled=False))
 
 
@@ -105,6 +104,6 @@ def test_smoothgrad_under_the_same_noise(keras_resnet, saliency, monkeypatch, as
 def test_a_torch_model_is_shown_as_the_library_shows_its_twin(
     torch_lite0, keras_lite0, theirs, assert_alike, method, kind
 ):
-    for here, there in zip(keras_lite0.fours, torch_lite0.fours, strict=True):
+    for here, there in zip(keras_lite0.few, torch_lite0.few, strict=True):
         assert there.classes == here.classes
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)

@@ -105,7 +105,7 @@ def test_legrad_scored_by_the_model_itself(torch, library, require, assert_alike
 
 def small(cases, layer, count=2):
     """A narrow layer and small images, for what runs the model once for each channel."""
-    batch = cases.fours[0]
+    batch = cases.four
     cut = np.ascontiguousarray(batch.images[:count, :, :64, :64])
     return type(batch)(batch.model, layer, cut, batch.classes[:count])
 
@@ -113,7 +113,7 @@ def small(cases, layer, count=2):
 @pytest.mark.parametrize(("network", "layer"), [("lite0", "blocks.0"), ("resnet", "layer1")])
 def test_scorecam(request, theirs, assert_alike, network, layer):
     batch = small(request.getfixturevalue(f"torch_{network}"), layer)
-    for one in (batch, *batch.one_by_one()):
+    for one in (batch, next(batch.one_by_one())):
         assert_alike(one.explain("scorecam", RECIPE).maps, theirs("ScoreCAM", one))
 
 
@@ -184,6 +184,6 @@ def test_overlay(require):
 def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
     torch_lite0, keras_lite0, theirs, assert_alike, method, kind
 ):
-    for here, there in zip(torch_lite0.fours, keras_lite0.fours, strict=True):
+    for here, there in zip(torch_lite0.few, keras_lite0.few, strict=True):
         assert there.classes == here.classes
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)
