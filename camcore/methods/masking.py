@@ -157,6 +157,7 @@ def sscam(
     samples: int = 35,
     sigma: float = 2.0,
     seed: int = 0,
+    channels: int | None = None,
     masking: Masking = PAPER,
     batch_size: int = 32,
     progress: bool | None = None,
@@ -177,7 +178,7 @@ def sscam(
         Standard deviation of the noise, in units of the mask's range [0, 1].
     seed : int
         Of the noise; the same seed gives the same map in every framework.
-    masking, batch_size, progress
+    channels, masking, batch_size, progress
         As in `scorecam`.
 
     Returns
@@ -213,6 +214,7 @@ def sscam(
         activations,
         images,
         scores,
+        channels=channels,
         masking=masking,
         batch_size=batch_size,
         progress=progress,
@@ -226,6 +228,7 @@ def iscam(
     score_images: ScoreImages,
     *,
     steps: int = 10,
+    channels: int | None = None,
     masking: Masking = PAPER,
     batch_size: int = 32,
     progress: bool | None = None,
@@ -242,7 +245,7 @@ def iscam(
         Scores of altered inputs.
     steps : int
         N.
-    masking, batch_size, progress
+    channels, masking, batch_size, progress
         As in `scorecam`.
 
     Returns
@@ -273,6 +276,7 @@ def iscam(
         activations,
         images,
         scores,
+        channels=channels,
         masking=masking,
         batch_size=batch_size,
         progress=progress,
