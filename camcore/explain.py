@@ -19,7 +19,7 @@ from camcore.layers import LayerLike
 from camcore.layout import Layout
 from camcore.methods.table import Method, MethodLike, smoothed, with_options
 from camcore.outputs import Explained, check_finite
-from camcore.postprocess import Fusion, fuse
+from camcore.postprocess import Fusion
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Scored, Target, TargetLike, as_target
 from camcore.trace import INPUT, Adapter, Array, Leaves, NativeScore, Seed
@@ -273,8 +273,7 @@ class Explainer:
         path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
-        joined = [fuse(signed, fusion)] if method.joins == "signed" else signed
-        maps = self.recipe.render(joined, one.size, fusion, method.name)
+        maps = self.recipe.render(method.joined(signed, fusion), one.size, fusion, method.name)
         return Explanation(
             maps=maps,
             raw=raw,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from camcore.errors import InputError
+from camcore.methods.table import TABLE
 from camcore.outputs import look_like_probabilities
 from camcore.postprocess import Fusion
 from camcore.recipes import OverlayStyle, RecipeLike, find_recipe
@@ -141,7 +142,11 @@ class Explanation:
             The recipe is not known by name.
         """
         found = find_recipe(self.recipe if recipe is None else recipe)
-        maps = found.render(list(self.raw.values()), tuple(size), self.fusion, self.method)
+        signed: Sequence[Array] = list(self.raw.values())
+        for row in TABLE:
+            if row.name == self.method:
+                signed = row.joined(signed, self.fusion)
+        maps = found.render(signed, tuple(size), self.fusion, self.method)
         return replace(self, maps=maps)
 
     def save(self, path: str | os.PathLike[str]) -> None:

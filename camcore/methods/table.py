@@ -22,7 +22,7 @@ from camcore.methods import (
     perturbation,
     spectral,
 )
-from camcore.postprocess import Fusion
+from camcore.postprocess import Fusion, fuse
 from camcore.targets import Class, Contrast, Target
 from camcore.trace import Array
 
@@ -76,6 +76,10 @@ class Method:
         return self.function(
             **{need: getattr(evidence, need) for need in self.needs}, **self.options
         )
+
+    def joined(self, signed: Sequence[Array], fusion: Fusion) -> Sequence[Array]:
+        """The layers' signed maps as they are to be shown: one by one, or already one."""
+        return [fuse(signed, fusion)] if self.joins == "signed" else signed
 
     def takes(self) -> list[str]:
         """Names of the keyword arguments that a user may set."""

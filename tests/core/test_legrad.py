@@ -156,3 +156,18 @@ def test_refusals_say_what_to_do():
         camcore.explain(model, IMAGES, method="legrad")
     with pytest.raises(MethodError, match="LeGrad is no sum over channels"):
         camcore.explain(model, IMAGES, method="legrad", eigen_smooth=True)
+
+
+def test_maps_made_at_another_size_join_the_layers_as_before():
+    signed = {"a": np.array([[[1.0, 0.0], [0.0, 0.0]]]), "b": np.array([[[0.0, 0.0], [0.0, 9.0]]])}
+    explained = camcore.Explanation(
+        maps=np.zeros((1, 2, 2), np.float32),
+        raw=signed,
+        scores=np.zeros(1),
+        classes=None,
+        empty=np.zeros(1, bool),
+        outputs=np.zeros((1, 3)),
+        method="legrad",
+    )
+    # Scaled apart, both corners would be 1: joined before scaling, the weaker is 1/9.
+    np.testing.assert_allclose(explained.at((2, 2)).maps, [[[1 / 9, 0], [0, 1]]], rtol=1e-6, atol=0)
