@@ -73,12 +73,6 @@ def per_channel(weights: Array, like: Array) -> Array:
     return weights.reshape(weights.shape + (1,) * (like.ndim - 2))
 
 
-def relu(array: Array) -> Array:
-    """The positive part."""
-    positive: Array = np.maximum(array, 0)
-    return positive
-
-
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Numerator / denominator, 0 where the denominator is 0."""
     quotient: Array = np.divide(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from camcore.errors import InputError
-from camcore.methods.arrays import floating, relu
+from camcore.methods.arrays import floating
+from camcore.postprocess import relu
 from camcore.trace import Array
 
 

@@ -12,9 +12,10 @@ from typing import TypeAlias
 import numpy as np
 
 from camcore.errors import MethodError
-from camcore.methods.arrays import floating, paired, per_channel, relu, sum_channels
+from camcore.methods.arrays import floating, paired, per_channel, sum_channels
 from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
+from camcore.postprocess import relu
 from camcore.progress import track
 from camcore.resize import Interpolation, resize
 from camcore.trace import Array

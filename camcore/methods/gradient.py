@@ -19,12 +19,12 @@ from camcore.methods.arrays import (
     paired,
     per_channel,
     ratio,
-    relu,
     sum_channels,
     sum_space,
     weighted,
 )
 from camcore.methods.noise import noisy_inputs
+from camcore.postprocess import relu
 from camcore.progress import track
 from camcore.trace import Array
 

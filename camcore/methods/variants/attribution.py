@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from camcore.errors import MethodError
-from camcore.methods.arrays import floating, paired, per_channel, relu, sum_channels
+from camcore.methods.arrays import floating, paired, per_channel, sum_channels
 from camcore.methods.attribution import ImageGradients
 from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
+from camcore.postprocess import relu
 from camcore.progress import track
 from camcore.resize import LINEAR, PEERS, resize
 from camcore.trace import Array

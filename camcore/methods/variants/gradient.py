@@ -16,11 +16,11 @@ from camcore.methods.arrays import (
     mean_space,
     paired,
     per_channel,
-    relu,
     sum_space,
     weighted,
 )
 from camcore.methods.noise import noisy_inputs
+from camcore.postprocess import relu
 from camcore.progress import track
 from camcore.trace import Array
 
