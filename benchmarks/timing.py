@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 Run = Callable[[], object]
+BASELINE = "baseline"
 GRADIENT_METHODS = [
     "gradcam",
     "gradcampp",
@@ -47,22 +50,25 @@ def against(
 ) -> Timed:
     """Time each candidate next to the baseline.
 
-    Every round runs the baseline and then each candidate, so that whatever slows the
-    machine for a while slows both. First calls (compiling, caching) are timed apart.
+    Every round runs the baseline and each candidate once, so that whatever slows the
+    machine for a while slows all, and in a new order, so that none always follows the
+    one that leaves the caches cold. First calls (compiling, caching) are timed apart.
     """
     first = {name: seconds(run) for name, run in candidates.items()}
     for run in (baseline, *candidates.values()):
         run()
-    plain: list[float] = []
-    ratios: dict[str, list[float]] = {name: [] for name in candidates}
+    runs = list({BASELINE: baseline, **candidates}.items())
+    took: dict[str, list[float]] = {name: [] for name, _ in runs}
+    shuffled = random.Random(0)
     for _ in range(rounds):
-        before = seconds(baseline)
-        plain.append(before)
-        for name, run in candidates.items():
-            ratios[name].append(seconds(run) / before)
-    return Timed(
-        statistics.median(plain), {n: statistics.median(r) for n, r in ratios.items()}, first
-    )
+        shuffled.shuffle(runs)
+        for name, run in runs:
+            took[name].append(seconds(run))
+    plain = took.pop(BASELINE)
+    ratios = {
+        name: statistics.median(map(operator.truediv, each, plain)) for name, each in took.items()
+    }
+    return Timed(statistics.median(plain), ratios, first)
 
 
 def seconds(run: Callable[[], object]) -> float:

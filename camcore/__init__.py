@@ -1,12 +1,18 @@
 """Class activation maps that give the same numbers in every framework."""
 
-from camcore import augment, errors, methods, recipes, targets
-from camcore.compare import Comparison, compare
-from camcore.explain import Explainer, explain
-from camcore.explanation import Explanation, load
-from camcore.factorisation import Factorisation, factorise
-from camcore.layout import Layout
-from camcore.recipes import Recipe
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camcore import augment, errors, methods, metrics, recipes, targets, viz
+    from camcore.comparison import Comparison, compare
+    from camcore.explainer import Explainer, explain
+    from camcore.explanation import Explanation, load
+    from camcore.factorisation import Factorisation, factorise
+    from camcore.layout import Layout
+    from camcore.recipes import Recipe
 
 __version__ = "0.1.0"
 
@@ -24,6 +30,35 @@ __all__ = [
     "factorise",
     "load",
     "methods",
+    "metrics",
     "recipes",
     "targets",
+    "viz",
 ]
+
+_DEFINED_IN = {
+    "Comparison": "comparison",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "Factorisation": "factorisation",
+    "Layout": "layout",
+    "Recipe": "recipes",
+    "compare": "comparison",
+    "explain": "explainer",
+    "factorise": "factorisation",
+    "load": "explanation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is first asked for, so that ``import camcore`` is quick."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_DEFINED_IN.get(name, name)}")
+    found = getattr(module, name) if name in _DEFINED_IN else module
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

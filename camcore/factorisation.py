@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from camcore.errors import MethodError
-from camcore.explain import Explainer
+from camcore.explainer import Explainer
 from camcore.extras import needs
 from camcore.layers import LayerLike
 from camcore.layout import Layout

@@ -11,14 +11,17 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import BackendError, InputError, MissingExtraError
 from camcore.trace import Adapter, Array, Backend, LoadedModel
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "camcore.backends"
 
@@ -27,6 +30,8 @@ _EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"
 
 @cache
 def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and not always needed
+
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,11 @@ from camcore.trace import (
 )
 from camcore_torch import arrays, naming, nest, resume, survey, weights
 from camcore_torch.arrays import to_numpy
-from camcore_torch.capture import Capture, undisturbed
+from camcore_torch.capture import Capture, holds_inference_tensors, undisturbed
 from camcore_torch.final_activation import call_model, looks_activated
 from camcore_torch.pullback import pull_back
 from camcore_torch.rectifiers import bend
+from camcore_torch.rows import zero_rows_skipped
 
 
 @dataclass
@@ -44,6 +45,9 @@ class Habits:
 
     switches_grad_off: bool = False
     """It leaves a ``no_grad`` block after the layer, so grad mode must be on before it."""
+
+    holds_inference_tensors: bool = False
+    """Some weights were made in inference mode: autograd can only save copies of them."""
 
 
 _habits: weakref.WeakKeyDictionary[nn.Module, Habits] = weakref.WeakKeyDictionary()
@@ -123,11 +127,36 @@ class TorchAdapter:
         rectifier: Rectifier | None = None,
     ) -> Trace:
         """One forward pass, and for each seed one pull-back; see `camcore.trace.Adapter`."""
+        asked = layers, seeds, logits, second_order, rectifier
+        try:
+            return self._run(inputs, *asked)
+        except RuntimeError:
+            habits = self._habits
+            if habits.holds_inference_tensors or not holds_inference_tensors(self.model):
+                raise
+            habits.holds_inference_tensors = True
+            return self._run(inputs, *asked)
+
+    def _run(
+        self,
+        inputs: Any,
+        layers: Sequence[str],
+        seeds: Sequence[Seed | NativeScore],
+        logits: bool,
+        second_order: bool,
+        rectifier: Rectifier | None,
+    ) -> Trace:
         calls = {name: None if name == INPUT else naming.find(self.model, name) for name in layers}
         graph = bool(calls and seeds)
-        # Fused attention kernels have no second derivative.
-        attention = sdpa_kernel(SDPBackend.MATH) if second_order else nullcontext()
-        with undisturbed(self.model, graph=graph), attention:
+        with ExitStack() as inside:
+            copies = self._habits.holds_inference_tensors
+            modules = inside.enter_context(
+                undisturbed(self.model, copy_inference_tensors=graph and copies)
+            )
+            if second_order:  # fused attention kernels have no second derivative
+                inside.enter_context(sdpa_kernel(SDPBackend.MATH))
+            elif graph:
+                inside.enter_context(zero_rows_skipped(modules))
             made = self._forward(inputs, calls, graph=graph, logits=logits)
             captured = {name: made.capture[name] for name in calls}
             if rectifier is not None:
@@ -166,6 +195,10 @@ class TorchAdapter:
         """Layers that add a bias or normalise by running statistics."""
         return weights.biases(self.model)
 
+    @property
+    def _habits(self) -> Habits:
+        return _habits.setdefault(self.model, Habits())
+
     def _channels(self, call: naming.Call | None) -> Channels | None:
         return self.input_channels if call is None else naming.channels(call.module)
 
@@ -173,7 +206,7 @@ class TorchAdapter:
         self, inputs: Any, calls: Mapping[str, naming.Call | None], *, graph: bool, logits: bool
     ) -> Pass:
         """One pass; another only where the first shows that this model needs it done otherwise."""
-        habits = _habits.setdefault(self.model, Habits())
+        habits = self._habits
         made = self._once(inputs, calls, habits, graph=graph, logits=logits)
         if graph and not made.connected and not habits.switches_grad_off:
             habits.switches_grad_off = True
@@ -195,12 +228,14 @@ class TorchAdapter:
     ) -> Pass:
         capture = Capture(calls, graph=graph)
         torch.set_grad_enabled(graph and habits.switches_grad_off)
-        inputs = arrays.prepare(self.model, inputs)
-        given = arrays.leaves(inputs)  # before a model that works in place gets at them
+        given = own = arrays.prepare(self.model, inputs)
+        versions = arrays.versions(own)
         if INPUT in calls:
-            inputs = capture.take_input(inputs)
+            own = capture.take_input(own)
         # Without a graph to look at afterwards, an activation can only be seen as it happens.
         watch = logits and (habits.ends_in_activation or not graph)
         with capture.hooked():
-            outputs, scores, activation = call_model(self.model, inputs, watch=watch)
-        return Pass(given, outputs, scores, activation, capture)
+            outputs, scores, activation = call_model(self.model, own, watch=watch)
+        if arrays.versions(given) != versions:  # the model works in place on what it is given
+            given = arrays.prepare(self.model, inputs)
+        return Pass(arrays.leaves(given), outputs, scores, activation, capture)

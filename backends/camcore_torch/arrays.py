@@ -24,12 +24,17 @@ def to_numpy(tensor: torch.Tensor, *, copy: bool = False) -> Array:
 
 
 def leaves(inputs: Any) -> dict[str, Array]:
-    """Copies of the nest's tensors as arrays, by path."""
-    return {
-        path: to_numpy(leaf, copy=True)
-        for path, leaf in nest.flatten(inputs)
-        if isinstance(leaf, torch.Tensor)
-    }
+    """The nest's tensors as arrays, by path."""
+    return {path: to_numpy(leaf) for path, leaf in _tensors(inputs)}
+
+
+def versions(inputs: Any) -> list[int]:
+    """How often each of the nest's tensors was written to."""
+    return [leaf._version for _, leaf in _tensors(inputs)]
+
+
+def _tensors(inputs: Any) -> list[tuple[str, torch.Tensor]]:
+    return [(p, leaf) for p, leaf in nest.flatten(inputs) if isinstance(leaf, torch.Tensor)]
 
 
 def prepare(model: nn.Module, inputs: Any) -> Any:

@@ -11,6 +11,7 @@ import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import torch
@@ -18,12 +19,14 @@ from torch import jit, nn
 
 from camcore.errors import LayerError
 from camcore.trace import INPUT
-from camcore_torch import attention, nest
-from camcore_torch.naming import Call, is_compiled, named_modules, without_compile
+from camcore_torch import attention, naming, nest
+from camcore_torch.naming import Call, without_compile
 
 
 @contextmanager
-def undisturbed(root: nn.Module, *, graph: bool = False) -> Iterator[None]:
+def undisturbed(
+    root: nn.Module, *, copy_inference_tensors: bool = False
+) -> Iterator[list[nn.Module]]:
     """Inference behaviour inside, without gradients; everything as it was afterwards.
 
     That includes attributes which a model's own ``forward`` stores on it: they would
@@ -33,35 +36,64 @@ def undisturbed(root: nn.Module, *, graph: bool = False) -> Iterator[None]:
     ----------
     root : nn.Module
         The model.
-    graph : bool
-        Whether a graph will be recorded, so that tensors made under
-        ``torch.inference_mode`` need a stand-in.
+    copy_inference_tensors : bool
+        Whether tensors made under ``torch.inference_mode`` shall have copies stand in for
+        them, which autograd can save.
+
+    Yields
+    ------
+    list of nn.Module
+        Those whose attributes are put back: all but TorchScript.
     """
-    modules = list(named_modules(root).values())
+    modules = naming.modules(root)
     eager = [module for module in modules if not isinstance(module, jit.ScriptModule)]
     flags = [module.training for module in modules]
-    stores = [store for module in eager for store in _stores(module)]
-    saved = [dict(store) for store in stores]
+    attributes = _Attributes(eager)
     try:
         with torch.inference_mode(False), torch.set_grad_enabled(False):
             # Flags are set one by one: models override train() and eval() to do more.
             _set_training(modules, [False] * len(modules))
             _run_eagerly(eager)
-            if graph:
+            if copy_inference_tensors:
                 _stand_in_for_inference_tensors(eager)
-            yield
+            yield eager
     finally:
         _set_training(modules, flags)
-        for store, before in zip(stores, saved, strict=True):
-            if store.keys() != before.keys() or not all(
-                map(operator.is_, store.values(), before.values())
-            ):
+        attributes.restore()
+
+
+class _Attributes:
+    """What modules hold by which name, to be put back; kept flat, since there are thousands."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self._stores = [
+            store
+            for module in modules
+            for store in (module.__dict__, module._parameters, module._buffers, module._modules)
+        ]
+        self._sizes = list(map(len, self._stores))
+        self._names = list(chain.from_iterable(self._stores))
+        self._values = list(chain.from_iterable(map(dict.values, self._stores)))
+
+    def restore(self) -> None:
+        """Put back what was added, taken away or replaced."""
+        if self._unchanged():
+            return
+        pairs = zip(self._names, self._values, strict=True)
+        for store, size in zip(self._stores, self._sizes, strict=True):
+            before = dict(islice(pairs, size))
+            if store.keys() != before.keys() or any(store[k] is not before[k] for k in before):
                 store.clear()
                 store.update(before)
 
-
-def _stores(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    return module.__dict__, module._parameters, module._buffers, module._modules
+    def _unchanged(self) -> bool:
+        # Values are compared by identity: equality means something else to tensors.
+        values = chain.from_iterable(map(dict.values, self._stores))
+        return (
+            list(map(len, self._stores)) == self._sizes
+            and list(chain.from_iterable(self._stores)) == self._names
+            and all(map(operator.is_, values, self._values))
+        )
 
 
 def _set_training(modules: list[nn.Module], flags: list[bool]) -> None:
@@ -76,18 +108,28 @@ def _run_eagerly(modules: list[nn.Module]) -> None:
         if module.__dict__.get("_compiled_call_impl") is not None:
             module.__dict__["_compiled_call_impl"] = None
         for name, child in module._modules.items():
-            if child is not None and is_compiled(child):
+            if child is not None and "_orig_mod" in child._modules:
                 module._modules[name] = without_compile(child)
 
 
+def holds_inference_tensors(root: nn.Module) -> bool:
+    """Whether a parameter or buffer was made in inference mode."""
+    return any(tensor.is_inference() for _, _, tensor in _tensors(naming.modules(root)))
+
+
 def _stand_in_for_inference_tensors(modules: list[nn.Module]) -> None:
-    """Autograd cannot save tensors made in inference mode, but it can save copies of them."""
+    for store, name, tensor in list(_tensors(modules)):
+        if tensor.is_inference():
+            store[name] = tensor.clone()
+
+
+def _tensors(modules: list[nn.Module]) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
     for module in modules:
         stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for store in stores:
             for name, tensor in store.items():
-                if tensor is not None and tensor.is_inference():
-                    store[name] = tensor.clone()
+                if tensor is not None:
+                    yield store, name, tensor
 
 
 Point: TypeAlias = tuple[nn.Module, bool]

@@ -95,6 +95,23 @@ def named_modules(root: nn.Module) -> dict[str, nn.Module]:
     return named
 
 
+def modules(root: nn.Module) -> list[nn.Module]:
+    """Every module that `named_modules` finds, in no order, for those in a hurry."""
+    found: set[nn.Module] = set()
+    todo: list[nn.Module | None] = [root]
+    while todo:
+        module = todo.pop()
+        if module is None or module in found:
+            continue
+        if "_orig_mod" in module._modules or is_keras(module):
+            module = without_compile(module)
+            todo += [child for _, child in _children(module)]
+        else:
+            todo += module._modules.values()
+        found.add(module)
+    return list(found)
+
+
 def _children(module: Any) -> Iterator[tuple[str, nn.Module]]:
     if is_keras(module):
         # Keras keeps its layers in a list of its own, which PyTorch does not see.
@@ -129,7 +146,7 @@ def find(root: nn.Module, name: str) -> Call:
     """
     whole, mark, index = name.partition("#")
     path = whole.removesuffix(ATTENTION)
-    named = hookable(root)
+    named = _directly(root, path) or hookable(root)
     if path in named and re.fullmatch(r"(#-?\d+)?", mark + index):
         return Call(named[path], int(index) if mark else -1, path != whole)
     if path in named:
@@ -141,6 +158,17 @@ def find(root: nn.Module, name: str) -> Call:
     near = difflib.get_close_matches(path, named, n=3)
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See layers()."
     raise LayerError(f"The model has no layer {path!r}. {hint}")
+
+
+def _directly(root: nn.Module, path: str) -> dict[str, nn.Module]:
+    """The module at a path, by its name, if all on the way are plain modules."""
+    module: nn.Module | None = root
+    for step in path.split("."):
+        if module is None or is_keras(module) or is_compiled(module):
+            return {}
+        module = module._modules.get(step)
+    plain = module is not None and not is_compiled(module)
+    return {path: module} if module and plain and not isinstance(module, jit.ScriptModule) else {}
 
 
 def channels(module: nn.Module) -> Channels | None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from camcore import registry
 from camcore.cli.console import Steps
 from camcore.cli.sight import Sight
-from camcore.explain import Explainer
+from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.methods.table import TABLE, Method
 from camcore.trace import Backend, LoadedModel

@@ -13,7 +13,7 @@ from camcore.extras import needs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from camcore.compare import Pair
+    from camcore.comparison import Pair
 
 _PANEL = 2.6
 """Width of one map, in inches."""

@@ -172,6 +172,10 @@ def png_bytes(picture: Figure | Picture, *, dpi: int = 150) -> bytes:
         A figure, or RGB pixels.
     dpi : int
         Pixels per inch of a figure.
+
+    Returns
+    -------
+    bytes
     """
     if isinstance(picture, np.ndarray):
         return encode_png(picture)

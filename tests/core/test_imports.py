@@ -47,17 +47,28 @@ def imported(path, *, at_import):
     return {name if name.startswith(".") else name.partition(".")[0] for name in found}
 
 
-def test_importing_camcore_loads_numpy_alone():
-    unwanted = sorted(FRAMEWORKS | EXTRAS)
+@pytest.mark.parametrize(
+    ("then", "packages"),
+    [
+        ("pass", set()),
+        ("[getattr(camcore, name) for name in camcore.__all__ if name != 'viz']", {"numpy"}),
+    ],
+)
+def test_importing_camcore_loads_nothing_and_its_names_load_numpy_alone(then, packages):
     code = (
-        "import sys; before = set(sys.modules); import camcore; "
+        f"import sys; before = set(sys.modules); import camcore; {then}; "
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = run.stdout.split()
-    assert [name for name in unwanted if name in loaded] == []
-    outside = {name for name in loaded if name not in sys.stdlib_module_names}
-    assert {name for name in outside if not name.startswith("_")} == {"camcore", "numpy"}
+    outside = {name for name in run.stdout.split() if name not in sys.stdlib_module_names}
+    assert {name for name in outside if not name.startswith("_")} == {"camcore"} | packages
+
+
+def test_names_mean_the_same_whichever_module_was_imported_first():
+    code = "import camcore.explainer, camcore.comparison, camcore as c; print(c.explain, c.compare)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("<function explain ")
+    assert "<function compare " in run.stdout
 
 
 @pytest.mark.parametrize("path", modules(CORE), ids=lambda path: str(path.relative_to(CORE)))
@@ -99,8 +110,10 @@ def test_the_public_names_are_these():
         "factorise",
         "load",
         "methods",
+        "metrics",
         "recipes",
         "targets",
+        "viz",
     ]
     assert all(hasattr(camcore, name) for name in camcore.__all__)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.compare import compare
+from camcore.comparison import compare
 from camcore.errors import InputError
 from camcore.explanation import Explanation
 from camcore.metrics import agreement
