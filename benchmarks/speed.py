@@ -34,9 +34,9 @@ def cases() -> Iterator[Case]:
     import tensorflow_cases
 
     yield from tensorflow_cases.cases()
-    yield Case(
-        "NumPy core: 64 maps 2048 x 7 x 7 to 224", 2.0, core_against_opencv, "x OpenCV", quick=True
-    )
+    core = "NumPy core: 64 maps 2048 x 7 x 7 to 224"
+    yield Case(core, 2.0, core_against_opencv, "x OpenCV", quick=True)
+    yield Case(f"{core}, in ms", 10.0, core_against_opencv, "ms", quick=True)
     yield Case("Eigen-CAM, one image 2048 x 7 x 7", 3.0, eigencam_alone, "ms", quick=True)
 
 
@@ -61,11 +61,11 @@ def core_against_opencv() -> tuple[Run, dict[str, Run]]:
 
 
 def eigencam_alone() -> tuple[Run, dict[str, Run]]:
-    """Eigen-CAM in milliseconds: the baseline sleeps for one."""
-    import time
-
+    """Eigen-CAM in milliseconds, next to the mean over channels."""
     activations = np.random.default_rng(0).normal(size=(1, 2048, 7, 7)).astype(np.float32)
-    return lambda: time.sleep(1e-3), {"camcore": lambda: camcore.methods.eigencam(activations)}
+    return lambda: activations.mean(axis=1), {
+        "camcore": lambda: camcore.methods.eigencam(activations)
+    }
 
 
 def import_milliseconds(code: str, rounds: int) -> float:
@@ -114,7 +114,7 @@ def table(measured: dict[str, tuple[Case, Timed]]) -> list[str]:
         "|---|---|---|---|" + "---|" * (len(peers) + 1),
     ]
     for name, (case, timed) in measured.items():
-        ours = timed.ratios["camcore"]
+        ours = 1e3 * timed.took["camcore"] if case.unit == "ms" else timed.ratios["camcore"]
         met = "" if ours <= case.goal else " (missed)"
         others = "".join(f"{timed.ratios[p]:.2f} | " if p in timed.ratios else "| " for p in peers)
         lines.append(

@@ -35,6 +35,7 @@ def cases() -> Iterator[Case]:
     )
     yield Case("TensorFlow ResNet50, five classes", 1.15, five)
     yield Case("TensorFlow ResNet50, all gradient methods", 1.15, all_methods)
+    yield Case("TensorFlow ResNet50, conv2_block3_out (to the same by hand)", 1.05, early)
     yield Case("TensorFlow ResNet50, Ablation-CAM, 2048 channels", 12, ablation, rounds=5)
 
 
@@ -77,6 +78,25 @@ def all_methods() -> tuple[Run, dict[str, Run]]:
     model, images = model_and_images("ResNet50", 1)
     explainer = camcore.Explainer(model, method=GRADIENT_METHODS)
     return forward(model, images), {"camcore": lambda: explainer(images)}
+
+
+def early() -> tuple[Run, dict[str, Run]]:
+    """An early layer, next to its forward and the backward of what follows by hand."""
+    model, images = model_and_images("ResNet50", 1)
+    explainer = camcore.Explainer(model, layer="conv2_block3_out")
+    cut = model.get_layer("conv2_block3_out").output
+    before, after = keras.Model(model.input, cut), keras.Model(cut, model.output)
+
+    @tf.function
+    def by_hand(x: tf.Tensor) -> tf.Tensor:
+        activations = before(x, training=False)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(activations)
+            score = tf.reduce_max(after(activations, training=False))
+        return activations, tape.gradient(score, activations)
+
+    tensor = tf.constant(images)
+    return lambda: [t.numpy() for t in by_hand(tensor)], {"camcore": lambda: explainer(images)}
 
 
 def ablation() -> tuple[Run, dict[str, Run]]:

@@ -38,10 +38,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of a baseline, and the median ratio to it of each candidate."""
+    """Median seconds of a baseline and the candidates, their ratios to it, and first calls."""
 
     seconds: float
     ratios: Mapping[str, float]
+    took: Mapping[str, float]
     first: Mapping[str, float]
 
 
@@ -55,8 +56,9 @@ def against(
     one that leaves the caches cold. First calls (compiling, caching) are timed apart.
     """
     first = {name: seconds(run) for name, run in candidates.items()}
-    for run in (baseline, *candidates.values()):
-        run()
+    if rounds > 1:
+        for run in (baseline, *candidates.values()):
+            run()
     runs = list({BASELINE: baseline, **candidates}.items())
     took: dict[str, list[float]] = {name: [] for name, _ in runs}
     shuffled = random.Random(0)
@@ -68,7 +70,8 @@ def against(
     ratios = {
         name: statistics.median(map(operator.truediv, each, plain)) for name, each in took.items()
     }
-    return Timed(statistics.median(plain), ratios, first)
+    medians = {name: statistics.median(each) for name, each in took.items()}
+    return Timed(statistics.median(plain), ratios, medians, first)
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -62,6 +62,10 @@ class Explainer:
     eigen_smooth : bool
         Show the first principal component of the channels' contributions in place of
         their sum.
+    fast : bool, str, or sequence of str
+        Run a copy of the model in faster ways than its own: in PyTorch ``"channels_last"``
+        and ``"compile"``, which keep all but the last float32 digits, and ``"bfloat16"``,
+        which keeps two or three and is slow on processors that lack it. True is the first.
     **options
         Keyword arguments of the method's function; among several methods, of those
         that take them.
@@ -87,10 +91,11 @@ class Explainer:
         fusion: Fusion | None = None,
         augment: Sequence[Augmentation] = (),
         eigen_smooth: bool = False,
+        fast: bool | str | Sequence[str] = False,
         **options: Any,
     ) -> None:
         self.model = model
-        self.adapter: Adapter = registry.adapter(model)
+        self.adapter: Adapter = registry.adapter(model, fast)
         self.recipe: Recipe = find_recipe(recipe)
         if fusion is not None:
             self.recipe = self.recipe.derive(self.recipe.name, fusion=fusion)
@@ -112,7 +117,9 @@ class Explainer:
             output, score or self.recipe.score, score == "logit", self.adapter.input_channels
         )
         self.layout = layout
-        self._given = None if layer is None else layer_names.resolve(layer, self.adapter.layers())
+        self._given = (
+            None if layer is None else layer_names.resolve(layer, registry.adapter(model).layers())
+        )
         self._captured: dict[str, tuple[str, ...]] = {"input": (INPUT,)}
 
     def layers(self, inputs: Any) -> tuple[str, ...]:

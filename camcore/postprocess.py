@@ -55,8 +55,9 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     elif scale != "max":
         raise InputError(f"Unknown scale {scale!r}; expected 'max' or 'min_max'.")
     largest = maps.max(axis=axes, keepdims=True)
-    divisor = largest + maps.dtype.type(eps)
-    result: Array = np.divide(maps, divisor, out=np.zeros_like(maps), where=largest > 0)
+    empty = ~(largest > 0)
+    result: Array = maps / np.where(empty, 1, largest + maps.dtype.type(eps))
+    result[empty.reshape(-1)] = 0
     return result
 
 

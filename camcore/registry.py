@@ -8,7 +8,7 @@ a model cannot be of a framework that nobody has imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import BackendError, InputError, MissingExtraError
-from camcore.trace import Adapter, Array, Backend, LoadedModel
+from camcore.trace import Adapter, Array, Backend, FastBackend, LoadedModel
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -90,13 +90,16 @@ def backend(framework: str) -> Backend:
     return _load(framework)
 
 
-def adapter(model: object) -> Adapter:
+def adapter(model: object, fast: bool | str | Sequence[str] = False) -> Adapter:
     """The adapter of a model, found among the frameworks that are imported.
 
     Parameters
     ----------
     model : object
         A model of such a framework, or an adapter, which is returned as it is.
+    fast : bool, str, or sequence of str
+        Faster ways to run the model than its own, by the framework's names for them;
+        True is those that the framework recommends.
 
     Returns
     -------
@@ -105,15 +108,17 @@ def adapter(model: object) -> Adapter:
     Raises
     ------
     BackendError
-        No installed adapter owns the model; the message names the extra to install.
+        No installed adapter owns the model; the message names the extra to install. Or
+        the framework has no such fast way.
     """
     if isinstance(model, Adapter):
         return model
+    ways = [fast] if isinstance(fast, str) else fast
     for framework in _entry_points():
         if framework in sys.modules:
             candidate = _load(framework)
             if candidate.owns(model):
-                return candidate.adapt(model)
+                return _fast(candidate, model, ways) if ways else candidate.adapt(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     roots = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for root, extra in _EXTRA_OF.items():
@@ -128,6 +133,14 @@ def adapter(model: object) -> Adapter:
         "Give a torch.nn.Module or a Keras model; for another framework install an adapter "
         f"that registers under the entry-point group {GROUP!r}."
     )
+
+
+def _fast(owner: Backend, model: object, ways: bool | Sequence[str]) -> Adapter:
+    if not isinstance(owner, FastBackend):
+        raise BackendError(
+            f"{owner.name} has no faster way to run a model than it does already; leave `fast` out."
+        )
+    return owner.adapt_fast(model, owner.fast_ways if ways is True else list(ways or ()))
 
 
 def load_model(spec: str, weights: str | None = None) -> LoadedModel:

@@ -364,3 +364,21 @@ class Backend(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has finished; for timing."""
         ...
+
+
+@runtime_checkable
+class FastBackend(Backend, Protocol):
+    """A backend that can run models in faster ways than their own, on request."""
+
+    fast_ways: Sequence[str]
+    """Those to take where none is named."""
+
+    def adapt_fast(self, model: object, ways: Sequence[str]) -> Adapter:
+        """The adapter of a model that runs in these ways; the model stays as it is.
+
+        Raises
+        ------
+        BackendError
+            A way is unknown, or this model cannot be run so.
+        """
+        ...

@@ -70,7 +70,8 @@ class Rendering:
             largest = max((maps.shape[1:] for maps in layers), key=np.prod)
             layers = [apply(self.joint_steps, maps, largest) for maps in layers]
         fused = postprocess.fuse(layers, fusion)
-        return apply(self.final_steps, fused, size).astype(np.float32)
+        shown = apply(self.final_steps, fused, size).astype(np.float32, copy=False)
+        return shown.copy() if any(shown is maps for maps in raw) else shown
 
 
 @dataclass(frozen=True)
