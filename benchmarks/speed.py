@@ -4,17 +4,20 @@
 
 Float32, inference mode, the map resized to the input included. The baseline is a no-grad
 forward in PyTorch and a compiled one in TensorFlow. Peers that are installed are timed in the
-same rounds. Writes speed.md and speed.png.
+same rounds. Writes speed.json as it goes, then speed.md and speed.png; with ``--only``
+the other rows stay as they were.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -79,56 +82,83 @@ def import_milliseconds(code: str, rounds: int) -> float:
 
 
 def main() -> None:
-    """Measure, print and write the table."""
+    """Measure, and write each row to the table as soon as it is known."""
     options = arguments()
     rounds = options.rounds or (5 if options.quick else 25)
     chosen = [c for c in cases() if all(w in c.name for w in options.only)]
     if options.quick:
         chosen = [c for c in chosen if c.quick]
-    measured: dict[str, tuple[Case, Timed]] = {}
+    options.output.mkdir(parents=True, exist_ok=True)
     for case in track(chosen, "cases", True):
         baseline, candidates = case.make()
-        measured[case.name] = case, against(baseline, candidates, case.rounds or rounds)
-    lines = table(measured)
+        timed = against(baseline, candidates, case.rounds or rounds)
+        record(options.output, case.name, row(case, timed), case.rounds or rounds)
     if not options.only:
-        spent = [
-            import_milliseconds(code, 5 if options.quick else 15)
-            for code in ("import camcore", "import camcore; camcore.explain")
-        ]
-        lines.append(
-            f"\n`import camcore` beyond `import numpy`: {spent[0]:.0f} ms (goal 50); with "
-            f"`camcore.explain`, which is loaded when first asked for: {spent[1]:.0f} ms."
-        )
-    lines.append(f"\n{machine()}; median of {rounds} ratios.")
-    print("\n".join(lines))
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "speed.md").write_text("# Speed\n\n" + "\n".join(lines) + "\n")
-    plot(measured, options.output / "speed.png")
+        for code in ("import camcore", "import camcore; camcore.explain"):
+            milliseconds = import_milliseconds(code, 5 if options.quick else 15)
+            found = {"goal": "50 ms", "took": f"{milliseconds:.0f} ms", "ours": milliseconds}
+            found["met"] = milliseconds <= 50
+            record(options.output, f"`{code}` beyond `import numpy`", found, 15)
+    known = json.loads((options.output / "speed.json").read_text())
+    text = "\n".join(table(known))
+    print(text)
+    (options.output / "speed.md").write_text(f"# Speed\n\n{text}\n")
+    plot(known, options.output / "speed.png")
 
 
-def table(measured: dict[str, tuple[Case, Timed]]) -> list[str]:
+def row(case: Case, timed: Timed) -> dict[str, Any]:
+    """What the table says of a case."""
+    absolute = case.unit == "ms"
+    ours = 1e3 * timed.took["camcore"] if absolute else timed.ratios["camcore"]
+    return {
+        "goal": f"{case.goal:g} {case.unit}",
+        "met": ours <= case.goal,
+        "ours": ours,
+        "baseline": f"{1e3 * timed.seconds:.1f} ms",
+        "took": f"{1e3 * timed.took['camcore']:.1f} ms",
+        "first": f"{timed.first['camcore']:.2f} s",
+        "peers": {name: ratio for name, ratio in timed.ratios.items() if name != "camcore"},
+    }
+
+
+def record(folder: Path, name: str, found: dict[str, Any], rounds: int) -> None:
+    """Add a row to those measured before, or put it in place of the last time's."""
+    path = folder / "speed.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[name] = {**found, "rounds": rounds, "machine": machine()}
+    path.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def table(known: dict[str, dict[str, Any]]) -> list[str]:
     """Rows of a Markdown table: ours, the goal, and every peer."""
-    peers = sorted({p for _, t in measured.values() for p in t.ratios} - {"camcore"})
+    peers = sorted({peer for found in known.values() for peer in found.get("peers", {})})
     lines = [
         f"| case | baseline | goal | camcore | {''.join(f'{p} | ' for p in peers)}first call |",
         "|---|---|---|---|" + "---|" * (len(peers) + 1),
     ]
-    for name, (case, timed) in measured.items():
-        ours = 1e3 * timed.took["camcore"] if case.unit == "ms" else timed.ratios["camcore"]
-        met = "" if ours <= case.goal else " (missed)"
-        others = "".join(f"{timed.ratios[p]:.2f} | " if p in timed.ratios else "| " for p in peers)
+    for name, found in known.items():
+        ours = f"{found['ours']:.2f}" + ("" if found["met"] else " (missed)")
+        theirs = found.get("peers", {})
+        others = "".join(f"{theirs[p]:.2f} | " if p in theirs else "| " for p in peers)
         lines.append(
-            f"| {name} | {1e3 * timed.seconds:.1f} ms | {case.goal:g} {case.unit} | "
-            f"{ours:.2f}{met} | {others}{timed.first['camcore']:.2f} s |"
+            f"| {name} | {found.get('baseline', '')} | {found['goal']} | {ours} | {others}"
+            f"{found.get('first', '')} |"
         )
+    for where in dict.fromkeys(found["machine"] for found in known.values()):
+        rounds = [found["rounds"] for found in known.values() if found["machine"] == where]
+        lines.append(f"\nMedians of {min(rounds)} to {max(rounds)} ratios: {where}.")
     return lines
 
 
-def plot(measured: dict[str, tuple[Case, Timed]], path: Path) -> None:
+def plot(known: dict[str, dict[str, Any]], path: Path) -> None:
     """Bars of the ratios, ours and the peers', on a logarithmic axis."""
     from matplotlib.figure import Figure
 
-    rows = [(n, t.ratios) for n, (c, t) in measured.items() if c.unit == "x" and len(t.ratios) > 1]
+    rows = [
+        (name, {"camcore": found["ours"], **found["peers"]})
+        for name, found in known.items()
+        if found.get("peers")
+    ]
     if not rows:
         return
     peers = ["camcore", *sorted({p for _, r in rows for p in r} - {"camcore"})]
