@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -45,7 +45,8 @@ class Explanation:
     empty : (B,) bool array
         The map has no positive evidence: all zeros, never NaN.
     outputs : (B, ...) array
-        The model's outputs, before a final softmax or sigmoid where it was left off.
+        The explained output, before a final softmax or sigmoid where it was left off; the
+        explained scores where several outputs are, as of a detector.
     activation : str or None
         The final activation that was left off.
     method, recipe : str
@@ -212,15 +213,54 @@ class Explanation:
 
         return overlay(images, self.maps, **{**vars(self.overlay_style), **style})
 
-    def figure(self, images: Array | None = None, **options: Any) -> Figure:
-        """Photograph, heat map and overlay of each sample, as a matplotlib Figure.
+    def by_layer(self, recipe: RecipeLike | None = None) -> dict[str, Explanation]:
+        """The explanation of each layer by itself, its map made from that layer alone.
 
         Parameters
         ----------
-        images : (B, H, W, 3) or (H, W, 3) array, optional
-            RGB, uint8, or floating in [0, 1]; without them only the maps are shown.
+        recipe : str or Recipe, optional
+            The recipe that made the maps, where it is one of your own.
+
+        Returns
+        -------
+        dict of str to Explanation
+
+        Raises
+        ------
+        RecipeError
+            The recipe is not known by name.
+        """
+        size = self.maps.shape[1:]
+        return {
+            name: replace(self, raw={name: maps}).at(size, recipe)
+            for name, maps in self.raw.items()
+        }
+
+    def figure(
+        self,
+        images: Array | None = None,
+        kind: Literal["map", "signed", "layers"] = "map",
+        *,
+        names: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Figure:
+        """Draw the maps as a matplotlib Figure, a row for each sample.
+
+        Parameters
+        ----------
+        images : (B, H, W, 3), (B, D, H, W) or (B, L[, C]) array, optional
+            What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
+            signals, channels last. Without them only the maps are shown.
+        kind : {"map", "signed", "layers"}
+            Photograph, heat map and overlay; the same of the signed map, in diverging
+            colours; or a column for each layer. Volumes are drawn in three planes, signals
+            as traces in the colours of their map.
+        names : sequence of str, optional
+            Names of the classes by index: each row then says which class is explained, and
+            beside it are the five most probable.
         **options
-            As `camcore.viz.figure` takes them.
+            As `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
+            `colormap`, `marks`, ...
 
         Returns
         -------
@@ -228,17 +268,24 @@ class Explanation:
 
         Raises
         ------
+        InputError
+            Images that are not of the samples, or a kind that there is not.
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz import figure
+        from camcore.viz.shown import explanation_figure
 
-        return figure(images, self.maps, **{"style": self.overlay_style, **options})
+        return explanation_figure(self, images, kind, names=names, **options)
 
-    def _repr_png_(self) -> bytes:
-        from camcore.viz import png_bytes
+    def _repr_html_(self) -> str:
+        from camcore.viz.shown import html
 
-        return png_bytes(self.figure())
+        return html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from camcore.viz.shown import png
+
+        return png(self)
 
     def __repr__(self) -> str:
         classes = "" if self.classes is None else f", classes={self.classes.tolist()}"

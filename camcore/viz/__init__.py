@@ -1,6 +1,26 @@
 """Pictures of maps: what a person sees. Arrays in, pictures out."""
 
-from camcore.viz.figure import compare_figure, figure, png_bytes
+from camcore.viz.figure import compare_figure, figure
+from camcore.viz.files import png_bytes, save_figure
+from camcore.viz.grid import grid
+from camcore.viz.marks import Marks
 from camcore.viz.overlay import colour_table, heat_map, overlay
+from camcore.viz.signal import signal_figure
+from camcore.viz.signed import signed_map, signed_overlay
+from camcore.viz.volume import volume_figure
 
-__all__ = ["colour_table", "compare_figure", "figure", "heat_map", "overlay", "png_bytes"]
+__all__ = [
+    "Marks",
+    "colour_table",
+    "compare_figure",
+    "figure",
+    "grid",
+    "heat_map",
+    "overlay",
+    "png_bytes",
+    "save_figure",
+    "signal_figure",
+    "signed_map",
+    "signed_overlay",
+    "volume_figure",
+]

@@ -1,0 +1,90 @@
+"""Figures as files: for a screen, and for print."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.extras import needs
+from camcore.images import encode_png, write_png
+from camcore.viz.overlay import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What a format calls its date of making: left out, so that the same figure is the same file.
+_DATES = {"png": None, "pdf": "CreationDate", "svg": "Date"}
+
+_FOR_PRINT: Final[Any] = {
+    # Letters stay letters, which can be searched and edited; journals refuse Type 3 fonts.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "camcore",
+}
+
+
+def png_bytes(picture: Figure | Picture, *, dpi: int = 150) -> bytes:
+    """Encode a figure or a picture as PNG, for a file or a notebook.
+
+    Parameters
+    ----------
+    picture : matplotlib.figure.Figure, or (H, W, 3) uint8 array
+        A figure, or RGB pixels.
+    dpi : int
+        Pixels per inch of a figure.
+
+    Returns
+    -------
+    bytes
+    """
+    if isinstance(picture, np.ndarray):
+        return encode_png(picture)
+    return _encoded(picture, "png", dpi)
+
+
+def save_figure(drawing: Figure, path: str | os.PathLike[str], *, dpi: int = 300) -> Path:
+    """Write a figure for print; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    drawing : matplotlib.figure.Figure
+        Any figure.
+    path : str or path
+        Ends in ``.pdf``, ``.svg`` or ``.png``. An existing file is replaced; the file is
+        either whole or not there.
+    dpi : int
+        Pixels per inch of a PNG. In PDF and SVG, photographs and maps keep the pixels
+        that they have, and everything else is lines and letters.
+
+    Returns
+    -------
+    Path
+        Where the file is.
+
+    Raises
+    ------
+    InputError
+        The path has another ending, or `dpi` is not positive.
+    """
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in _DATES:
+        raise InputError(f"{path} ends in .{kind}; figures are written as .pdf, .svg or .png")
+    if dpi <= 0:
+        raise InputError(f"dpi is {dpi}; expected pixels per inch, such as 300")
+    return write_png(path, _encoded(drawing, kind, dpi))
+
+
+def _encoded(drawing: Figure, kind: str, dpi: int) -> bytes:
+    with needs("viz", "writing figures"):
+        from matplotlib import rc_context
+    date = _DATES[kind]
+    buffer = io.BytesIO()
+    with rc_context(_FOR_PRINT):
+        metadata = None if date is None else {date: None}
+        drawing.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()

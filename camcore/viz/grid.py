@@ -1,0 +1,182 @@
+"""Grids: images by methods, images by layers, frameworks by methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.explanation import Explanation
+from camcore.recipes import OverlayStyle
+from camcore.viz.marks import Marks
+from camcore.viz.overlay import Picture
+from camcore.viz.palette import Coloured, coloured
+from camcore.viz.panels import Pictures, label, panels, pictures, same_number, show
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Kind: TypeAlias = Literal["overlay", "map", "signed"]
+Column: TypeAlias = "Explanation | Pictures"
+Columns: TypeAlias = "Mapping[str, Column]"
+
+_WIDTH = 1.9
+
+
+def grid(
+    images: Pictures,
+    explanations: Explanation | Columns | Mapping[str, Columns],
+    *,
+    kind: Kind = "overlay",
+    titles: Sequence[str] | None = None,
+    style: OverlayStyle | None = None,
+    colormap: str | None = None,
+    marks: Marks | None = None,
+) -> Figure:
+    """Draw many explanations of the same images, in rows and columns.
+
+    Parameters
+    ----------
+    images : (B, H, W, 3) or (H, W, 3) array, or B arrays (H, W, 3)
+        RGB, uint8 or floating in [0, 1].
+    explanations : Explanation, or mapping of str to these, or mapping of str to such mappings
+        One explanation has a column for each of its layers. A mapping, such as `explain`
+        returns for several methods, has a column for each name. A mapping of mappings has
+        a row of each image for each outer name: frameworks, say, by methods. In place of
+        an explanation, its maps ``(B, h, w)`` will do.
+    kind : {"overlay", "map", "signed"}
+        Maps over images, maps alone, or signed maps over grey images.
+    titles : B strings, optional
+        What is explained in each image.
+    style : OverlayStyle, optional
+        How image and map are mixed; the explanations' own where they share one.
+    colormap : str, optional
+        Instead of the style's, as `overlay` takes it; a diverging one where maps are signed.
+    marks : Marks, optional
+        Level lines, boxes and outlines over the pictures.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One scale serves all maps in [0, 1]. Signed maps, in the units of each column's
+        score, have one scale for each column.
+
+    Raises
+    ------
+    InputError
+        Names or numbers do not match, or a signed map is asked of an explanation of
+        several layers among others.
+    MissingExtraError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> results = camcore.explain(model, x, method=["gradcam", "layercam"])  # doctest: +SKIP
+    >>> camcore.viz.grid(photos, results)                                    # doctest: +SKIP
+    """
+    if kind not in get_args(Kind):
+        raise InputError(f"kind={kind!r}; expected one of {', '.join(get_args(Kind))}")
+    photos, marks = pictures(images), marks or Marks()
+    blocks = _blocks(explanations)
+    names = list(next(iter(blocks.values())))
+    style = style or _common_style(blocks)
+    columns = [_column(blocks, name, kind, (style, colormap)) for name in names]
+    for name, (heats, _) in zip(names, columns, strict=True):
+        same_number(
+            images=photos,
+            titles=titles,
+            boxes=marks.boxes,
+            masks=marks.masks,
+            **{f"maps of {name}": heats[:: len(blocks)]},
+        )
+    rows = [(i, outer) for i in range(len(photos)) for outer in range(len(blocks))]
+    drawing, places = panels([photos[i].shape for i, _ in rows], 1 + len(names), _WIDTH)
+    for place, (i, outer) in zip(places, rows, strict=True):
+        if outer == 0:
+            show(place[0], photos[i])
+            marks.draw(place[0], i, photos[i].shape)
+        else:
+            place[0].set(xticks=[], yticks=[], facecolor="none")
+            place[0].spines[:].set_visible(False)
+        for panel, (heats, palette) in zip(place[1:], columns, strict=True):
+            heat = heats[i * len(blocks) + outer]
+            alone = kind == "map"
+            shown: Picture = (
+                palette.heat(heat, photos[i].shape) if alone else palette.over(photos[i], heat)
+            )
+            show(panel, shown)
+            marks.draw(panel, i, photos[i].shape, heat)
+    label(places, ["image", *names], titles and [titles[i] for i, _ in rows], _WIDTH)
+    if len(blocks) > 1:
+        for place, (_, outer) in zip(places, rows, strict=True):
+            place[1].set_ylabel(list(blocks)[outer], fontsize=9)
+    if kind == "signed":
+        for index, (_, palette) in enumerate(columns, start=1):
+            palette.scale().draw(drawing, slice(index, index + 1))
+    else:
+        columns[0][1].scale().draw(drawing, slice(1, None))
+    return drawing
+
+
+def _blocks(explanations: Any) -> dict[str, dict[str, Any]]:
+    """Explanations by outer name, then by the columns' names."""
+    if isinstance(explanations, Explanation):
+        return {"": explanations.by_layer()}
+    if not isinstance(explanations, Mapping) or not explanations:
+        raise InputError(
+            f"a grid of a {type(explanations).__name__}; expected an explanation, or one or more "
+            'by name: {"Grad-CAM": result, ...}'
+        )
+    nested = [isinstance(value, Mapping) for value in explanations.values()]
+    if not any(nested):
+        return {"": dict(explanations)}
+    if not all(nested):
+        raise InputError("a grid of explanations and of mappings at once; give one kind")
+    first, *others = explanations.values()
+    for other in others:
+        if set(other) != set(first) or not first:
+            raise InputError(
+                f"columns {', '.join(first)} in one row and {', '.join(other)} in another; "
+                "a grid needs the same in each"
+            )
+    return {outer: dict(columns) for outer, columns in explanations.items()}
+
+
+def _column(
+    blocks: dict[str, dict[str, Any]],
+    name: str,
+    kind: Kind,
+    look: tuple[OverlayStyle, str | None],
+) -> Coloured:
+    """A column's maps from top to bottom, and the colours that they share."""
+    found = [_maps(columns[name], name, kind) for columns in blocks.values()]
+    if len({len(maps) for maps in found}) != 1:
+        counts = ", ".join(str(len(maps)) for maps in found)
+        raise InputError(f"{counts} maps of {name!r}; a grid needs as many in each row")
+    ordered = [maps[i] for i in range(len(found[0])) for maps in found]
+    return coloured(ordered, kind == "signed", *look)
+
+
+def _maps(column: Any, name: str, kind: Kind) -> list[Any]:
+    if isinstance(column, Explanation):
+        if kind != "signed":
+            return list(column.maps)
+        if len(column.raw) != 1:
+            raise InputError(
+                f"{name!r} has a signed map for each of {', '.join(column.layers)}; draw them by "
+                'layer: grid(images, explanation, kind="signed")'
+            )
+        return list(next(iter(column.raw.values())))
+    values = list(column) if isinstance(column, list | tuple) else np.asarray(column)
+    return [values] if isinstance(values, np.ndarray) and values.ndim == 2 else list(values)
+
+
+def _common_style(blocks: dict[str, dict[str, Any]]) -> OverlayStyle:
+    styles = {
+        getattr(column, "overlay_style", OverlayStyle())
+        for columns in blocks.values()
+        for column in columns.values()
+    }
+    return styles.pop() if len(styles) == 1 else OverlayStyle()

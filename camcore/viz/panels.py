@@ -1,0 +1,155 @@
+"""What every figure is drawn from: panels in a grid, labels, bars and scales.
+
+Figures are made without pyplot, so nothing is kept in global state and no display is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import shorten, wrap
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import InputError
+from camcore.extras import needs
+from camcore.viz.overlay import Floats, Picture, Table, as_images, as_maps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Pictures: TypeAlias = "npt.NDArray[Any] | Sequence[npt.NDArray[Any]]"
+"""A batch in one array, or its members one by one where their sizes differ."""
+
+Bars: TypeAlias = Sequence[tuple[str, float]]
+"""Labels with their values, largest first: a top-5."""
+
+PANEL = 2.8
+"""Width of one picture, in inches."""
+
+_LETTER = 0.088
+"""Width of a letter of a title, in inches."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which value has which colour.
+
+    Parameters
+    ----------
+    table : (N, 3) array
+        Colours of equal steps from `low` to `high`, RGB in [0, 1].
+    low, high : float
+        Values of the first and the last colour.
+    label : str
+        What the values are.
+    """
+
+    table: Table
+    low: float
+    high: float
+    label: str
+
+    def draw(self, drawing: Figure, columns: slice) -> None:
+        """Draw the scale below some columns of a `panels` figure."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import ListedColormap, Normalize
+
+        spec = drawing.axes[0].get_gridspec()
+        assert spec is not None
+        place = drawing.add_subplot(spec[-1, columns])
+        colours = ScalarMappable(Normalize(self.low, self.high), ListedColormap(self.table))
+        bar = drawing.colorbar(colours, cax=place, orientation="horizontal")
+        ticks = [self.low, (self.low + self.high) / 2, self.high]
+        bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+        bar.set_label(self.label, fontsize=8)
+        place.tick_params(labelsize=8)
+        place.set_label("scale")
+
+
+def pictures(images: Pictures) -> list[Picture]:
+    """Images one by one, ``(H, W, 3)`` uint8."""
+    batches = list(images) if isinstance(images, list | tuple) else [images]
+    return [np.rint(photo).astype(np.uint8) for batch in batches for photo in as_images(batch)]
+
+
+def heats(maps: Pictures) -> list[Floats]:
+    """Maps one by one, ``(h, w)`` float32 in [0, 1]."""
+    batches = list(maps) if isinstance(maps, list | tuple) else [maps]
+    return [heat for batch in batches for heat in as_maps(batch)]
+
+
+def same_number(**rows: Pictures | Sequence[Any] | None) -> None:
+    """Check that there are as many of each.
+
+    Raises
+    ------
+    InputError
+        There are not, or there are none.
+    """
+    counts = {name: len(value) for name, value in rows.items() if value is not None}
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        listing = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise InputError(f"{listing}; a figure needs as many of each, one at least")
+
+
+def panels(
+    shapes: Sequence[tuple[int, ...]], columns: int, width: float = PANEL
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """One row of panels for each picture, and below them a thin row for scales."""
+    with needs("viz", "drawing figures"):
+        from matplotlib.figure import Figure
+    # A tall photograph gets a narrower place rather than a row as high as a poster.
+    heights = [min(max(rows / columns_, 0.25), 1.3) for rows, columns_, *_ in shapes]
+    size = (width * columns + 0.4, width * sum(heights) + 0.15 * len(heights) + 1.1)
+    drawing = Figure(figsize=size, layout="constrained")
+    spec = drawing.add_gridspec(
+        len(heights) + 1, columns, height_ratios=[*heights, 0.05 * PANEL / width]
+    )
+    grid = [
+        [drawing.add_subplot(spec[row, column]) for column in range(columns)]
+        for row in range(len(heights))
+    ]
+    return drawing, np.asarray(grid)
+
+
+def show(
+    panel: Axes,
+    picture: Picture,
+    seen: npt.NDArray[np.bool_] | np.bool_ = np.True_,
+    elsewhere: Picture | int = 255,
+) -> None:
+    """Show a picture where the model looked, and `elsewhere` where it did not."""
+    panel.imshow(np.where(np.asarray(seen)[..., None], picture, elsewhere).astype(np.uint8))
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+
+
+def label(
+    grid: npt.NDArray[Any],
+    columns: Sequence[str],
+    rows: Sequence[str] | None = None,
+    width: float = PANEL,
+) -> None:
+    """Name columns above and rows at the left, on as many lines as it takes."""
+    for panel, name in zip(grid[0], columns, strict=False):
+        panel.set_title("\n".join(wrap(name, int(width / _LETTER))), fontsize=10)
+    for panel, title in zip(grid[:, 0], rows or (), strict=False):
+        panel.set_ylabel("\n".join(wrap(title, 26)), fontsize=9)
+
+
+def draw_bars(panel: Axes, bars: Bars) -> None:
+    """Draw labels with their values in [0, 1]."""
+    labels = [shorten(name, 30, placeholder="…") for name, _ in bars]
+    values = [value for _, value in bars]
+    places = np.arange(len(bars))
+    panel.barh(places, values, height=0.28, color="#4c72b0")
+    # Names stand above their bars: beside them, long ones would eat the pictures' room.
+    for place, name, value in zip(places, labels, values, strict=True):
+        panel.text(0, place - 0.22, f"{name}  {value:.1%}", fontsize=8, va="bottom")
+    panel.set_box_aspect(0.62)
+    panel.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.75), xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)

@@ -1,0 +1,149 @@
+"""Signals: traces in the colours of their map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import InputError
+from camcore.extras import needs
+from camcore.recipes import OverlayStyle
+from camcore.resize import LINEAR, resize
+from camcore.viz.overlay import Floats
+from camcore.viz.palette import Palette, coloured
+from camcore.viz.panels import same_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH, _TRACE = 8.0, 0.75
+"""Width of a panel and height of one trace, in inches."""
+
+
+def signal_figure(
+    signals: npt.ArrayLike,
+    maps: npt.ArrayLike,
+    *,
+    times: npt.ArrayLike | None = None,
+    signed: bool = False,
+    titles: Sequence[str] | None = None,
+    style: OverlayStyle | None = None,
+    colormap: str | None = None,
+) -> Figure:
+    """Draw signals, each sample in the colour of its map.
+
+    Parameters
+    ----------
+    signals : (B, L) or (B, L, C) array
+        Any finite values. Several channels are drawn one below the other, on one scale.
+        Where the map has no batch axis, neither has the signal.
+    maps : (B, l) or (l,) array
+        In [0, 1], or any finite values where they are signed; brought to the signals' length.
+    times : (L,) array, optional
+        When the samples were taken; their index unless given.
+    signed : bool
+        Draw the maps' signs, in diverging colours around zero on one scale for all.
+    titles : B strings, optional
+        What is explained in each signal.
+    style : OverlayStyle, optional
+        Whose colours are used.
+    colormap : str, optional
+        Instead of the style's, as `overlay` takes it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each signal. The trace has a dark rim, so that every colour shows.
+
+    Raises
+    ------
+    InputError
+        Shapes or numbers that do not fit.
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    traces, heats = _batches(signals, maps)
+    length = traces.shape[1]
+    same_number(signals=traces, maps=heats, titles=titles)
+    when = np.arange(length, dtype=float) if times is None else np.asarray(times, dtype=float)
+    if when.shape != (length,) or not np.isfinite(when).all():
+        raise InputError(f"times of shape {when.shape}; expected one for each of {length} samples")
+    if heats.shape[1] != length:
+        heats = np.asarray(resize(heats, (length,), LINEAR), dtype=np.float32)
+    _, palette = coloured(heats[:, None], signed, style, colormap)
+    drawing, panels = _panels(len(traces), traces.shape[2])
+    for index, (panel, trace, heat) in enumerate(zip(panels, traces, heats, strict=True)):
+        _draw_traces(panel, when, trace, heat, palette)
+        if titles is not None:
+            panel.set_title(titles[index], fontsize=10, loc="left")
+    panels[-1].set_xlabel("sample" if times is None else "time", fontsize=9)
+    palette.scale().draw(drawing, slice(None))
+    return drawing
+
+
+def _batches(signals: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Floats, Floats]:
+    heats = np.asarray(maps, dtype=np.float32)
+    traces = np.asarray(signals, dtype=np.float32)
+    if heats.ndim == 1:
+        heats, traces = heats[None], traces[None]
+    if traces.ndim == heats.ndim == 2:
+        traces = traces[..., None]
+    if heats.ndim != 2 or traces.ndim != 3 or 0 in (*heats.shape, *traces.shape):
+        raise InputError(
+            f"signals of shape {np.shape(signals)} and maps of shape {np.shape(maps)}; expected "
+            "(B, L) or (B, L, C), channels last, and (B, l)"
+        )
+    for name, values in (("signals", traces), ("maps", heats)):
+        if not np.isfinite(values).all():
+            raise InputError(f"{name} hold NaN or infinity, which cannot be drawn")
+    return traces, heats
+
+
+def _panels(rows: int, channels: int) -> tuple[Figure, list[Axes]]:
+    with needs("viz", "drawing figures"):
+        from matplotlib.figure import Figure
+    height = max(1.5, _TRACE * channels + 0.4)
+    drawing = Figure(figsize=(_WIDTH, rows * height + 1.0), layout="constrained")
+    spec = drawing.add_gridspec(rows + 1, 1, height_ratios=[height] * rows + [0.12])
+    return drawing, [drawing.add_subplot(spec[row, 0]) for row in range(rows)]
+
+
+def _draw_traces(
+    panel: Axes, when: npt.NDArray[np.floating], trace: Floats, heat: Floats, palette: Palette
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    colours = palette.heat(heat[None], (1, len(heat)))[0] / 255
+    step = 1.1 * float(np.ptp(trace, axis=0).max()) or 1.0
+    channels = trace.shape[1]
+    for channel in range(channels):
+        middle = trace[:, channel] - (step * channel if channels > 1 else 0)
+        x, y = (_with_midpoints(values) for values in (when, middle))
+        points = np.stack([x, y], axis=-1)
+        # Each sample owns the way from the midpoint before it to the midpoint after it.
+        pieces = [points[2 * i : 2 * i + 3] for i in range(len(when))]
+        panel.plot(x, y, color="#202020", linewidth=3.4, solid_joinstyle="round")
+        panel.add_collection(
+            LineCollection(pieces, colors=colours, linewidths=1.9, capstyle="butt", zorder=3)
+        )
+    if channels > 1:
+        middles = [float(trace[:, c].mean()) - step * c for c in range(channels)]
+        panel.set_yticks(middles, labels=[str(c) for c in range(channels)])
+        panel.set_ylabel("channel", fontsize=9)
+    panel.margins(x=0.01)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _with_midpoints(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Every value with the midpoints around it; the ends stand for their own outer midpoint."""
+    values = np.asarray(values, dtype=np.float64)
+    found = np.empty(2 * len(values) + 1)
+    found[1::2] = values
+    found[2:-1:2] = (values[:-1] + values[1:]) / 2
+    found[0], found[-1] = values[0], values[-1]
+    return found
