@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import camcore
-from camcore.cli import console, demo, explain, listing
+from camcore.cli import compare, console, demo, explain, listing
 from camcore.errors import CamcoreError
 
 
@@ -52,6 +52,7 @@ def start(
 
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
+app.command("compare")(compare.compare)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)
 app.command("recipes")(listing.recipes)

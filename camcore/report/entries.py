@@ -1,0 +1,285 @@
+"""What a report is about: explanations of the same photographs, and which are held together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TypeAlias
+
+import numpy as np
+
+from camcore.comparison import Pair, compare
+from camcore.errors import InputError
+from camcore.explanation import Explanation
+from camcore.images import CentreCrop
+from camcore.methods.table import TABLE
+from camcore.trace import Array
+
+AXES = ("model", "recipe", "method")
+"""What may tell entries apart, the most telling first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One explanation of all photographs: a model, a method and a recipe.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Of B photographs, in their order.
+    model : str
+        What the model is called.
+    framework : str
+        What its framework is called.
+    crops : sequence of B CentreCrop, optional
+        Where the maps lie within each photograph; all over it unless given.
+    classes : sequence of str, optional
+        Class names by index.
+    seconds : float, optional
+        What one photograph took.
+    passes : float, optional
+        The same, in forward passes of the model.
+    """
+
+    explanation: Explanation
+    model: str = ""
+    framework: str = ""
+    crops: Sequence[CentreCrop] | None = None
+    classes: Sequence[str] | None = None
+    seconds: float | None = None
+    passes: float | None = None
+
+    @property
+    def method(self) -> str:
+        """The method, as papers write it."""
+        name = self.explanation.method
+        return next((row.label for row in TABLE if row.name == name), name)
+
+    @property
+    def recipe(self) -> str:
+        """The recipe's name."""
+        return self.explanation.recipe
+
+    @property
+    def best(self) -> Array | None:
+        """The highest class of each photograph, ``(B,)``; None where outputs are no classes."""
+        outputs = self.explanation.outputs
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            return None
+        best: Array = outputs.argmax(axis=1)
+        return best
+
+    def class_name(self, index: int) -> str:
+        """Name a class, or number it where names are unknown."""
+        names = self.classes
+        return f"class {index}" if names is None or index >= len(names) else str(names[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Two entries held against one another.
+
+    Parameters
+    ----------
+    first, second : Entry
+        They differ in one of `AXES` alone.
+    axis : str
+        In which.
+    alike : tuple of str
+        What they share that other pairs do not.
+    pair : Pair
+        How far they are apart on each photograph.
+    same : (B,) bool array or None
+        Whether both rank the same class highest; None where that means nothing.
+    """
+
+    first: Entry
+    second: Entry
+    axis: str
+    alike: tuple[str, ...]
+    pair: Pair
+    same: Array | None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called."""
+        return getattr(self.first, self.axis), getattr(self.second, self.axis)
+
+    @property
+    def largest(self) -> float:
+        """The largest difference on any photograph."""
+        return float(self.pair.largest.max())
+
+
+Reportable: TypeAlias = (
+    "Explanation | Entry | Sequence[Explanation | Entry] "
+    "| Mapping[str, Explanation | Entry | Mapping[str, Explanation]]"
+)
+
+
+def as_entries(explanations: Reportable) -> list[Entry]:
+    """Bring what people have to entries that can be told apart.
+
+    Parameters
+    ----------
+    explanations : Explanation, Entry, sequence of these, or mapping
+        A mapping is by name of the model, of explanations or of mappings of them by
+        method, as `camcore.explain` returns for several methods; one by method is
+        taken as such.
+
+    Returns
+    -------
+    list of Entry
+
+    Raises
+    ------
+    InputError
+        There are none, they are of different numbers of photographs, or their maps are
+        not flat.
+    """
+    found = _unique(_listed(explanations))
+    if not found:
+        raise InputError("A report needs at least one explanation; got none.")
+    counts = {len(entry.explanation) for entry in found}
+    if len(counts) > 1:
+        raise InputError(
+            f"Explanations of {' and '.join(map(str, sorted(counts)))} photographs cannot share "
+            "a report; explain the same ones."
+        )
+    for entry in found:
+        if entry.explanation.maps.ndim != 3:
+            raise InputError(
+                f"Maps of shape {entry.explanation.maps.shape} cannot be laid over photographs; "
+                "expected (B, H, W)."
+            )
+    return found
+
+
+def _listed(explanations: Reportable) -> list[Entry]:
+    if isinstance(explanations, Explanation):
+        return [Entry(explanations)]
+    if isinstance(explanations, Entry):
+        return [explanations]
+    if not isinstance(explanations, Mapping):
+        return [_entry(one, "") for one in explanations]
+    listed = []
+    for name, value in explanations.items():
+        if isinstance(value, Mapping):
+            listed += [_entry(one, name) for one in value.values()]
+        else:
+            by_method = isinstance(value, Explanation) and value.method == name.partition("#")[0]
+            listed.append(_entry(value, "" if by_method else name))
+    return listed
+
+
+def _entry(value: object, model: str) -> Entry:
+    if isinstance(value, Explanation):
+        return Entry(value, model)
+    if isinstance(value, Entry):
+        return value if value.model or not model else replace(value, model=model)
+    raise InputError(
+        f"A report is made of explanations; got a {type(value).__name__}. "
+        "Of several targets, give one explanation for each name."
+    )
+
+
+def _unique(entries: Sequence[Entry]) -> list[Entry]:
+    """Tell entries apart that are alike in every axis: by their layers, or by a number."""
+
+    def alike(several: Sequence[Entry]) -> bool:
+        return len({_place(entry) for entry in several}) < len(several)
+
+    if alike(entries):
+        entries = [
+            replace(e, model=f"{e.model} at {', '.join(e.explanation.layers)}".strip())
+            for e in entries
+        ]
+    if alike(entries):
+        entries = [replace(e, model=f"{e.model} #{i}") for i, e in enumerate(entries, 1)]
+    return list(entries)
+
+
+def _place(entry: Entry) -> tuple[str, ...]:
+    return tuple(getattr(entry, axis) for axis in AXES)
+
+
+def values(entries: Sequence[Entry], axis: str) -> list[str]:
+    """List what entries have on an axis, in order, each once."""
+    return list(dict.fromkeys(getattr(entry, axis) for entry in entries))
+
+
+def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = None) -> list[Held]:
+    """Hold entries against one another that differ in one thing alone.
+
+    Models are held together where there are several, else recipes, else methods: what
+    two models make of two methods is two pairs, not six.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Explanations of the same photographs.
+    share : float
+        Which share of the positions counts as the strongest.
+    scaled : bool, optional
+        Bring each map to [0, 1] by its own extremes first. Left out, where a recipe
+        leaves maps that are not within [0, 1].
+
+    Returns
+    -------
+    list of Held
+        Those that agree least first; none where nothing differs.
+    """
+    axis = next((axis for axis in AXES if len(values(entries, axis)) > 1), None)
+    if axis is None:
+        return []
+    if scaled is None:
+        scaled = beyond_unit(entries)
+    others = [other for other in AXES if other != axis]
+    telling = [other for other in others if len(values(entries, other)) > 1]
+    held = [
+        _held(first, second, axis, tuple(getattr(first, one) for one in telling), share, scaled)
+        for first, second in combinations(entries, 2)
+        if all(getattr(first, other) == getattr(second, other) for other in others)
+    ]
+    return sorted(held, key=lambda one: -one.largest)
+
+
+def beyond_unit(entries: Sequence[Entry]) -> bool:
+    """Whether a map leaves [0, 1], as some recipes have it."""
+    extremes = [(e.explanation.maps.min(), e.explanation.maps.max()) for e in entries]
+    return any(low < -1e-6 or high > 1 + 1e-6 for low, high in extremes)
+
+
+def _held(
+    first: Entry, second: Entry, axis: str, alike: tuple[str, ...], share: float, scaled: bool
+) -> Held:
+    one, other = _of_one_view(first, second)
+    names = (getattr(first, axis), getattr(second, axis))
+    pair = compare({"first": one, "second": other}, share=share, scaled=scaled).pairs[0]
+    best = first.best, second.best
+    same = None
+    if best[0] is not None and best[1] is not None:
+        same = np.asarray(best[0] == best[1])
+    return Held(first, second, axis, alike, replace(pair, names=names), same)
+
+
+def _of_one_view(first: Entry, second: Entry) -> tuple[Explanation, Explanation]:
+    """Both explanations, of the square that both models see: all squares are centred."""
+    if not first.crops or not second.crops:
+        return first.explanation, second.explanation
+    seen = [crops[0].size / crops[0].short_side for crops in (first.crops, second.crops)]
+    common = min(seen)
+    one, other = (
+        _middle(entry.explanation, common / share)
+        for entry, share in zip((first, second), seen, strict=True)
+    )
+    return one, other
+
+
+def _middle(explanation: Explanation, share: float) -> Explanation:
+    if share == 1:
+        return explanation
+    cuts = [round(side * (1 - share) / 2) for side in explanation.maps.shape[1:]]
+    rows, columns = (slice(cut, -cut or None) for cut in cuts)
+    return replace(explanation, maps=explanation.maps[:, rows, columns])

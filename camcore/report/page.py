@@ -1,0 +1,180 @@
+"""A report's page, put together and written whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camcore.errors import InputError
+from camcore.extras import needs
+from camcore.report import content
+from camcore.report.entries import Reportable, as_entries, hold
+
+_HERE = Path(__file__).parent
+
+
+def html(
+    photos: Any,
+    explanations: Reportable,
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "Where the model looks",
+    call: str | None = None,
+    seed: int | None = None,
+    tolerance: float | None = None,
+    notes: Sequence[str] = (),
+    side: int = 448,
+) -> str:
+    """Make a report: one HTML page that fetches nothing.
+
+    Parameters
+    ----------
+    photos : (B, H, W, 3) array, or sequence of B (H, W, 3) arrays
+        RGB, uint8 or floating in [0, 1], in the order in which they were explained.
+    explanations : Explanation, sequence, or mapping by name
+        Of these photographs: what `camcore.explain` returns, or several of them by the
+        name of their model. `camcore.report.Entry` says more about each.
+    names : sequence of str, optional
+        What the photographs are called.
+    title : str
+        The page's heading.
+    call : str, optional
+        The exact call that makes the explanations again; calls of `camcore.explain`
+        unless given.
+    seed : int, optional
+        The seed of what was drawn at random.
+    tolerance : float, optional
+        Largest difference of maps that counts as agreement.
+    notes : sequence of str
+        What a reader should know besides.
+    side : int
+        Longer side of the pictures, in pixels.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        Photographs and explanations do not belong together.
+    MissingExtraError
+        The extra ``report`` is not installed.
+    """
+    if side < 16:
+        raise InputError(f"side={side}; pictures need at least 16 pixels.")
+    entries = as_entries(explanations)
+    listed = content.as_photos(photos, len(entries[0].explanation))
+    called = [f"photograph {i + 1}" for i in range(len(listed))] if names is None else list(names)
+    if len(called) != len(listed):
+        raise InputError(f"{len(called)} names for {len(listed)} photographs.")
+    held = hold(entries)
+    rows = content.rows(listed, called, entries, held, tolerance, side)
+    environment = _environment()
+    style, script = (_asset(name) for name in ("style.css", "script.js"))
+    pictures = "\n".join(f'.photo-{row.index} {{ --photo: url("{row.uri}"); }}' for row in rows)
+    page: str = environment.get_template("page.html").render(
+        title=title,
+        rows=rows,
+        entries=entries,
+        summary=content.summary(held, tolerance),
+        filters=content.filters(entries),
+        costs=[content.cost(entry) for entry in entries],
+        versions=content.versions(),
+        call=call or content.calls(entries),
+        seed=seed,
+        tolerance=tolerance,
+        notes=notes,
+        made=datetime.now(timezone.utc),
+        style=style,
+        script=script,
+        pictures=pictures,
+        policy=_policy([style, pictures], [script]),
+    )
+    return page
+
+
+def write(
+    path: str | os.PathLike[str], photos: Any, explanations: Reportable, **options: Any
+) -> Path:
+    """Write a report into one file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Where to; an existing file is replaced.
+    photos, explanations, **options
+        As `html` takes them.
+
+    Returns
+    -------
+    Path
+        Where the file is.
+
+    Raises
+    ------
+    InputError
+        Photographs and explanations do not belong together.
+    MissingExtraError
+        The extra ``report`` is not installed.
+
+    Examples
+    --------
+    >>> results = camcore.explain(model, inputs, method=["gradcam", "layercam"])  # doctest: +SKIP
+    >>> camcore.report.write("report.html", photos, results)                      # doctest: +SKIP
+    """
+    page = html(photos, explanations, **options)
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        draft.write_text(page, "utf-8")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def _environment() -> Any:
+    with needs("report", "writing a report"):
+        import jinja2
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["correlation"] = _correlation
+    return environment
+
+
+def _correlation(value: float | None) -> str:
+    """Four digits, and not 1.0000 for what is not 1."""
+    if value is None or np.isnan(value):
+        return "-"
+    return f"{value:.4f}" if value < 0.99995 or value == 1 else f"{value:.8f}"
+
+
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text("utf-8").strip()
+
+
+def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """A content policy under which this page's own styles and script run, and nothing loads."""
+
+    def allowed(texts: Sequence[str]) -> str:
+        digests = [hashlib.sha256(text.encode("utf-8")).digest() for text in texts]
+        return " ".join(f"'sha256-{base64.b64encode(one).decode('ascii')}'" for one in digests)
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {allowed(styles)}; "
+        f"script-src {allowed(scripts)}; base-uri 'none'; form-action 'none'"
+    )
