@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import os
 import struct
-import uuid
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError
 from camcore.extras import needs
+from camcore.files import whole
 from camcore.resize import Interpolation, resize
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 """What Pillow raises on files whose contents do not add up."""
+
+_WARNINGS = Lock()
+"""Filters of warnings belong to the process, and photographs are read in many threads."""
 
 _LONGEST = 100
 """Largest ratio of a photograph's sides: beyond it, the scaled long side would explode."""
@@ -66,12 +71,13 @@ def read_photo(
         raise InputError(f"{path} {state}; pass the path of a photograph")
     try:
         # Pillow warns from half its limit on; up to the limit the photograph is read and scaled.
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if max_dim is not None:
-                    image.draft(None, (max_dim, max_dim))
-                photo = _as_rgb(ImageOps.exif_transpose(image))
+            opened = Image.open(path)
+        with opened as image:
+            if max_dim is not None:
+                image.draft(None, (max_dim, max_dim))
+            photo = _as_rgb(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise InputError(
             f"{path} holds more pixels than is safe to unpack; scale it down first ({error})"
@@ -82,6 +88,8 @@ def read_photo(
         ) from error
     except InputError as error:
         raise InputError(f"{path} {error}") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read by you; change its permissions") from error
     except _DAMAGE as error:
         raise InputError(f"{path} is damaged or cut short ({error}); save it again") from error
     if max_dim is not None:
@@ -266,37 +274,50 @@ class CentreCrop:
         return np.outer(inside_rows, inside_columns)
 
 
-def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """Encode a picture as PNG.
+Format: TypeAlias = Literal["png", "jpg"]
+
+_ENCODED: Mapping[Format, tuple[str, Mapping[str, int]]] = {
+    "png": ("PNG", {}),
+    "jpg": ("JPEG", {"quality": 92}),
+}
+
+
+def encode(picture: npt.NDArray[np.uint8], kind: Format) -> bytes:
+    """Encode a picture.
 
     Parameters
     ----------
     picture : (H, W, 3) or (H, W) uint8 array
         RGB or grey.
+    kind : {"png", "jpg"}
+        Bit for bit and slow, or small and quick.
+
+    Returns
+    -------
+    bytes
 
     Raises
     ------
     InputError
         Another shape or dtype.
     """
-    with needs("viz", "writing PNG files"):
+    with needs("viz", "writing pictures"):
         from PIL import Image
-    if (
-        picture.dtype != np.uint8
-        or picture.ndim not in (2, 3)
-        or picture.shape[2:]
-        not in (
-            (),
-            (3,),
-        )
-    ):
+    shapes = ((), (3,))
+    if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in shapes:
         raise InputError(
             f"a picture of shape {picture.shape} and dtype {picture.dtype}; "
             "expected (H, W, 3) or (H, W) and uint8"
         )
+    name, options = _ENCODED[kind]
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(picture).save(buffer, name, **options)
     return buffer.getvalue()
+
+
+def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
+    """Encode a picture as PNG; see `encode`."""
+    return encode(picture, "png")
 
 
 def write_png(path: str | os.PathLike[str], picture: npt.NDArray[np.uint8] | bytes) -> Path:
@@ -307,7 +328,7 @@ def write_png(path: str | os.PathLike[str], picture: npt.NDArray[np.uint8] | byt
     path : path
         Where to; an existing file is replaced.
     picture : (H, W, 3) uint8 array, or bytes
-        A picture, or one already encoded.
+        A picture, or one already encoded, whatever its format.
 
     Returns
     -------
@@ -316,10 +337,6 @@ def write_png(path: str | os.PathLike[str], picture: npt.NDArray[np.uint8] | byt
     """
     path = Path(path)
     data = picture if isinstance(picture, bytes) else encode_png(picture)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with whole(path) as draft:
         draft.write_bytes(data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path

@@ -1,17 +1,38 @@
-"""Inputs as people give them: an array, or tuples, lists and dicts of arrays."""
+"""Inputs as people give them: an array, or tuples, lists and dicts of arrays.
+
+A list of images (arrays of three axes) inside such a nest is a batch, as detectors take it;
+it counts as one array.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from camcore.errors import InputError
 from camcore.trace import Array, Channels, Leaves
+
+
+class Images:
+    """A list of images, as one array."""
+
+    def __init__(self, images: list[Any]) -> None:
+        sizes = list(dict.fromkeys(shape_of(image) for image in images))
+        if len(sizes) > 1:
+            raise InputError(
+                f"The images of one batch have shapes {', '.join(map(str, sizes))}; their maps "
+                "would not be one array. Bring them to one size, or explain them one by one."
+            )
+        self.shape = (len(images), *sizes[0])
 
 
 def leaves(nest: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Arrays and tensors of a nest with their dotted paths; a lone one's path is ``""``."""
+    if path and _lists_images(nest):
+        yield path, Images(nest)
+        return
     if isinstance(nest, Mapping):
         parts = list(nest.items())
     elif isinstance(nest, (list, tuple)) and any(not np.isscalar(part) for part in nest):
@@ -63,6 +84,10 @@ def altered(nest: Any, arrays: Leaves, path: str, array: Array, sample: int | No
     def rebuild(part: Any, here: str) -> Any:
         if here == path and not isinstance(part, (Mapping, list, tuple)):
             return array
+        if here and _lists_images(part):
+            if here == path:
+                return list(array)
+            return part if sample is None else part[sample : sample + 1] * len(array)
         if isinstance(part, Mapping):
             return {k: rebuild(v, f"{here}.{k}" if here else str(k)) for k, v in part.items()}
         if isinstance(part, (list, tuple)):
@@ -76,13 +101,49 @@ def altered(nest: Any, arrays: Leaves, path: str, array: Array, sample: int | No
     return rebuild(nest, "")
 
 
-def sample_of(nest: Any, sample: int) -> Any:
+def sample_of(nest: Any, sample: int, *, inside: bool = False) -> Any:
     """One sample of a batch, batch axis kept."""
+    if inside and _lists_images(nest):
+        return nest[sample : sample + 1]
     if isinstance(nest, Mapping):
-        return {key: sample_of(part, sample) for key, part in nest.items()}
+        return {key: sample_of(part, sample, inside=True) for key, part in nest.items()}
     if isinstance(nest, (list, tuple)):
-        return _like(nest, [sample_of(part, sample) for part in nest])
+        return _like(nest, [sample_of(part, sample, inside=True) for part in nest])
     return nest[sample : sample + 1] if shape_of(nest) else nest
+
+
+def batch_of(samples: Sequence[Any]) -> Any:
+    """Batches joined into one, which is made of NumPy arrays.
+
+    Parameters
+    ----------
+    samples : sequence of array, tensor, or nest of these
+        Batches of the same structure; tensors are on the processor, without gradients.
+
+    Raises
+    ------
+    InputError
+        Their arrays differ in shape, batch axis aside.
+    """
+    first = samples[0]
+    if isinstance(first, Mapping):
+        return {key: batch_of([one[key] for one in samples]) for key in first}
+    if isinstance(first, (list, tuple)):
+        return _like(first, [batch_of(parts) for parts in zip(*samples, strict=True)])
+    if not shape_of(first):
+        return first
+    arrays = [np.asarray(one) for one in samples]
+    if len({array.shape[1:] for array in arrays}) > 1:
+        shapes = sorted({array.shape[1:] for array in arrays})
+        raise InputError(
+            f"samples of the shapes {', '.join(map(str, shapes))} cannot be one batch; "
+            "scale them to one size, or pass them one by one"
+        )
+    return np.concatenate(arrays)
+
+
+def _lists_images(nest: Any) -> bool:
+    return isinstance(nest, list) and bool(nest) and all(len(shape_of(i)) == 3 for i in nest)
 
 
 def _like(nest: Any, parts: list[Any]) -> Any:
