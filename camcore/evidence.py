@@ -19,7 +19,7 @@ from camcore.errors import InputError, LayerError, MethodError
 from camcore.layout import Layout
 from camcore.methods.arrays import per_channel
 from camcore.outputs import Explained
-from camcore.targets import Scored, Target
+from camcore.targets import Nothing, Scored, Target
 from camcore.trace import (
     INPUT,
     Adapter,
@@ -34,6 +34,9 @@ from camcore.trace import (
 
 TRACED = frozenset({"gradients", "image_gradients", "attention_gradients"})
 """What needs the traced pass to pull the target back."""
+
+UNTARGETED = frozenset({"activations", "images"})
+"""What is the same whatever the target."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class Evidence:
         """The explained score of each sample, ``(B,)``."""
         if self.scored is not None:
             return self.scored.scores
+        if isinstance(self.target, Nothing):
+            return np.zeros(len(self.activations), self.activations.dtype)
         native = self.trace.native_scores[self.index]
         assert native is not None
         return native
@@ -129,14 +134,16 @@ class Evidence:
                 "give; give a class or a camcore.targets.Target."
             )
         head = self.adapter.classifier()
-        values = self.explained.values(self.trace)
-        if head is not None and values.ndim == 2:
+        whole = isinstance(self.target, Target) and self.target.every_output
+        values = None if whole else self.explained.values(self.trace)
+        if head is not None and values is not None and values.ndim == 2:
             weights, bias = head
             pooled = self.activations.reshape(*self.activations.shape[:2], -1).mean(axis=2)
             if weights.shape == (values.shape[1], pooled.shape[1]):
                 error = np.abs(pooled @ weights.T + bias - values).max()
                 if error <= 1e-3 * np.abs(values).max():
-                    result: Array = self.scored.cotangent @ weights.astype(values.dtype)
+                    cotangent = self.scored.cotangent[self.explained.path(self.trace.outputs)]
+                    result: Array = cotangent @ weights.astype(values.dtype)
                     return result
         raise MethodError(
             "CAM needs a layer that only global average pooling and one linear layer follow; "
@@ -180,13 +187,13 @@ class Evidence:
             with self.adapter.resume(
                 nest.sample_of(self.inputs, sample), self.layer, logits=self.explained.logits
             ) as head:
-                yield (
-                    lambda activations: (
-                        self.explained.apply(
-                            target, head(self._layout.native(activations, own))
-                        ).scores
-                    )
-                )
+
+                def score(activations: Array) -> Array:
+                    leaves = head(self._layout.native(activations, own))
+                    return self.explained.apply(target, leaves).scores
+
+                # Outputs listed image by image would not tell the alterations apart.
+                yield _one_by_one(score) if target.every_output else score
 
         return scoring
 
@@ -295,7 +302,7 @@ class Evidence:
         return self.adapter.run(
             self.inputs if images is None else self._with_images(images),
             layers,
-            [self._settled_seed(keep)],
+            () if isinstance(self.target, Nothing) else [self._settled_seed(keep)],
             logits=self.explained.logits,
             second_order=second_order,
             rectifier=rectifier,
@@ -323,7 +330,8 @@ class Evidence:
             scored = self.explained.apply(target, leaves)
             if keep is not None:
                 keep(scored)
-            return {self.explained.path(leaves): scored.cotangent}
+            cotangent: Leaves = scored.cotangent
+            return cotangent
 
         return seed
 
@@ -355,6 +363,11 @@ class Evidence:
             raise InputError(f"The method alters images, but the model's inputs are {shapes}.")
         # Without a nest there is one leaf, whose path is empty.
         return path
+
+
+def _one_by_one(score: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Scores of a batch, each sample run alone."""
+    return lambda batch: np.concatenate([score(batch[i : i + 1]) for i in range(len(batch))])
 
 
 def _added(bias: Bias) -> Array:

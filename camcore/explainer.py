@@ -13,7 +13,7 @@ from camcore import layers as layer_names
 from camcore import registry
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
-from camcore.evidence import TRACED, Evidence
+from camcore.evidence import TRACED, UNTARGETED, Evidence
 from camcore.explanation import Explanation
 from camcore.layers import LayerLike
 from camcore.layout import Layout
@@ -21,7 +21,7 @@ from camcore.methods.table import Method, MethodLike, smoothed, with_options
 from camcore.outputs import Explained, check_finite
 from camcore.postprocess import Fusion
 from camcore.recipes import Recipe, RecipeLike, find_recipe
-from camcore.targets import Each, Scored, Target, TargetLike, as_target
+from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 from camcore.trace import INPUT, Adapter, Array, Leaves, NativeScore, Seed
 
 OfTargets: TypeAlias = "Explanation | list[Explanation]"
@@ -141,6 +141,7 @@ class Explainer:
         MethodError
             The methods read attention, and none is computed there.
         """
+        inputs = self._arguments(inputs)
         levels = {method.level for method in self.methods}
         return self._at("attention" if levels == {"attention"} else "layer", inputs)
 
@@ -152,8 +153,9 @@ class Explainer:
         inputs : array, tensor, or nest of these
             What the model takes: its own layout, its own preprocessing, batch first.
         target : None, int, sequence of int, Target, Each, or callable
-            None is the predicted class of each sample. A plain callable takes the
-            model's outputs in its own framework and returns one score per sample.
+            None is the predicted class of each sample, or nothing where the methods look
+            at activations alone and the outputs are no class scores. A plain callable
+            takes the model's outputs in its own framework and returns one score per sample.
 
         Returns
         -------
@@ -173,8 +175,9 @@ class Explainer:
             Inputs, or what the model makes of them, are not finite.
         """
         several = isinstance(target, Each)
-        wanted = target.targets if isinstance(target, Each) else (as_target(target),)
-        results = dict(zip(self._names(), self._explanations(inputs, wanted), strict=True))
+        wanted = target.targets if isinstance(target, Each) else (self._target(target),)
+        found = self._explanations(self._arguments(inputs), wanted)
+        results = dict(zip(self._names(), found, strict=True))
         ordered = {name: each if several else each[0] for name, each in results.items()}
         return ordered if self._several_methods else next(iter(ordered.values()))
 
@@ -193,9 +196,18 @@ class Explainer:
         Evidence
             At the explainer's first layer; its attributes are ``(B, C, *S)`` arrays.
         """
-        method = self.methods[0]
-        found = self._evidence(inputs, [method.aim(as_target(target))])
+        method, inputs = self.methods[0], self._arguments(inputs)
+        found = self._evidence(inputs, [method.aim(self._target(target))])
         return found[self._at(method.level, inputs)[0], 0]
+
+    def _arguments(self, inputs: Any) -> Any:
+        """Inputs as the adapter reads them, where it has a way of its own."""
+        return getattr(self.adapter, "arguments", lambda same: same)(inputs)
+
+    def _target(self, target: TargetLike) -> Target | NativeScore:
+        """What is explained; nothing where no target is given and no method asks for one."""
+        asked = any(set(method.needs) - UNTARGETED for method in self.methods)
+        return Nothing() if target is None and not asked else as_target(target)
 
     def _names(self) -> list[str]:
         """A key for each method; variants of one method are told apart by their options."""
@@ -250,7 +262,9 @@ class Explainer:
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):
-                if isinstance(one, Target):
+                if isinstance(one, Nothing):
+                    scored[i] = self.explained.predicted(trace.outputs)
+                elif isinstance(one, Target):
                     scored[i] = self.explained.apply(one, trace.outputs)
         about = (self.explained, self.layout)
         return {
@@ -269,26 +283,27 @@ class Explainer:
         def seed(leaves: Leaves) -> Leaves:
             scored = self.explained.apply(target, leaves)
             keep(scored)
-            return {self.explained.path(leaves): scored.cotangent}
+            cotangent: Leaves = scored.cotangent
+            return cotangent
 
         return seed
 
     def _explanation(self, method: Method, layers: Sequence[Evidence]) -> Explanation:
         raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
         one = layers[0]
-        native = one.scored is None
-        path = next(iter(one.trace.outputs)) if native else self.explained.path(one.trace.outputs)
+        scores = np.asarray(one.scores)
+        outputs, activation = self.explained.shown(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
         maps = self.recipe.render(method.joined(signed, fusion), one.size, fusion, method.name)
         return Explanation(
             maps=maps,
             raw=raw,
-            scores=np.asarray(one.scores),
+            scores=scores,
             classes=None if one.scored is None else one.scored.classes,
             empty=_without_evidence(signed) | ~_anywhere(maps != 0),
-            outputs=one.trace.outputs[path] if native else self.explained.values(one.trace),
-            activation=one.trace.activation.get(path),
+            outputs=outputs,
+            activation=activation,
             method=method.name,
             recipe=self.recipe.name,
             overlay_style=self.recipe.overlay,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from camcore.errors import InputError, TargetError
-from camcore.targets import Scored, Target
-from camcore.trace import Array, Channels, Leaves, Trace
+from camcore.targets import Class, Nothing, Scored, Target
+from camcore.trace import Array, Channels, Leaves, NativeScore, Trace
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,47 @@ class Explained:
             raise TargetError(f"The model has no output {self.output!r}; it has {_shapes(leaves)}.")
         if self.output is not None:
             return self.output
-        if len(leaves) == 1:
-            return next(iter(leaves))
-        if "logits" in leaves:
-            return "logits"
-        raise TargetError(
-            f"The model returns {len(leaves)} outputs: {_shapes(leaves)}. "
-            "Say which one is explained: output='...'."
-        )
+        found = _unambiguous(leaves)
+        if found is None:
+            raise TargetError(
+                f"The model returns {len(leaves)} outputs: {_shapes(leaves)}. "
+                "Say which one is explained: output='...'."
+            )
+        return found
 
     def apply(self, target: Target, leaves: Leaves) -> Scored:
-        """What the target says of the explained leaf, the cotangent in the leaf's shape."""
-        values = leaves[self.path(leaves)]
+        """What the target says of the outputs, the cotangent by path, in each leaf's shape."""
+        if target.every_output:
+            scored = target(self._within(leaves))
+            cotangent = {self._outer(path): part for path, part in scored.cotangent.items()}
+            return replace(scored, cotangent=cotangent)
+        path = self.path(leaves)
+        values = leaves[path]
         scored = target.laid_out(self.channels)(_with_classes(values))
-        return Scored(scored.scores, scored.cotangent.reshape(values.shape), scored.classes)
+        return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
+
+    def predicted(self, leaves: Leaves) -> Scored | None:
+        """The predicted class, where the outputs are class scores and it is clear which."""
+        path = self.path(leaves) if self.output is not None else _unambiguous(leaves)
+        if path is None or leaves[path].ndim > 2:
+            return None
+        return self.apply(Class(), {path: leaves[path]})
 
     def settled(self, target: Target, trace: Trace, sample: int | None) -> Target:
-        """The target with its choices made from the explained leaf of a pass."""
+        """The target with its choices made from the outputs of a pass."""
+        if target.every_output:
+            return target.settled(self._within(trace.outputs), sample)
         return target.laid_out(self.channels).settled(_with_classes(self.values(trace)), sample)
+
+    def shown(
+        self, target: Target | NativeScore, trace: Trace, scores: Array
+    ) -> tuple[Array, str | None]:
+        """The explained output, and the activation left off it; the scores where it is no one."""
+        read = isinstance(target, Target) and not target.every_output
+        free = not isinstance(target, Target) or isinstance(target, Nothing)
+        if read or (free and (self.output is not None or _unambiguous(trace.outputs) is not None)):
+            return self.values(trace), trace.activation.get(self.path(trace.outputs))
+        return scores, None
 
     def values(self, trace: Trace) -> Array:
         """The explained leaf of a pass.
@@ -87,6 +110,23 @@ class Explained:
                 "the pass). Use score='output', or explain a model that returns logits."
             )
         return values
+
+    def _within(self, leaves: Leaves) -> Leaves:
+        """The leaves of the chosen output, by their paths in it; all where none is chosen."""
+        if self.output is None:
+            return leaves
+        within = {
+            path[len(self.output) + 1 :]: leaf
+            for path, leaf in leaves.items()
+            if path == self.output or path.startswith(f"{self.output}.")
+        }
+        if not within:
+            raise TargetError(f"The model has no output {self.output!r}; it has {_shapes(leaves)}.")
+        return within
+
+    def _outer(self, path: str) -> str:
+        """Path in the model's outputs of a leaf of the chosen output."""
+        return ".".join(step for step in (self.output, path) if step)
 
 
 def look_like_probabilities(values: Array) -> bool:
@@ -120,6 +160,14 @@ def check_finite(trace: Trace) -> None:
                     f"The model's {kind}{where} has {len(bad)} values that are NaN or infinite, "
                     f"the first in sample {bad[0][0]}. {advice[kind]}"
                 )
+
+
+def _unambiguous(leaves: Leaves) -> str | None:
+    """Path of the only floating leaf, or of the logits; None where neither is there."""
+    floating = [path for path, leaf in leaves.items() if np.issubdtype(leaf.dtype, np.floating)]
+    if len(floating) == 1:
+        return floating[0]
+    return "logits" if "logits" in leaves else None
 
 
 def _with_classes(values: Array) -> Array:

@@ -107,6 +107,10 @@ class TorchAdapter:
         """``"first"``; for Keras models, what their layers say."""
         return naming.input_channels(self.model)
 
+    def arguments(self, inputs: Any) -> Any:
+        """Inputs as the model's arguments: a list of images is one, where it takes such a list."""
+        return arrays.arguments(self.model, inputs)
+
     def layers(self) -> Sequence[Layer]:
         """Every layer by its dotted path, in the order of ``named_modules()``."""
         return naming.layers(self.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,8 +25,48 @@ def to_numpy(tensor: torch.Tensor, *, copy: bool = False) -> Array:
 
 
 def leaves(inputs: Any) -> dict[str, Array]:
-    """The nest's tensors as arrays, by path."""
-    return {path: to_numpy(leaf) for path, leaf in _tensors(inputs)}
+    """The nest's tensors as arrays, by path; a list of images is one, by the list's path."""
+    found: dict[str, Array] = {}
+    for path, leaf in _tensors(inputs):
+        images = images_at(inputs, path)
+        if images is None:
+            found[path] = to_numpy(leaf)
+        elif path.endswith(".0"):
+            found[path.rpartition(".")[0]] = np.stack([to_numpy(image) for image in images])
+    return found
+
+
+def outputs(returned: Any, scores: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """What the model returned, by path, as arrays of their own; of its floating tensors, `scores`.
+
+    Copies: neither a seed nor a later call of the model may reach into these.
+    """
+    return {path: to_numpy(scores.get(path, leaf), copy=True) for path, leaf in _tensors(returned)}
+
+
+def images_at(inputs: Any, path: str) -> list[torch.Tensor] | None:
+    """The list of images among the arguments that the tensor at `path` belongs to, if any."""
+    where, _, last = path.rpartition(".")
+    if not where or not last.isdecimal():
+        return None
+    holder = nest.at(inputs, where)
+    listed = isinstance(holder, list) and all(
+        isinstance(image, torch.Tensor) and image.ndim == 3 for image in holder
+    )
+    return holder if listed else None
+
+
+def arguments(model: nn.Module, inputs: Any) -> Any:
+    """Inputs as arguments: a list of images is one, where the model takes such a list."""
+    listed = isinstance(inputs, list) and all(np.ndim(image) == 3 for image in inputs)
+    if not (listed and inputs):
+        return inputs
+    first = next(iter(inspect.signature(model.forward).parameters.values()), None)
+    takes_list = first is not None and (
+        first.name == "images"
+        or str(first.annotation).lower().removeprefix("typing.")[:4] == "list"
+    )
+    return (inputs,) if takes_list else inputs
 
 
 def versions(inputs: Any) -> list[int]:

@@ -43,12 +43,21 @@ def put(nest: Any, path: str, value: Any) -> Any:
     return transform(nest, lambda at, old: value if at == path else old)
 
 
+def at(nest: Any, path: str) -> Any:
+    """What is at `path`, a container or a value; None where nothing is."""
+    step, _, rest = path.partition(".")
+    for key, part in (_parts(nest) or {}).items():
+        if str(key) == step:
+            return at(part, rest) if rest else part
+    return None
+
+
 def floating(nest: Any) -> dict[str, torch.Tensor]:
-    """Floating tensors of the nest by path."""
+    """Floating tensors of the nest by path, and quantised ones, which stand for such."""
     return {
         path: leaf
         for path, leaf in flatten(nest)
-        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+        if isinstance(leaf, torch.Tensor) and (leaf.is_floating_point() or leaf.is_quantized)
     }
 
 

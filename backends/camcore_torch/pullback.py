@@ -11,6 +11,7 @@ import torch
 
 from camcore.errors import GradientError, TargetError
 from camcore.trace import Array, Leaves, NativeScore, Seed
+from camcore_torch import arrays
 from camcore_torch.arrays import to_numpy
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
@@ -23,7 +24,7 @@ class PulledBack:
     Parameters
     ----------
     outputs : mapping of str to array
-        The scores that the seeds were shown.
+        What the seeds were shown: the scores, and what the model returns that is not floating.
     native_scores : list of ((B,) array or None)
         The scores of those seeds that are a `NativeScore`.
     gradients, hessian_products : list of mapping of str to tensor
@@ -59,8 +60,7 @@ def pull_back(
     second_order : bool
         Also take the products of Hessian and captured tensor.
     """
-    # Copies: neither a seed nor a later call of the model may reach into these.
-    pulled = PulledBack({path: to_numpy(score, copy=True) for path, score in scores.items()})
+    pulled = PulledBack(arrays.outputs(outputs, scores))
     for i, seed in enumerate(seeds):
         if isinstance(seed, NativeScore):
             with torch.enable_grad():

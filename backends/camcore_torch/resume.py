@@ -71,8 +71,8 @@ class Recording:
 
     def outputs(self, inputs: Any) -> Leaves:
         """Outputs of the model as it is now."""
-        _, scores, _ = call_model(self.model, inputs, watch=self.logits)
-        return {path: to_numpy(score, copy=True) for path, score in scores.items()}
+        returned, scores, _ = call_model(self.model, inputs, watch=self.logits)
+        return arrays.outputs(returned, scores)
 
 
 @contextmanager
@@ -235,14 +235,14 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
         for module in naming.hookable(model).values():
             undo.callback(module.register_forward_pre_hook(enter).remove)
             undo.callback(module.register_forward_hook(leave).remove)
-        _, scores, _ = call_model(model, arrays.clone(inputs), watch=logits)
+        returned, scores, _ = call_model(model, arrays.clone(inputs), watch=logits)
     index = _which(layer, call.index, len(found))
     before, output = found[index]
     activations = nest.first_floating(output)
     if activations is None:
         raise LayerError(f"Layer {layer!r} returned no floating tensor; choose another layer.")
     _check_one_sample(inputs)
-    plain = {path: to_numpy(score, copy=True) for path, score in scores.items()}
+    plain = arrays.outputs(returned, scores)
     return Recording(
         model, inputs, logits, call.module, index, before, output, activations[0], plain
     )

@@ -6,7 +6,8 @@ pulls that derivative back. So each target is written once, in NumPy, and works
 in every framework.
 """
 
-from camcore.targets.base import Combination, Scored, Target
+from camcore.targets.base import Combination, Nothing, Scored, Target
+from camcore.targets.boxes import Box
 from camcore.targets.classes import (
     Class,
     Contrast,
@@ -16,16 +17,21 @@ from camcore.targets.classes import (
     softmax,
 )
 from camcore.targets.dense import Linear, Segmentation, Similarity
+from camcore.targets.detections import Detections, Part
 from camcore.targets.reading import Each, TargetLike, as_target, top
 
 __all__ = [
+    "Box",
     "Class",
     "Combination",
     "Contrast",
     "Counterfactual",
+    "Detections",
     "Each",
     "Linear",
     "LogProbability",
+    "Nothing",
+    "Part",
     "Probability",
     "Scored",
     "Segmentation",

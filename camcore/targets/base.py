@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +22,15 @@ class Scored:
     ----------
     scores : (B,) array
         The explained score of each sample.
-    cotangent : array, shape of the outputs
-        Derivative of each sample's score with respect to its outputs.
+    cotangent : array, shape of the outputs; or mapping of str to array
+        Derivative of each sample's score with respect to its outputs; by path where the
+        target reads every output, those left out counting as zero.
     classes : (B,) int array or None
         The explained class of each sample, where the target is about one class.
     """
 
     scores: Array
-    cotangent: Array
+    cotangent: Any
     classes: Array | None = None
 
 
@@ -40,15 +43,19 @@ class Target(ABC):
     linear: bool = False
     """Whether the score is linear in the outputs once its choices are made."""
 
+    every_output: bool = False
+    """Whether the target reads all of the model's outputs, by path, and not one of them."""
+
     @abstractmethod
-    def __call__(self, outputs: Array) -> Scored:
+    def __call__(self, outputs: Any) -> Scored:
         """Score a batch.
 
         Parameters
         ----------
-        outputs : (B, ...) array
-            The model's outputs, ``(B, K)`` of class scores; logits where the model's
-            final activation could be left off.
+        outputs : (B, ...) array, or mapping of str to array
+            The explained output, ``(B, K)`` of class scores; logits where the model's
+            final activation could be left off. All outputs by path for a target that reads
+            `every_output`.
 
         Returns
         -------
@@ -60,12 +67,12 @@ class Target(ABC):
             The target does not fit these outputs.
         """
 
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+    def settled(self, outputs: Any, sample: int | None = None) -> Target:
         """The target with its choices made from these outputs, for altered inputs.
 
         Parameters
         ----------
-        outputs : (B, ...) array
+        outputs : (B, ...) array, or mapping of str to array
             Outputs of the unaltered batch.
         sample : int or None
             With a sample, the target is for any number of alterations of it;
@@ -112,6 +119,20 @@ class Target(ABC):
         return Combination((-1.0, self))
 
 
+class Nothing(Target):
+    """No score at all, for methods that look at activations alone; outputs may be anything."""
+
+    every_output = True
+
+    def __repr__(self) -> str:
+        return "Nothing()"
+
+    def __call__(self, outputs: Any) -> Scored:
+        """Scores 0, and no cotangent."""
+        first = next(iter(outputs.values()))
+        return Scored(np.zeros(len(first), first.dtype), {})
+
+
 class Combination(Target):
     """A weighted sum of targets; what ``+``, ``-`` and ``*`` on targets make.
 
@@ -130,24 +151,43 @@ class Combination(Target):
             for factor, target in terms
             for inner, one in (target.terms if isinstance(target, Combination) else [(1.0, target)])
         )
+        self.every_output = self.terms[0][1].every_output
+        if any(target.every_output != self.every_output for _, target in self.terms):
+            raise TargetError(
+                f"{self!r} adds targets of one output to targets of all outputs; explain them "
+                "apart: camcore.targets.Each(...)."
+            )
 
     def __repr__(self) -> str:
         return " + ".join(f"{factor:g}*{target!r}" for factor, target in self.terms)
 
-    def __call__(self, outputs: Array) -> Scored:
+    def __call__(self, outputs: Any) -> Scored:
         """Score and cotangent are the weighted sums of the terms'."""
         scored = [target(outputs) for _, target in self.terms]
-        factors = [outputs.dtype.type(factor) for factor, _ in self.terms]
+        factors = [factor for factor, _ in self.terms]
         return Scored(
-            np.sum([f * s.scores for f, s in zip(factors, scored, strict=True)], axis=0),
-            np.sum([f * s.cotangent for f, s in zip(factors, scored, strict=True)], axis=0),
+            _weighted(factors, [s.scores for s in scored]),
+            _weighted(factors, [s.cotangent for s in scored]),
             scored[0].classes if len(scored) == 1 else None,
         )
 
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+    def settled(self, outputs: Any, sample: int | None = None) -> Target:
         """The sum of the settled terms."""
         return Combination(*((f, target.settled(outputs, sample)) for f, target in self.terms))
 
     def laid_out(self, channels: Channels) -> Target:
         """The sum of the terms, each laid out."""
         return Combination(*((f, target.laid_out(channels)) for f, target in self.terms))
+
+
+def _weighted(factors: list[float], parts: list[Any]) -> Any:
+    """Weighted sum of arrays, or of mappings of arrays path by path."""
+    if isinstance(parts[0], Mapping):
+        return {
+            path: _weighted(
+                [factor for factor, part in zip(factors, parts, strict=True) if path in part],
+                [part[path] for part in parts if path in part],
+            )
+            for path in dict.fromkeys(path for part in parts for path in part)
+        }
+    return np.sum([p.dtype.type(f) * p for f, p in zip(factors, parts, strict=True)], axis=0)

@@ -171,7 +171,7 @@ def test_dense_outputs_are_explained_in_the_frameworks_layout():
     explained = Explained(None, "logit", channels="last")
     scored = explained.apply(Segmentation(1, LEFT) * 2, {"": last(OUTPUTS)})
     np.testing.assert_array_equal(scored.scores, [6, 18])
-    assert scored.cotangent.shape == (2, 2, 2, 3)
+    assert scored.cotangent[""].shape == (2, 2, 2, 3)
 
 
 @pytest.mark.parametrize(
