@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +27,7 @@ _FOR_PRINT: Final[Any] = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "camcore",
+    "image.composite_image": False,
 }
 
 
@@ -86,5 +89,20 @@ def _encoded(drawing: Figure, kind: str, dpi: int) -> bytes:
     buffer = io.BytesIO()
     with rc_context(_FOR_PRINT):
         metadata = None if date is None else {date: None}
-        drawing.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+        with _own_pixels(drawing) if kind in ("pdf", "svg") else nullcontext():
+            drawing.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+@contextmanager
+def _own_pixels(drawing: Figure) -> Iterator[None]:
+    """Within it, pictures are written with the pixels they have, not resampled."""
+    images = [image for axes in drawing.axes for image in axes.images]
+    kept = [image.get_interpolation() for image in images]
+    try:
+        for image in images:
+            image.set_interpolation("none")
+        yield
+    finally:
+        for image, interpolation in zip(images, kept, strict=True):
+            image.set_interpolation(interpolation)

@@ -9,6 +9,7 @@ import numpy as np
 
 from camcore.errors import InputError
 from camcore.explanation import Explanation
+from camcore.methods.table import TABLE
 from camcore.recipes import OverlayStyle
 from camcore.viz.marks import Marks
 from camcore.viz.overlay import Picture
@@ -108,7 +109,8 @@ def grid(
             )
             show(panel, shown)
             marks.draw(panel, i, photos[i].shape, heat)
-    label(places, ["image", *names], titles and [titles[i] for i, _ in rows], _WIDTH)
+    heads = [_head(name, next(iter(blocks.values()))[name]) for name in names]
+    label(places, ["image", *heads], titles and [titles[i] for i, _ in rows], _WIDTH)
     if len(blocks) > 1:
         for place, (_, outer) in zip(places, rows, strict=True):
             place[1].set_ylabel(list(blocks)[outer], fontsize=9)
@@ -142,6 +144,12 @@ def _blocks(explanations: Any) -> dict[str, dict[str, Any]]:
                 "a grid needs the same in each"
             )
     return {outer: dict(columns) for outer, columns in explanations.items()}
+
+
+def _head(name: str, column: Any) -> str:
+    """A column's name; a method's own name as people write it."""
+    labels = {method.name: method.label for method in TABLE}
+    return labels.get(name, name) if name == getattr(column, "method", None) else name
 
 
 def _column(

@@ -14,7 +14,7 @@ from camcore.viz.panels import Pictures, Scale, heats
 from camcore.viz.signed import DIVERGING, diverging_table, resized, signed_map, signed_overlay
 
 EVIDENCE = "evidence, relative to the strongest"
-CONTRIBUTION = "speaks against   -   speaks for"
+CONTRIBUTION = "against   -   for"
 
 
 class Palette(Protocol):

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from camcore.errors import InputError, MissingExtraError
+from camcore.recipes import OverlayStyle
 from camcore.trace import Array
 from camcore.viz.figure import figure
 from camcore.viz.files import png_bytes
 from camcore.viz.grid import grid
+from camcore.viz.palette import coloured
+from camcore.viz.panels import label, panels, show
 from camcore.viz.signal import signal_figure
 from camcore.viz.volume import volume_figure
 
@@ -26,6 +29,8 @@ Kind: TypeAlias = Literal["map", "signed", "layers"]
 
 _MOST = 8
 """So many samples of a batch are shown where nobody asked for a figure."""
+
+_WIDTH = 1.9
 
 
 def explanation_figure(
@@ -94,9 +99,24 @@ def png(explanation: Explanation) -> bytes | None:
     maps = explanation.maps[:_MOST]
     signed = not (float(maps.min()) >= 0 and float(maps.max()) <= 1)
     try:
-        return png_bytes(_drawn(None, maps, signed=signed, style=explanation.overlay_style), dpi=80)
+        if maps.ndim == 3:
+            drawing = _strip(maps, signed, explanation.overlay_style)
+        else:
+            drawing = _drawn(None, maps, signed=signed, style=explanation.overlay_style)
+        return png_bytes(drawing, dpi=80)
     except MissingExtraError:
         return None
+
+
+def _strip(maps: Array, signed: bool, style: OverlayStyle) -> Figure:
+    """Flat maps side by side, numbered."""
+    heats, palette = coloured(maps, signed, style, None)
+    drawing, grid = panels([maps.shape[1:]], len(heats), _WIDTH)
+    for panel, heat in zip(grid[0], heats, strict=True):
+        show(panel, palette.heat(heat, heat.shape))
+    label(grid, [f"sample {i}" for i in range(len(heats))])
+    palette.scale().draw(drawing, slice(None))
+    return drawing
 
 
 def _class(explanation: Explanation, index: int) -> str:

@@ -72,7 +72,7 @@ def signed_overlay(
     limit : float, optional
         As `signed_map` takes it.
     alpha : float in [0, 1]
-        The weight of a colour at the limit; it falls to nothing at zero.
+        The weight of a colour at the limit; it falls with the square root to nothing at zero.
     colormap : str
         A diverging colour map of matplotlib.
 
@@ -100,7 +100,7 @@ def signed_overlay(
     reach = _reach(values, limit)
     # ITU-R BT.601, as OpenCV and Pillow turn colours into grey.
     grey = (photos @ np.asarray([0.299, 0.587, 0.114], np.float32))[..., None]
-    weight = alpha * np.minimum(np.abs(values) / np.float32(reach), 1)[..., None]
+    weight = alpha * np.sqrt(np.minimum(np.abs(values) / np.float32(reach), 1))[..., None]
     mixed = (1 - weight) * grey + weight * _coloured(values, reach, colormap)
     return np.rint(mixed).astype(np.uint8)
 

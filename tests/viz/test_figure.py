@@ -70,7 +70,7 @@ def test_bars_are_as_long_as_their_values(photos, maps):
 def test_nothing_is_cut_off_or_squashed(photos, maps):
     titles = ["a title that is long enough to need more than one line", "two"]
     drawing = figure(photos, maps, titles=titles, bars=[[("tiger cat", 0.4)]] * 2)
-    drawing.canvas.draw()
+    drawing.draw_without_rendering()
     frame = drawing.bbox
     for axes in drawing.axes:
         box = axes.get_tightbbox()
