@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from camcore.errors import InputError
 
@@ -121,3 +131,52 @@ def wrote(path: Path, names: Sequence[str]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def say(text: str) -> None:
+    """Print a result as it is."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def detail(text: str) -> None:
+    """Print a line that belongs to the error above it."""
+    err.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s", style="cyan")
+
+
+@contextmanager
+def counting(total: int | None, *, hidden: bool = False) -> Iterator[Callable[[], None]]:
+    """Show how many are done, how many a second, and the time left, on stderr in a terminal.
+
+    Parameters
+    ----------
+    total : int or None
+        How many there are, where that is known.
+    hidden : bool
+        Show nothing where results are printed to the same terminal.
+
+    Yields
+    ------
+    callable
+        To be called when one more is done.
+    """
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal or (hidden and out.is_terminal),
+        # Results on stdout are for a file or another program, not for the bar's terminal.
+        redirect_stdout=False,
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

@@ -1,69 +1,225 @@
-"""One photograph, one model: what spoke for the class."""
+"""The command ``camcore explain``: what spoke for the class, in one photograph or in many."""
 
 from __future__ import annotations
 
+import glob
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 import camcore
-from camcore import registry
 from camcore.cli import console, sight
+from camcore.cli.call import Call
 from camcore.cli.listing import ModelOption, WeightsOption
+from camcore.cli.many import draw, explain_many
+from camcore.cli.run import Kept
 from camcore.cli.sight import Sight
+from camcore.cli.video import explain_video
+from camcore.errors import InputError
 from camcore.explanation import Explanation
+from camcore.folders import Explained, find_photos, is_video
 from camcore.images import read_photo, write_png
 from camcore.methods.table import find
-from camcore.recipes import find_recipe
 from camcore.trace import LoadedModel
-from camcore.viz import figure, png_bytes
+
+_WHAT = "What is explained"
+_MANY = "Many photographs"
+_VIDEO = "A video"
 
 
 def explain(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="An image file.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO",
+            help="An image, several, a folder, a pattern such as 'cats/*.jpg', or a video.",
+            show_default=False,
+        ),
+    ],
     model: ModelOption,
     weights: WeightsOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where results go; camcore-PHOTO unless given.",
+        ),
+    ] = None,
+    max_dim: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="PIXELS", help="Scale photographs with longer sides down to this."
+        ),
+    ] = 2048,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print a line of JSON for each photograph, and one to sum up."),
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="A class by index or name; the predicted one unless given.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Where to look; repeat it to join several. See: camcore layers."
+            metavar="NAME",
+            help="Where to look; repeat it to join several. `camcore layers` lists them.",
+            rich_help_panel=_WHAT,
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="CLASS", help="Index or name; the predicted class unless given."),
+    method: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="`camcore methods` lists them.", rich_help_panel=_WHAT),
+    ] = "gradcam",
+    recipe: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="`camcore recipes` lists them.", rich_help_panel=_WHAT),
+    ] = "paper",
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive",
+            "-r",
+            help="Look into the folders within a folder, too.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where the same command was stopped; what is done is left alone.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="How many the model sees at a time.", rich_help_panel=_MANY
+        ),
+    ] = 8,
+    kind: Annotated[
+        Literal["jpg", "png"] | None,
+        typer.Option(
+            "--format",
+            help="Of the overlays: jpg, quick and small, unless given; or png, exact.",
+            rich_help_panel=_MANY,
+            show_default=False,
+        ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="See: camcore methods.")] = "gradcam",
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="See: camcore recipes.")] = "paper",
-    output: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where pictures go; camcore-PHOTO unless given."),
+    save: Annotated[
+        Literal["npz"] | None,
+        typer.Option(
+            help="Also keep the maps and scores of each, for camcore.load.",
+            rich_help_panel=_MANY,
+        ),
     ] = None,
-    max_dim: Annotated[
-        int, typer.Option(min=1, metavar="PIXELS", help="Scale longer sides down to this.")
-    ] = 2048,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="Also draw a figure of each, which takes a while.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
+    steady: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.999,
+            metavar="X",
+            help="Let this share of the last frame's map stay, 0.8 say, and compare the "
+            "strength of frames in colour.",
+            rich_help_panel=_VIDEO,
+            show_default=False,
+        ),
+    ] = 0.0,
+    every: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Explain each N-th frame; those between keep its map.",
+            rich_help_panel=_VIDEO,
+            show_default=False,
+        ),
+    ] = 1,
 ) -> None:
-    """Explain a model's decision on a photograph, as pictures."""
-    # What costs nothing to check comes before a model is loaded.
-    picture = read_photo(photo, max_dim=max_dim)
-    find(method), find_recipe(recipe)
-    with console.Steps(2) as steps:
-        with steps.step(f"loading {model}", noisy=True):
-            loaded = registry.load_model(model, weights)
-        with steps.step("explaining"):
-            view = Sight(loaded, picture)
-            result = camcore.explain(
-                loaded.model,
-                view.inputs,
-                target=None if target is None else sight.class_index(loaded, target),
-                layer=layer or loaded.default_layer,
-                method=method,
-                recipe=recipe,
+    """Show what in a photograph speaks for a class: one photograph, a folder, a video.
+
+    One photograph gives an overlay, a figure with the highest classes, and the
+    maps as arrays. Many give an overlay each, NAME.overlay.jpg, in a folder that
+    mirrors theirs; those that cannot be read are named at the end, and all others
+    are done. A video gives a video of the same size and speed, without sound.
+
+    Exit codes: 0 when all is done, 1 when something failed, 2 when the command
+    makes no sense, 130 after Ctrl-C, from where --resume goes on.
+    """
+    call = Call(model, weights, layer or (), target, method, recipe, max_dim)
+    for_many = {
+        "--resume": resume,
+        "--recursive": recursive,
+        "--save": save,
+        "--figures": figures,
+        "--format": kind,
+    }
+    given = [name for name, value in for_many.items() if value]
+    if any(map(is_video, photos)):
+        if given or len(photos) > 1:
+            raise typer.BadParameter(
+                f"A video is explained by itself; leave {given[0]} out."
+                if given
+                else "A video is explained by itself; give it a command of its own."
             )
+        explain_video(call, Path(photos[0]), output, steady, every, batch, as_json)
+    elif steady or every > 1:
+        raise typer.BadParameter("--steady and --every are for a video.")
+    elif len(photos) == 1 and not given and not as_json and _is_one(photos[0]):
+        _explain_one(call, Path(photos[0]), output)
+    else:
+        folder = output or Path(_named_after(photos))
+        try:
+            found = find_photos(photos, recursive=recursive, apart_from=folder)
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from error
+        kept = Kept(kind or "jpg", save is not None, figures)
+        explain_many(call, found, folder, kept, batch=batch, resume=resume, as_json=as_json)
+
+
+def _is_one(photo: str) -> bool:
+    """Whether it is a file's name, whether or not there is such a file."""
+    return os.path.isfile(photo) or not (os.path.isdir(photo) or glob.has_magic(photo))
+
+
+def _named_after(photos: Sequence[str]) -> str:
+    """The folder that results go to when none is given."""
+    if len(photos) == 1 and not glob.has_magic(photos[0]):
+        path = Path(os.path.abspath(photos[0]))
+        return f"camcore-{path.name if path.is_dir() else path.stem}"
+    return "camcore-photos"
+
+
+def _explain_one(call: Call, path: Path, output: Path | None) -> None:
+    # What costs nothing to check comes before a model is loaded.
+    photo = read_photo(path, max_dim=call.max_dim)
+    call.check()
+    loaded = call.load()
+    view = Sight(loaded, photo)
+    result = camcore.explain(
+        loaded.model, view.inputs, target=call.class_index(loaded), **call.options(loaded)
+    )
     _report(loaded, result)
-    _write(console.folder(output or Path(f"camcore-{photo.stem}")), view, result)
+    _write(console.folder(output or Path(f"camcore-{path.stem}")), view, result)
 
 
 def _report(loaded: LoadedModel, result: Explanation) -> None:
@@ -76,12 +232,9 @@ def _report(loaded: LoadedModel, result: Explanation) -> None:
         table.add_row(escape(name), console.percent(probability))
     if table.rows:
         console.out.print(table)
-    console.out.print(
+    console.say(
         f"{find(result.method).label}, recipe {result.recipe}, of {_explained(loaded, result)} "
-        f"at {', '.join(result.layers)}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"at {', '.join(result.layers)}"
     )
 
 
@@ -96,17 +249,6 @@ def _explained(loaded: LoadedModel, result: Explanation) -> str:
 
 def _write(folder: Path, view: Sight, result: Explanation) -> None:
     write_png(folder / "overlay.png", view.overlay(result))
-    bars = sight.top(view.loaded, result)
-    drawing = figure(
-        view.photo,
-        view.map(result),
-        titles=None
-        if result.classes is None
-        else [sight.label(view.loaded, int(result.classes[0]))],
-        bars=[bars] if bars else None,
-        seen=[view.crop.seen()],
-        style=result.overlay_style,
-    )
-    write_png(folder / "figure.png", png_bytes(drawing))
+    write_png(folder / "figure.png", draw(view.loaded, Explained(view.photo, view.crop, result)))
     result.save(folder / "explanation.npz")
     console.wrote(folder, ["overlay.png", "figure.png", "explanation.npz"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 
 from camcore.testing import Conv, Dense, GlobalAveragePool, NumpyAdapter, random_network
@@ -26,6 +29,16 @@ def named(seed: int = SEED, **changes) -> LoadedModel:
 
 def other() -> LoadedModel:
     return named(seed=1)
+
+
+def slow() -> LoadedModel:
+    """Time enough for a run over many photographs to be stopped midway."""
+
+    def unhurried(photo):
+        time.sleep(0.004)
+        return preprocess(photo)
+
+    return replace(named(), preprocess=unhurried)
 
 
 def untrained() -> LoadedModel:

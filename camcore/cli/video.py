@@ -1,0 +1,77 @@
+"""A video, and what the model saw in each of its frames."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import typer
+
+from camcore.cli import console
+from camcore.cli.call import Call
+from camcore.files import alone_in, clear_drafts
+from camcore.video import Clip, overlay_video
+
+
+def explain_video(
+    call: Call,
+    path: Path,
+    output: Path | None,
+    steady: float,
+    every: int,
+    batch: int,
+    as_json: bool,
+) -> None:
+    """Write a video of overlays, and end with what scripts can use.
+
+    Raises
+    ------
+    typer.Exit
+        130 after Ctrl-C.
+    """
+    call.check()
+    clip = Clip.open(path)
+    folder = output or Path(f"camcore-{path.stem}")
+    made = folder / f"{path.stem}.overlay.mp4"
+    try:
+        loaded = call.load()
+        target = call.class_index(loaded)
+        if not loaded.pretrained:
+            console.warn("random weights: the video shows that all parts work, no more than that")
+        started = time.perf_counter()
+        with alone_in(console.folder(folder)):
+            clear_drafts(folder)
+            with console.counting(clip.length or None, hidden=as_json) as advance:
+                frames = overlay_video(
+                    loaded,
+                    path,
+                    made,
+                    progress=advance,
+                    target=target,
+                    steady=steady,
+                    every=every,
+                    batch=batch,
+                    **call.options(loaded),
+                )
+    except KeyboardInterrupt:
+        console.fail(f"interrupted; of {path.name} nothing was written")
+        raise typer.Exit(130) from None
+    seconds = time.perf_counter() - started
+    if as_json:
+        line = {
+            "path": str(path),
+            "frames": frames,
+            "fps": clip.fps,
+            "output": str(made),
+            "seconds": round(seconds, 3),
+        }
+        typer.echo(json.dumps(line, ensure_ascii=False))
+        return
+    if clip.length > frames:
+        console.warn(f"{path.name} says it has {clip.length} frames; {frames} could be read")
+    console.say(
+        f"Explained {frames} frames in {seconds:.1f} s ({frames / seconds:.1f} a second); "
+        "the new video has no sound"
+    )
+    console.wrote(folder, [made.name])

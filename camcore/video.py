@@ -1,0 +1,352 @@
+"""Videos: frames explained in batches, and maps that are steady from one to the next."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import InputError
+from camcore.explainer import Explainer
+from camcore.explanation import Explanation
+from camcore.extras import needs
+from camcore.files import whole
+from camcore.folders import Explained, Failed, Shown, explain_shown
+from camcore.pipeline import Stages, pipelined
+from camcore.recipes import RecipeLike
+from camcore.targets import TargetLike
+from camcore.trace import Array, LoadedModel
+
+if TYPE_CHECKING:
+    import cv2
+
+__all__ = ["Clip", "Steady", "explain_frames", "overlay_video", "write_video"]
+
+Picture = npt.NDArray[np.uint8]
+
+_CODECS = {".mp4": ("mp4v", "avc1"), ".avi": ("MJPG", "XVID"), ".mkv": ("MJPG",)}
+"""Codecs by file ending, the first that this OpenCV can write is taken."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    fps : float
+        Frames a second.
+    size : (int, int)
+        Height and width of a frame.
+    length : int
+        How many frames the file says it has; 0 where it does not say.
+    """
+
+    path: Path
+    fps: float
+    size: tuple[int, int]
+    length: int
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Clip:
+        """Look at a video file.
+
+        Raises
+        ------
+        InputError
+            There is no such file, or OpenCV cannot read it.
+        MissingExtraError
+            OpenCV is not installed.
+        """
+        capture = _capture(Path(path))
+        import cv2
+
+        try:
+            _, first = capture.read()
+            if first is None:
+                raise InputError(f"{path} has no frame that OpenCV can read; save it as MP4")
+            fps = capture.get(cv2.CAP_PROP_FPS)
+            length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        finally:
+            capture.release()
+        return cls(
+            Path(path),
+            fps if math.isfinite(fps) and fps > 0 else 25.0,
+            first.shape[:2],
+            int(length) if math.isfinite(length) and length > 0 else 0,
+        )
+
+    def frames(self) -> Iterator[Picture]:
+        """Read the frames, ``(H, W, 3)`` uint8 RGB, one after the other."""
+        capture = _capture(self.path)
+        try:
+            while True:
+                there, frame = capture.read()
+                if not there:
+                    return
+                yield np.ascontiguousarray(frame[..., ::-1])
+        finally:
+            capture.release()
+
+
+class Steady:
+    """Smooths explanations of successive frames, and keeps their colours comparable.
+
+    The signed maps of frame t become ``s[t] = a s[t-1] + (1 - a) m[t]``, with ``s[0] = m[0]``.
+    They are shown as the recipe has it, times ``peak(s[t]) / p[t]``: the strongest evidence
+    of a frame is full heat only where it is the strongest of late, with
+    ``p[t] = max(peak(s[t]), a p[t-1] + (1 - a) peak(s[t]))``.
+
+    Parameters
+    ----------
+    amount : float in [0, 1)
+        a above: how much of the last frame's map stays; 0 changes nothing.
+    recipe : str or Recipe, optional
+        The recipe that makes the maps, where it is one of your own.
+
+    Raises
+    ------
+    InputError
+        `amount` is no such number.
+    """
+
+    def __init__(self, amount: float, recipe: RecipeLike | None = None) -> None:
+        if not 0 <= amount < 1:
+            raise InputError(f"steady is {amount}; expected a number from 0 to below 1")
+        self.amount = amount
+        self.recipe = recipe
+        self._signed: dict[str, Array] = {}
+        self._peak = 0.0
+
+    def __call__(self, result: Explanation) -> Explanation:
+        """Smooth the next frame's explanation, a batch of one."""
+        if not self.amount:
+            return result
+        signed = {name: self._smoothed(name, maps) for name, maps in result.raw.items()}
+        peak = max(0.0, *(float(maps.max()) for maps in signed.values()))
+        self._peak = max(peak, self.amount * self._peak + (1 - self.amount) * peak)
+        self._signed = signed
+        shown = replace(result, raw=signed).at(result.maps.shape[1:], self.recipe)
+        heat = np.float32(peak / self._peak) if self._peak else np.float32(0)
+        return replace(shown, maps=shown.maps * heat, empty=np.array([peak == 0]))
+
+    def _smoothed(self, name: str, maps: Array) -> Array:
+        last = self._signed.get(name, maps)
+        if last.shape != maps.shape:
+            raise InputError(
+                f"frames whose maps at {name} are {last.shape[1:]} and {maps.shape[1:]} cannot be "
+                "smoothed; all frames of a video have one size"
+            )
+        smoothed: Array = (self.amount * last + (1 - self.amount) * maps).astype(maps.dtype)
+        return smoothed
+
+
+def explain_frames(
+    loaded: LoadedModel,
+    frames: Iterable[Picture],
+    *,
+    target: TargetLike = None,
+    steady: float = 0.0,
+    every: int = 1,
+    batch: int = 8,
+    finish: Callable[[Explained], Any] | None = None,
+    **options: Any,
+) -> Generator[Any, None, None]:
+    """Explain successive frames.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The model, with what it needs to be shown a photograph.
+    frames : iterable of (H, W, 3) uint8 array
+        RGB, all of one size.
+    target : None, int, or Target
+        What is explained in each; None is the class predicted for it, which may change
+        from frame to frame.
+    steady : float in [0, 1)
+        How much of the last frame's map stays; see `Steady`.
+    every : int
+        Explain each so-manieth frame; those between keep the map of the one before.
+    batch : int
+        How many frames are run at a time.
+    finish : callable, optional
+        Done with each `Explained`, in a thread; what it returns is yielded instead.
+    **options
+        What `camcore.Explainer` takes: `layer`, `method` (one of them), `recipe`, ...
+
+    Yields
+    ------
+    Explained, or what `finish` returned
+        For each frame, in order.
+
+    Raises
+    ------
+    InputError
+        A frame cannot be explained, or an argument is out of range.
+    """
+    if every < 1:
+        raise InputError(f"every is {every}; expected 1 for each frame, 2 for each second, ...")
+    explainer = Explainer(loaded.model, **{"layer": loaded.default_layer, **options})
+    smooth = Steady(steady, explainer.recipe)
+    last: list[Explained] = []
+
+    def prepare(numbered: tuple[int, Picture]) -> Shown | Picture:
+        number, frame = numbered
+        return frame if number % every else Shown.to(loaded, frame)
+
+    def run(batch: Sequence[Shown | Picture]) -> list[Explained | Failed]:
+        shown = [one for one in batch if isinstance(one, Shown)]
+        explained = iter(explain_shown(explainer, shown, target) if shown else ())
+        results: list[Explained | Failed] = []
+        for one in batch:
+            if isinstance(one, Shown):
+                next_one = next(explained)
+                if isinstance(next_one, Failed):
+                    raise next_one.error
+                last[:] = [replace(next_one, explanation=smooth(next_one.explanation))]
+                results += last
+            else:
+                results.append(replace(last[0], photo=one))
+        return results
+
+    def done(one: Explained) -> Any:
+        return one if finish is None else finish(one)
+
+    together = min(batch * every, max(batch, 16))
+    for _, one in pipelined(enumerate(frames), Stages(prepare, run, done), batch=together):
+        if isinstance(one, Failed):
+            raise one.error
+        yield one
+
+
+def overlay_video(
+    loaded: LoadedModel,
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    progress: Callable[[], object] | None = None,
+    **how: Any,
+) -> int:
+    """Lay each frame's map over it, in a video of the same size and speed, without sound.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The model, with what it needs to be shown a photograph.
+    source : path
+        A video that OpenCV reads.
+    output : path
+        Where to, ``.mp4``, ``.avi`` or ``.mkv``; the file is either whole or not there.
+    progress : callable, optional
+        Called when a frame is done.
+    **how
+        As `explain_frames` takes it: `target`, `steady`, `every`, `batch`, `method`, ...
+
+    Returns
+    -------
+    int
+        How many frames were written.
+
+    Raises
+    ------
+    InputError
+        The video cannot be read, or not written.
+    MissingExtraError
+        OpenCV is not installed.
+    """
+    clip = Clip.open(source)
+    pictures = explain_frames(loaded, clip.frames(), finish=Explained.overlay, **how)
+    with closing(pictures):
+        return write_video(output, pictures, clip.fps, progress=progress)
+
+
+def write_video(
+    path: str | os.PathLike[str],
+    pictures: Iterable[Picture],
+    fps: float,
+    *,
+    progress: Callable[[], object] | None = None,
+) -> int:
+    """Write a video; the file is either whole or not there.
+
+    Parameters
+    ----------
+    path : path
+        Where to, ``.mp4``, ``.avi`` or ``.mkv``; an existing file is replaced.
+    pictures : iterable of (H, W, 3) uint8 array
+        RGB, all of one size.
+    fps : float
+        Frames a second.
+    progress : callable, optional
+        Called when a frame is written.
+
+    Returns
+    -------
+    int
+        How many there were.
+
+    Raises
+    ------
+    InputError
+        There is no picture, or OpenCV cannot write such a file.
+    MissingExtraError
+        OpenCV is not installed.
+    """
+    path = Path(path)
+    written = 0
+    with whole(path, suffix=path.suffix) as draft:
+        writer: cv2.VideoWriter | None = None
+        try:
+            for picture in pictures:
+                writer = writer or _writer(draft, fps, picture.shape[:2])
+                writer.write(np.ascontiguousarray(picture[..., ::-1]))
+                written += 1
+                if progress is not None:
+                    progress()
+        finally:
+            if writer is not None:
+                writer.release()
+        if not written:
+            raise InputError(f"{path} would be a video without a frame; nothing was written")
+    return written
+
+
+def _capture(path: Path) -> cv2.VideoCapture:
+    with needs("viz", "reading videos"):
+        import cv2
+    if not path.is_file():
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {state}; pass the path of a video")
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        capture.release()
+        raise InputError(f"{path} is no video that OpenCV can read; save it as MP4 or AVI")
+    return capture
+
+
+def _writer(path: Path, fps: float, size: tuple[int, ...]) -> cv2.VideoWriter:
+    """A writer with the first codec that there is."""
+    with needs("viz", "writing videos"):
+        import cv2
+    codecs = _CODECS.get(path.suffix.lower())
+    if codecs is None:
+        raise InputError(f"videos are written as {', '.join(_CODECS)}, not {path.suffix!r}")
+    for codec in codecs:
+        fourcc = cv2.VideoWriter.fourcc(*codec)
+        writer = cv2.VideoWriter(str(path), fourcc, fps, (size[1], size[0]))
+        if writer.isOpened():
+            return writer
+        writer.release()
+    raise InputError(
+        f"this OpenCV writes none of {', '.join(codecs)} into {path.suffix}; choose another of "
+        f"{', '.join(_CODECS)}"
+    )
