@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,10 @@ _RESIZES = re.compile(r"pool|pad|upsampl|resiz|crop", re.IGNORECASE)
 _REARRANGES = re.compile(
     r"dropout|droppath|dropblock|stochasticdepth|identity|flatten|reshape|permute", re.IGNORECASE
 )
+_DETECTS = re.compile(
+    r"RegionProposal|RoI|FeaturePyramid|^FPN$|^\w*Detect$|(Retina|SSD|FCOS|Detection)\w*Head"
+)
+_PYRAMID = re.compile(r"(^|[./])(fpn|neck|extra)([./]|$)")
 _ATTENDS = re.compile(r"attention|attn", re.IGNORECASE)
 
 
@@ -150,16 +155,27 @@ def attention(
         No attention is computed where it is looked for.
     """
     attending = _surveyed(model, adapter, inputs, _attending)
-    if not attending:
+    over_channels = (
+        ()
+        if attending and wanted is None
+        else _surveyed(model, adapter, inputs, _attending_to_channels)
+    )
+    if not attending and not over_channels:
         raise MethodError(
             "None of the model's layers computes softmax attention that can be seen, so there "
             "is none to explain by. Grad-CAM works without: method='gradcam'."
         )
     names: list[str] = []
-    for one in attending if wanted is None else wanted:
+    for one in (attending or over_channels) if wanted is None else wanted:
         layer, mark, call = one.partition("#")
         inside = re.compile(re.escape(layer.removesuffix(ATTENTION)) + r"($|[./])")
         found = [name + ATTENTION + mark + call for name in attending if inside.match(name)]
+        if not found and any(map(inside.match, over_channels)):
+            raise MethodError(
+                f"Layer {one!r} attends to channels, not to places of the input, so its attention "
+                "is no map. Choose a layer with attention over the patches, or another method: "
+                "method='gradcam'."
+            )
         if not found:
             raise MethodError(
                 f"Layer {one!r} computes no softmax attention that can be seen, nor does any "
@@ -197,7 +213,23 @@ def _last_with_extent(
 def _attending(
     records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
 ) -> tuple[str, ...]:
-    return tuple(record.layer.name for record in records if record.attends)
+    return tuple(r.layer.name for r in records if r.attends and not _relates_channels(r))
+
+
+def _attending_to_channels(
+    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
+) -> tuple[str, ...]:
+    return tuple(r.layer.name for r in records if r.attends and _relates_channels(r))
+
+
+def _relates_channels(record: LayerRecord) -> bool:
+    """Whether the layer's attention is between its channels, as in XCiT, not between places."""
+    if record.attention is None or len(record.shape) < 3:
+        return False
+    *folded, queries, keys = record.attention
+    between = {math.prod(folded) * keys} & {record.shape[1], record.shape[-1]}
+    places = {record.shape[1], math.prod(record.shape[2:]), math.prod(record.shape[1:-1])}
+    return queries == keys and bool(between) and queries not in places
 
 
 def choose(
@@ -209,9 +241,15 @@ def choose(
 
     Layers that only pool, pad, drop or rearrange are passed over, and so is what
     merely returns the model's own output. Of a layer and the containers that return
-    the same output, the outermost is named (ResNet's ``layer4``). Where class tokens
-    precede the patches, it is the last layer before the last attention: behind it
-    the score may come from the class token alone, and patches have no gradient.
+    the same output, the outermost is named (ResNet's ``layer4``), unless the model has
+    gone on from it by then. What attention is computed from is part of the attention.
+    Heads and feature pyramids of detectors are passed over: the backbone's last layer is
+    before all their scales.
+
+    Where class tokens precede the patches, it is the last layer before the last attention:
+    behind it the score may come from the class token alone, and patches have no gradient.
+    Where they only join the patches at the end, to be all that attends (CaiT, XCiT), it is
+    the last layer of patches alone.
 
     Parameters
     ----------
@@ -234,58 +272,159 @@ def choose(
     """
     about = (input_size, input_channels)
     chosen = _last_map(records, *about)
+    if chosen is None:  # all may be inside one layer that attends, or come with others
+        records = [replace(record, attention=None, several=False) for record in records]
+        chosen = _last_map(records, *about)
     if chosen is None:
         raise LayerError(
             f"None of the model's {len(records)} layers returns a map with spatial extent "
             f"for an input of size {input_size}. Name a layer: layer='...'."
         )
-    if layout.infer(chosen.shape, chosen.channels, input_size).prefix:
-        chosen = _last_map(_before_last_attention(records), *about) or chosen
+    prefix = _prefix(chosen, *about)
+    if prefix:
+        chosen = _with_gradient(records, prefix, *about) or chosen
     return chosen.layer.name
 
 
-def _last_map(
-    records: Sequence[LayerRecord], input_size: tuple[int, ...], input_channels: Channels
-) -> LayerRecord | None:
-    chosen: LayerRecord | None = None
-    passed_over: LayerRecord | None = None
+def faults(
+    records: Sequence[LayerRecord],
+    input_size: tuple[int, ...],
+    input_channels: Channels = "first",
+) -> list[str]:
+    """Say of each layer why none is chosen there, as far as shapes and kinds tell.
+
+    Parameters
+    ----------
+    records, input_size, input_channels
+        As `choose` takes them.
+
+    Returns
+    -------
+    list of str
+        Empty for a layer that returns a map of its own.
+    """
+    found: list[str] = []
+    attending = [record.layer.name for record in records if record.attends]
+    detecting = [record.layer.name for record in records if _DETECTS.search(record.layer.kind)]
+    passed_over: tuple[LayerRecord, str] | None = None
+    before = ""
     for record in records:
-        if passed_over is not None and _returns_output_of(record, passed_over):
-            passed_over = record
-        elif record.is_output or _RESIZES.search(record.layer.kind):
-            passed_over = record
+        if record.repeats not in (None, before):
+            # The model has gone on from it since, past what is returned here.
+            found.append("returned before")
+            continue
+        before = record.repeats or record.layer.name
+        if any(_is_inside(record.layer.name, name) for name in attending):
+            found.append("part of attention")
+            continue
+        if _PYRAMID.search(record.layer.name) or any(
+            record.layer.name == name or _is_inside(record.layer.name, name) for name in detecting
+        ):
+            # One scale of several: a box is found at one of them, and has no gradient at others.
+            found.append("one scale of a detector")
+            passed_over = None
+            continue
+        if passed_over is not None and _returns_output_of(record, passed_over[0]):
+            fault = passed_over[1]
+        elif record.is_output:
+            fault = "the output"
+        elif record.several:
+            fault = "several outputs"
+        elif _RESIZES.search(record.layer.kind):
+            fault = "resized"
         elif _REARRANGES.search(record.layer.kind):
             # Its values are those before it, so containers of it are as good as any.
+            found.append("a copy")
             continue
-        elif _has_extent(record, input_size, input_channels):
-            chosen, passed_over = record, None
         else:
-            passed_over = None
-    return chosen
+            fault = "" if map_size(record, input_size, input_channels) else "no map"
+        found.append(fault)
+        passed_over = (record, fault) if fault in ("the output", "resized") else None
+    return found
 
 
-def _before_last_attention(records: Sequence[LayerRecord]) -> Sequence[LayerRecord]:
-    names = [r.layer.name for r in records if _ATTENDS.search(r.layer.kind)]
-    if not names:
-        return ()
-    inside = re.compile(re.escape(names[-1]) + r"($|[./])")
-    first = next(i for i, record in enumerate(records) if inside.match(record.layer.name))
-    return records[:first]
+def map_size(
+    record: LayerRecord, input_size: tuple[int, ...], input_channels: Channels = "first"
+) -> tuple[int, ...] | None:
+    """Spatial size of the map that a layer returns; None where it returns none.
 
+    Parameters
+    ----------
+    record : LayerRecord
+        What the layer returned.
+    input_size, input_channels
+        As `choose` takes them.
 
-def _returns_output_of(container: LayerRecord, last: LayerRecord) -> bool:
-    inside = re.match(re.escape(container.layer.name) + r"[./]", last.layer.name)
-    return bool(inside) and container.shape == last.shape
-
-
-def _has_extent(record: LayerRecord, input_size: tuple[int, ...], input_channels: Channels) -> bool:
+    Returns
+    -------
+    tuple of int or None
+    """
     try:
         found = layout.infer(record.shape, record.channels, input_size, convention=input_channels)
     except LayerError:
-        return False
+        return None
     size = {
         "channels_first": record.shape[2:],
         "channels_last": record.shape[1:-1],
         "tokens": found.grid or (),
     }[found.kind]
-    return math.prod(size) > 1
+    return size if math.prod(size) > 1 else None
+
+
+def _last_map(
+    records: Sequence[LayerRecord], input_size: tuple[int, ...], input_channels: Channels
+) -> LayerRecord | None:
+    said = faults(records, input_size, input_channels)
+    good = [record for record, fault in zip(records, said, strict=True) if not fault]
+    return good[-1] if good else None
+
+
+def _with_gradient(
+    records: Sequence[LayerRecord], prefix: int, input_size: tuple[int, ...], channels: Channels
+) -> LayerRecord | None:
+    """The last map that a score from the class tokens, `prefix` in number, depends on."""
+    about = (input_size, channels)
+    attending = [record for record in records if record.attends]
+    attending = attending or [r for r in records if _ATTENDS.search(r.layer.kind)]
+    if not attending:
+        return None
+    mixing = [record for record in attending if not _is_class_attention(record, prefix)]
+    if mixing and mixing[-1] is not attending[-1]:
+        later = attending[attending.index(mixing[-1]) + 1]
+        between = records[records.index(mixing[-1]) : _start(later, records)]
+        alone = _last_map([r for r in between if not _prefix(r, *about)], *about)
+        if alone is not None:
+            return alone
+    return _last_map(records[: _start(attending[-1], records)], *about)
+
+
+def _is_class_attention(record: LayerRecord, prefix: int) -> bool:
+    """Whether only class tokens attend, and patches are all that is attended to."""
+    return len(record.shape) == 3 and record.shape[1] <= prefix
+
+
+def _start(layer: LayerRecord, records: Sequence[LayerRecord]) -> int:
+    """Index of the first record of a layer or what is inside it."""
+    name = layer.layer.name
+    return next(
+        i
+        for i, record in enumerate(records)
+        if record is layer or _is_inside(record.layer.name, name)
+    )
+
+
+def _prefix(record: LayerRecord, input_size: tuple[int, ...], channels: Channels) -> int:
+    """Number of tokens before the patches of a map; 0 where there is no map."""
+    try:
+        found = layout.infer(record.shape, record.channels, input_size, convention=channels)
+    except LayerError:
+        return 0
+    return found.prefix or 0
+
+
+def _is_inside(name: str, container: str) -> bool:
+    return name[: len(container)] == container and name[len(container) :][:1] in (".", "/")
+
+
+def _returns_output_of(container: LayerRecord, last: LayerRecord) -> bool:
+    return _is_inside(last.layer.name, container.layer.name) and container.shape == last.shape

@@ -96,9 +96,16 @@ class LayerRecord:
     calls : int
         How many times the layer ran in the pass; `shape` is that of its last call.
     is_output : bool
-        Whether the layer's output is the model's own output.
-    attends : bool
-        Whether the layer itself, not one inside it, computes softmax attention.
+        Whether the layer's output is the model's own output, as it is or merely put
+        through a softmax or sigmoid, cast, rearranged or resized.
+    attention : tuple of int or None
+        Shape of the softmax attention that the layer itself, not one inside it, computes;
+        that of its last call. None where it computes none.
+    repeats : str or None
+        Name of the first layer that returned this very array, unaltered since; None where
+        the layer returns one of its own.
+    several : bool
+        Whether the layer returned other floating arrays beside; `shape` is the first's.
     """
 
     layer: Layer
@@ -106,7 +113,14 @@ class LayerRecord:
     channels: Channels | None
     calls: int = 1
     is_output: bool = False
-    attends: bool = False
+    attention: tuple[int, ...] | None = None
+    repeats: str | None = None
+    several: bool = False
+
+    @property
+    def attends(self) -> bool:
+        """Whether the layer itself computes softmax attention."""
+        return self.attention is not None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,6 +12,9 @@ from camcore.trace import Array
 _ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
 _PASSIVE = {"Identity", "Cast", "EnsureShape", *_RESHAPES}
+_RESIZES = {"ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor"}
+_PASSING = {*_ACTIVATIONS, *_PASSIVE, *_RESIZES, "Transpose"}
+"""What shows again what it is given, at most on another scale."""
 
 
 def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
@@ -45,6 +50,15 @@ def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
         logits = tf.reshape(logits, tf.shape(output))
         logits.set_shape(output.shape)
     return tf.cast(logits, output.dtype), name
+
+
+def shown_by(output: tf.Tensor) -> Iterator[tf.Tensor]:
+    """The output, and what it was before it was cast, rearranged, activated or resized."""
+    while True:
+        yield output
+        if output.op.type not in _PASSING or not output.op.inputs[0].dtype.is_floating:
+            return
+        output = output.op.inputs[0]
 
 
 def _along_inner_axis(tensor: tf.Tensor) -> tf.Operation | None:

@@ -72,16 +72,25 @@ class TensorFlowAdapter:
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
         """Shapes of the layers that run; nothing is computed."""
         tensors, signature = self._prepare(inputs)
-        sample, one = signature.first(tensors.values()), signature.sized(1)
-        key = ("survey", self._state(), one.key)
-        seen = self._store.fetch(key, 1, lambda _: survey(self._model, one, sample))
+        sample, sized = signature.first(tensors.values()), signature.sized(1)
+        key = ("survey", self._state(), sized.key)
+        seen = self._store.fetch(key, 1, lambda _: survey(self._model, sized, sample))
         paths = {id(layer): (path, layer) for path, layer in walk(self._model)}
         records = []
-        for reference, shape, calls, is_output, attends in seen:
-            path, layer = paths[id(reference())]
-            found = Layer(path, type(layer).__name__, layer)
-            channels = self._channels(layer, len(shape))
-            records.append(LayerRecord(found, shape, channels, calls, is_output, attends))
+        for one in seen:
+            path, layer = paths[id(one.layer())]
+            records.append(
+                LayerRecord(
+                    Layer(path, type(layer).__name__, layer),
+                    one.shape,
+                    self._channels(layer, len(one.shape)),
+                    one.calls,
+                    one.is_output,
+                    one.attention,
+                    None if one.repeats is None else paths[id(one.repeats())][0],
+                    one.several,
+                )
+            )
         return records
 
     def run(

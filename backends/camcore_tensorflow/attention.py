@@ -36,10 +36,10 @@ class Spans:
         """
         return [tensor for i, tensor in _attention() if key in map(id, self._around(i))]
 
-    def attending(self) -> set[int]:
-        """Ids of the layers that compute attention: for each, the innermost but a softmax layer."""
-        around = (self._around(i) for i, _ in _attention())
-        return {id(min(layers, key=_is_softmax)) for layers in around if layers}
+    def attending(self) -> dict[int, tf.Tensor]:
+        """Attention by the id of the layer that computes it, the innermost but a softmax layer."""
+        around = ((self._around(i), tensor) for i, tensor in _attention())
+        return {id(min(layers, key=_is_softmax)): tensor for layers, tensor in around if layers}
 
     def _around(self, operation: int) -> list[Any]:
         """Layers that the operation belongs to, the innermost first: it finished first."""

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
+from .activation import shown_by
 from .attention import Spans
 from .cache import compiled
 from .capture import first_floating, intercepted, walk
 from .inputs import Signature
 from .nest import flatten
 
-Seen = tuple[weakref.ref[Any], tuple[int, ...], int, bool, bool]
-"""A layer, the shape it returned, how often it ran, whether it returned the model's output,
-and whether it attends."""
+
+@dataclass(frozen=True)
+class Seen:
+    """What a layer did; see `camcore.trace.LayerRecord`."""
+
+    layer: weakref.ref[Any]
+    shape: tuple[int, ...]
+    calls: int
+    is_output: bool
+    attention: tuple[int, ...] | None
+    repeats: weakref.ref[Any] | None
+    several: bool
 
 
 def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> list[Seen]:
@@ -37,9 +48,10 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
         Every layer that returned a floating tensor, by when its last call finished.
     """
     last: dict[int, tuple[Any, tf.Tensor]] = {}
+    first: dict[int, tuple[Any, tf.Tensor]] = {}
     calls: dict[int, int] = {}
-    spans, attending = Spans(), set[int]()
-    final: list[bool] = []
+    attention: dict[int, tf.Tensor] = {}
+    spans, shown, several = Spans(), set[int](), set[int]()
 
     def around(layer: Any, call: Callable[[], Any]) -> Any:
         with spans.of(layer):
@@ -47,21 +59,44 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
         if (tensor := first_floating(output)) is not None:
             last.pop(id(layer), None)
             last[id(layer)] = layer, tensor
+            first.setdefault(id(tensor), (layer, tensor))
             calls[id(layer)] = calls.get(id(layer), 0) + 1
+            (several.add if _count_floating(output) > 1 else several.discard)(id(layer))
         return output
 
     def body(*sample: tf.Tensor) -> list[tf.Tensor]:
         with intercepted(model, [layer for _, layer in walk(model)], around):
             returned = flatten(signature.call(model, sample)).values()
-        attending.update(spans.attending())
-        final.extend(any(tensor is leaf for leaf in returned) for _, tensor in last.values())
-        return [tf.shape(tensor) for _, tensor in last.values()]
+        attention.update(spans.attending())
+        shown.update(id(tensor) for leaf in returned for tensor in shown_by(leaf))
+        return [tf.shape(tensor) for tensor in surveyed()]
+
+    def surveyed() -> list[tf.Tensor]:
+        return [*(tensor for _, tensor in last.values()), *attention.values()]
+
+    def maker(tensor: tf.Tensor) -> Any:
+        return first[id(tensor)][0]
 
     shapes = compiled(body, signature.specs)
-    static = [tensor.shape for _, tensor in last.values()]
+    static = [tensor.shape for tensor in surveyed()]
     if not all(shape.is_fully_defined() for shape in static):
         static = [tf.TensorShape(shape) for shape in shapes(*tensors)]
+    sizes = [tuple(shape) for shape in static]
+    attended = dict(zip(attention, sizes[len(last) :], strict=True))
     return [
-        (weakref.ref(layer), tuple(shape), calls[key], is_output, key in attending)
-        for (key, (layer, _)), shape, is_output in zip(last.items(), static, final, strict=True)
+        Seen(
+            weakref.ref(layer),
+            size,
+            calls[key],
+            id(tensor) in shown,
+            attended.get(key),
+            None if maker(tensor) is layer else weakref.ref(maker(tensor)),
+            key in several,
+        )
+        for (key, (layer, tensor)), size in zip(last.items(), sizes, strict=False)
     ]
+
+
+def _count_floating(output: Any) -> int:
+    leaves = flatten(output).values()
+    return sum(isinstance(leaf, tf.Tensor) and leaf.dtype.is_floating for leaf in leaves)

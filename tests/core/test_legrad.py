@@ -86,7 +86,7 @@ class Attending(NumpyAdapter):
         attending = {"conv1", "conv2"}
         return [
             LayerRecord(r.layer, r.shape, "first", is_output=r.is_output,
-                        attends=r.layer.name in attending)
+                        attention=(1, 3, 5, 5) if r.layer.name in attending else None)
             for r in super().survey(inputs)
         ]  # fmt: skip
 
