@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camcore import augment, errors, methods, metrics, recipes, targets, viz
+    from camcore import augment, errors, methods, metrics, recipes, report, targets, viz
     from camcore.comparison import Comparison, compare
     from camcore.explainer import Explainer, explain
     from camcore.explanation import Explanation, load
@@ -32,6 +32,7 @@ __all__ = [
     "methods",
     "metrics",
     "recipes",
+    "report",
     "targets",
     "viz",
 ]

@@ -283,7 +283,7 @@ def _write(
 
 def _title(held: Sequence[Held]) -> str:
     names = list(dict.fromkeys(name for one in reversed(held) for name in one.names))
-    return f"{', '.join(names[:-1])} and {names[-1]}, held together"
+    return f"Maps of {', '.join(names[:-1])} and {names[-1]}, compared"
 
 
 def _worst(held: Sequence[Held]) -> list[int]:
@@ -297,10 +297,9 @@ def _print(
 ) -> None:
     if beyond_unit(entries):
         console.warn("some recipes leave maps that are not within 0 to 1; each was stretched to it")
-    columns = ("largest difference", "Pearson", "Spearman", "top 10%", "same top class")
-    table = console.table(
-        "", *columns, title=f"{len(album.names)} photos, each pair at its worst", numbers=columns
-    )
+    columns = ("apart", "Pearson", "Spearman", "top 10%", "same class")
+    title = f"Maps from 0 to 1: how far apart they are at worst, of {len(album.names)} photos"
+    table = console.table("", *columns, title=title, numbers=columns)
     for one in held:
         pair, same = one.pair, one.same
         table.add_row(
@@ -327,11 +326,11 @@ def _print(
 def _print_photos(album: Album, held: Held, tolerance: float | None) -> None:
     """List the photographs on which the pair that agrees least does so."""
     pair, same = held.pair, held.same
-    columns = ("largest difference", "Pearson", "Spearman", "top 10%")
+    columns = ("apart", "Pearson", "Spearman", "top 10%")
     table = console.table(
         "photo",
         *columns,
-        "same top class",
+        "same class",
         title=escape(f"{', '.join(held.alike) or 'Worst'}: {' and '.join(held.names)}"),
         numbers=columns,
     )
@@ -356,4 +355,4 @@ def _verdict(apart: float, tolerance: float | None) -> str:
 
 
 def _correlation(value: float) -> str:
-    return "undefined" if np.isnan(value) else f"{value:.8f}"
+    return "undefined" if np.isnan(value) else f"{value:.6f}"

@@ -221,6 +221,15 @@ def calls(entries: Sequence[Entry]) -> str:
     return "\n".join(lines)
 
 
+def seed(entries: Sequence[Entry], given: int | None) -> str:
+    """Write down the seed, or that there is none to write down."""
+    if given is not None:
+        return str(given)
+    names = {entry.explanation.method for entry in entries}
+    drawn = any("seed" in row.takes() for row in TABLE if row.name in names)
+    return "the method's own, unless its call says another" if drawn else "nothing is drawn"
+
+
 def versions() -> list[tuple[str, str]]:
     """List what ran: camcore, Python, NumPy and the frameworks that are imported."""
     found = [

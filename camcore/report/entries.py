@@ -209,6 +209,19 @@ def values(entries: Sequence[Entry], axis: str) -> list[str]:
     return list(dict.fromkeys(getattr(entry, axis) for entry in entries))
 
 
+def compared(entries: Sequence[Entry]) -> str | None:
+    """Name the axis on which entries are held together: the first on which they differ."""
+    return next((axis for axis in AXES if len(values(entries, axis)) > 1), None)
+
+
+def paired(entries: Sequence[Entry]) -> list[Entry]:
+    """Order entries so that those held together are neighbours."""
+    held = compared(entries)
+    order = [axis for axis in AXES if axis != held] + ([held] if held else [])
+    known = {axis: values(entries, axis) for axis in order}
+    return sorted(entries, key=lambda e: [known[axis].index(getattr(e, axis)) for axis in order])
+
+
 def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = None) -> list[Held]:
     """Hold entries against one another that differ in one thing alone.
 
@@ -230,7 +243,7 @@ def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = 
     list of Held
         Those that agree least first; none where nothing differs.
     """
-    axis = next((axis for axis in AXES if len(values(entries, axis)) > 1), None)
+    axis = compared(entries)
     if axis is None:
         return []
     if scaled is None:

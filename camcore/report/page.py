@@ -16,7 +16,7 @@ import numpy as np
 from camcore.errors import InputError
 from camcore.extras import needs
 from camcore.report import content
-from camcore.report.entries import Reportable, as_entries, hold
+from camcore.report.entries import Reportable, as_entries, hold, paired, values
 
 _HERE = Path(__file__).parent
 
@@ -71,7 +71,7 @@ def html(
     """
     if side < 16:
         raise InputError(f"side={side}; pictures need at least 16 pixels.")
-    entries = as_entries(explanations)
+    entries = paired(as_entries(explanations))
     listed = content.as_photos(photos, len(entries[0].explanation))
     called = [f"photograph {i + 1}" for i in range(len(listed))] if names is None else list(names)
     if len(called) != len(listed):
@@ -90,7 +90,8 @@ def html(
         costs=[content.cost(entry) for entry in entries],
         versions=content.versions(),
         call=call or content.calls(entries),
-        seed=seed,
+        seed=content.seed(entries, seed),
+        abreast=len(values(entries, held[0].axis)) if held else 1,
         tolerance=tolerance,
         notes=notes,
         made=datetime.now(timezone.utc),
@@ -157,10 +158,10 @@ def _environment() -> Any:
 
 
 def _correlation(value: float | None) -> str:
-    """Four digits, and not 1.0000 for what is not 1."""
+    """Four digits; eight where four would make 1.0000 of what is not."""
     if value is None or np.isnan(value):
         return "-"
-    return f"{value:.4f}" if value < 0.99995 or value == 1 else f"{value:.8f}"
+    return f"{value:.8f}" if 0.99995 <= value < 1 - 5e-9 else f"{value:.4f}"
 
 
 def _asset(name: str) -> str:

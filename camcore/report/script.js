@@ -18,18 +18,24 @@ for (const cell of cells) {
   slider.hidden = false;
   show(cell, slider.value);
   slider.addEventListener("input", () => show(cell, slider.value));
+  let held = false;
   const follow = (event) => {
+    if (!held) return;
     const box = picture.getBoundingClientRect();
     show(cell, Math.round((100 * (event.clientX - box.left)) / box.width));
   };
   picture.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
+    held = true;
     picture.setPointerCapture(event.pointerId);
     follow(event);
   });
-  picture.addEventListener("pointermove", (event) => {
-    if (picture.hasPointerCapture(event.pointerId)) follow(event);
+  picture.addEventListener("pointermove", follow);
+  picture.addEventListener("pointerup", (event) => {
+    follow(event);
+    held = false;
   });
+  picture.addEventListener("pointercancel", () => { held = false; });
 }
 
 function filter() {

@@ -1,0 +1,95 @@
+"""Photographs, two small networks' explanations of them, and a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.images import CentreCrop
+from camcore.testing import random_network
+
+NAMES = ("beach.jpg", "Cat & dog.png", "dunes 10.jpg", "dunes 9.jpg")
+METHODS = ("gradcam", "layercam")
+MODELS = ("first", 'second <b title="x">')
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages(require):
+    for package in ("jinja2", "PIL", "matplotlib"):
+        require(package)
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Smooth photographs of several sizes, which JPEG keeps well."""
+    rows, columns = np.mgrid[0:1:120j, 0:1:160j]
+    whole = np.stack([rows, columns, 1 - rows], axis=-1)
+    shown = [whole, whole[::-1], whole.transpose(1, 0, 2), whole[:, :90] ** 2]
+    return [np.rint(255 * np.clip(one, 0.1, 0.9)).astype(np.uint8) for one in shown]
+
+
+@pytest.fixture(scope="session")
+def crops(photos):
+    return [CentreCrop(photo.shape, 8, 10) for photo in photos]
+
+
+@pytest.fixture(scope="session")
+def inputs(photos, crops):
+    seen = np.stack([crop.to_model(p) for crop, p in zip(crops, photos, strict=True)])
+    return np.moveaxis(seen[..., :2] / 127.5 - 1, -1, 1)
+
+
+@pytest.fixture(scope="session")
+def explanations(inputs):
+    return {
+        name: camcore.explain(random_network(seed=seed), inputs, method=list(METHODS))
+        for name, seed in zip(MODELS, (4, 1), strict=True)
+    }
+
+
+@pytest.fixture(scope="session")
+def page(photos, explanations, tmp_path_factory):
+    """A report on disk."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return camcore.report.write(
+        path,
+        photos,
+        explanations,
+        names=NAMES,
+        title="Two & networks",
+        call="camcore compare 'a b' <c>",
+        seed=7,
+        tolerance=1e-4,
+    )
+
+
+@pytest.fixture(scope="session")
+def chromium(require, tmp_path_factory):
+    """Chromium under Selenium; missing, a skip on a laptop and a failure in CI."""
+    require("selenium")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium and chromedriver are not installed")
+        pytest.skip("Chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for word in (
+        *("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic"),
+        *("no-first-run", "disable-background-networking", "disable-component-update"),
+        *("disable-sync", "window-size=1280,1000", "force-device-scale-factor=1"),
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()

@@ -1,0 +1,262 @@
+"""A report in a real Chromium, worked by pointer and by keys."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def browser(chromium, page):
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.get("about:blank")
+    for kind in ("browser", "performance"):
+        chromium.get_log(kind)
+    chromium.get(page.as_uri())
+    return chromium
+
+
+@pytest.fixture
+def find(browser):
+    from selenium.webdriver.common.by import By
+
+    return lambda selector: browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def shown(find, selector=".cell"):
+    return [one for one in find(selector) if one.is_displayed()]
+
+
+def pixels(data):
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)
+
+
+def clip(browser, picture):
+    return browser.execute_script(
+        "return getComputedStyle(arguments[0].querySelector('img')).clipPath", picture
+    )
+
+
+def test_nothing_is_fetched_and_the_console_is_silent(browser, find, page):
+    browser.execute_script("document.querySelector('#all').click()")
+    assert browser.get_log("browser") == []
+    log = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {
+        entry["params"]["request"]["url"]
+        for entry in log
+        if entry["method"] == "Network.requestWillBeSent"
+    }
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    assert all(
+        browser.execute_script("return arguments[0].naturalWidth", image) > 0
+        for image in find("img")
+    )
+
+
+def test_its_own_policy_forbids_to_fetch(browser):
+    blocked = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "addEventListener('securitypolicyviolation', (e) => done(e.effectiveDirective));"
+        "new Image().src = 'http://127.0.0.1:9/x.png';"
+    )
+    assert blocked == "img-src"
+
+
+def test_keys_move_the_slider_and_the_overlay_follows(browser, find):
+    from selenium.webdriver.common.keys import Keys
+
+    slider, picture = find(".slider")[1], find(".picture")[1]
+    assert clip(browser, picture) == "inset(0px 0% 0px 0px)"
+    slider.send_keys(Keys.ARROW_LEFT * 5)
+    assert slider.get_attribute("value") == "95"
+    assert slider.get_attribute("aria-valuetext") == "95 percent overlay"
+    assert clip(browser, picture) == "inset(0px 5% 0px 0px)"
+    slider.send_keys(Keys.HOME)
+    assert clip(browser, picture) == "inset(0px 100% 0px 0px)"
+    assert clip(browser, find(".picture")[0]) == "inset(0px 0% 0px 0px)"
+
+
+def test_half_way_one_half_is_the_overlay_and_the_other_the_photograph(browser, find, photos):
+    from selenium.webdriver.common.keys import Keys
+
+    slider, picture = find(".slider")[0], find(".picture")[0]
+    screens = {}
+    for value in (100, 0, 50):
+        slider.send_keys(Keys.END if value == 100 else Keys.HOME)
+        slider.send_keys(Keys.ARROW_RIGHT * (value % 100))
+        screens[value] = pixels(picture.screenshot_as_png)
+    middle = screens[0].shape[1] // 2
+    left, right = np.s_[:, 4 : middle - 4], np.s_[:, middle + 4 : -4]
+    assert np.abs(screens[50][left] - screens[100][left]).max() < 2
+    assert np.abs(screens[50][right] - screens[0][right]).max() < 2
+    assert np.abs(screens[100] - screens[0]).mean() > 10
+    # Without the overlay it is the photograph, whatever its size on the screen.
+    corner = photos[0][2, 2].astype(float)
+    assert np.abs(screens[0][8, 8] - corner).max() < 12
+    source = find("img")[0].get_attribute("src")
+    overlaid = pixels(base64.b64decode(source.partition(",")[2]))
+    assert np.abs(screens[100].mean(axis=(0, 1)) - overlaid.mean(axis=(0, 1))).max() < 4
+
+
+def test_a_pointer_on_the_picture_moves_the_overlay(browser, find):
+    from selenium.webdriver import ActionChains
+
+    picture, slider = find(".picture")[0], find(".slider")[0]
+    quarter = round(picture.size["width"] / 4)
+    ActionChains(browser).move_to_element(picture).click_and_hold().perform()
+    assert slider.get_attribute("value") == "50"
+    ActionChains(browser).move_by_offset(quarter, 0).release().perform()
+    assert abs(int(slider.get_attribute("value")) - 75) <= 1
+    ActionChains(browser).move_by_offset(-quarter, 0).perform()
+    assert abs(int(slider.get_attribute("value")) - 75) <= 1
+
+
+def test_fading_and_moving_all_at_once(browser, find):
+    from selenium.webdriver.common.keys import Keys
+
+    find("input[value=fade]")[0].click()
+    find("#all")[0].send_keys(Keys.HOME + Keys.ARROW_RIGHT * 30)
+    script = "return [...document.querySelectorAll('.picture img')].map(i => getComputedStyle(i))"
+    styles = browser.execute_script(f"{script}.map(s => [s.opacity, s.clipPath])")
+    assert styles == [["0.3", "none"]] * 16
+
+
+def test_filters_hide_cells_and_photographs(find):
+    from selenium.webdriver.common.keys import Keys
+
+    status = find("#status")[0]
+    assert len(shown(find)) == 16
+    find("fieldset[data-axis=method] input")[1].click()
+    assert {cell.get_attribute("data-method") for cell in shown(find)} == {"Grad-CAM"}
+    assert status.text == "8 of 16 maps shown"
+    find("fieldset[data-axis=model] input")[0].send_keys(Keys.SPACE)
+    assert {cell.get_attribute("data-model") for cell in shown(find)} == {'second <b title="x">'}
+    find("#find")[0].send_keys("DUNES")
+    assert [one.get_attribute("data-name") for one in shown(find, ".photo")] == [
+        "dunes 10.jpg",
+        "dunes 9.jpg",
+    ]
+    assert status.text == "2 of 16 maps shown"
+    find("fieldset[data-axis=model] input")[1].click()
+    assert shown(find, ".photo") == []
+    assert status.text == "0 of 16 maps shown"
+
+
+def test_photographs_can_be_ordered(browser, find):
+    from selenium.webdriver.support.select import Select
+
+    def order(by, fact):
+        Select(find("#order")[0]).select_by_value(by)
+        return [one.get_attribute(f"data-{fact}") for one in find(".photo")]
+
+    gaps = [float(gap) for gap in order("apart", "apart")]
+    assert gaps == sorted(gaps, reverse=True)
+    assert len(set(gaps)) > 1
+    assert order("name", "name") == ["beach.jpg", "Cat & dog.png", "dunes 9.jpg", "dunes 10.jpg"]
+    assert order("given", "index") == ["0", "1", "2", "3"]
+
+
+def test_a_link_to_a_photograph_that_is_filtered_out_shows_it(browser, find):
+    find("#find")[0].send_keys("nothing")
+    assert shown(find) == []
+    link = find("#agreement ~ .scroll a")[0]
+    link.click()
+    wanted = link.get_attribute("href").partition("#")[2]
+    assert find(f"#{wanted}")[0].is_displayed()
+
+
+def test_it_can_be_read_aloud(browser, find):
+    assert find("html")[0].get_attribute("lang") == "en"
+    assert browser.title == "Two & networks"
+    levels = [int(one.tag_name[1]) for one in find("h1, h2, h3, h4, h5, h6")]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    for summary in find("summary"):
+        summary.click()
+    told = shown(find, "input, select, button, summary, img, [tabindex]")
+    assert len(told) > 50
+    assert all(one.accessible_name for one in told)
+    names = [one.accessible_name for one in find(".slider, img")]
+    assert len(set(names)) == len(names) == 32
+    assert "Cat & dog.png" in names[8]
+    for table in find("table"):
+        assert browser.execute_script(
+            "return [...arguments[0].querySelectorAll('th')].every(cell => cell.scope)", table
+        )
+    assert find("#status")[0].aria_role == "status"
+
+
+def test_keys_alone_reach_everything_and_the_focus_is_seen(browser, find):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    reached = []
+    for _ in range(200):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        here = browser.switch_to.active_element
+        if here.tag_name == "body":
+            break
+        outline = here.value_of_css_property("outline-style")
+        assert outline not in ("none", "hidden"), here.get_attribute("outerHTML")[:200]
+        reached.append(here)
+    assert reached[0].get_attribute("class") == "skip"
+    reachable = [
+        one
+        for one in find("a, input, select, button, summary, [tabindex='0']")
+        if one.is_displayed() and one.get_attribute("value") != "fade"  # Arrow keys reach it.
+    ]
+    assert set(reachable) <= set(reached)
+
+
+@pytest.mark.parametrize("width", [320, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_width_in_both_schemes(browser, find, width, scheme):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for selector in ("h1", ".note, figcaption .model", ".bad", "thead th", "summary", "a[href]"):
+        assert contrast(browser, find(selector)[0]) >= 4.5, selector
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def contrast(browser, element):
+    """How far an element's ink stands out from the page, as WCAG 2 measures it."""
+    script = "return [getComputedStyle(arguments[0]).color, getComputedStyle(document.body)"
+    colours = browser.execute_script(f"{script}.backgroundColor]", element)
+    light = []
+    for colour in colours:
+        rgb = np.array([float(x) for x in colour[colour.index("(") + 1 : -1].split(",")[:3]]) / 255
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        light.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    return max(light) / min(light)
+
+
+def test_without_scripts_every_overlay_is_there_and_no_dead_control(browser, find, page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(page.as_uri())
+        assert not find(".controls")[0].is_displayed()
+        assert shown(find, ".slider, button") == []
+        assert len(shown(find, ".picture img")) == 16
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_the_call_can_be_copied(browser, find):
+    find("#copy")[0].click()
+    assert find("#call")[0].text == "camcore compare 'a b' <c>"
+    browser.execute_async_script("setTimeout(arguments[arguments.length - 1], 200)")
+    assert find("#copied")[0].text in ("Copied.", "Selected; press Ctrl+C to copy.")
