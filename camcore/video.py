@@ -238,6 +238,8 @@ def overlay_video(
 ) -> int:
     """Lay each frame's map over it, in a video of the same size and speed, without sound.
 
+    OpenCV drops the last row or column where their number is odd.
+
     Parameters
     ----------
     loaded : LoadedModel
@@ -277,6 +279,8 @@ def write_video(
     progress: Callable[[], object] | None = None,
 ) -> int:
     """Write a video; the file is either whole or not there.
+
+    OpenCV drops the last row or column where their number is odd.
 
     Parameters
     ----------
