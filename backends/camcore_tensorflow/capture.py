@@ -116,7 +116,12 @@ def intercepted(model: Any, layers: Collection[Any], around: Around) -> Iterator
     def wrap(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         return only_here(call, lambda *args, **kw: around(layer, lambda: call(*args, **kw)))
 
-    with tracing, _untouched([model, *(layer for _, layer in walk(model))]):
+    every = [model, *(layer for _, layer in walk(model))]
+    with tracing, _untouched(every):
+        for layer in every:
+            if vars(layer).get("_remat_mode") is not None:
+                # Computing again in the backward pass changes no number, and hides the first.
+                layer.__dict__["_remat_mode"] = None
         for layer in layers:
             name = "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
             layer.__dict__[name] = wrap(layer, getattr(layer, name))

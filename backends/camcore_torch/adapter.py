@@ -46,6 +46,9 @@ class Habits:
     switches_grad_off: bool = False
     """It leaves a ``no_grad`` block after the layer, so grad mode must be on before it."""
 
+    is_built: bool = False
+    """Its weights exist, as is known for Keras models."""
+
     holds_inference_tensors: bool = False
     """Some weights were made in inference mode: autograd can only save copies of them."""
 
@@ -86,7 +89,7 @@ class TorchAdapter:
     Raises
     ------
     BackendError
-        The model is TorchScript, which fires no hooks, or has no weights yet.
+        The model is TorchScript, which fires no hooks, or has lazy layers without weights yet.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -117,6 +120,7 @@ class TorchAdapter:
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
         """Shapes of every layer that runs, from one pass of the first sample."""
+        self._build(inputs)
         sample = arrays.first_sample(arrays.prepare(self.model, inputs))
         return survey.survey(self.model, sample)
 
@@ -131,6 +135,7 @@ class TorchAdapter:
         rectifier: Rectifier | None = None,
     ) -> Trace:
         """One forward pass, and for each seed one pull-back; see `camcore.trace.Adapter`."""
+        self._build(inputs)
         asked = layers, seeds, logits, second_order, rectifier
         try:
             return self._run(inputs, *asked)
@@ -166,7 +171,12 @@ class TorchAdapter:
             if rectifier is not None:
                 bend([*made.scores.values(), *nest.floating(made.outputs).values()], rectifier)
             pulled = pull_back(
-                seeds, made.outputs, made.scores, captured, second_order=second_order
+                seeds,
+                made.outputs,
+                made.scores,
+                captured,
+                second_order=second_order,
+                model=self.model,
             )
         return Trace(
             made.inputs,
@@ -189,6 +199,7 @@ class TorchAdapter:
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> AbstractContextManager[Callable[[Array], Leaves]]:
         """Run one sample up to `layer`, then from there on; see `camcore_torch.resume`."""
+        self._build(inputs)
         return resume.resume(self.model, inputs, layer, logits=logits)
 
     def classifier(self) -> tuple[Array, Array] | None:
@@ -198,6 +209,16 @@ class TorchAdapter:
     def biases(self) -> Sequence[Bias]:
         """Layers that add a bias or normalise by running statistics."""
         return weights.biases(self.model)
+
+    def _build(self, inputs: Any) -> None:
+        """Let a Keras model that was never called make its weights, from the first sample."""
+        if not naming.is_keras(self.model) or self._habits.is_built:
+            return
+        layers = [self.model, *(layer.native for layer in self.layers())]
+        if not all(getattr(layer, "built", True) for layer in layers):
+            with torch.no_grad():
+                arrays.call(self.model, arrays.first_sample(arrays.prepare(self.model, inputs)))
+        self._habits.is_built = True
 
     @property
     def _habits(self) -> Habits:

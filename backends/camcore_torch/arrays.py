@@ -18,6 +18,8 @@ from camcore_torch.naming import is_keras
 
 def to_numpy(tensor: torch.Tensor, *, copy: bool = False) -> Array:
     """Array of a tensor; half precision becomes float32, and memory is shared unless `copy`."""
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
     if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
     array: Array = tensor.numpy(force=True)
@@ -157,11 +159,30 @@ def _per_sample(
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """Run the model: a mapping is its keyword arguments, a tuple or list its arguments."""
+    """Run the model: a mapping is its keyword arguments, a tuple or list its arguments.
+
+    A Keras model takes several inputs as one nest, unless its ``call`` has an argument for each.
+    """
     if is_keras(model):
-        return model(inputs, training=False)
+        inference = {"training": False}
+        if _wants_several(model) and isinstance(inputs, Mapping):
+            return model(**inputs, **inference)
+        several = _wants_several(model) and isinstance(inputs, (list, tuple))
+        return model(*inputs, **inference) if several else model(inputs, **inference)
     if isinstance(inputs, Mapping):
         return model(**inputs)
     if isinstance(inputs, (list, tuple)):
         return model(*inputs)
     return model(inputs)
+
+
+def _wants_several(model: Any) -> bool:
+    """Whether a Keras model's ``call`` has more than one argument for inputs."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
+    named = inspect.signature(model.call).parameters.items()
+    wanted = [
+        name
+        for name, parameter in named
+        if parameter.kind in kinds and parameter.default is parameter.empty
+    ]
+    return len(set(wanted) - {"training", "mask"}) > 1

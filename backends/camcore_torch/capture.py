@@ -19,7 +19,7 @@ from torch import jit, nn
 
 from camcore.errors import LayerError
 from camcore.trace import INPUT
-from camcore_torch import attention, naming, nest
+from camcore_torch import arrays, attention, checkpoints, naming, nest
 from camcore_torch.naming import Call, without_compile
 
 
@@ -49,8 +49,11 @@ def undisturbed(
     eager = [module for module in modules if not isinstance(module, jit.ScriptModule)]
     flags = [module.training for module in modules]
     attributes = _Attributes(eager)
+    autocast_caches = torch.is_autocast_cache_enabled()
     try:
-        with torch.inference_mode(False), torch.set_grad_enabled(False):
+        # Weights that autocast would cast without a graph here, it would train with later.
+        torch.set_autocast_cache_enabled(False)
+        with torch.inference_mode(False), torch.set_grad_enabled(False), checkpoints.left_out():
             # Flags are set one by one: models override train() and eval() to do more.
             _set_training(modules, [False] * len(modules))
             _run_eagerly(eager)
@@ -58,6 +61,7 @@ def undisturbed(
                 _stand_in_for_inference_tensors(eager)
             yield eager
     finally:
+        torch.set_autocast_cache_enabled(autocast_caches)
         _set_training(modules, flags)
         attributes.restore()
 
@@ -154,6 +158,8 @@ class Capture:
         for call in calls.values():
             if call is not None:
                 self._wanted[call.module, call.attention].add(call.index)
+        # One of the captured may be reached through another.
+        self._linked = len(calls) > 1 or any(call and call.index < -1 for call in calls.values())
         self._ran: Counter[Point] = Counter()
         self._kept: defaultdict[Point, dict[int, torch.Tensor | None]] = defaultdict(dict)
         self._input: torch.Tensor | None = None
@@ -176,8 +182,15 @@ class Capture:
         if not floating:
             raise LayerError(f"{INPUT!r} was asked for, but no input is a floating tensor.")
         path = next((p for p, tensor in floating.items() if tensor.ndim > 2), next(iter(floating)))
-        self._input, passed_on = self._take(floating[path])
-        return nest.put(inputs, path, passed_on)
+        images = arrays.images_at(inputs, path)
+        tensor = floating[path] if images is None else torch.stack(images)
+        self._input, passed_on = self._take(tensor)
+        if images is None:
+            return nest.put(inputs, path, passed_on)
+        where = path.rpartition(".")[0]
+        for i, image in enumerate(passed_on):
+            inputs = nest.put(inputs, f"{where}.{i}", image)
+        return inputs
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """Return the tensor captured for a name.
@@ -209,6 +222,12 @@ class Capture:
         tensor = self._kept[point][index]
         if tensor is None:
             raise LayerError(f"Layer {name!r} returned no floating tensor; choose another layer.")
+        if tensor.is_quantized:
+            raise LayerError(
+                f"Layer {name!r} returned a quantised tensor ({tensor.dtype}), which has neither "
+                "gradients nor its own digits. Choose a layer that returns floats, or explain the "
+                "model before it was quantised."
+            )
         return tensor
 
     def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
@@ -232,9 +251,9 @@ class Capture:
         kept = self._kept[point]
         if index - from_end not in wanted:
             kept.pop(index - from_end, None)
-        if tensor is None:
-            kept[index] = None
-            return None
+        if tensor is None or tensor.is_quantized:
+            kept[index] = tensor
+            return tensor
         kept[index], passed_on = self._take(tensor)
         return passed_on
 
@@ -247,8 +266,8 @@ class Capture:
         if not self.graph:
             return tensor.detach().clone(), tensor
         torch.set_grad_enabled(True)
-        if tensor.requires_grad and not tensor.is_leaf and len(self.calls) > 1:
-            kept = tensor.clone()  # an earlier captured layer is to be reached through it
+        if tensor.requires_grad and not tensor.is_leaf and self._linked:
+            kept = tensor.clone()
         else:
             kept = tensor.detach().clone().requires_grad_()
         return kept, kept.clone()

@@ -64,13 +64,20 @@ def is_keras(module: nn.Module) -> bool:
 
 
 def is_built(model: nn.Module) -> bool:
-    """Whether all weights exist, which lazy layers and Keras make in the first pass."""
-    if is_keras(model) and not model.built:
-        return False
+    """Whether all weights exist, which lazy layers make in the first pass."""
     return not any(
         isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()
         for module in model.modules()
     )
+
+
+def quantised(model: nn.Module) -> list[str]:
+    """Names of the layers that compute with whole numbers, and have no gradient."""
+    return [
+        name
+        for name, module in named_modules(model).items()
+        if "quantized" in type(module).__module__.split(".")
+    ]
 
 
 def named_modules(root: nn.Module) -> dict[str, nn.Module]:

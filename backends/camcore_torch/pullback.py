@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import nn
 
 from camcore.errors import GradientError, TargetError
 from camcore.trace import Array, Leaves, NativeScore, Seed
-from camcore_torch import arrays
+from camcore_torch import arrays, naming
 from camcore_torch.arrays import to_numpy
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
@@ -44,6 +45,7 @@ def pull_back(
     captured: Tensors,
     *,
     second_order: bool,
+    model: nn.Module,
 ) -> PulledBack:
     """Ask each seed for its cotangent and pull it back to every captured tensor.
 
@@ -59,6 +61,8 @@ def pull_back(
         In the graph of `scores`.
     second_order : bool
         Also take the products of Hessian and captured tensor.
+    model : nn.Module
+        What to look at for a reason where no gradient comes through.
     """
     pulled = PulledBack(arrays.outputs(outputs, scores))
     for i, seed in enumerate(seeds):
@@ -75,7 +79,8 @@ def pull_back(
             pulled.native_scores.append(None)
         if captured:
             last = i == len(seeds) - 1
-            gradients = _gradients(roots, cotangents, captured, not last, second_order)
+            found = _gradients(roots, cotangents, captured, not last, second_order)
+            gradients = _reached(captured, found, model)
             pulled.gradients.append(gradients)
             if second_order:
                 pulled.hessian_products.append(_hessian_products(gradients, captured))
@@ -88,7 +93,7 @@ def _gradients(
     captured: Tensors,
     more_seeds: bool,
     second_order: bool,
-) -> Tensors:
+) -> Sequence[torch.Tensor | None]:
     pairs = [(r, c) for r, c in zip(roots, cotangents, strict=True) if r.requires_grad]
     gradients: Sequence[torch.Tensor | None] = [None] * len(captured)
     if pairs:
@@ -100,8 +105,21 @@ def _gradients(
             create_graph=second_order,
             allow_unused=True,
         )
+    return gradients
+
+
+def _reached(
+    captured: Tensors, gradients: Sequence[torch.Tensor | None], model: nn.Module
+) -> Tensors:
     reached = {}
     for name, gradient in zip(captured, gradients, strict=True):
+        quantised = naming.quantised(model) if gradient is None else []
+        if quantised:
+            raise GradientError(
+                f"No gradient reaches layer {name!r}: layers such as {quantised[0]!r} are "
+                "quantised, which gradients do not pass. Choose a method that needs none "
+                "(method='eigencam', 'scorecam'), or explain the model before it was quantised."
+            )
         if gradient is None:
             raise GradientError(
                 f"The score does not depend on layer {name!r}: no gradient reaches it. Either the "
