@@ -1,0 +1,201 @@
+"""What a report holds: the pictures, the numbers and the way to make it again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.errors import InputError, MissingExtraError
+from camcore.metrics.agreement import largest_difference
+from camcore.report import Entry, hold
+from camcore.report.entries import as_entries
+from camcore.report.pictures import laid_over
+from camcore.viz import overlay
+
+
+@pytest.fixture(scope="session")
+def text(page):
+    return page.read_text("utf-8")
+
+
+def pictures(text):
+    from PIL import Image
+
+    uris = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', text)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))), float) for uri in uris]
+
+
+def test_overlays_are_those_of_the_explanations(text, photos, explanations):
+    found = pictures(text)
+    assert len(found) == 16
+    order = [(m, name) for m in ("gradcam", "layercam") for name in explanations]
+    for index, photo in enumerate(photos):
+        for place, (method, name) in enumerate(order):
+            expected = explanations[name][method].maps[index]
+            mixed = overlay(photo, expected)[0].astype(float)
+            picture = found[4 * index + place]
+            assert picture.shape == photo.shape
+            assert np.abs(picture - mixed).mean() < 2
+
+
+def test_numbers_are_those_of_the_library(text, explanations):
+    first, second = explanations.values()
+    gaps = {m: largest_difference(first[m].maps, second[m].maps) for m in first}
+    table = re.search(r"<tbody>(.*?)</tbody>", text, re.S)[1]
+    rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
+    worst_first = sorted(gaps, key=lambda m: -gaps[m].max())
+    for row, method in zip(rows, worst_first, strict=True):
+        assert {"gradcam": "Grad-CAM", "layercam": "LayerCAM"}[method] in row
+        assert f"{gaps[method].max():.1e}" in row
+        assert f'href="#photo-{gaps[method].argmax()}"' in row
+    least = {m: first[m].scores for m in first}
+    assert f"score {least['gradcam'][0]:.4g}" in text
+    assert f"{first['gradcam'].probabilities[0].max():.1%}" in text
+
+
+def test_it_says_how_to_make_it_again(text):
+    plain = html.unescape(text)
+    assert "camcore compare 'a b' <c>" in plain
+    assert re.search(r"<dt>seed</dt><dd>7</dd>", text)
+    assert f"<dt>NumPy</dt><dd>{np.__version__}</dd>" in text
+    assert f"<dt>camcore</dt><dd>{camcore.__version__}</dd>" in text
+
+
+def test_only_its_own_styles_and_script_may_run(text):
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1])
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    parts = re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", text, re.S)
+    hashes = {base64.b64encode(hashlib.sha256(p.encode()).digest()).decode() for p in parts}
+    assert len(parts) == 3
+    assert hashes == set(re.findall(r"'sha256-([^']+)'", policy))
+    assert not re.search(r"""\s(style|on\w+)=["']""", text)
+    assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", text)
+
+
+def test_names_cannot_break_out(text):
+    assert 'second <b title="x">' not in text
+    assert text.count("second &lt;b title=&#34;x&#34;&gt;") > 16
+    assert text.count("</style>") == 2
+    assert text.count("</script>") == 1
+
+
+def test_models_are_held_together_else_recipes_else_methods(explanations):
+    first, second = explanations.values()
+    both = as_entries(explanations)
+    assert [(h.axis, h.alike) for h in hold(both)] in (
+        [("model", ("Grad-CAM",)), ("model", ("LayerCAM",))],
+        [("model", ("LayerCAM",)), ("model", ("Grad-CAM",))],
+    )
+    [methods] = hold(as_entries(first))
+    assert (methods.axis, methods.names) == ("method", ("Grad-CAM", "LayerCAM"))
+    other = replace(first["gradcam"], recipe="captum", maps=3 * first["gradcam"].maps)
+    [recipes] = hold(as_entries([first["gradcam"], other]))
+    assert (recipes.axis, recipes.names) == ("recipe", ("paper", "captum"))
+    assert recipes.largest == 0 or first["gradcam"].maps.min() > 0  # Stretched to one range.
+    assert hold(as_entries(second["gradcam"])) == []
+    assert [e.model for e in as_entries([first["gradcam"]] * 2)] == ["at relu2 #1", "at relu2 #2"]
+
+
+def test_squares_of_two_sizes_are_compared_where_both_models_look(photos, crops, explanations):
+    one = explanations["first"]["gradcam"]
+    whole = np.random.default_rng(0).random((4, 10, 10)).astype(np.float32)
+    wide = replace(one, maps=whole)
+    narrow = replace(one, maps=whole[:, 1:-1, 1:-1])
+    full = [replace(crop, size=10) for crop in crops]
+    entries = [Entry(wide, "wide", crops=full), Entry(narrow, "narrow", crops=crops)]
+    assert hold(entries)[0].largest == 0
+
+
+def test_a_photograph_stays_bare_where_the_model_did_not_look(photos, crops):
+    shown = np.full((8, 8), 5.0, np.float32)
+    shown[0, 0] = 3
+    for photo, crop in zip(photos, crops, strict=True):
+        mixed = laid_over(photo, shown, camcore.recipes.find_recipe("paper").overlay, crop)
+        seen = crop.seen()
+        assert np.array_equal(mixed[~seen], photo[~seen])
+        assert np.abs(mixed[seen].astype(int) - photo[seen]).mean() > 10
+
+
+def test_large_photographs_are_made_small_and_many_fit_into_one_file(explanations, tmp_path):
+    one = explanations["first"]["gradcam"]
+    noise = np.random.default_rng(0).integers(0, 256, (25, 37, 3), dtype=np.uint8)
+    photo = np.kron(noise, np.ones((40, 40, 1), np.uint8))
+    path = camcore.report.write(tmp_path / "r.html", [photo] * 4, one, side=100)
+    assert {picture.shape for picture in pictures(path.read_text("utf-8"))} == {(68, 100, 3)}
+    many = replace(
+        one,
+        **{n: np.repeat(getattr(one, n), 5, 0) for n in ("maps", "scores", "empty")},
+        classes=np.repeat(one.classes, 5),
+        outputs=np.repeat(one.outputs, 5, 0),
+    )
+    page = camcore.report.html([photo[:300, :448]] * 20, {"a": many, "b": many})
+    assert len(page) < 4e6
+
+
+def test_one_photograph_one_map_and_empty_ones(photos, explanations, tmp_path):
+    one = explanations["first"]["gradcam"]
+    single = replace(
+        one,
+        maps=np.zeros((1, 8, 8), np.float32),
+        scores=one.scores[:1],
+        classes=None,
+        empty=np.array([True]),
+        outputs=np.zeros((1, 3, 4, 4)),
+    )
+    text = camcore.report.write(tmp_path / "r.html", photos[0] / 255, single).read_text("utf-8")
+    assert "nothing speaks for it here" in text
+    assert "Agreement" not in text
+    assert (
+        "camcore.explain(model, images, layer=[&#39;relu2&#39;], method=&#39;gradcam&#39;" in text
+    )
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_besides(photos, explanations, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(InputError, match="3 photographs and explanations of 4"):
+        camcore.report.write(path, photos[:3], explanations)
+    path.with_name("folder.html").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        camcore.report.write(tmp_path / "folder.html", photos, explanations)
+    assert path.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.html", "report.html"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"names": ["a"]}, "1 names for 4 photographs"),
+        ({"side": 3}, "at least 16"),
+        ({"photos": [np.zeros((8, 8))] * 4}, "expected \\(H, W, 3\\)"),
+        ({"explanations": {}}, "at least one"),
+        ({"explanations": [3]}, "got a int"),
+        ({"explanations": {"m": {"gradcam": [3]}}}, "one explanation for each name"),
+    ],
+)
+def test_what_makes_no_report_is_refused(change, says, photos, explanations):
+    given = {"photos": photos, "explanations": explanations, **change}
+    with pytest.raises(InputError, match=says):
+        camcore.report.html(**given)
+
+
+def test_explanations_must_be_of_the_same_flat_photographs(photos, explanations):
+    one = explanations["first"]["gradcam"]
+    with pytest.raises(InputError, match="3 and 4 photographs"):
+        camcore.report.html(photos, {"a": one, "b": replace(one, maps=one.maps[:3])})
+    with pytest.raises(InputError, match=r"expected \(B, H, W\)"):
+        camcore.report.html(photos, replace(one, maps=one.maps[..., None]))
+
+
+def test_without_its_package_the_extra_is_named(photos, explanations, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"camcore\[report\]"):
+        camcore.report.html(photos, explanations)
