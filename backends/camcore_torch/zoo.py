@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def _timm(name: str, weights: str | None) -> LoadedModel:
         model,
         preprocess=Normalise(config["mean"], config["std"]),
         size=size,
-        resize=round(size / config["crop_pct"]),
+        resize=math.floor(size / config["crop_pct"]),
         interpolation=config["interpolation"],
         classes=_imagenet_classes(model),
         pretrained=weights is not None,
