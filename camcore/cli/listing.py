@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 import camcore
-from camcore import layers as layer_names
 from camcore import registry
+from camcore.candidates import Candidate, candidates
 from camcore.cli import console
 from camcore.methods import find as find_method
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
 
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="SPEC",
-        help="timm:NAME, torchvision:NAME, keras:NAME, a .keras file, or package.module:function.",
-    ),
-]
+MODEL = typer.Option(
+    "--model",
+    "-m",
+    metavar="SPEC",
+    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras file, or package.module:function.",
+)
+ModelOption = Annotated[str, MODEL]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", metavar="FILE", help="Weights to load into the model.")
 ]
@@ -70,26 +71,73 @@ def recipes(
     console.out.print("camcore recipes NAME says what one does.", highlight=False)
 
 
-def layers(model: ModelOption, weights: WeightsOption = None) -> None:
-    """List a model's layers in the order in which they run."""
-    loaded = registry.load_model(model, weights)
-    adapter = registry.adapter(loaded.model)
-    inputs = loaded.preprocess(np.zeros((loaded.size, loaded.size, 3), np.uint8))
-    records = adapter.survey(inputs)
-    default = loaded.default_layer or layer_names.choose(records, (loaded.size, loaded.size))
-    table = console.table("", "layer", "kind", "output", "calls", numbers=["calls"])
-    for record in records:
-        chosen = record.layer.name == default
+def layers(
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for --model.")] = None,
+    model: Annotated[str | None, MODEL] = None,
+    weights: WeightsOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON, every layer with what is wrong with it.")
+    ] = False,
+) -> None:
+    """List a model's layers in the order in which they run, and which are worth looking at."""
+    spec = name or model
+    if spec is None or (name and model):
+        raise typer.BadParameter("Name one model, such as timm:resnet50.")
+    loaded = registry.load_model(spec, weights)
+    # Noise, since a blank photograph has gradients of its own.
+    photo = np.random.default_rng(0).integers(0, 256, (loaded.size, loaded.size, 3), np.uint8)
+    found = candidates(loaded.model, loaded.preprocess(photo))
+    chosen = loaded.default_layer or next((c.layer.name for c in found if c.chosen), None)
+    if as_json:
+        typer.echo(json.dumps([_as_data(one, chosen) for one in found], indent=2))
+        return
+    console.out.print(_listed(found, chosen))
+    good = sum(not one.fault for one in found)
+    console.out.print(
+        f"• {good} of {len(found)} layers are worth looking at\n"
+        + (
+            f"→ is explained when no layer is asked for: {chosen}"
+            if chosen
+            else "None is chosen when no layer is asked for; methods at the input need none."
+        ),
+        highlight=False,
+    )
+
+
+def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
+    several = any(one.calls > 1 for one in found)
+    columns = ("", "layer", "kind", "output", "map", *(["calls"] if several else []), "why not")
+    table = console.table(*columns, numbers=["calls"])
+    for one in found:
+        is_chosen = one.layer.name == chosen
         table.add_row(
-            "→" if chosen else "",
-            escape(record.layer.name),
-            escape(record.layer.kind),
-            " × ".join(map(str, record.shape[1:])),
-            str(record.calls),
-            style="bold green" if chosen else None,
+            "→" if is_chosen else " " if one.fault else "•",
+            escape(one.layer.name),
+            escape(one.layer.kind),
+            _by(one.shape[1:]),
+            "" if one.fault or one.size is None else _by(one.size),
+            *(["" if one.calls == 1 else str(one.calls)] if several else []),
+            one.fault,
+            style="bold green" if is_chosen else "dim" if one.fault else None,
         )
-    console.out.print(table)
-    console.out.print(f"→ is explained when no layer is asked for: {default}", highlight=False)
+    return table
+
+
+def _by(lengths: Sequence[int]) -> str:
+    return "×".join(map(str, lengths))
+
+
+def _as_data(one: Candidate, chosen: str | None) -> dict[str, Any]:
+    return {
+        "name": one.layer.name,
+        "kind": one.layer.kind,
+        "shape": one.shape,
+        "calls": one.calls,
+        "size": one.size,
+        "good": not one.fault,
+        "fault": one.fault,
+        "chosen": one.layer.name == chosen,
+    }
 
 
 def info() -> None:

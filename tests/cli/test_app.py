@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -40,12 +41,36 @@ def test_recipes_describes_them(camcore):
     assert "keras-io" in unknown.stderr
 
 
-def test_layers_lists_what_runs_and_marks_what_is_explained(camcore):
-    shown = camcore("layers", "-m", "tiny_models:named").stdout
+def test_layers_lists_what_runs_what_is_worth_it_and_what_is_explained(camcore):
+    shown = camcore("layers", "tiny_models:named").stdout
+    assert camcore("layers", "-m", "tiny_models:named").stdout == shown
     rows = [line.split() for line in shown.splitlines()]
-    assert ["conv1", "Conv", "3", "×", "6", "×", "6", "1"] in rows
-    assert ["→", "relu2", "ReLU", "4", "×", "4", "×", "4", "1"] in rows
+    assert ["•", "conv1", "Conv", "3×6×6", "6×6"] in rows
+    assert ["→", "relu2", "ReLU", "4×4×4", "4×4"] in rows
+    assert ["fc", "Dense", "5", "no", "map"] in rows
     assert "no layer is asked for: relu2" in shown
+    assert f"• {sum(row[:1] in (['•'], ['→']) for row in rows) - 2} of" in shown
+
+
+def test_layers_as_json(camcore):
+    found = json.loads(camcore("layers", "tiny_models:named", "--json").stdout)
+    assert [one["name"] for one in found if one["chosen"]] == ["relu2"]
+    assert found[0] == {
+        "name": "conv1",
+        "kind": "Conv",
+        "shape": [1, 3, 6, 6],
+        "calls": 1,
+        "size": [6, 6],
+        "good": True,
+        "fault": "",
+        "chosen": False,
+    }
+    assert found[-1]["fault"] == "no map"
+    assert found[-1]["size"] is None
+
+
+def test_layers_of_one_model_at_a_time(camcore):
+    assert camcore("layers", "tiny_models:named", "-m", "tiny_models:named").exit_code == 2
 
 
 def test_info_names_versions_and_extras(camcore):

@@ -1,0 +1,88 @@
+"""Which layers are worth looking at, and why others are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from camcore.candidates import candidates
+from camcore.errors import GradientError
+from camcore.testing import Dense, NumpyAdapter, random_network
+from camcore.trace import LayerTrace
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+
+
+def said(found):
+    return {one.layer.name: one.fault for one in found}
+
+
+def test_maps_that_the_score_depends_on_are_worth_it(images):
+    found = candidates(random_network(), images)
+    assert said(found) == {
+        "conv1": "",
+        "relu1": "",
+        "conv2": "",
+        "relu2": "",
+        "pool": "no map",
+        "fc": "no map",
+    }
+    assert [one.layer.name for one in found if one.chosen] == ["relu2"]
+    assert [one.size for one in found] == [(6, 6), (6, 6), (4, 4), (4, 4), None, None]
+    assert found[0].shape == (1, 3, 6, 6)
+
+
+class Cut(NumpyAdapter):
+    """Refuses layers as adapters do that no gradient reaches, naming one of them."""
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        if seeds and {"conv1", "conv2"} & set(layers):
+            raise GradientError("The score does not depend on some layer.")
+        return super().run(inputs, layers, seeds, **options)
+
+
+def test_layers_that_no_gradient_reaches_are_found_among_the_others(images):
+    faults = said(candidates(Cut(**random_network().ops), images))
+    assert [name for name, fault in faults.items() if fault == "no gradient"] == ["conv1", "conv2"]
+    assert faults["relu1"] == faults["relu2"] == ""
+
+
+class Tokens(NumpyAdapter):
+    """Four patches behind one class token, of which only the class token is read at the end."""
+
+    def survey(self, inputs):
+        shapes = {"conv1": (1, 5, 3), "relu1": (1, 5, 3)}
+        return [
+            replace(record, shape=shapes.get(record.layer.name, (1, 3)), channels=None)
+            for record in super().survey(inputs)
+        ]
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        trace = super().run(inputs, (), ())
+        patches = np.ones((1, 5, 3))
+        alone = patches * (np.arange(5) == 0)[:, None]
+        gradients = {"conv1": patches, "relu1": alone}
+        traces = {name: LayerTrace(patches, (gradients[name],)) for name in layers}
+        return replace(trace, layers=traces)
+
+
+def test_a_gradient_of_class_tokens_alone_is_none(images):
+    faults = said(candidates(Tokens(**random_network().ops), images))
+    assert (faults["conv1"], faults["relu1"]) == ("", "no gradient")
+
+
+def test_a_head_of_zeros_hides_nothing(images):
+    ops = random_network().ops
+    ops["fc"] = Dense(np.zeros_like(ops["fc"].weights), ops["fc"].bias)
+    assert said(candidates(NumpyAdapter(**ops), images))["relu2"] == ""
+
+
+def test_a_model_without_maps_has_no_candidates():
+    flat = NumpyAdapter(fc=Dense(np.eye(3), np.zeros(3)))
+    (one,) = candidates(flat, np.ones((2, 3)))
+    assert (one.fault, one.size, one.chosen) == ("no map", None, False)
