@@ -24,6 +24,7 @@ _REARRANGES = re.compile(
 _DETECTS = re.compile(
     r"RegionProposal|RoI|FeaturePyramid|^FPN$|^\w*Detect$|(Retina|SSD|FCOS|Detection)\w*Head"
 )
+_SCALE = "one scale of a detector"
 _PYRAMID = re.compile(r"(^|[./])(fpn|neck|extra)([./]|$)")
 _ATTENDS = re.compile(r"attention|attn", re.IGNORECASE)
 
@@ -306,10 +307,12 @@ def faults(
     found: list[str] = []
     attending = [record.layer.name for record in records if record.attends]
     detecting = [record.layer.name for record in records if _DETECTS.search(record.layer.kind)]
+    # Of a layer that runs several times it is not known which call is returned again.
+    once = {record.layer.name for record in records if record.calls == 1}
     passed_over: tuple[LayerRecord, str] | None = None
     before = ""
     for record in records:
-        if record.repeats not in (None, before):
+        if record.repeats in once and record.repeats != before:
             # The model has gone on from it since, past what is returned here.
             found.append("returned before")
             continue
@@ -321,12 +324,12 @@ def faults(
             record.layer.name == name or _is_inside(record.layer.name, name) for name in detecting
         ):
             # One scale of several: a box is found at one of them, and has no gradient at others.
-            found.append("one scale of a detector")
+            found.append(_SCALE)
             passed_over = None
             continue
         if passed_over is not None and _returns_output_of(record, passed_over[0]):
             fault = passed_over[1]
-        elif record.is_output:
+        elif record.is_output and not detecting:  # detectors may return features beside boxes
             fault = "the output"
         elif record.several:
             fault = "several outputs"
@@ -340,6 +343,9 @@ def faults(
             fault = "" if map_size(record, input_size, input_channels) else "no map"
         found.append(fault)
         passed_over = (record, fault) if fault in ("the output", "resized") else None
+    for i, following in enumerate(records[1:]):
+        if following.repeats == records[i].layer.name and found[i + 1] == _SCALE:
+            found[i] = _SCALE  # a layer shared with the rest of the model, in its last call
     return found
 
 

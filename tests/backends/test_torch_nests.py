@@ -82,7 +82,7 @@ def test_outputs_in_any_nest(images, nest, path):
             return nest(self.head(a), a)
 
     def seed(leaves):
-        assert all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves.values())
+        assert all(isinstance(leaf, np.ndarray) for leaf in leaves.values())
         return {path: one_hot(1)({"": leaves[path]})[""]}
 
     trace = adapt(Nested()).run(images, ["conv"], [seed])
