@@ -10,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError
+from camcore.folders import find_photos
 from camcore.images import CentreCrop, read_photo
-
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
-)
-"""What is taken for a photograph in a folder; a file given by name is read whatever it is."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Album:
     unreadable: Sequence[tuple[str, str]]
 
 
-def collect(given: Sequence[Path], side: int) -> Album:
+def collect(given: Sequence[Path], side: int, apart_from: Path) -> Album:
     """Read photographs, and folders of them with all that is below.
 
     Parameters
@@ -49,25 +45,18 @@ def collect(given: Sequence[Path], side: int) -> Album:
         Files and folders.
     side : int
         Longer side of the small photographs, in pixels.
+    apart_from : Path
+        Where results go: what lies there is left out.
 
     Raises
     ------
     InputError
         Not one of them can be read.
     """
-    found: dict[Path, str] = {}
-    for start in given:
-        for path in _below(start):
-            found.setdefault(path, str(path.relative_to(start)) if start.is_dir() else path.name)
-    if not found:
-        raise InputError(
-            f"There are no photographs in {', '.join(map(str, given))}; expected files that end "
-            f"in {', '.join(sorted(SUFFIXES))}."
-        )
-    short = list(found.values())
+    found = find_photos(given, recursive=True, apart_from=apart_from)
     paths, names, small, unreadable = [], [], [], []
-    for path, name in found.items():
-        name = name if short.count(name) == 1 else str(path)
+    for path in found.paths:
+        name = str(found.within(path))
         try:
             photo = read_photo(path, max_dim=side)
             CentreCrop(photo.shape, 1)
@@ -81,15 +70,3 @@ def collect(given: Sequence[Path], side: int) -> Album:
         why = unreadable[0][1]
         raise InputError(f"None of the {len(unreadable)} files can be explained; the first: {why}")
     return Album(paths, names, small, unreadable)
-
-
-def _below(start: Path) -> list[Path]:
-    if not start.is_dir():
-        return [start]
-    return sorted(
-        path
-        for path in start.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(start).parts)
-    )

@@ -135,7 +135,7 @@ def compare(
         )
     with needs("report", "writing a report"):
         import jinja2  # noqa: F401
-    album = collect(photos, SIDE)
+    album = collect(photos, SIDE, output)
     folder = console.folder(output)
     if report is not None:
         console.folder(report.parent)

@@ -20,6 +20,7 @@ from camcore.cli.sight import Sight
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.images import CentreCrop, read_photo
+from camcore.nest import batch_of
 from camcore.recipes import find_recipe
 from camcore.report import Entry
 from camcore.trace import Backend, LoadedModel
@@ -178,10 +179,7 @@ def taken(entry: Entry, places: Sequence[int]) -> Entry:
 
 def _inputs(loaded: LoadedModel, album: Album, places: Sequence[int], max_dim: int) -> Any:
     views = [Sight(loaded, read_photo(album.paths[i], max_dim=max_dim)).inputs for i in places]
-    if isinstance(views[0], np.ndarray):
-        return np.concatenate(views)
-    # A tensor of a framework that is loaded already, or it could not be here.
-    return sys.modules[type(views[0]).__module__.partition(".")[0]].concat(views, 0)
+    return batch_of(views)
 
 
 def _takes_seed(method: str, recipe: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from camcore.errors import InputError
 from camcore.extras import needs
+from camcore.files import whole
 from camcore.report import content
 from camcore.report.entries import Reportable, as_entries, hold, paired, values
 
@@ -134,12 +134,8 @@ def write(
     """
     page = html(photos, explanations, **options)
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
+    with whole(target) as draft:
         draft.write_text(page, "utf-8")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
     return target
 
 

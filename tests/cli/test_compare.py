@@ -231,7 +231,7 @@ def test_bad_names_get_one_line(words, says, camcore, folder, tmp_path):
 def test_folders_without_a_readable_photograph(camcore, tmp_path):
     done = camcore("compare", tmp_path, *BOTH)
     assert done.exit_code == 1
-    assert "no photographs" in " ".join(done.stderr.split())
+    assert "without photographs" in " ".join(done.stderr.split())
     (tmp_path / "torn.png").write_text("no picture")
     done = camcore("compare", tmp_path, *BOTH)
     assert done.exit_code == 1
