@@ -43,8 +43,8 @@ def comparison_figure(pairs: Sequence[Pair]) -> Figure:
     if any(maps.ndim != 3 for pair in pairs for maps in pair.maps):
         raise InputError("Only maps (B, H, W) can be drawn; cut slices out of volumes first.")
     with needs("viz", "drawing figures"):
-        from matplotlib.figure import Figure
-    drawing = Figure(figsize=(3.4 * _PANEL, len(pairs) * _PANEL), layout="constrained")
+        from camcore.viz.drawing import Drawing
+    drawing = Drawing(figsize=(3.4 * _PANEL, len(pairs) * _PANEL), layout="constrained")
     grid = drawing.subplots(len(pairs), 3, squeeze=False)
     farthest = max(float(pair.largest.max()) for pair in pairs) or 1.0
     shown = None

@@ -101,11 +101,11 @@ def panels(
 ) -> tuple[Figure, npt.NDArray[Any]]:
     """One row of panels for each picture, and below them a thin row for scales."""
     with needs("viz", "drawing figures"):
-        from matplotlib.figure import Figure
+        from camcore.viz.drawing import Drawing
     # A tall photograph gets a narrower place rather than a row as high as a poster.
     heights = [min(max(rows / columns_, 0.25), 1.3) for rows, columns_, *_ in shapes]
     size = (width * columns + 0.4, width * sum(heights) + 0.15 * len(heights) + 1.1)
-    drawing = Figure(figsize=size, layout="constrained")
+    drawing = Drawing(figsize=size, layout="constrained")
     spec = drawing.add_gridspec(
         len(heights) + 1, columns, height_ratios=[*heights, 0.05 * PANEL / width]
     )

@@ -105,9 +105,9 @@ def _batches(signals: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Floats, Float
 
 def _panels(rows: int, channels: int) -> tuple[Figure, list[Axes]]:
     with needs("viz", "drawing figures"):
-        from matplotlib.figure import Figure
+        from camcore.viz.drawing import Drawing
     height = max(1.5, _TRACE * channels + 0.4)
-    drawing = Figure(figsize=(_WIDTH, rows * height + 1.0), layout="constrained")
+    drawing = Drawing(figsize=(_WIDTH, rows * height + 1.0), layout="constrained")
     spec = drawing.add_gridspec(rows + 1, 1, height_ratios=[height] * rows + [0.12])
     return drawing, [drawing.add_subplot(spec[row, 0]) for row in range(rows)]
 

@@ -129,11 +129,11 @@ def _panels(
 ) -> tuple[Figure, npt.NDArray[Any]]:
     """Three panels a row, as wide and high as their planes are, and a row for the scale."""
     with needs("viz", "drawing figures"):
-        from matplotlib.figure import Figure
+        from camcore.viz.drawing import Drawing
     depth, height, width = (side * step for side, step in zip(size, spacing, strict=True))
     inch = _LONGEST / max(depth, height, width)
     widths, tallest = (width, width, height), max(height, depth)
-    drawing = Figure(
+    drawing = Drawing(
         figsize=(inch * sum(widths) + 0.9, rows * (inch * tallest + 0.35) + 0.8),
         layout="constrained",
     )
