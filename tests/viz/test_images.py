@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.images import CentreCrop, read_photo, write_png
+from camcore.images import CentreCrop, encode, read_photo, write_png
 
 
 @pytest.fixture
@@ -145,6 +147,38 @@ def test_what_is_no_photograph_is_named(tmp_path, photo, pillow):
     pillow.fromarray(np.full((4, 4), 100_000, np.int32)).save(tmp_path / "i.tiff")
     with pytest.raises(InputError, match=r"i\.tiff holds 32-bit pixels"):
         read_photo(tmp_path / "i.tiff")
+
+
+def test_what_may_not_be_read_is_said_so(tmp_path, photo, pillow, monkeypatch):
+    path = write_png(tmp_path / "a.png", photo)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pillow, "open", refuse)
+    with pytest.raises(InputError, match=r"a\.png may not be read by you"):
+        read_photo(path)
+
+
+def test_reading_in_many_threads_leaves_the_filters_of_warnings_as_they_were(
+    tmp_path, photo, pillow
+):
+    path = write_png(tmp_path / "a.png", photo)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(read_photo, [path] * 200))
+    assert all(np.array_equal(one, photo) for one in read)
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_encoded_pictures_come_back(kind, tmp_path, photo, pillow):
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(encode(photo, kind))
+    back = read_photo(path).astype(int)
+    assert np.abs(back - photo).mean() < (2 if kind == "jpg" else 1e-9)
+    with pytest.raises(InputError, match="float64"):
+        encode(photo / 255, kind)
 
 
 def test_a_decompression_bomb_is_refused_unread(tmp_path, pillow, monkeypatch):
