@@ -44,6 +44,26 @@ def leaves(nest: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(part, f"{path}.{key}" if path else str(key))
 
 
+def of_scores(ranks: Mapping[str, int | None]) -> set[str]:
+    """Which of a model's outputs scores are read from, as far as names and shapes tell.
+
+    Parameters
+    ----------
+    ranks : mapping of str to (int or None)
+        Number of axes of each output, by path; None where it is not known.
+
+    Returns
+    -------
+    set of str
+        ``"logits"`` where there is one. Else all, but features that are returned beside
+        class scores are none: of outputs with and without spatial extent, those without.
+    """
+    if "logits" in ranks:
+        return {"logits"}
+    flat = {path for path, rank in ranks.items() if rank is not None and rank < 3}
+    return flat or set(ranks)
+
+
 def spatial_leaf(nest: Any) -> str | None:
     """Path of the first array with spatial extent (three axes or more), or None."""
     return next((path for path, leaf in leaves(nest) if len(shape_of(leaf)) >= 3), None)

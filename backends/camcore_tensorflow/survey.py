@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from camcore.nest import of_scores
+
 from .activation import shown_by
 from .attention import Spans
 from .cache import compiled
@@ -66,9 +68,10 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
 
     def body(*sample: tf.Tensor) -> list[tf.Tensor]:
         with intercepted(model, [layer for _, layer in walk(model)], around):
-            returned = flatten(signature.call(model, sample)).values()
+            returned = flatten(signature.call(model, sample))
         attention.update(spans.attending())
-        shown.update(id(tensor) for leaf in returned for tensor in shown_by(leaf))
+        scores = of_scores({path: leaf.shape.rank for path, leaf in returned.items()})
+        shown.update(id(tensor) for path in scores for tensor in shown_by(returned[path]))
         return [tf.shape(tensor) for tensor in surveyed()]
 
     def surveyed() -> list[tf.Tensor]:

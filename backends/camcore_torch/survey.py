@@ -12,6 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from camcore.nest import of_scores
 from camcore.trace import Layer, LayerRecord
 from camcore_torch import arrays, attention, naming, nest
 from camcore_torch.capture import undisturbed
@@ -50,7 +51,9 @@ def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
             undo.callback(module.register_forward_hook(record).remove)
         with passing:
             outputs = arrays.call(model, sample)
-    returned = passing.back_from(nest.floating(outputs).values())
+    leaves = nest.floating(outputs)
+    scores = of_scores({path: leaf.ndim for path, leaf in leaves.items()})
+    returned = passing.back_from(leaves[path] for path in scores)
     return [
         LayerRecord(
             by_module[module],
