@@ -113,7 +113,7 @@ def test_a_keras_model_is_explained_in_inference_while_it_is_trained(keras):
 
     def explain(epoch, logs):
         before = model.get_weights()
-        maps.append(camcore.explain(model, inputs, 3).raw["body/norm"])
+        maps.append(camcore.explain(model, inputs, 3).raw["body"])
         for old, new in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
 
@@ -124,7 +124,7 @@ def test_a_keras_model_is_explained_in_inference_while_it_is_trained(keras):
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=explain)],
     )  # fmt: skip
     row = dtypes.row(
-        "", "keras", 0, make=None, inputs=None, layer="body/norm",
+        "", "keras", 0, make=None, inputs=None, layer="body",
         arrange=lambda activations: np.moveaxis(np.asarray(activations), -1, 1),
     )  # fmt: skip
     assert apart(maps[-1], by_hand.gradcam(row, model, inputs)) < 1e-5

@@ -159,13 +159,14 @@ ARCHITECTURES = [
         name="two towers, an image like a given text",
         score=lambda outputs: torch_cosine(outputs["image"]),
         target=Similarity(EMBEDDING),
-        options={"output": "image"},
+        options={"output": "image", "layer": "image"},
         kind="Embeddings",
     ),
     towers(
         name="two towers, one of several texts",
         score=probability,
         target=Probability(1),
+        options={"layer": "image"},
         kind="Embeddings",
     ),
     resnet(

@@ -270,7 +270,7 @@ ARCHITECTURES = [
         options={"output": "main.scores"}),
     row("tuple of outputs, one chosen", partial(returning, lambda f, y: (f, (y, None))),
         "backbone", score=lambda outputs: outputs[1][0][:, 3], options={"output": "1.0"}),
-    row("Hugging Face output with hidden states", huggingface, "resnet.encoder",
+    row("Hugging Face output with hidden states", huggingface, "resnet.encoder.stages.1",
         inputs=partial(torch_images, size=(64, 64)), score=lambda outputs: outputs.logits[:, 3],
         needs=("transformers",)),
     row("Lightning module", lightning, "net.layer4", needs=("pytorch_lightning",),

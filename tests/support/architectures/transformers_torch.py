@@ -206,14 +206,14 @@ ARCHITECTURES = [
     _row(
         "timm CaiT",
         partial(timm, "cait_xxs24_224", img_size=64, depth=2, embed_dim=48),
-        "blocks",
-        Tokens((4, 4)),
+        "blocks_token_only.1.norm1",
+        Tokens((4, 4), 1),
     ),
     _row(
         "timm XCiT",
         partial(timm, "xcit_nano_12_p16_224", img_size=WIDE, depth=2, embed_dim=64),
-        "blocks.1",
-        Tokens((4, 6)),
+        "cls_attn_blocks.1.norm1",
+        Tokens((4, 6), 1),
         WIDE,
     ),
     _row(
