@@ -52,7 +52,7 @@ def start(
 
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
-app.command("compare")(compare.compare)
+app.command("compare", help=compare.HELP)(compare.compare)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)
 app.command("recipes")(listing.recipes)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from camcore import report as reports
 from camcore.cli import console, crowd
@@ -21,8 +22,8 @@ from camcore.extras import needs
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.report import Entry, Held
-from camcore.report.content import least
-from camcore.report.entries import beyond_unit
+from camcore.report.content import correlation, least
+from camcore.report.entries import STRETCHED, unscaled
 
 TOLERANCE = 1e-4
 """Largest difference of maps from 0 to 1 that two models may have, unless another is given."""
@@ -35,6 +36,17 @@ PICTURES = 300
 
 LINES = 10
 """Photographs that the terminal lists."""
+
+HELP = (
+    "Hold models, recipes or methods against each other on the same photos.\n\n"
+    "Two models, such as one network in PyTorch and in Keras, are held together method by method; "
+    "with one model, its recipes are; with one recipe, its methods. You get the numbers here, "
+    "worst first, and a report to open in a browser: every overlay with a slider, what it cost, "
+    "and the call that makes it again.\n\n"
+    "Ends with 0 if the maps agree or need not, 1 if they disagree or something failed, and 2 if "
+    "the command makes no sense. Files that cannot be read are named at the end; the others are "
+    "compared."
+)
 
 
 def compare(
@@ -107,17 +119,7 @@ def compare(
         int, typer.Option(min=16, metavar="PIXELS", help="Scale longer sides down to this.")
     ] = 2048,
 ) -> None:
-    """Hold models, recipes or methods against each other on the same photos.
-
-    Two models, such as one network in PyTorch and in Keras, are held together method by
-    method; with one model, its recipes are; with one recipe, its methods. You get the
-    numbers here, worst first, and a report to open in a browser: every overlay with a
-    slider, what it cost, and the call that makes it again.
-
-    Ends with 0 if the maps agree or need not, 1 if they disagree or something failed,
-    and 2 if the command makes no sense. Files that are no photos are named at the end;
-    the others are compared.
-    """
+    """Hold models, recipes or methods against each other on the same photos."""
     # What costs nothing to check comes before a model is loaded.
     asked = _asked(model, weights, layer)
     questions = Questions(
@@ -256,11 +258,6 @@ def _write(
         plain = re.sub(r"[^\w.#-]+", "-", name)
         entry.explanation.save(folder / f"{number:02d}_{plain}.npz")
     notes = [f"Left out {name}: {why}" for name, why in album.unreadable]
-    if beyond_unit(entries):
-        notes.append(
-            "Some recipes leave maps that are not within 0 to 1; for the numbers, and to be "
-            "drawn, each map was stretched to that range."
-        )
     places = _worst(held)[: max(1, PICTURES // len(entries))]
     if len(places) < len(album.names):
         notes.append(
@@ -295,17 +292,16 @@ def _worst(held: Sequence[Held]) -> list[int]:
 def _print(
     album: Album, entries: Sequence[Entry], held: Sequence[Held], tolerance: float | None
 ) -> None:
-    if beyond_unit(entries):
-        console.warn("some recipes leave maps that are not within 0 to 1; each was stretched to it")
-    columns = ("apart", "Pearson", "Spearman", "top 10%", "same class")
+    if unscaled(entries):
+        console.warn(STRETCHED)
     title = f"Maps from 0 to 1: how far apart they are at worst, of {len(album.names)} photos"
-    table = console.table("", *columns, title=title, numbers=columns)
+    table = _table("", title)
     for one in held:
         pair, same = one.pair, one.same
         table.add_row(
             escape("\n".join((*one.alike, *one.names))),
             _verdict(one.largest, tolerance),
-            *(_correlation(least(each)) for each in (pair.pearson, pair.spearman)),
+            *(correlation(least(each)) for each in (pair.pearson, pair.spearman)),
             console.percent(least(pair.overlap)),
             "-" if same is None else f"{int(same.sum())} of {len(same)}",
             end_section=True,
@@ -326,19 +322,13 @@ def _print(
 def _print_photos(album: Album, held: Held, tolerance: float | None) -> None:
     """List the photographs on which the pair that agrees least does so."""
     pair, same = held.pair, held.same
-    columns = ("apart", "Pearson", "Spearman", "top 10%")
-    table = console.table(
-        "photo",
-        *columns,
-        "same class",
-        title=escape(f"{', '.join(held.alike) or 'Worst'}: {' and '.join(held.names)}"),
-        numbers=columns,
-    )
+    names = f"{', '.join(held.alike) or 'Worst'}: {' and '.join(held.names)}"
+    table = _table("photo", escape(names))
     for index in _worst([held])[:LINES]:
         table.add_row(
             escape(album.names[index]),
             _verdict(float(pair.largest[index]), tolerance),
-            *(_correlation(float(each[index])) for each in (pair.pearson, pair.spearman)),
+            *(correlation(float(each[index])) for each in (pair.pearson, pair.spearman)),
             console.percent(float(pair.overlap[index])),
             "-" if same is None else "[green]✓[/]" if same[index] else "[red]✗[/]",
         )
@@ -348,11 +338,16 @@ def _print_photos(album: Album, held: Held, tolerance: float | None) -> None:
         console.out.print(f"{rest} more agree as well or better; they are in the report.")
 
 
+def _table(first: str, title: str) -> Table:
+    """A table of numbers, which are kept on one line; the names before them may be folded."""
+    columns = ("apart", "Pearson", "Spearman", "top 10%", "same class")
+    started = console.table(first, *columns, title=title, numbers=columns)
+    for column in started.columns:
+        column.no_wrap = column.header != first
+    return started
+
+
 def _verdict(apart: float, tolerance: float | None) -> str:
     if tolerance is None:
         return f"{apart:.1e}"
     return f"{apart:.1e} [green]✓[/]" if apart <= tolerance else f"[red]{apart:.1e} ✗[/]"
-
-
-def _correlation(value: float) -> str:
-    return "undefined" if np.isnan(value) else f"{value:.6f}"

@@ -185,6 +185,13 @@ def least(numbers: npt.NDArray[np.floating]) -> float:
     return float(kept.min()) if len(kept) else float("nan")
 
 
+def correlation(value: float | None) -> str:
+    """Write four digits; eight where four would make 1.0000 of what is not."""
+    if value is None or np.isnan(value):
+        return "-"
+    return f"{value:.8f}" if 0.99995 <= value < 1 - 5e-9 else f"{value:.4f}"
+
+
 def filters(entries: Sequence[Entry]) -> list[tuple[str, list[str]]]:
     """List the axes on which entries differ, with what they have on each."""
     found = [(axis, values(entries, axis)) for axis in AXES]

@@ -19,6 +19,11 @@ from camcore.trace import Array
 AXES = ("model", "recipe", "method")
 """What may tell entries apart, the most telling first."""
 
+STRETCHED = (
+    "Some maps do not go from 0 to 1, as their recipes have it; they were stretched to that range "
+    "to be compared."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -236,7 +241,7 @@ def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = 
         Which share of the positions counts as the strongest.
     scaled : bool, optional
         Bring each map to [0, 1] by its own extremes first. Left out, where a recipe
-        leaves maps that are not within [0, 1].
+        leaves maps in other units.
 
     Returns
     -------
@@ -247,7 +252,7 @@ def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = 
     if axis is None:
         return []
     if scaled is None:
-        scaled = beyond_unit(entries)
+        scaled = unscaled(entries)
     others = [other for other in AXES if other != axis]
     telling = [other for other in others if len(values(entries, other)) > 1]
     held = [
@@ -258,10 +263,17 @@ def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = 
     return sorted(held, key=lambda one: -one.largest)
 
 
-def beyond_unit(entries: Sequence[Entry]) -> bool:
-    """Whether a map leaves [0, 1], as some recipes have it."""
-    extremes = [(e.explanation.maps.min(), e.explanation.maps.max()) for e in entries]
-    return any(low < -1e-6 or high > 1 + 1e-6 for low, high in extremes)
+def unscaled(entries: Sequence[Entry]) -> bool:
+    """Whether a map that is not empty does not reach 1, or leaves [0, 1].
+
+    Some recipes leave maps in the units of the score.
+    """
+    for entry in entries:
+        maps = entry.explanation.maps[~entry.explanation.empty]
+        tops = maps.max(axis=(1, 2))
+        if np.any(np.abs(tops - 1) > 0.01) or np.any(maps < -1e-6):
+            return True
+    return False
 
 
 def _held(

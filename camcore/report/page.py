@@ -10,13 +10,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from camcore.errors import InputError
 from camcore.extras import needs
 from camcore.files import whole
 from camcore.report import content
-from camcore.report.entries import Reportable, as_entries, hold, paired, values
+from camcore.report.entries import (
+    STRETCHED,
+    Reportable,
+    as_entries,
+    hold,
+    paired,
+    unscaled,
+    values,
+)
 
 _HERE = Path(__file__).parent
 
@@ -93,7 +99,7 @@ def html(
         seed=content.seed(entries, seed),
         abreast=len(values(entries, held[0].axis)) if held else 1,
         tolerance=tolerance,
-        notes=notes,
+        notes=[*notes, *([STRETCHED] if unscaled(entries) else [])],
         made=datetime.now(timezone.utc),
         style=style,
         script=script,
@@ -149,15 +155,8 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["correlation"] = _correlation
+    environment.filters["correlation"] = content.correlation
     return environment
-
-
-def _correlation(value: float | None) -> str:
-    """Four digits; eight where four would make 1.0000 of what is not."""
-    if value is None or np.isnan(value):
-        return "-"
-    return f"{value:.8f}" if 0.99995 <= value < 1 - 5e-9 else f"{value:.4f}"
 
 
 def _asset(name: str) -> str:
