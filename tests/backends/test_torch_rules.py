@@ -101,12 +101,21 @@ def test_a_bound_other_than_zero_is_no_rectifier(points):
     np.testing.assert_array_equal(plain, bent)
 
 
-def test_rectifiers_out_of_reach_are_an_error(points):
+def test_checkpointed_rectifiers_are_reached(points):
     def checkpointed(x: Any) -> Any:
         return torch.utils.checkpoint.checkpoint(F.relu, x, use_reentrant=True)
 
-    with pytest.raises(MethodError, match="CheckpointFunction"):
-        adapt(Net(checkpointed)).run(points, [INPUT], [first], rectifier="guided")
+    found, expected = (
+        adapt(Net(relu)).run(points, [INPUT], [first], rectifier="guided").layers[INPUT]
+        for relu in (checkpointed, F.relu)
+    )
+    np.testing.assert_array_equal(found.gradients[0], expected.gradients[0])
+
+
+def test_rectifiers_out_of_reach_are_an_error(points):
+    compiled = torch.compile(F.relu, backend="aot_eager")
+    with pytest.raises(MethodError, match="CompiledFunction"):
+        adapt(Net(compiled)).run(points, [INPUT], [first], rectifier="guided")
 
 
 class Curved(nn.Module):
