@@ -359,7 +359,11 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 def _files(folder: Path, recursive: bool, apart_from: Path | None) -> Iterator[Path]:
     """Files of a folder by name; where it is not gone into, also folders named like photographs."""
-    for path in sorted(folder.iterdir()):
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be looked into ({error.strerror}).") from error
+    for path in inside:
         if path.name.startswith(".") or path.name.endswith(_OURS):
             continue
         if not path.is_dir() or (not recursive and is_photo(path)):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from camcore import registry
-from camcore.cli import console, sight
+from camcore.cli import sight
+from camcore.cli.console import Steps
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.trace import LoadedModel
@@ -45,9 +46,9 @@ class Call:
         """Find what is named wrongly, before a model is loaded."""
         find(self.method), find_recipe(self.recipe)
 
-    def load(self) -> LoadedModel:
-        """Load the model, and say so."""
-        with console.Steps(1) as steps, steps.step(f"loading {self.model}", noisy=True):
+    def load(self, steps: Steps) -> LoadedModel:
+        """Load the model, a step of the work."""
+        with steps.step(f"loading {self.model}", noisy=True):
             return registry.load_model(self.model, self.weights)
 
     def options(self, loaded: LoadedModel) -> dict[str, Any]:

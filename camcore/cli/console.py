@@ -135,12 +135,17 @@ def wrote(path: Path, names: Sequence[str]) -> None:
 
 def say(text: str) -> None:
     """Print a result as it is."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    out.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def detail(text: str) -> None:
     """Print a line that belongs to the error above it."""
-    err.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"  {_printable(text)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Names of files may hold bytes that are no text; they become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class _Rate(ProgressColumn):

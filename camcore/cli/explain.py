@@ -213,11 +213,12 @@ def _explain_one(call: Call, path: Path, output: Path | None) -> None:
     # What costs nothing to check comes before a model is loaded.
     photo = read_photo(path, max_dim=call.max_dim)
     call.check()
-    loaded = call.load()
-    view = Sight(loaded, photo)
-    result = camcore.explain(
-        loaded.model, view.inputs, target=call.class_index(loaded), **call.options(loaded)
-    )
+    with console.Steps(2) as steps:
+        loaded = call.load(steps)
+        with steps.step("explaining"):
+            view = Sight(loaded, photo)
+            target = call.class_index(loaded)
+            result = camcore.explain(loaded.model, view.inputs, target, **call.options(loaded))
     _report(loaded, result)
     _write(console.folder(output or Path(f"camcore-{path.stem}")), view, result)
 

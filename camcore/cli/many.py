@@ -99,7 +99,8 @@ def explain_many(
     done = _done(folder, places, said) if resume else set()
     account = Account(len(found.paths), skipped=len(done))
     try:
-        loaded = call.load()
+        with console.Steps(1) as steps:
+            loaded = call.load(steps)
         target = call.class_index(loaded)
         with alone_in(console.folder(folder)):
             clear_drafts(folder)
@@ -243,7 +244,7 @@ _KEYS = ("class", "class_name", "probability", "score", "empty", "output", "erro
 def _print_line(path: Path, **values: Any) -> None:
     """Print a photograph's line: always the same keys, null where there is nothing to say."""
     line = {"path": str(path), **dict.fromkeys(_KEYS), "skipped": False, **values}
-    typer.echo(json.dumps(line, ensure_ascii=False))
+    typer.echo(json.dumps(line))
 
 
 def _report(
@@ -266,7 +267,7 @@ def _report(
             "seconds": round(account.seconds, 3),
             "output": str(folder),
         }
-        typer.echo(json.dumps({"summary": counts}, ensure_ascii=False))
+        typer.echo(json.dumps({"summary": counts}))
     else:
         _print_summary(folder, kept, account)
     if account.failed:

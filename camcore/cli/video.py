@@ -35,7 +35,8 @@ def explain_video(
     folder = output or Path(f"camcore-{path.stem}")
     made = folder / f"{path.stem}.overlay.mp4"
     try:
-        loaded = call.load()
+        with console.Steps(1) as steps:
+            loaded = call.load(steps)
         target = call.class_index(loaded)
         if not loaded.pretrained:
             console.warn("random weights: the video shows that all parts work, no more than that")
@@ -66,7 +67,7 @@ def explain_video(
             "output": str(made),
             "seconds": round(seconds, 3),
         }
-        typer.echo(json.dumps(line, ensure_ascii=False))
+        typer.echo(json.dumps(line))
         return
     if clip.length > frames:
         console.warn(f"{path.name} says it has {clip.length} frames; {frames} could be read")

@@ -199,6 +199,33 @@ def test_a_full_disk_ends_the_run_and_says_how_to_go_on(camcore, folder, tmp_pat
     assert "--resume" in done.stderr
 
 
+def test_files_that_are_missing_or_have_odd_names_are_named(camcore, folder, tmp_path):
+    odd = os.fsdecode(bytes(folder) + b"/\xff.png")
+    try:
+        Path(odd).write_text("no picture")
+    except OSError:
+        pytest.skip("this file system has names of text only")
+    words = ["explain", folder / "b.png", folder / "gone.png", odd, *MODEL, "-o", tmp_path / "out"]
+    done = camcore(*words)
+    assert done.exit_code == 1
+    assert "Explained 1 of 3 photographs" in done.stdout
+    assert f"{folder / 'gone.png'} does not exist" in done.stderr
+    assert "?.png is no image" in done.stderr
+    each, summary = lines(camcore(*words, "--json"))
+    assert summary["failed"] == 2
+    assert "is no image" in each[odd]["error"]
+
+
+def test_a_folder_that_may_not_be_looked_into(camcore, folder, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    done = camcore("explain", folder, *MODEL, "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "cannot be looked into (Permission denied)" in " ".join(done.stderr.split())
+
+
 BROKEN = {
     "empty.jpg": lambda whole: b"",
     "empty.png": lambda whole: b"",
