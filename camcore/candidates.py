@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from camcore import layers, layout, nest, registry
-from camcore.errors import GradientError, LayerError
+from camcore.connected import connected
+from camcore.errors import LayerError
 from camcore.trace import Adapter, Array, Channels, Layer, LayerTrace, Leaves
 
 
@@ -72,7 +73,7 @@ def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
     records = adapter.survey(one)
     faults = layers.faults(records, *about)
     names = [r.layer.name for r, fault in zip(records, faults, strict=True) if not fault]
-    reached = _reached(adapter, one, names)
+    reached = _reached(adapter, one, names, *about)
     if not reached:
         # A head of zeros, as some models start with, hides what would be reached.
         reached = set(names)
@@ -100,26 +101,10 @@ def _fault(reached: bool, fault: str, size: tuple[int, ...] | None) -> str:
     return fault or ("" if reached else "no gradient")
 
 
-def _reached(adapter: Adapter, inputs: Any, names: Sequence[str]) -> set[str]:
+def _reached(adapter: Adapter, inputs: Any, names: Sequence[str], *about: Any) -> set[str]:
     """Those of the layers where some output has a gradient, class tokens aside."""
-    if not names:
-        return set()
-    try:
-        trace = adapter.run(inputs, names, [_any_score])
-    except GradientError:
-        # It names the first such layer only; halves find them all in a few passes.
-        half = len(names) // 2
-        return (
-            _reached(adapter, inputs, names[:half]) | _reached(adapter, inputs, names[half:])
-            if half
-            else set()
-        )
-    size = nest.spatial_size(dict(trace.inputs), trace.input_channels)
-    return {
-        name
-        for name, traced in trace.layers.items()
-        if np.any(_on_the_map(traced, size, trace.input_channels))
-    }
+    found = connected(lambda some: adapter.run(inputs, some, [_any_score]), names)
+    return {name for name, traced in found.items() if np.any(_on_the_map(traced, *about))}
 
 
 def _on_the_map(traced: LayerTrace, size: tuple[int, ...], convention: Channels) -> Array:

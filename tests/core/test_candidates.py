@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from camcore.candidates import candidates
+from camcore.connected import connected
 from camcore.errors import GradientError
 from camcore.testing import Dense, NumpyAdapter, random_network
 from camcore.trace import LayerTrace
@@ -86,3 +88,17 @@ def test_a_model_without_maps_has_no_candidates():
     flat = NumpyAdapter(fc=Dense(np.eye(3), np.zeros(3)))
     (one,) = candidates(flat, np.ones((2, 3)))
     assert (one.fault, one.size, one.chosen) == ("no map", None, False)
+
+
+def test_what_a_score_depends_on_is_found_among_other_layers():
+    asked = []
+
+    def run(names):
+        asked.append(tuple(names))
+        if {"b", "e"} & set(names):
+            raise GradientError("The score does not depend on some layer.")
+        return SimpleNamespace(layers=dict.fromkeys(names, "seen"))
+
+    assert connected(run, "abcdef") == dict.fromkeys("acdf", "seen")
+    assert asked[0] == tuple("abcdef")
+    assert connected(run, []) == connected(run, "b") == {}

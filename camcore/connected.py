@@ -1,0 +1,33 @@
+"""The layers that a score depends on, found among others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from camcore.errors import GradientError
+from camcore.trace import LayerTrace, Trace
+
+
+def connected(run: Callable[[Sequence[str]], Trace], names: Sequence[str]) -> dict[str, LayerTrace]:
+    """What a pass shows of those layers that the score depends on.
+
+    Parameters
+    ----------
+    run : callable
+        Takes names of layers and returns a pass with gradients there.
+    names : sequence of str
+        Layers, some of which may feed another output.
+
+    Returns
+    -------
+    dict of str to LayerTrace
+        In the order of the names, the others left out.
+    """
+    if not names:
+        return {}
+    try:
+        return dict(run(names).layers)
+    except GradientError:
+        # It names one such layer only; halves find them all in a few passes.
+        half = len(names) // 2
+        return {**connected(run, names[:half]), **connected(run, names[half:])} if half else {}
