@@ -296,7 +296,7 @@ def test_five_hundred_files_stopped_and_resumed_are_done_once_and_the_broken_nam
     run.send_signal(getattr(signal, stop))
     said, errors = run.communicate(timeout=60)
     before = overlays(out)
-    assert 100 <= len(before) < 490
+    assert 100 <= len(before) < 490, errors
     for name in before:
         assert read_photo(out / name).shape == (48, 48, 3)
     if stop == "SIGINT":
