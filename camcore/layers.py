@@ -214,23 +214,13 @@ def _last_with_extent(
 def _attending(
     records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
 ) -> tuple[str, ...]:
-    return tuple(r.layer.name for r in records if r.attends and not _relates_channels(r))
+    return tuple(r.layer.name for r in records if r.attends and not layout.relates_channels(r))
 
 
 def _attending_to_channels(
     records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
 ) -> tuple[str, ...]:
-    return tuple(r.layer.name for r in records if r.attends and _relates_channels(r))
-
-
-def _relates_channels(record: LayerRecord) -> bool:
-    """Whether the layer's attention is between its channels, as in XCiT, not between places."""
-    if record.attention is None or len(record.shape) < 3:
-        return False
-    *folded, queries, keys = record.attention
-    between = {math.prod(folded) * keys} & {record.shape[1], record.shape[-1]}
-    places = {record.shape[1], math.prod(record.shape[2:]), math.prod(record.shape[1:-1])}
-    return queries == keys and bool(between) and queries not in places
+    return tuple(r.layer.name for r in records if layout.relates_channels(r))
 
 
 def choose(
@@ -249,8 +239,6 @@ def choose(
 
     Where class tokens precede the patches, it is the last layer before the last attention:
     behind it the score may come from the class token alone, and patches have no gradient.
-    Where they only join the patches at the end, to be all that attends (CaiT, XCiT), it is
-    the last layer of patches alone.
 
     Parameters
     ----------
@@ -281,9 +269,8 @@ def choose(
             f"None of the model's {len(records)} layers returns a map with spatial extent "
             f"for an input of size {input_size}. Name a layer: layer='...'."
         )
-    prefix = _prefix(chosen, *about)
-    if prefix:
-        chosen = _with_gradient(records, prefix, *about) or chosen
+    if layout.infer(chosen.shape, chosen.channels, input_size).prefix:
+        chosen = _last_map(_before_last_attention(records), *about) or chosen
     return chosen.layer.name
 
 
@@ -385,51 +372,17 @@ def _last_map(
     return good[-1] if good else None
 
 
-def _with_gradient(
-    records: Sequence[LayerRecord], prefix: int, input_size: tuple[int, ...], channels: Channels
-) -> LayerRecord | None:
-    """The last map that a score from the class tokens, `prefix` in number, depends on."""
-    about = (input_size, channels)
-    attending = [record for record in records if record.attends]
-    attending = attending or [r for r in records if _ATTENDS.search(r.layer.kind)]
-    if not attending:
-        return None
-    mixing = [record for record in attending if not _is_class_attention(record, prefix)]
-    if mixing and mixing[-1] is not attending[-1]:
-        later = attending[attending.index(mixing[-1]) + 1]
-        between = records[records.index(mixing[-1]) : _start(later, records)]
-        alone = _last_map([r for r in between if not _prefix(r, *about)], *about)
-        if alone is not None:
-            return alone
-    return _last_map(records[: _start(attending[-1], records)], *about)
-
-
-def _is_class_attention(record: LayerRecord, prefix: int) -> bool:
-    """Whether only class tokens attend, and patches are all that is attended to."""
-    return len(record.shape) == 3 and record.shape[1] <= prefix
-
-
-def _start(layer: LayerRecord, records: Sequence[LayerRecord]) -> int:
-    """Index of the first record of a layer or what is inside it."""
-    name = layer.layer.name
-    return next(
-        i
-        for i, record in enumerate(records)
-        if record is layer or _is_inside(record.layer.name, name)
-    )
-
-
-def _prefix(record: LayerRecord, input_size: tuple[int, ...], channels: Channels) -> int:
-    """Number of tokens before the patches of a map; 0 where there is no map."""
-    try:
-        found = layout.infer(record.shape, record.channels, input_size, convention=channels)
-    except LayerError:
-        return 0
-    return found.prefix or 0
+def _before_last_attention(records: Sequence[LayerRecord]) -> Sequence[LayerRecord]:
+    """Records until the first of the last layer that attends, or of what is inside it."""
+    attending = [record.layer.name for record in records if record.attends]
+    attending = attending or [r.layer.name for r in records if _ATTENDS.search(r.layer.kind)]
+    last = attending[-1] if attending else ""
+    names = [record.layer.name for record in records]
+    return records[: next((i for i, n in enumerate(names) if n == last or _is_inside(n, last)), 0)]
 
 
 def _is_inside(name: str, container: str) -> bool:
-    return name[: len(container)] == container and name[len(container) :][:1] in (".", "/")
+    return name.startswith((container + ".", container + "/"))
 
 
 def _returns_output_of(container: LayerRecord, last: LayerRecord) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from camcore.errors import LayerError, MethodError
-from camcore.trace import Array, Channels
+from camcore.trace import Array, Channels, LayerRecord
 
 MAX_PREFIX_TOKENS = 16
 """How many class, distillation and register tokens may precede the patches."""
@@ -193,6 +193,28 @@ def keys_on_grid(
     assert found.prefix is not None
     patches = attention[..., found.prefix : found.prefix + math.prod(found.grid)]
     return patches.reshape(*outer, *found.grid)
+
+
+def relates_channels(record: LayerRecord) -> bool:
+    """Whether a layer attends between its channels, as in XCiT, not between places.
+
+    Parameters
+    ----------
+    record : LayerRecord
+        What the layer returned, and the shape of its attention.
+
+    Returns
+    -------
+    bool
+        False too where the shapes fit both, and where there is no attention.
+    """
+    shape = record.shape
+    if record.attention is None or len(shape) < 3:
+        return False
+    *heads, queries, keys = record.attention
+    places = {math.prod(shape[1:-1]), *([math.prod(shape[2:])] if len(shape) > 3 else [])}
+    channels = {shape[1], shape[-1]}
+    return queries == keys and math.prod(heads) * keys in channels and queries not in places
 
 
 def _channel_axis(

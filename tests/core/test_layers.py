@@ -226,3 +226,57 @@ def test_a_model_without_maps_is_told_so():
         choose(records, (28, 28))
     with pytest.raises(LayerError, match="None of the model's 0 layers"):
         choose([], ())
+
+
+def record(name, kind, shape, **known):
+    return LayerRecord(Layer(name, kind, None), shape, None, **known)
+
+
+def test_what_attention_is_computed_from_is_passed_over():
+    """Keys and values of patches, out of which attention makes one vector."""
+    records = [
+        record("blocks", "Sequential", (1, 196, 64)),
+        record("norm", "LayerNorm", (1, 196, 64)),
+        record("pool.kv", "Linear", (1, 196, 128)),
+        record("pool", "Pooling", (1, 64), attention=(1, 4, 1, 196)),
+        record("head", "Linear", (1, 10), is_output=True),
+    ]
+    assert choose(records, (224, 224)) == "norm"
+    # Where all is inside one layer that attends, there is nothing else to look at.
+    inside = [record("pool." + r.layer.name, r.layer.kind, r.shape) for r in records[:2]]
+    assert choose([*inside, *records[3:]], (224, 224)) == "pool.norm"
+
+
+def test_the_last_layer_that_attends_counts_whatever_it_is_called():
+    records = [
+        record("blocks.0", "Block", (1, 197, 64)),
+        record("blocks.1.first", "LayerNorm", (1, 197, 64)),
+        record("blocks.1.mix.project", "Linear", (1, 197, 192)),
+        record("blocks.1.mix", "Mixer", (1, 197, 64), attention=(1, 4, 197, 197)),
+        record("blocks.1", "Block", (1, 197, 64)),
+        record("head", "Linear", (1, 10), is_output=True),
+    ]
+    assert choose(records, (224, 224)) == "blocks.1.first"
+
+
+def test_a_container_is_named_unless_the_model_has_gone_on():
+    """The tower returns its last map again, beside what the head is given."""
+    norm = record("tower.norm", "LayerNorm", (1, 49, 64))
+    gone_on = [
+        norm,
+        record("tower.pooler", "AdaptiveAvgPool1d", (1, 64, 1)),
+        record("tower", "Tower", (1, 49, 64), repeats="tower.norm"),
+        record("head", "Linear", (1, 10), is_output=True),
+    ]
+    assert choose(gone_on, (224, 224)) == "tower.norm"
+    assert choose([norm, *gone_on[2:]], (224, 224)) == "tower"
+
+
+def test_what_comes_with_others_is_chosen_only_alone():
+    records = [
+        record("stage.blocks", "Sequential", (1, 64, 7, 7)),
+        record("stage", "Stage", (1, 64, 7, 7), several=True),
+        record("head", "Linear", (1, 10), is_output=True),
+    ]
+    assert choose(records, (224, 224)) == "stage.blocks"
+    assert choose(records[1:], (224, 224)) == "stage"

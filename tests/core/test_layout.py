@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from camcore.errors import LayerError
-from camcore.layout import Layout, infer
+from camcore.layout import Layout, infer, relates_channels
+from camcore.trace import Layer, LayerRecord
 
 FIRST, LAST = Layout("channels_first"), Layout("channels_last")
 SQUARE, WIDE = (224, 224), (224, 448)
@@ -169,3 +170,26 @@ def test_what_has_no_layout_is_told_so(arguments, message):
 def test_an_impossible_layout_is_refused(make, message):
     with pytest.raises(LayerError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("shape", "attention", "between_channels"),
+    [
+        ((1, 196, 128), (1, 4, 196, 196), False),
+        ((1, 196, 128), (1, 4, 32, 32), True),
+        ((1, 196, 128), (4, 32, 32), True),
+        ((1, 196, 128), (1, 1, 128, 128), True),
+        ((1, 64, 14, 14), (1, 64, 64), True),
+        ((1, 64, 14, 14), (1, 196, 196), False),
+        ((1, 14, 14, 64), (1, 2, 32, 32), True),
+        ((1, 1, 128), (1, 4, 1, 197), False),  # a class token attends to patches
+        ((1, 128), (1, 4, 32, 32), False),
+        ((1, 196, 128), (1, 4, 196, 49), False),  # keys reduced, as PVT does
+        ((64, 49, 96), (64, 3, 49, 49), False),  # windows
+    ],
+)
+def test_attention_between_channels_is_told_from_attention_between_places(
+    shape, attention, between_channels
+):
+    attends = LayerRecord(Layer("attn", "Attention", None), shape, None, attention=attention)
+    assert relates_channels(attends) is between_channels
