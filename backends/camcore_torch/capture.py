@@ -51,7 +51,7 @@ def undisturbed(
     attributes = _Attributes(eager)
     autocast_caches = torch.is_autocast_cache_enabled()
     try:
-        # Weights that autocast would cast without a graph here, it would train with later.
+        # Older PyTorch trains later with the weights that autocast casts without a graph here.
         torch.set_autocast_cache_enabled(False)
         with torch.inference_mode(False), torch.set_grad_enabled(False), checkpoints.left_out():
             # Flags are set one by one: models override train() and eval() to do more.

@@ -69,10 +69,15 @@ def test_autocast_around_the_call_is_autocast_of_the_model(torch, resnet, dtype)
 
 def test_training_goes_on_within_the_same_autocast(torch):
     model = torchvision("resnet18").train()
-    images = torch_images(2)
+    images, caches = torch_images(2), []
+    hook = model.conv1.register_forward_hook(
+        lambda *_: caches.append(torch.is_autocast_cache_enabled())
+    )
     with torch.autocast("cpu", torch.bfloat16):
         camcore.explain(model, images, 3)
+        assert not any(caches)
         assert torch.is_autocast_cache_enabled()
+        hook.remove()
         loss = model(images).float().square().mean()
     loss.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
