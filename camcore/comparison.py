@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -121,6 +122,9 @@ class Comparison:
         from camcore.viz.comparison import comparison_figure
 
         return comparison_figure(self.pairs)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         top = f"top {self.share:.0%}"

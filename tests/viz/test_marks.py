@@ -152,6 +152,13 @@ def test_an_explanation_shows_itself(result, require, monkeypatch):
     assert "<table>" in result._repr_html_()
 
 
+def test_figures_and_comparisons_show_themselves(result, photo):
+    drawing = figure(photo, np.eye(4))
+    assert drawing._repr_png_() == camcore.viz.png_bytes(drawing, dpi=90)
+    comparison = camcore.compare(result, result)
+    assert comparison._repr_html_() == f"<pre>{comparison}</pre>"
+
+
 def test_maps_that_a_recipe_leaves_signed_show_themselves_too():
     inputs = np.random.default_rng(1).normal(size=(2, 2, 8, 8))
     result = camcore.explain(random_network(), inputs, layer="relu2", recipe="captum")
