@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
+from camcore import frames, registry
 from camcore import layers as layer_names
-from camcore import registry
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
 from camcore.evidence import TRACED, UNTARGETED, Evidence
@@ -19,10 +19,10 @@ from camcore.layers import LayerLike
 from camcore.layout import Layout
 from camcore.methods.table import Method, MethodLike, smoothed, with_options
 from camcore.outputs import Explained, check_finite
-from camcore.postprocess import Fusion
+from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
-from camcore.trace import INPUT, Adapter, Array, Leaves, NativeScore, Seed
+from camcore.trace import INPUT, Adapter, Array, NativeScore, Seed
 
 OfTargets: TypeAlias = "Explanation | list[Explanation]"
 Result: TypeAlias = "OfTargets | dict[str, OfTargets]"
@@ -277,16 +277,7 @@ class Explainer:
         self, target: Target | NativeScore, keep: Callable[[Scored], None]
     ) -> Seed | NativeScore:
         """The target as an adapter takes it; what it answers is kept."""
-        if isinstance(target, NativeScore):
-            return target
-
-        def seed(leaves: Leaves) -> Leaves:
-            scored = self.explained.apply(target, leaves)
-            keep(scored)
-            cotangent: Leaves = scored.cotangent
-            return cotangent
-
-        return seed
+        return target if isinstance(target, NativeScore) else self.explained.seed(target, keep)
 
     def _explanation(self, method: Method, layers: Sequence[Evidence]) -> Explanation:
         raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
@@ -301,7 +292,7 @@ class Explainer:
             raw=raw,
             scores=scores,
             classes=None if one.scored is None else one.scored.classes,
-            empty=_without_evidence(signed) | ~_anywhere(maps != 0),
+            empty=without_evidence(signed) | ~anywhere(maps != 0),
             outputs=outputs,
             activation=activation,
             method=method.name,
@@ -312,6 +303,8 @@ class Explainer:
 
     def _signed_map(self, method: Method, evidence: Evidence) -> Array:
         """The method's map at one layer, averaged over the augmented views."""
+        if evidence.frames > 1:
+            frames.check_method(method.label, method.needs, evidence.layer)
         raw: Array = method(evidence)
         for augmentation in self.augment:
             view = method(evidence.on(augmentation.view(evidence.images)))
@@ -322,7 +315,7 @@ class Explainer:
                 f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
                 "finite. Explain the model in a wider dtype, or scale the score down."
             )
-        return raw
+        return raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
 
 
 @overload
@@ -405,15 +398,3 @@ def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> i
             return i
     among.append(target)
     return len(among) - 1
-
-
-def _without_evidence(raw: Sequence[Array]) -> Array:
-    """Whether no layer's signed map is positive anywhere, for each sample."""
-    empty: Array = ~np.any([_anywhere(maps > 0) for maps in raw], axis=0)
-    return empty
-
-
-def _anywhere(where: Array) -> Array:
-    """Whether a mask ``(B, *S)`` holds anywhere, for each sample."""
-    found: Array = np.any(where.reshape(len(where), -1), axis=1)
-    return found

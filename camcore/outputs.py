@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from camcore.errors import InputError, TargetError
 from camcore.targets import Class, Nothing, Scored, Target
-from camcore.trace import Array, Channels, Leaves, NativeScore, Trace
+from camcore.trace import Array, Channels, Leaves, NativeScore, Seed, Trace
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ class Explained:
         values = leaves[path]
         scored = target.laid_out(self.channels)(_with_classes(values))
         return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
+
+    def seed(self, target: Target, keep: Callable[[Scored], None]) -> Seed:
+        """The target as an adapter takes it; what it answers is kept."""
+
+        def answer(leaves: Leaves) -> Leaves:
+            scored = self.apply(target, leaves)
+            keep(scored)
+            cotangent: Leaves = scored.cotangent
+            return cotangent
+
+        return answer
 
     def predicted(self, leaves: Leaves) -> Scored | None:
         """The predicted class, where the outputs are class scores and it is clear which."""

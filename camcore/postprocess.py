@@ -99,3 +99,25 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
         return maps[0]
     fused: Array = _FUSIONS[how](np.stack(maps), axis=0)
     return fused
+
+
+def without_evidence(raw: Sequence[Array]) -> Array:
+    """Whether no layer's signed map is positive anywhere.
+
+    Parameters
+    ----------
+    raw : sequence of (B, *S) array
+        One map for each layer.
+
+    Returns
+    -------
+    (B,) bool array
+    """
+    empty: Array = ~np.any([anywhere(maps > 0) for maps in raw], axis=0)
+    return empty
+
+
+def anywhere(where: Array) -> Array:
+    """Whether a mask ``(B, *S)`` holds anywhere, for each sample, ``(B,)``."""
+    found: Array = np.any(where.reshape(len(where), -1), axis=1)
+    return found

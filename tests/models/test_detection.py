@@ -145,7 +145,7 @@ def test_ablated_channels_are_scored_for_the_same_box(torch, faster_rcnn, images
 
 
 def test_fullgrad_needs_every_bias_in_the_score(faster_rcnn, images):
-    with pytest.raises(GradientError, match="does not depend on layer 'rpn.head"):
+    with pytest.raises(GradientError, match=r"does not depend on layer 'rpn\.head"):
         camcore.explain(faster_rcnn, images, Box(1), method="fullgrad")
 
 
