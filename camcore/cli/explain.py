@@ -59,7 +59,11 @@ def explain(
     ] = 2048,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print a line of JSON for each photograph, and one to sum up."),
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print a line of JSON for each photograph, and one to sum up.",
+        ),
     ] = False,
     target: Annotated[
         str | None,
@@ -90,6 +94,7 @@ def explain(
         typer.Option(
             "--recursive",
             "-r",
+            metavar="",
             help="Look into the folders within a folder, too.",
             rich_help_panel=_MANY,
         ),
@@ -98,6 +103,7 @@ def explain(
         bool,
         typer.Option(
             "--resume",
+            metavar="",
             help="Go on where the same command was stopped; what is done is left alone.",
             rich_help_panel=_MANY,
         ),
@@ -112,6 +118,7 @@ def explain(
         Literal["jpg", "png"] | None,
         typer.Option(
             "--format",
+            metavar="jpg|png",
             help="Of the overlays: jpg, quick and small, unless given; or png, exact.",
             rich_help_panel=_MANY,
             show_default=False,
@@ -120,6 +127,7 @@ def explain(
     save: Annotated[
         Literal["npz"] | None,
         typer.Option(
+            metavar="npz",
             help="Also keep the maps and scores of each, for camcore.load.",
             rich_help_panel=_MANY,
         ),
@@ -128,6 +136,7 @@ def explain(
         bool,
         typer.Option(
             "--figures",
+            metavar="",
             help="Also draw a figure of each, which takes a while.",
             rich_help_panel=_MANY,
         ),
@@ -155,7 +164,7 @@ def explain(
         ),
     ] = 1,
 ) -> None:
-    """Show what in a photograph speaks for a class: one photograph, a folder, a video.
+    """Show what speaks for a class in a photograph, a folder of them, or a video.
 
     One photograph gives an overlay, a figure with the highest classes, and the
     maps as arrays. Many give an overlay each, NAME.overlay.jpg, in a folder that
