@@ -79,7 +79,8 @@ class TorchAdapter:
     first. ``relu#0`` is the first call of a layer that runs several times,
     ``relu#-1`` or plain ``relu`` the last. What ``torch.compile``, ``DataParallel``
     or ``DistributedDataParallel`` wrap is run itself, eagerly and on one device, and
-    names start inside the wrapper.
+    names start inside the wrapper. Checkpointed stretches are run without computing anything
+    twice. Models in train mode run in eval mode, and are in train mode again afterwards.
 
     Parameters
     ----------
