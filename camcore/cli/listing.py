@@ -105,9 +105,13 @@ def layers(
 
 
 def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
+    """Columns that say nothing new are left out; names are whole, so that they can be copied."""
     several = any(one.calls > 1 for one in found)
-    columns = ("", "layer", "kind", "output", "map", *(["calls"] if several else []), "why not")
-    table = console.table(*columns, numbers=["calls"])
+    tokens = any(not one.fault and _is_of_tokens(one) for one in found)
+    columns = ("", "layer", "kind", "output", *(["map"] if tokens else []))
+    table = console.table(*columns, *(["calls"] if several else []), "why not", numbers=["calls"])
+    for column in table.columns:
+        column.no_wrap = column.header != "kind"
     for one in found:
         is_chosen = one.layer.name == chosen
         table.add_row(
@@ -115,12 +119,16 @@ def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
             escape(one.layer.name),
             escape(one.layer.kind),
             _by(one.shape[1:]),
-            "" if one.fault or one.size is None else _by(one.size),
+            *(["" if one.fault or one.size is None else _by(one.size)] if tokens else []),
             *(["" if one.calls == 1 else str(one.calls)] if several else []),
             one.fault,
             style="bold green" if is_chosen else "dim" if one.fault else None,
         )
     return table
+
+
+def _is_of_tokens(one: Candidate) -> bool:
+    return one.size is not None and len(one.size) + 2 != len(one.shape)
 
 
 def _by(lengths: Sequence[int]) -> str:
