@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 import camcore as library
 from camcore.cli.sight import Sight
+from camcore.folders import explain_photos, find_photos
 from camcore.images import read_photo, write_png
 
 MODEL = ("--model", "tiny_models:named")
@@ -214,6 +216,25 @@ def test_files_that_are_missing_or_have_odd_names_are_named(camcore, folder, tmp
     each, summary = lines(camcore(*words, "--json"))
     assert summary["failed"] == 2
     assert "is no image" in each[odd]["error"]
+
+
+def test_one_photograph_that_the_model_refuses_does_not_take_its_batch_along(folder, tiny):
+    write_png(folder / "aa.png", np.zeros((30, 45, 3), np.uint8))
+
+    def not_finite_in_the_dark(photo):
+        return np.where(photo.any(), tiny.preprocess(photo), np.nan)
+
+    loaded = replace(tiny.named(), preprocess=not_finite_in_the_dark)
+    results = dict(explain_photos(loaded, find_photos([folder]).paths, layer="relu1", batch=8))
+    assert [path.name for path in results] == ["a.bmp", "a.png", "aa.png", "b.png"]
+    assert "NaN" in str(results.pop(folder / "aa.png"))
+    for path, one in results.items():
+        view = Sight(loaded, read_photo(path))
+        expected = library.explain(loaded.model, view.inputs, layer="relu1")
+        assert one.explanation.maps == pytest.approx(expected.maps, abs=1e-6)
+        assert one.explanation.raw["relu1"] == pytest.approx(expected.raw["relu1"], rel=1e-6)
+        assert one.explanation.outputs == pytest.approx(expected.outputs, rel=1e-6)
+        assert one.map() == pytest.approx(view.map(expected), abs=1e-6)
 
 
 def test_a_folder_that_may_not_be_looked_into(camcore, folder, tmp_path, monkeypatch):
