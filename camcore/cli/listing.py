@@ -104,14 +104,20 @@ def layers(
     )
 
 
+_BESIDE_NAMES = 46
+"""Characters that the other columns need."""
+
+
 def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
-    """Columns that say nothing new are left out; names are whole, so that they can be copied."""
+    """Columns that say nothing new are left out; names are whole where there is room for them."""
     several = any(one.calls > 1 for one in found)
     tokens = any(not one.fault and _is_of_tokens(one) for one in found)
     columns = ("", "layer", "kind", "output", *(["map"] if tokens else []))
     table = console.table(*columns, *(["calls"] if several else []), "why not", numbers=["calls"])
+    longest = max((len(one.layer.name) for one in found), default=0)
     for column in table.columns:
-        column.no_wrap = column.header != "kind"
+        room = console.out.width - _BESIDE_NAMES if column.header == "layer" else longest
+        column.no_wrap = column.header != "kind" and longest <= room
     for one in found:
         is_chosen = one.layer.name == chosen
         table.add_row(
