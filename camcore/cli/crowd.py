@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -128,8 +127,8 @@ def explain(asked: Asked, questions: Questions, album: Album, steps: Steps) -> l
         what = f"{asked.label}: photos {places[0] + 1} to {places[-1] + 1} of {len(album.paths)}"
         with steps.step(what):
             inputs, count = _inputs(loaded, album, places, questions.max_dim), len(places)
-            forward, _ = _timed(backend, partial(adapter.run, inputs))
             for key, explainer in explainers.items():
+                forward, _ = _timed(backend, partial(adapter.run, inputs))
                 seconds, result = _timed(backend, partial(explainer, inputs, target))
                 parts[key].append(cast(Explanation, result))
                 spent[key].append((count, seconds / count, forward / count))
@@ -206,13 +205,11 @@ def _timed(backend: Backend | None, work: Callable[[], object]) -> tuple[float, 
 
 
 def _cost(spent: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
-    """Seconds for a photograph and how many passes that is: medians over batches.
+    """Seconds for a photograph and how many passes that is, each at its quickest.
 
     The first batch compiles, and so does one of another size; they count where there are
     no others.
     """
     warm = [times for times in spent[1:] if times[0] == spent[0][0]] or spent
-    return (
-        statistics.median(explained for _, explained, _ in warm),
-        statistics.median(explained / forward for _, explained, forward in warm),
-    )
+    explained, forward = (min(times[i] for times in warm) for i in (1, 2))
+    return explained, explained / forward
