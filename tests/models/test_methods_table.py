@@ -1,0 +1,41 @@
+"""Every method on every architecture: what works, what is refused, and the page that says so."""
+
+from __future__ import annotations
+
+import methods_table as table
+import pytest
+from architectures import ALL
+
+from camcore.methods import TABLE
+
+STALE = f"docs/architectures.md is out of date; write it with: {table.COMMAND}"
+
+
+@pytest.fixture(scope="module")
+def written():
+    return table.PAGE.read_text("utf-8")
+
+
+def test_every_method_has_a_column():
+    assert sorted(sum(table.COLUMNS.values(), ())) == sorted(method.name for method in TABLE)
+
+
+def test_names_of_architectures_are_unique():
+    names = [row.name for row in ALL]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("row", ALL, ids=str)
+def test_what_works_and_what_is_refused_is_what_the_page_says(row, written, request, require):
+    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
+    for package in row.needs:
+        require(package)
+    found = table.outcomes(row)
+    assert table.unexpected(row, found) == []
+    assert table.line(row, found) in written.splitlines(), STALE
+
+
+def test_the_page_has_these_rows_and_no_others(written):
+    lines = {old.split(" | ")[0].removeprefix("| "): old for old in written.splitlines()}
+    assert {row.name for row in ALL} <= set(lines), STALE
+    assert table.page(lines) == written, STALE

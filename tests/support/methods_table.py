@@ -1,0 +1,284 @@
+"""Which methods explain which architectures: docs/architectures.md, written from runs.
+
+``python tests/support/methods_table.py`` writes it, with names of architectures only their
+lines and those it lacks; tests/models/test_methods_table.py holds it to the runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from architectures import ALL, Architecture, Refused
+
+from camcore import Explainer, Explanation, nest
+from camcore.errors import CamcoreError
+from camcore.methods import find
+
+PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
+COMMAND = "python tests/support/methods_table.py"
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "CAM": ("cam",),
+    "Grad-CAM": (
+        "gradcam",
+        "gradcampp",
+        "xgradcam",
+        "hirescam",
+        "elementwisegradcam",
+        "layercam",
+        "segxrescam",
+        "refinecam",
+    ),
+    "counterfactual": ("counterfactual",),
+    "FinerCAM": ("finercam",),
+    "Eigen-CAM": ("eigencam", "eigengradcam", "kpcacam", "fem", "activations", "random"),
+    "LeGrad": ("legrad",),
+    "saliency": ("saliency", "gradienttimesinput"),
+    "ShapleyCAM": ("shapleycam",),
+    "Smooth Grad-CAM++": ("smoothgradcampp",),
+    "Score-CAM": ("scorecam", "fasterscorecam", "sscam", "iscam"),
+    "Ablation-CAM": ("ablationcam",),
+    "occlusion": ("occlusion", "rise"),
+    "SmoothGrad": ("smoothgrad", "integratedgradients"),
+    "guided": ("guidedbackprop", "guidedgradcam"),
+    "FullGrad": ("fullgrad",),
+}
+"""Methods that ask the same of a model stand in one column."""
+
+FIRST_OF_FURTHER = "ShapleyCAM"
+"""From this column on, methods take further passes."""
+
+FURTHER = frozenset(
+    {
+        "torchvision resnet18",
+        "MTCNN R-Net, a face",
+        "Keras, boxes and classes as two outputs",
+        "Keras, mixed_float16",
+        "signal: electrocardiogram",
+        "signal: electrocardiogram, Keras",
+        "video: Conv3D, Keras",
+        "torchvision LR-ASPP, one pixel",
+        "Keras U-Net, a class",
+        "Siamese, the second image",
+        "shared layer, its last call",
+        "image and table as keyword arguments",
+        "dict of outputs",
+        "functional rectifiers",
+        "torch.compile'd module",
+        "Keras Siamese, the second image",
+        "Keras shared layer, its last call",
+        "Keras image and table by name",
+        "Keras dict of outputs",
+        "Keras functional rectifiers",
+        "transformers ViT",
+        "timm ViT",
+        "timm Swin",
+        "Keras ViT, a class token",
+    }
+)
+"""Small architectures of every kind, on which methods with further passes are run too."""
+
+SETTINGS: Mapping[str, Any] = {
+    "samples": 2,
+    "steps": 2,
+    "masks": 2,
+    "channels": 2,
+    "progress": False,
+}
+
+WINDOW = 24
+"""Side and stride of what is covered."""
+
+REFUSALS: tuple[Refused, ...] = (
+    Refused(
+        "MethodError",
+        "CAM needs a layer that only global average pooling and one linear layer follow",
+    ),
+    Refused("MethodError", "CAM weights channels by a target's cotangent"),
+    Refused("MethodError", "FinerCAM contrasts a class with its nearest ones"),
+    Refused("TargetError", "nearest classes needs more than"),
+    Refused("MethodError", "Negate a native callable yourself"),
+    Refused(
+        "MethodError", "None of the model's layers computes softmax attention that can be seen"
+    ),
+    Refused("MethodError", "it is computed within windows (as Swin does)"),
+    Refused("MethodError", "ShapleyCAM needs a target that is linear in the outputs"),
+    Refused("LayerError", "which no patch grid over an input of"),
+    Refused("LayerError", "times in a pass; say which call is meant"),
+    Refused("MethodError", "Ablation-CAM scores altered activations in NumPy"),
+    Refused("LayerError", "so there is no one place to go on from"),
+)
+"""What any architecture may be refused, numbered as on the page; a row may say more."""
+
+Outcome: TypeAlias = "CamcoreError | None"
+
+
+def further(row: Architecture) -> bool:
+    """Whether methods with further passes are run."""
+    return row.name in FURTHER
+
+
+def columns(row: Architecture) -> list[str]:
+    """Columns that are filled for the row."""
+    return [
+        *itertools.takewhile(lambda column: column != FIRST_OF_FURTHER or further(row), COLUMNS)
+    ]
+
+
+def outcomes(row: Architecture) -> dict[str, Outcome]:
+    """For each method that is run, the error that refuses it; None where it works."""
+    model, inputs = row.make(), row.inputs(1)
+    found: dict[str, Outcome] = {}
+    for column in columns(row):
+        names = COLUMNS[column]
+        error = _refusal(row, model, inputs, names)
+        # What one method is refused, others of its column may not be.
+        alone = error is not None and len(names) > 1
+        found |= {name: _refusal(row, model, inputs, [name]) if alone else error for name in names}
+    return found
+
+
+def _refusal(row: Architecture, model: Any, inputs: Any, names: Sequence[str]) -> Outcome:
+    known = {option for name in names for option in find(name).takes()}
+    settings = {option: value for option, value in SETTINGS.items() if option in known}
+    if "occlusion" in names:
+        settings |= {"window": WINDOW, "stride": WINDOW}
+    try:
+        explainer = Explainer(model, method=list(names), **row.options, **settings)
+        results = explainer(inputs, row.target)
+    except CamcoreError as error:
+        return error
+    adapter = explainer.adapter
+    arguments = getattr(adapter, "arguments", lambda same: same)(inputs)
+    size = nest.spatial_size(arguments, adapter.input_channels)
+    for name, result in results.items():
+        assert isinstance(result, Explanation)
+        assert result.maps.shape == (len(result.scores), *size), (row.name, name)
+        assert np.isfinite(result.maps).all(), (row.name, name)
+        assert all(np.isfinite(raw).all() for raw in result.raw.values()), (row.name, name)
+    return None
+
+
+def unexpected(row: Architecture, found: Mapping[str, Outcome]) -> list[str]:
+    """What neither the row nor `REFUSALS` says, one line each."""
+    wrong = []
+    for name, error in found.items():
+        declared = row.refused.get(name)
+        if declared is not None and error is None:
+            wrong.append(f"{name} works, and the row says it is refused")
+        elif error is not None and not any(
+            is_said_by(error, one) for one in ([declared] if declared else REFUSALS)
+        ):
+            wrong.append(f"{name}: {type(error).__name__}: {error}")
+    return wrong
+
+
+def is_said_by(error: CamcoreError, refused: Refused) -> bool:
+    """Whether this is the error meant."""
+    return type(error).__name__ == refused.error and refused.words in str(error)
+
+
+def line(row: Architecture, found: Mapping[str, Outcome]) -> str:
+    """The row's line of the page."""
+    cells = [
+        " / ".join(dict.fromkeys(_mark(found[name]) for name in names if name in found)) or "·"
+        for names in COLUMNS.values()
+    ]
+    return f"| {row.name} | {' | '.join(cells)} |"
+
+
+def _mark(error: Outcome) -> str:
+    if error is None:
+        return "✓"
+    numbers = (n for n, refused in enumerate(REFUSALS, 1) if is_said_by(error, refused))
+    return str(next(numbers, "*"))
+
+
+def notes(rows: Iterable[Architecture]) -> list[str]:
+    """What ``*`` stands for, by row."""
+    general = {refused.words for refused in REFUSALS}
+    return [
+        f'- {row.name}, {find(name).label}: `{refused.error}`: "{refused.words}"'
+        for row in rows
+        for name, refused in row.refused.items()
+        if refused.words not in general
+    ]
+
+
+def page(lines: Mapping[str, str]) -> str:
+    """The whole page from the lines by name of the row."""
+    head = f"| architecture | {' | '.join(COLUMNS)} |"
+    rule = "| --- |" + " :-: |" * len(COLUMNS)
+    parts = [INTRODUCTION, "## What columns stand for\n", _legend(), "## Refusals\n", _refusals()]
+    for kind, rows in _by_kind():
+        parts += [
+            f"## {kind}\n",
+            "\n".join([head, rule, *(lines[row.name] for row in rows)]) + "\n",
+        ]
+        said = notes(rows)
+        if said:
+            parts.append("Here `*` is:\n\n" + "\n".join(said) + "\n")
+    return "\n".join(parts)
+
+
+def _by_kind() -> list[tuple[str, list[Architecture]]]:
+    kinds = dict.fromkeys(row.kind for row in ALL)
+    return [(kind, [row for row in ALL if row.kind == kind]) for kind in kinds]
+
+
+def _legend() -> str:
+    labels = {
+        column: ", ".join(find(name).label for name in names)
+        for column, names in COLUMNS.items()
+        if len(names) > 1
+    }
+    return "\n".join(f"- **{column}**: {listed}." for column, listed in labels.items()) + "\n"
+
+
+def _refusals() -> str:
+    return (
+        "\n".join(f'{n}. `{one.error}`: "{one.words}"' for n, one in enumerate(REFUSALS, 1)) + "\n"
+    )
+
+
+INTRODUCTION = f"""# Architectures
+
+Which methods explain which models, as run: ✓ is a finite map of the input's size, a number or `*`
+a refusal and its words, · not run here. The models are small or untrained; how to explain each kind
+is in [models.md](models.md). Grad-CAM of every one of them is held against plain framework code,
+and a batch against its samples, by `tests/models`. Methods with further passes, from
+{FIRST_OF_FURTHER} on, are run on some of each kind.
+
+Written by `{COMMAND}`.
+"""
+
+
+def main(names: Sequence[str]) -> None:
+    """Write the page anew; with names, for those architectures and what it has no line of."""
+    import torchvision  # noqa: F401  # before TensorFlow, or the process ends
+
+    before = PAGE.read_text("utf-8").splitlines() if PAGE.exists() else []
+    lines = {old.split(" | ")[0].removeprefix("| "): old for old in before if old.startswith("| ")}
+    for row in ALL:
+        if names and row.name not in names and row.name in lines:
+            continue
+        try:
+            found = outcomes(row)
+        except ImportError as error:
+            if row.name not in lines:
+                raise
+            print(f"{row.name}: {error}; its line is kept", file=sys.stderr)
+            continue
+        for wrong in unexpected(row, found):
+            print(f"{row.name}: {wrong}", file=sys.stderr)
+        lines[row.name] = line(row, found)
+    PAGE.write_text(page(lines), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
