@@ -201,12 +201,11 @@ def _mark(error: Outcome) -> str:
 
 def notes(rows: Iterable[Architecture]) -> list[str]:
     """What ``*`` stands for, by row."""
-    general = {refused.words for refused in REFUSALS}
     return [
         f'- {row.name}, {find(name).label}: `{refused.error}`: "{refused.words}"'
         for row in rows
         for name, refused in row.refused.items()
-        if refused.words not in general
+        if not any(refused.error == one.error and refused.words in one.words for one in REFUSALS)
     ]
 
 
