@@ -33,6 +33,8 @@ def _torch(row: Architecture, model: Any, inputs: Any) -> tuple[np.ndarray, np.n
         kept.append(_first(output, torch.Tensor))
         if not kept[-1].requires_grad:  # nothing before it has parameters
             kept[-1].requires_grad_()
+        # What follows in place shall not reach what is kept.
+        return kept[-1].clone() if output is kept[-1] else None
 
     handle = _submodule(model, path).register_forward_hook(keep)
     try:
