@@ -35,9 +35,7 @@ def test_the_map_is_what_plain_framework_code_gives(row, model, result):
     expected = by_hand.gradcam(row, model, row.inputs(2))
     scale = np.abs(expected).max()
     assert scale > 0
-    np.testing.assert_allclose(
-        result.raw[row.layer], expected, rtol=0, atol=row.tolerance * scale
-    )
+    np.testing.assert_allclose(result.raw[row.layer], expected, rtol=0, atol=row.tolerance * scale)
 
 
 def test_a_batch_equals_its_samples(row, model, result):

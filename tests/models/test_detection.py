@@ -195,8 +195,8 @@ def test_two_outputs_of_a_keras_model(tf, keras_detector):
     target = Box(
         overlapping=aim, least_overlap=0, with_overlap=True, of_class=2, arranged=detection.KERAS
     )
-    result = camcore.explain(keras_detector, images, target, "conv2d_3")
-    layer, seen = keras_detector.get_layer("conv2d_3"), []
+    result = camcore.explain(keras_detector, images, target, "scale_3")
+    layer, seen = keras_detector.get_layer("scale_3"), []
     call = layer.call
 
     def keep(x):
@@ -228,6 +228,6 @@ def test_two_outputs_of_a_keras_model(tf, keras_detector):
 def test_methods_with_further_passes_on_a_keras_detector(keras_detector, method):
     images = detection.images(2, channels="last")
     target = None if method == "eigencam" else Box(7, arranged=detection.KERAS)
-    result = camcore.explain(keras_detector, images, target, "conv2d_3", method)
+    result = camcore.explain(keras_detector, images, target, "scale_3", method)
     assert result.maps.shape == (2, 64, 64)
     assert np.isfinite(result.maps).all()

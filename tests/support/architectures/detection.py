@@ -124,8 +124,11 @@ def keras_detector() -> Any:
 
     keras.utils.set_random_seed(0)
     x = inputs = layers.Input((64, 64, 3))
-    for filters in (4, 6, 8, 8):
-        x = layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    for i, filters in enumerate((4, 6, 8, 8)):
+        scale = layers.Conv2D(
+            filters, 3, strides=2, padding="same", activation="relu", name=f"scale_{i}"
+        )
+        x = scale(x)
     cells = layers.Reshape((16, 8), name="cells")(x)
     boxes = layers.Dense(4, activation="softplus", name="sizes")(cells)
     classes = layers.Dense(5, name="scores")(cells)
@@ -219,7 +222,7 @@ ARCHITECTURES = [
         framework="keras",
         make=keras_detector,
         inputs=partial(images, channels="last"),
-        layer="conv2d_3",
+        layer="scale_3",
         score=best_of_class,
         target=Box(7, of_class=3, arranged=KERAS),
         arrange=channels_last_to_first,
