@@ -11,6 +11,7 @@ the other rows stay as they were.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -27,6 +28,9 @@ from timing import Case, Run, Timed, against, machine, seconds
 
 import camcore
 from camcore.progress import track
+
+IMPORTS = {"import camcore": 50, "import camcore; camcore.explain": None}
+"""What is imported, and the milliseconds aimed at."""
 
 
 def cases() -> Iterator[Case]:
@@ -94,11 +98,11 @@ def main() -> None:
         timed = against(baseline, candidates, case.rounds or rounds)
         record(options.output, case.name, row(case, timed), case.rounds or rounds)
     if not options.only:
-        for code in ("import camcore", "import camcore; camcore.explain"):
-            milliseconds = import_milliseconds(code, 5 if options.quick else 15)
-            found = {"goal": "50 ms", "took": f"{milliseconds:.0f} ms", "ours": milliseconds}
-            found["met"] = milliseconds <= 50
-            record(options.output, f"`{code}` beyond `import numpy`", found, 15)
+        for code, goal in IMPORTS.items():
+            ours = import_milliseconds(code, 15)
+            found = {"goal": f"{goal} ms" if goal else "", "ours": ours}
+            found["met"] = not goal or ours <= goal
+            record(options.output, f"`{code}` beyond `import numpy`, ms", found, 15)
     known = json.loads((options.output / "speed.json").read_text())
     text = "\n".join(table(known))
     print(text)
@@ -162,19 +166,38 @@ def plot(known: dict[str, dict[str, Any]], path: Path) -> None:
     if not rows:
         return
     peers = ["camcore", *sorted({p for _, r in rows for p in r} - {"camcore"})]
-    figure = Figure(figsize=(9, 1 + 0.16 * len(rows) * (1 + len(peers))), layout="constrained")
+    bars = [(i + 1.2 * j, peer, ratio) for i, j, peer, ratio in _stacked(rows, peers)]
+    figure = Figure(figsize=(9, 1.2 + 0.2 * len(bars)), layout="constrained")
     axes = figure.add_subplot()
-    for i, peer in enumerate(peers):
-        at = [j + i / (len(peers) + 1) for j, (_, r) in enumerate(rows) if peer in r]
-        axes.barh(at, [r[peer] for _, r in rows if peer in r], 1 / (len(peers) + 1), label=peer)
-    middle = (len(peers) - 1) / 2 / (len(peers) + 1)
-    axes.set_yticks([j + middle for j in range(len(rows))], [n for n, _ in rows])
-    axes.invert_yaxis()
+    for colour, peer in enumerate(peers):
+        own = [(at, ratio) for at, name, ratio in bars if name == peer]
+        axes.barh(*zip(*own, strict=True), 0.9, color=f"C{colour}", label=peer)
+    middles = [np.mean([i + 1.2 * j for i, j, *_ in group]) for group in _groups(rows, peers)]
+    axes.set_yticks(middles, [name for name, _ in rows])
+    axes.set_ylim(bars[-1][0] + 1, -1)
     axes.set_xscale("log")
+    axes.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    axes.minorticks_off()
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("time, relative to a plain forward pass")
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    figure.legend(loc="outside upper center", ncols=4)
+    figure.savefig(path, dpi=110)
+
+
+Bar = tuple[int, int, str, float]
+"""Place among all bars, row, name, ratio."""
+
+
+def _stacked(rows: list[tuple[str, dict[str, float]]], peers: list[str]) -> Iterator[Bar]:
+    """Bars from the top down, only those that there are."""
+    place = itertools.count()
+    for j, (_, ratios) in enumerate(rows):
+        yield from ((next(place), j, peer, ratios[peer]) for peer in peers if peer in ratios)
+
+
+def _groups(rows: list[tuple[str, dict[str, float]]], peers: list[str]) -> list[list[Bar]]:
+    by_row = itertools.groupby(_stacked(rows, peers), key=lambda bar: bar[1])
+    return [list(group) for _, group in by_row]
 
 
 def arguments() -> argparse.Namespace:
