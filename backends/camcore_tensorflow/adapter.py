@@ -73,9 +73,10 @@ class TensorFlowAdapter:
         """Shapes of the layers that run; nothing is computed."""
         tensors, signature = self._prepare(inputs)
         sample, sized = signature.first(tensors.values()), signature.sized(1)
-        key = ("survey", self._state(), sized.key)
+        known = dict(walk(self._model))
+        key = ("survey", self._state(known), sized.key)
         seen = self._store.fetch(key, 1, lambda _: survey(self._model, sized, sample))
-        paths = {id(layer): (path, layer) for path, layer in walk(self._model)}
+        paths = {id(layer): (path, layer) for path, layer in known.items()}
         records = []
         for one in seen:
             path, layer = paths[id(one.layer())]
@@ -110,10 +111,11 @@ class TensorFlowAdapter:
         """
         tensors, signature = self._prepare(inputs)
         natives = [seed.function if isinstance(seed, NativeScore) else None for seed in seeds]
-        targets = self._targets(layers)
+        known = dict(walk(self._model))
+        targets = [self._target(name, known) for name in layers]
         question = Question(targets, natives, logits, second_order, rectifier)
         program = self._store.fetch(
-            ("run", self._state(), signature.key, question.key),
+            ("run", self._state(known), signature.key, question.key),
             signature.batch,
             lambda size: Program(self._model, question, signature.sized(size)),
         )
@@ -142,13 +144,14 @@ class TensorFlowAdapter:
         """Run one sample up to `layer`, then as often as asked from there on."""
         tensors, signature = self._prepare(inputs)
         one = signature.sized(1)
-        (target,) = self._targets([layer])
+        known = dict(walk(self._model))
+        target = self._target(layer, known)
         if target.layer is None or target.part != "output" or target.call is not None:
             raise LayerError(
                 f"A model is resumed from a layer that runs once, not from {layer!r}. "
                 "Name such a layer."
             )
-        key = ("resume", self._state(), one.key, layer, logits)
+        key = ("resume", self._state(known), one.key, layer, logits)
         replay = self._store.fetch(key, 1, lambda _: Replay(self._model, target, logits, one))
         yield replay.start(one, signature.first(tensors.values()))
 
@@ -169,10 +172,6 @@ class TensorFlowAdapter:
             self._store.ready = True
         return tensors, signature
 
-    def _targets(self, names: Sequence[str]) -> list[Target]:
-        known = dict(walk(self._model))
-        return [self._target(name, known) for name in names]
-
     def _target(self, name: str, known: dict[str, Any]) -> Target:
         if name == INPUT:
             return Target(name, None)
@@ -188,11 +187,11 @@ class TensorFlowAdapter:
         hint = f"Near it: {', '.join(near)}." if near else "List them with `layers()`."
         raise LayerError(f"The model has no layer {name!r}. {hint}")
 
-    def _state(self) -> Hashable:
+    def _state(self, known: dict[str, Any]) -> Hashable:
         """What of the model is compiled in besides its weights: layers, activations, patches."""
         return tuple(
             (weak(layer), weak(getattr(layer, "activation", None)), weak(vars(layer).get("call")))
-            for layer in (self._model, *dict(walk(self._model)).values())
+            for layer in (self._model, *known.values())
         )
 
     def _channels(self, layer: Any, rank: int) -> Channels | None:
