@@ -73,7 +73,12 @@ def arguments(model: nn.Module, inputs: Any) -> Any:
 
 def versions(inputs: Any) -> list[int]:
     """How often each of the nest's tensors was written to."""
-    return [leaf._version for _, leaf in _tensors(inputs)]
+    return [version(leaf) for _, leaf in _tensors(inputs)]
+
+
+def version(tensor: torch.Tensor) -> int:
+    """How often a tensor was written to; one of inference mode does not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _tensors(inputs: Any) -> list[tuple[str, torch.Tensor]]:

@@ -127,7 +127,7 @@ class FastAdapter(TorchAdapter):
     def _renew(self) -> None:
         """Copy the model, unless nothing was written to it since it was last copied."""
         tensors = [*self._original.parameters(), *self._original.buffers()]
-        state = [(id(tensor), tensor._version) for tensor in tensors]
+        state = [(id(tensor), arrays.version(tensor)) for tensor in tensors]
         if state == self._made_from:
             return
         try:

@@ -123,13 +123,9 @@ class BeforeActivation(TorchFunctionMode):
         return {path: before for path, before in found.items() if before is not None}
 
     def _note(self, result: torch.Tensor, activation: str, scores: torch.Tensor) -> None:
-        self._before[result] = activation, scores, _version(result)
+        self._before[result] = activation, scores, arrays.version(result)
 
     def _find(self, tensor: torch.Tensor) -> tuple[str, torch.Tensor] | None:
         found = self._before.get(tensor)
         # What was written to since is no longer just an activation's result.
-        return found[:2] if found is not None and found[2] == _version(tensor) else None
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+        return found[:2] if found is not None and found[2] == arrays.version(tensor) else None

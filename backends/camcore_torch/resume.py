@@ -157,7 +157,7 @@ class Replay(Head):
         recorded = self.recording
         records = [recorded.inputs, recorded.output, *(output for _, output in recorded.before)]
         tensors = [leaf for record in records for leaf in nest.floating(record).values()]
-        versions = [tensor._version for tensor in tensors]
+        versions = [arrays.version(tensor) for tensor in tensors]
         own = to_numpy(recorded.activations)
         try:
             twice = self(np.concatenate([own, own]))
@@ -165,7 +165,7 @@ class Replay(Head):
             # What the model itself is to blame for is raised again when all of it is run.
             return False
         tolerance = max(1e-5, 4 * torch.finfo(recorded.activations.dtype).eps)
-        return [tensor._version for tensor in tensors] == versions and all(
+        return [arrays.version(tensor) for tensor in tensors] == versions and all(
             path in twice and _is_twice(twice[path], plain, tolerance)
             for path, plain in recorded.plain.items()
         )

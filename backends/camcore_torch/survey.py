@@ -79,7 +79,7 @@ class _Seen:
     def by(self, module: nn.Module, tensor: torch.Tensor) -> nn.Module | None:
         """Note a tensor; returns another module that returned it before, as it is now."""
         self.last[module] = weakref.ref(tensor)
-        version = 0 if tensor.is_inference() else tensor._version
+        version = arrays.version(tensor)
         first, before = self._first.get(tensor, (module, None))
         if before != version:
             first = module

@@ -15,14 +15,6 @@ def row(request):
 
 
 @pytest.fixture(scope="module")
-def model(row, request, require):
-    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
-    for package in row.needs:
-        require(package)
-    return row.make()
-
-
-@pytest.fixture(scope="module")
 def result(row, model):
     return camcore.explain(model, row.inputs(2), row.target, **row.options)
 

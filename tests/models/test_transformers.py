@@ -20,14 +20,6 @@ def row(request):
 
 
 @pytest.fixture(scope="module")
-def model(row, request, require):
-    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
-    for package in row.needs:
-        require(package)
-    return row.make()
-
-
-@pytest.fixture(scope="module")
 def activations_and_gradients(row, model):
     return by_hand.evidence(row, model, row.inputs(1))
 
