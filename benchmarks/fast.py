@@ -19,8 +19,8 @@ import torch_cases
 from timing import against, machine, seconds
 
 import camcore
-from camcore.progress import track
-from camcore.registry import load_model
+from camcore._shared.progress import track
+from camcore.zoo import load_model
 
 
 def setups() -> Iterator[tuple[str, torch.nn.Module, torch.Tensor]]:

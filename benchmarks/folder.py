@@ -23,12 +23,13 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 from timing import against, machine
 
-from camcore import registry
-from camcore.files import whole
-from camcore.folders import Explained, explain_photos
-from camcore.images import CentreCrop, encode
+from camcore import zoo
+from camcore._shared.atomic import whole
+from camcore.batch.photos import Explained, explain_photos
 from camcore.nest import batch_of
-from camcore.trace import LoadedModel
+from camcore.photos.crop import CentreCrop
+from camcore.photos.io import encode
+from camcore.zoo import LoadedModel
 
 SIZES = {"500 x 375": (500, 375), "1600 x 1200": (1600, 1200), "4000 x 3000": (4000, 3000)}
 MODELS = ("torchvision:resnet50", "torchvision:mobilenet_v2")
@@ -45,7 +46,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.models:
-            loaded = registry.load_model(name)
+            loaded = zoo.load_model(name)
             for size in options.sizes:
                 paths = photographs(Path(scratch), size, options.photos)
                 out = Path(scratch) / "out"

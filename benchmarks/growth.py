@@ -18,7 +18,7 @@ import torch_cases
 from timing import Run, against, machine
 
 import camcore
-from camcore.progress import track
+from camcore._shared.progress import track
 from camcore.targets import top
 
 Make = Callable[[int], tuple[Run, Run]]

@@ -19,8 +19,8 @@ from skimage import data
 from sklearn.datasets import load_sample_images
 
 import camcore
-from camcore import registry
-from camcore.images import CentreCrop
+from camcore import zoo
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import TABLE
 
 HEAD, NARROW = "bn2", "blocks.5"
@@ -129,7 +129,7 @@ def photographs() -> dict[str, np.ndarray]:
 
 def network(photos: dict[str, np.ndarray]) -> tuple[object, np.ndarray, list[np.ndarray]]:
     """The network, its batch, and the photographs as it sees them."""
-    loaded = registry.load_model("demo-torch:efficientnet_lite0")
+    loaded = zoo.load_model("demo-torch:efficientnet_lite0")
     seen = [
         CentreCrop(photo.shape[:2], loaded.size, loaded.resize, loaded.interpolation).to_model(
             photo

@@ -27,7 +27,7 @@ import numpy as np
 from timing import Case, Run, Timed, against, machine, seconds
 
 import camcore
-from camcore.progress import track
+from camcore._shared.progress import track
 
 IMPORTS = {"import camcore": 50, "import camcore; camcore.explain": None}
 """What is imported, and the milliseconds aimed at."""

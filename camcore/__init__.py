@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from camcore.explainer import Explainer, explain
     from camcore.explanation import Explanation, load
     from camcore.factorisation import Factorisation, factorise
-    from camcore.layout import Layout
+    from camcore.layers.layout import Layout
     from camcore.recipes import Recipe
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ _DEFINED_IN = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Factorisation": "factorisation",
-    "Layout": "layout",
+    "Layout": "layers.layout",
     "Recipe": "recipes",
     "compare": "comparison",
     "explain": "explainer",

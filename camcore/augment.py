@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.resize import Interpolation, resize
-from camcore.trace import Array
 
 
 class Augmentation(Protocol):

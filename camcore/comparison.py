@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.explanation import Explanation
 from camcore.metrics import agreement
 from camcore.postprocess import normalise
 from camcore.resize import resize
-from camcore.trace import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

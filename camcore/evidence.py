@@ -14,23 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from camcore import frames, layout, nest
-from camcore.connected import connected
+from camcore import nest
+from camcore.adapter import INPUT, Adapter, Array, Bias, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import InputError, LayerError, MethodError
-from camcore.layout import Layout
+from camcore.layers import frames, layout
+from camcore.layers.connected import connected
+from camcore.layers.layout import Layout
 from camcore.methods.arrays import per_channel
 from camcore.outputs import Explained
 from camcore.targets import Nothing, Scored, Target
-from camcore.trace import (
-    INPUT,
-    Adapter,
-    Array,
-    Bias,
-    NativeScore,
-    Rectifier,
-    Seed,
-    Trace,
-)
 
 TRACED = frozenset({"gradients", "image_gradients", "attention_gradients"})
 """What needs the traced pass to pull the target back."""
@@ -92,7 +84,7 @@ class Evidence:
 
     @cached_property
     def frames(self) -> int:
-        """How many of the layer's rows are one sample's; see `camcore.frames`."""
+        """How many of the layer's rows are one sample's; see `camcore.layers.frames`."""
         return frames.in_rows_of(self.layer, self.trace, self.batch)
 
     @cached_property

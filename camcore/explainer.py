@@ -9,20 +9,20 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from camcore import frames, registry
-from camcore import layers as layer_names
+from camcore import registry
+from camcore.adapter import INPUT, Adapter, Array, NativeScore, Seed
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
 from camcore.evidence import TRACED, UNTARGETED, Evidence
 from camcore.explanation import Explanation
-from camcore.layers import LayerLike
-from camcore.layout import Layout
+from camcore.layers import frames, names, selection
+from camcore.layers.layout import Layout
+from camcore.layers.names import LayerLike
 from camcore.methods.table import Method, MethodLike, smoothed, with_options
 from camcore.outputs import Explained, check_finite
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
-from camcore.trace import INPUT, Adapter, Array, NativeScore, Seed
 
 OfTargets: TypeAlias = "Explanation | list[Explanation]"
 Result: TypeAlias = "OfTargets | dict[str, OfTargets]"
@@ -36,7 +36,7 @@ class Explainer:
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model, or camcore.trace.Adapter
+    model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
         Left exactly as it is. It is run in inference mode whatever mode it is in.
     layer : str, layer object, or list of these, optional
         Where to look; several layers are joined as the recipe says. A name may end
@@ -118,7 +118,7 @@ class Explainer:
         )
         self.layout = layout
         self._given = (
-            None if layer is None else layer_names.resolve(layer, registry.adapter(model).layers())
+            None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
         self._captured: dict[str, tuple[str, ...]] = {"input": (INPUT,)}
 
@@ -238,7 +238,7 @@ class Explainer:
     def _at(self, level: str, inputs: Any) -> tuple[str, ...]:
         """Names of what methods of a level look at; settled once."""
         if level not in self._captured:
-            settle = layer_names.attention if level == "attention" else layer_names.outputs
+            settle = selection.attention if level == "attention" else selection.outputs
             self._captured[level] = settle(self._given, self.model, self.adapter, inputs)
         return self._captured[level]
 
@@ -361,7 +361,7 @@ def explain(
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model, or camcore.trace.Adapter
+    model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
         Left exactly as it is.
     inputs : array, tensor, or nest of these
         What the model takes: its own layout, its own preprocessing, batch first.

@@ -13,13 +13,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.table import TABLE
 from camcore.outputs import look_like_probabilities
 from camcore.postprocess import Fusion
 from camcore.recipes import OverlayStyle, RecipeLike, find_recipe
 from camcore.targets import softmax
-from camcore.trace import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -273,17 +273,17 @@ class Explanation:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz.shown import explanation_figure
+        from camcore.viz.explanation import explanation_figure
 
         return explanation_figure(self, images, kind, names=names, **options)
 
     def _repr_html_(self) -> str:
-        from camcore.viz.shown import html
+        from camcore.viz.explanation import html
 
         return html(self)
 
     def _repr_png_(self) -> bytes | None:
-        from camcore.viz.shown import png
+        from camcore.viz.explanation import png
 
         return png(self)
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from camcore._shared.optional import needs
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.explainer import Explainer
-from camcore.extras import needs
-from camcore.layers import LayerLike
-from camcore.layout import Layout
+from camcore.layers.layout import Layout
+from camcore.layers.names import LayerLike
 from camcore.postprocess import normalise
 from camcore.resize import Interpolation, resize
 from camcore.targets import Scored, Target
-from camcore.trace import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def factorise(
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model, or camcore.trace.Adapter
+    model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
         Left exactly as it is.
     inputs : array, tensor, or nest of these
         What the model takes.

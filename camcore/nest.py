@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from camcore.adapter import Array, Channels, Leaves
 from camcore.errors import InputError
-from camcore.trace import Array, Channels, Leaves
 
 
 class Images:

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from camcore.adapter import Array, Channels, Leaves, NativeScore, Seed, Trace
 from camcore.errors import InputError, TargetError
 from camcore.targets import Class, Nothing, Scored, Target
-from camcore.trace import Array, Channels, Leaves, NativeScore, Seed, Trace
 
 
 @dataclass(frozen=True)

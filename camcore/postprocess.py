@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.trace import Array
 
 Scale: TypeAlias = Literal["max", "min_max"]
 Fusion: TypeAlias = Literal["mean", "max", "product", "sum"]

@@ -8,22 +8,80 @@ a model cannot be of a framework that nobody has imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
-from camcore.errors import BackendError, InputError, MissingExtraError
-from camcore.trace import Adapter, Array, Backend, FastBackend, LoadedModel
+from camcore.adapter import Adapter
+from camcore.errors import BackendError, MissingExtraError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from camcore.zoo import LoadedModel
+
 GROUP = "camcore.backends"
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What an adapter package registers under the entry-point group ``camcore.backends``.
+
+    The entry point's name is the import name of the framework.
+    """
+
+    name: str
+    """The framework's name for people: ``"PyTorch"``."""
+
+    schemes: Sequence[str]
+    """The prefixes that `load` understands: ``("timm", "torchvision")``."""
+
+    def owns(self, model: object) -> bool:
+        """Whether `adapt` can serve this model."""
+        ...
+
+    def adapt(self, model: object) -> Adapter:
+        """The model's adapter; the same model may be adapted many times cheaply."""
+        ...
+
+    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+        """Find a model by name, e.g. ``load("torchvision", "resnet50")``.
+
+        Parameters
+        ----------
+        scheme : str
+            One of `schemes`.
+        name : str
+            The model's name there.
+        weights : str or None
+            A file of weights to load; nothing is ever downloaded.
+        """
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished; for timing."""
+        ...
+
+
+@runtime_checkable
+class FastBackend(Backend, Protocol):
+    """A backend that can run models in faster ways than their own, on request."""
+
+    fast_ways: Sequence[str]
+    """Those to take where none is named."""
+
+    def adapt_fast(self, model: object, ways: Sequence[str]) -> Adapter:
+        """The adapter of a model that runs in these ways; the model stays as it is.
+
+        Raises
+        ------
+        BackendError
+            A way is unknown, or this model cannot be run so.
+        """
+        ...
+
 
 _EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
 
@@ -44,7 +102,7 @@ def _load(framework: str) -> Backend:
     if not isinstance(backend, Backend):
         raise BackendError(
             f"The entry point {framework!r} of {GROUP} is a {type(backend).__name__}, "
-            "which lacks parts of camcore.trace.Backend."
+            "which lacks parts of camcore.registry.Backend."
         )
     return backend
 
@@ -141,89 +199,3 @@ def _fast(owner: Backend, model: object, ways: bool | Sequence[str]) -> Adapter:
             f"{owner.name} has no faster way to run a model than it does already; leave `fast` out."
         )
     return owner.adapt_fast(model, owner.fast_ways if ways is True else list(ways or ()))
-
-
-def load_model(spec: str, weights: str | None = None) -> LoadedModel:
-    """Find a model by the name a person types.
-
-    Parameters
-    ----------
-    spec : str
-        ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
-        ``timm:...``, ``keras:ResNet50``), a path to a ``.keras`` file, or
-        ``package.module:function``, which is called without arguments and returns a
-        model or a `camcore.trace.LoadedModel`.
-    weights : str, optional
-        A file of weights; a function loads its own.
-
-    Returns
-    -------
-    LoadedModel
-
-    Raises
-    ------
-    InputError
-        Nothing goes by that name.
-    MissingExtraError
-        Its framework is not installed.
-    """
-    if spec.endswith((".keras", ".h5", ".hdf5")):
-        return backend("tensorflow").load("keras-file", spec, weights)
-    scheme, colon, name = spec.partition(":")
-    if not colon or not scheme or not name:
-        raise InputError(
-            f"{spec!r} names no model. Expected scheme:name as in torchvision:resnet50, "
-            "a .keras file, or package.module:function."
-        )
-    if "." in scheme or (find_spec(scheme) is not None and scheme not in _SCHEMES):
-        if weights is not None:
-            raise InputError(
-                f"{spec!r} is a function, which loads its own weights; got weights={weights!r}."
-            )
-        return _call(scheme, name)
-    if scheme in _SCHEMES:
-        return backend(_SCHEMES[scheme]).load(scheme, name, weights)
-    known = [*_SCHEMES]
-    for framework, installed in frameworks().items():
-        if installed and framework not in _SCHEMES.values():
-            known += backend(framework).schemes
-            if scheme in backend(framework).schemes:
-                return backend(framework).load(scheme, name, weights)
-    raise InputError(f"{spec!r}: unknown scheme {scheme!r}; there are {', '.join(known)}.")
-
-
-# Known without importing a framework; a stranger's adapter is asked for its own.
-_SCHEMES = {
-    "torchvision": "torch",
-    "timm": "torch",
-    "demo-torch": "torch",
-    "keras": "tensorflow",
-    "keras-file": "tensorflow",
-    "demo-keras": "tensorflow",
-}
-
-
-def _call(module: str, function: str) -> LoadedModel:
-    try:
-        make = getattr(import_module(module), function)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"{module}:{function} cannot be found: {error}") from error
-    if not callable(make):
-        raise InputError(f"{module}:{function} is a {type(make).__name__}, not a function.")
-    made = make()
-    if isinstance(made, LoadedModel):
-        return made
-    return LoadedModel(
-        model=made, preprocess=_unit_range(made), size=224, resize=256, pretrained=True
-    )
-
-
-def _unit_range(model: object) -> Callable[[npt.NDArray[np.uint8]], Array]:
-    """Preprocessing for a model that says nothing of its own: RGB in [0, 1]."""
-    first = adapter(model).input_channels == "first"
-
-    def preprocess(photo: npt.NDArray[np.uint8]) -> Array:
-        batch = photo[None].astype(np.float32) / 255
-        return np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if first else batch
-
-    return preprocess

@@ -20,8 +20,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.trace import Array
 
 Kind: TypeAlias = Literal["nearest", "linear", "cubic", "spline"]
 Coordinates: TypeAlias = Literal["half_pixel", "align_corners", "asymmetric"]

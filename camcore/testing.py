@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from camcore.errors import GradientError, InputError, LayerError
-from camcore.trace import (
+from camcore.adapter import (
     INPUT,
     Adapter,
     Array,
@@ -30,6 +29,7 @@ from camcore.trace import (
     Seed,
     Trace,
 )
+from camcore.errors import GradientError, InputError, LayerError
 
 
 class Op:

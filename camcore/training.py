@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.methods.table import MethodLike
 from camcore.targets import Each, TargetLike
-from camcore.trace import Array
 
 __all__ = ["ImageWriter", "MapLog"]
 
@@ -89,7 +89,7 @@ class MapLog:
 
         Parameters
         ----------
-        model : torch.nn.Module, keras.Model, or camcore.trace.Adapter
+        model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
             Left exactly as it is.
 
         Returns
@@ -114,7 +114,7 @@ class MapLog:
 
         Parameters
         ----------
-        model : torch.nn.Module, keras.Model, or camcore.trace.Adapter
+        model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
             Left exactly as it is.
         writer : ImageWriter
             Gets a picture of each sample, under ``tag/method/sample``.

@@ -18,11 +18,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import camcore
-from camcore import registry
-from camcore.images import CentreCrop, read_photo
+from camcore import zoo
 from camcore.methods import TABLE, Method
+from camcore.photos import CentreCrop, read_photo
 from camcore.progress import track
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel
 
 # PyTorch before TensorFlow: Triton and TensorFlow clash the other way round.
 SPECS = ("demo-torch:efficientnet_lite0", "demo-keras:efficientnet_lite0")
@@ -44,7 +44,7 @@ def main() -> None:
     """Draw the gallery."""
     options = arguments()
     photo = read_photo(options.photo) if options.photo else sample_photo()
-    loaded = [registry.load_model(spec) for spec in SPECS]
+    loaded = [zoo.load_model(spec) for spec in SPECS]
     crop = CentreCrop(
         photo.shape, loaded[0].size, loaded[0].resize, loaded[0].interpolation
     ).to_model(photo)

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 import camcore
-from camcore.imagenet import imagenet_classes
-from camcore.images import read_photo, write_png
+from camcore.photos import read_photo, write_png
+from camcore.zoo import imagenet_classes
 
 LAYER = "block14_sepconv2_act"
 

@@ -17,8 +17,8 @@ import torch
 from torchvision.models import resnet50
 
 import camcore
-from camcore.imagenet import imagenet_classes
-from camcore.images import read_photo, write_png
+from camcore.photos import read_photo, write_png
+from camcore.zoo import imagenet_classes
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from camcore.errors import BackendError
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel
 
 from .adapter import TensorFlowAdapter
 from .capture import keras_of
@@ -14,7 +14,7 @@ __all__ = ["TensorFlowAdapter", "backend"]
 
 
 class TensorFlowBackend:
-    """What the entry point hands to camcore; see `camcore.trace.Backend`."""
+    """What the entry point hands to camcore; see `camcore.registry.Backend`."""
 
     name = "TensorFlow"
     schemes = ("keras", "keras-file", "demo-keras")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from camcore.trace import Array
+from camcore.adapter import Array
 
 _ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}

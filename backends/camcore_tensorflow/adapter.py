@@ -1,4 +1,4 @@
-"""A Keras model on TensorFlow, seen through the verbs of `camcore.trace.Adapter`."""
+"""A Keras model on TensorFlow, seen through the verbs of `camcore.adapter.Adapter`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from camcore.errors import LayerError
-from camcore.trace import (
+from camcore.adapter import (
     ATTENTION,
     INPUT,
     Array,
@@ -24,6 +23,7 @@ from camcore.trace import (
     Seed,
     Trace,
 )
+from camcore.errors import LayerError
 
 from .cache import store_of, weak
 from .capture import Part, Target, keras_of, walk
@@ -39,7 +39,7 @@ _CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "l
 
 
 class TensorFlowAdapter:
-    """A Keras model and the verbs that camcore asks for; see `camcore.trace.Adapter`.
+    """A Keras model and the verbs that camcore asks for; see `camcore.adapter.Adapter`.
 
     What is compiled is kept for as long as the model lives, and shared by all its adapters.
 

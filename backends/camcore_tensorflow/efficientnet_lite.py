@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from camcore.trace import Array
+from camcore.adapter import Array
 
 _STAGES = (
     (1, 3, 1, 1, 16),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from camcore.trace import Array, Bias
+from camcore.adapter import Array, Bias
 
 from .capture import keras_of, walk
 from .forward import edge

@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from camcore.adapter import Array, NativeScore, Rectifier, Seed
 from camcore.errors import GradientError, TargetError
-from camcore.trace import Array, NativeScore, Rectifier, Seed
 
 from .cache import compiled, weak
 from .capture import Target

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from camcore.adapter import Rectifier
 from camcore.errors import MethodError
-from camcore.trace import Rectifier
 
 _OWN = {"Relu": tf.raw_ops.ReluGrad, "Relu6": tf.raw_ops.Relu6Grad}
 _RULE = "_gradient_op_type"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from camcore.adapter import Array, Leaves
 from camcore.errors import InputError, LayerError
-from camcore.trace import Array, Leaves
 
 from .cache import traced
 from .capture import Target

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
+from camcore.adapter import Array, Leaves, Seed
 from camcore.errors import TargetError
-from camcore.trace import Array, Leaves, Seed
 
 from .forward import edge
 

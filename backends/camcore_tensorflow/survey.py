@@ -21,7 +21,7 @@ from .nest import flatten
 
 @dataclass(frozen=True)
 class Seen:
-    """What a layer did; see `camcore.trace.LayerRecord`."""
+    """What a layer did; see `camcore.adapter.LayerRecord`."""
 
     layer: weakref.ref[Any]
     shape: tuple[int, ...]

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
 from camcore.training import MapLog
 
 __all__ = ["MapCallback"]

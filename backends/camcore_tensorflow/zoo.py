@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError, MissingExtraError
-from camcore.imagenet import imagenet_classes
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel, imagenet_classes
 
 Photo = npt.NDArray[np.uint8]
 

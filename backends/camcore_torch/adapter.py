@@ -12,8 +12,7 @@ import torch
 from torch import jit, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camcore.errors import BackendError
-from camcore.trace import (
+from camcore.adapter import (
     INPUT,
     Array,
     Bias,
@@ -27,6 +26,7 @@ from camcore.trace import (
     Seed,
     Trace,
 )
+from camcore.errors import BackendError
 from camcore_torch import arrays, naming, nest, resume, survey, weights
 from camcore_torch.arrays import to_numpy
 from camcore_torch.capture import Capture, holds_inference_tensors, undisturbed
@@ -73,7 +73,7 @@ class Pass:
 
 
 class TorchAdapter:
-    """A `torch.nn.Module` as `camcore.trace.Adapter` sees it.
+    """A `torch.nn.Module` as `camcore.adapter.Adapter` sees it.
 
     Layers have the dotted names of ``named_modules()``; a shared module goes by its
     first. ``relu#0`` is the first call of a layer that runs several times,
@@ -135,7 +135,7 @@ class TorchAdapter:
         second_order: bool = False,
         rectifier: Rectifier | None = None,
     ) -> Trace:
-        """One forward pass, and for each seed one pull-back; see `camcore.trace.Adapter`."""
+        """One forward pass, and for each seed one pull-back; see `camcore.adapter.Adapter`."""
         self._build(inputs)
         asked = layers, seeds, logits, second_order, rectifier
         try:

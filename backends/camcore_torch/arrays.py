@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.trace import Array
 from camcore_torch import nest
 from camcore_torch.naming import is_keras
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel
 from camcore_torch import zoo
 from camcore_torch.adapter import TorchAdapter
 from camcore_torch.fast import FastAdapter
 
 
 class TorchBackend:
-    """PyTorch, as `camcore.trace.Backend` sees it."""
+    """PyTorch, as `camcore.registry.Backend` sees it."""
 
     name = "PyTorch"
     schemes = tuple(zoo.SCHEMES)

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import jit, nn
 
+from camcore.adapter import INPUT
 from camcore.errors import LayerError
-from camcore.trace import INPUT
 from camcore_torch import arrays, attention, checkpoints, naming, nest
 from camcore_torch.naming import Call, without_compile
 

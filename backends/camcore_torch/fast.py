@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules import conv
 
+from camcore.adapter import Array, Leaves, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import BackendError
-from camcore.trace import Array, Leaves, NativeScore, Rectifier, Seed, Trace
 from camcore_torch import arrays, naming, nest
 from camcore_torch.adapter import TorchAdapter
 
@@ -61,7 +61,7 @@ class FastAdapter(TorchAdapter):
         second_order: bool = False,
         rectifier: Rectifier | None = None,
     ) -> Trace:
-        """One fast pass; see `camcore.trace.Adapter`."""
+        """One fast pass; see `camcore.adapter.Adapter`."""
         plain = second_order or rectifier is not None
         with self._fast(layers, compiled=not plain):
             return super().run(
@@ -77,7 +77,7 @@ class FastAdapter(TorchAdapter):
     def resume(
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array], Leaves]]:
-        """Run one sample up to `layer`, then from there on; see `camcore.trace.Adapter`."""
+        """Run one sample up to `layer`, then from there on; see `camcore.adapter.Adapter`."""
         with (
             self._fast([layer], compiled=False),
             super().resume(inputs, layer, logits=logits) as head,

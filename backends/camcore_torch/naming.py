@@ -13,8 +13,8 @@ from torch import jit, nn
 from torch.nn.modules import batchnorm, conv, pooling
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from camcore.adapter import ATTENTION, Channels, Layer
 from camcore.errors import LayerError
-from camcore.trace import ATTENTION, Channels, Layer
 
 CHANNELS_FIRST = (
     conv._ConvNd,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from camcore.adapter import Array, Leaves, NativeScore, Seed
 from camcore.errors import GradientError, TargetError
-from camcore.trace import Array, Leaves, NativeScore, Seed
 from camcore_torch import arrays, naming
 from camcore_torch.arrays import to_numpy
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from camcore.adapter import Rectifier
 from camcore.errors import MethodError
-from camcore.trace import Rectifier
 
 LOWER_BOUND = {
     "Relu": None,

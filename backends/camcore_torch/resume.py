@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from camcore.adapter import Array, Leaves
 from camcore.errors import CamcoreWarning, InputError, LayerError
-from camcore.trace import Array, Leaves
 from camcore_torch import arrays, naming, nest
 from camcore_torch.arrays import to_numpy
 from camcore_torch.capture import undisturbed

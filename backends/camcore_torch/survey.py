@@ -12,8 +12,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from camcore.adapter import Layer, LayerRecord
 from camcore.nest import of_scores
-from camcore.trace import Layer, LayerRecord
 from camcore_torch import arrays, attention, naming, nest
 from camcore_torch.capture import undisturbed
 from camcore_torch.final_activation import ACTIVATIONS, TRIVIAL

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.modules import batchnorm, conv
 
+from camcore.adapter import Array, Bias
 from camcore.errors import MethodError
-from camcore.trace import Array, Bias
 from camcore_torch.arrays import to_numpy
 from camcore_torch.naming import hookable, is_keras
 

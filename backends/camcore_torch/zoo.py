@@ -17,8 +17,7 @@ import torch
 from torch import nn
 
 from camcore.errors import InputError, MissingExtraError
-from camcore.imagenet import imagenet_classes
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel, imagenet_classes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from camcore.batch.find import find_photos
 from camcore.errors import InputError
-from camcore.folders import find_photos
-from camcore.images import CentreCrop, read_photo
+from camcore.photos.crop import CentreCrop
+from camcore.photos.io import read_photo
 
 
 @dataclass(frozen=True)

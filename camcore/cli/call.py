@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from camcore import registry
+from camcore import zoo
 from camcore.cli import sight
 from camcore.cli.console import Steps
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Call:
     Parameters
     ----------
     model, weights : str
-        As `camcore.registry.load_model` takes them.
+        As `camcore.zoo.load_model` takes them.
     layer : sequence of str
         Empty where it is left to the model.
     target : str or None
@@ -49,7 +49,7 @@ class Call:
     def load(self, steps: Steps) -> LoadedModel:
         """Load the model, a step of the work."""
         with steps.step(f"loading {self.model}", noisy=True):
-            return registry.load_model(self.model, self.weights)
+            return zoo.load_model(self.model, self.weights)
 
     def options(self, loaded: LoadedModel) -> dict[str, Any]:
         """What `camcore.Explainer` takes."""

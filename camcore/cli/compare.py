@@ -14,15 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from camcore import report as reports
+from camcore._shared.optional import needs
 from camcore.cli import console, crowd
 from camcore.cli.album import Album, collect
 from camcore.cli.crowd import Asked, Questions
 from camcore.cli.facts import as_json
-from camcore.extras import needs
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.report import Entry, Held
-from camcore.report.content import correlation, least
+from camcore.report.context import correlation, least
 from camcore.report.entries import STRETCHED, unscaled
 
 TOLERANCE = 1e-4

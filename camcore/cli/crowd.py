@@ -11,18 +11,20 @@ from typing import Any, cast
 
 import numpy as np
 
-from camcore import registry
+from camcore import registry, zoo
 from camcore.cli import sight
 from camcore.cli.album import Album
 from camcore.cli.console import Steps
 from camcore.cli.sight import Sight
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
-from camcore.images import CentreCrop, read_photo
 from camcore.nest import batch_of
+from camcore.photos.crop import CentreCrop
+from camcore.photos.io import read_photo
 from camcore.recipes import find_recipe
+from camcore.registry import Backend
 from camcore.report import Entry
-from camcore.trace import Backend, LoadedModel
+from camcore.zoo import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Asked:
     Parameters
     ----------
     spec : str
-        As `camcore.registry.load_model` takes it.
+        As `camcore.zoo.load_model` takes it.
     label : str
         What it is called among the others.
     weights : str or None
@@ -106,7 +108,7 @@ def explain(asked: Asked, questions: Questions, album: Album, steps: Steps) -> l
         By recipe, then by method.
     """
     with steps.step(f"loading {asked.spec}", noisy=True):
-        loaded = registry.load_model(asked.spec, asked.weights)
+        loaded = zoo.load_model(asked.spec, asked.weights)
     backend = _backend(loaded.model)
     target = None if questions.target is None else sight.class_index(loaded, questions.target)
     explainers = {

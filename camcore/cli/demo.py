@@ -12,12 +12,12 @@ import typer
 from rich.markup import escape
 
 from camcore import registry
+from camcore._shared.optional import needs
 from camcore.cli import console, sight
 from camcore.cli.side import Photos, Side, gradient_methods, run
 from camcore.errors import MissingExtraError
-from camcore.extras import needs
-from camcore.images import write_png
 from camcore.metrics.agreement import largest_difference, pearson, spearman
+from camcore.photos.io import write_png
 from camcore.viz import compare_figure, figure, png_bytes
 
 MODELS = {

@@ -12,6 +12,8 @@ import typer
 from rich.markup import escape
 
 import camcore
+from camcore.batch.find import find_photos, is_video
+from camcore.batch.photos import Explained
 from camcore.cli import console, sight
 from camcore.cli.call import Call
 from camcore.cli.listing import ModelOption, WeightsOption
@@ -21,10 +23,9 @@ from camcore.cli.sight import Sight
 from camcore.cli.video import explain_video
 from camcore.errors import InputError
 from camcore.explanation import Explanation
-from camcore.folders import Explained, find_photos, is_video
-from camcore.images import read_photo, write_png
 from camcore.methods.table import find
-from camcore.trace import LoadedModel
+from camcore.photos.io import read_photo, write_png
+from camcore.zoo import LoadedModel
 
 _WHAT = "What is explained"
 _MANY = "Many photographs"

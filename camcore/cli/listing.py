@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 import camcore
-from camcore import registry
-from camcore.candidates import Candidate, candidates
+from camcore import registry, zoo
 from camcore.cli import console
+from camcore.layers.candidates import Candidate, candidates
 from camcore.methods import find as find_method
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
@@ -83,7 +83,7 @@ def layers(
     spec = name or model
     if spec is None or (name and model):
         raise typer.BadParameter("Name one model, such as timm:resnet50.")
-    loaded = registry.load_model(spec, weights)
+    loaded = zoo.load_model(spec, weights)
     # Noise, since a blank photograph has gradients of its own.
     photo = np.random.default_rng(0).integers(0, 256, (loaded.size, loaded.size, 3), np.uint8)
     found = candidates(loaded.model, loaded.preprocess(photo))

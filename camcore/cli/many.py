@@ -16,16 +16,18 @@ from typing import Any
 import typer
 
 import camcore
+from camcore._shared.atomic import alone_in, clear_drafts
+from camcore.batch.find import Found
+from camcore.batch.photos import Explained, explain_photos
+from camcore.batch.pipeline import Failed
 from camcore.cli import console, sight
 from camcore.cli.call import Call
 from camcore.cli.run import Kept, Places, differences, record
 from camcore.errors import CamcoreError, InputError
 from camcore.explanation import Explanation
-from camcore.files import alone_in, clear_drafts
-from camcore.folders import Explained, Failed, Found, explain_photos
-from camcore.images import encode, write_png
-from camcore.trace import LoadedModel
+from camcore.photos.io import encode, write_png
 from camcore.viz import figure, png_bytes
+from camcore.zoo import LoadedModel
 
 _DRAWING = Lock()
 """matplotlib draws one figure at a time."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from camcore._shared.atomic import whole
+from camcore.batch.find import Found
 from camcore.errors import InputError
-from camcore.files import whole
-from camcore.folders import Found
-from camcore.images import Format
+from camcore.photos.io import Format
 
 RECORD = "camcore-run.json"
 """Says, in the folder of results, which call they are of."""

@@ -11,13 +11,14 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from camcore import registry
+from camcore import registry, zoo
 from camcore.cli.console import Steps
 from camcore.cli.sight import Sight
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.methods.table import TABLE, Method
-from camcore.trace import Backend, LoadedModel
+from camcore.registry import Backend
+from camcore.zoo import LoadedModel
 
 Photos: TypeAlias = Mapping[str, npt.NDArray[np.uint8]]
 
@@ -78,7 +79,7 @@ def run(
     framework : str
         Import name of the framework.
     spec : str
-        The network, as `camcore.registry.load_model` takes it.
+        The network, as `camcore.zoo.load_model` takes it.
     photos : mapping of str to (H, W, 3) uint8 array
         What is explained.
     rounds : int
@@ -88,7 +89,7 @@ def run(
     """
     with steps.step(f"loading {spec}", noisy=True):
         backend = registry.backend(framework)
-        loaded = registry.load_model(spec)
+        loaded = zoo.load_model(spec)
     views = [Sight(loaded, photo) for photo in photos.values()]
     explainer = Explainer(
         loaded.model,

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from camcore.cli import console
 from camcore.errors import TargetError
 from camcore.explanation import Explanation
-from camcore.images import CentreCrop
-from camcore.trace import LoadedModel
+from camcore.photos.crop import CentreCrop
 from camcore.viz import overlay
+from camcore.zoo import LoadedModel
 
 
 @dataclass(frozen=True)

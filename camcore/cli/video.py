@@ -8,10 +8,10 @@ from pathlib import Path
 
 import typer
 
+from camcore._shared.atomic import alone_in, clear_drafts
+from camcore.batch.video import Clip, overlay_video
 from camcore.cli import console
 from camcore.cli.call import Call
-from camcore.files import alone_in, clear_drafts
-from camcore.video import Clip, overlay_video
 
 
 def explain_video(

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, mean_space, per_channel, weighted
-from camcore.trace import Array
 
 
 def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction") -> Array:

@@ -6,10 +6,14 @@ products, so that they run in BLAS on contiguous and channels-last arrays alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeAlias, TypeVar
+
 import numpy as np
 
-from camcore.errors import InputError
-from camcore.trace import Array
+from camcore.adapter import Array
+from camcore.errors import InputError, MethodError
 
 
 def paired(activations: Array, gradients: Array) -> tuple[Array, Array]:
@@ -79,3 +83,30 @@ def ratio(numerator: Array, denominator: Array) -> Array:
         numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0
     )
     return quotient
+
+
+T = TypeVar("T")
+
+ScoreImages: TypeAlias = Callable[[int, Array], Array]
+"""Of a sample, N alterations of its input ``(N, C, *S)``, the scores ``(N,)``."""
+
+Resume: TypeAlias = Callable[[int], AbstractContextManager[Callable[[Array], Array]]]
+"""Of a sample, a context that scores N alterations of its activations ``(N, C, *S)``."""
+
+
+def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """The items, `size` at a time."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def at_least_one(**options: int) -> None:
+    """Refuse options below 1.
+
+    Raises
+    ------
+    MethodError
+        Names the option.
+    """
+    for name, value in options.items():
+        if value < 1:
+            raise MethodError(f"{name}={value}; it must be at least 1.")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import floating
 from camcore.postprocess import relu
-from camcore.trace import Array
 
 
 def legrad(attention_gradients: Array) -> Array:
@@ -26,7 +26,7 @@ def legrad(attention_gradients: Array) -> Array:
     ----------
     attention_gradients : (B, heads, queries, *S) array
         The score's gradient at the attention, keys laid out on the grid of patches and
-        prefix tokens left out; see `camcore.layout.keys_on_grid`.
+        prefix tokens left out; see `camcore.layers.layout.keys_on_grid`.
 
     Returns
     -------

@@ -11,14 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from camcore._shared.progress import track
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import floating, paired, per_channel, sum_channels
 from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
 from camcore.postprocess import relu
-from camcore.progress import track
 from camcore.resize import Interpolation, resize
-from camcore.trace import Array
 
 ImageGradients: TypeAlias = Callable[[Array], Array]
 """Of a batch in place of the input, ``(B, C, *S)``, the target's gradients there."""
@@ -102,7 +102,7 @@ def smoothgrad(
     seed : int
         Of the noise; the same seed gives the same map in every framework.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def integrated_gradients(
     baseline : float
         Every value of x₀, in the units of the input.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

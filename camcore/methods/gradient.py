@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from camcore._shared.progress import track
+from camcore.adapter import Array
 from camcore.errors import InputError, MethodError
 from camcore.methods.arrays import (
     floating,
@@ -25,8 +27,6 @@ from camcore.methods.arrays import (
 )
 from camcore.methods.noise import noisy_inputs
 from camcore.postprocess import relu
-from camcore.progress import track
-from camcore.trace import Array
 
 
 def cam(activations: Array, class_weights: Array) -> Array:
@@ -345,7 +345,7 @@ def smooth_gradcampp(
     seed : int
         Of the noise; the same seed gives the same map in every framework.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

@@ -11,13 +11,12 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from camcore.methods.arrays import floating, weighted
-from camcore.methods.batches import ScoreImages, at_least_one, batches
+from camcore._shared.progress import track
+from camcore.adapter import Array
+from camcore.methods.arrays import ScoreImages, at_least_one, batches, floating, weighted
 from camcore.methods.noise import check_sigma
-from camcore.progress import track
 from camcore.resize import LINEAR, Interpolation, resize
 from camcore.targets import softmax
-from camcore.trace import Array
 
 ScoreMasks: TypeAlias = Callable[[int, Array, Array], Array]
 """Of a sample, channels ``(N,)`` and their masks ``(N, *S)`` in [0, 1], the scores ``(N,)``."""
@@ -119,7 +118,7 @@ def scorecam(
     batch_size : int
         How many masked images are scored at once.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

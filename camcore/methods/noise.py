@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.batches import at_least_one
-from camcore.trace import Array
+from camcore.methods.arrays import at_least_one
 
 
 def noisy_inputs(

@@ -14,12 +14,20 @@ from typing import Literal
 
 import numpy as np
 
+from camcore._shared.progress import track
+from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.arrays import flat, floating, ratio, weighted
-from camcore.methods.batches import Resume, ScoreImages, at_least_one, batches
-from camcore.progress import track
+from camcore.methods.arrays import (
+    Resume,
+    ScoreImages,
+    at_least_one,
+    batches,
+    flat,
+    floating,
+    ratio,
+    weighted,
+)
 from camcore.resize import Interpolation, resize
-from camcore.trace import Array
 
 
 def ablationcam(
@@ -45,7 +53,7 @@ def ablationcam(
     batch_size : int
         How many ablations are scored at once.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------
@@ -113,7 +121,7 @@ def occlusion(
     batch_size : int
         How many blanked images are scored at once.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------
@@ -182,7 +190,7 @@ def rise(
     batch_size : int
         How many masked images are scored at once.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, paired
-from camcore.trace import Array
 
 
 def eigencam(activations: Array) -> Array:

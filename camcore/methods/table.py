@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods import (
     activation,
@@ -24,7 +25,6 @@ from camcore.methods import (
 )
 from camcore.postprocess import Fusion, fuse
 from camcore.targets import Class, Contrast, Target
-from camcore.trace import Array
 
 
 @dataclass(frozen=True)

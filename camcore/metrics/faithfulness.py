@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.methods.arrays import floating
-from camcore.methods.batches import ScoreImages, at_least_one
-from camcore.trace import Array
+from camcore.methods.arrays import ScoreImages, at_least_one, floating
 
 
 @dataclass(frozen=True, eq=False)

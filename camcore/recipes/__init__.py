@@ -5,7 +5,7 @@ which steps turn each layer's signed map into the shown one, in which order.
 Nothing branches on a recipe's name.
 """
 
-from camcore.recipes.recipe import PAPER, Blend, OverlayStyle, Recipe, Rendering
+from camcore.recipes.base import PAPER, Blend, OverlayStyle, Recipe, Rendering
 from camcore.recipes.steps import Normalise, Relu, Resize, Step, Stretch, Tanh
 from camcore.recipes.table import TABLE, RecipeLike, find_recipe
 

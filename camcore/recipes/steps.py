@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from camcore import postprocess
+from camcore.adapter import Array
 from camcore.postprocess import Scale
 from camcore.resize import Interpolation, resize
-from camcore.trace import Array
 
 
 class Step(Protocol):

@@ -6,8 +6,8 @@ import difflib
 from typing import TypeAlias
 
 from camcore.errors import RecipeError
-from camcore.recipes.code_of_papers import AUTHORS, NOTEBOOK
-from camcore.recipes.recipe import PAPER, Recipe
+from camcore.recipes.base import PAPER, Recipe
+from camcore.recipes.papers import AUTHORS, NOTEBOOK
 from camcore.recipes.tensorflow_libraries import KERAS_IO, TF_EXPLAIN, TF_KERAS_VIS, XPLIQUE
 from camcore.recipes.torch_libraries import (
     CAPTUM,

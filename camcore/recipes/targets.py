@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.targets import Class, Contrast, Probability, Scored, Target, softmax
-from camcore.trace import Array
 
 
 class WeightedContrast(Contrast):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from camcore.methods import variants
 from camcore.methods.masking import Masking
+from camcore.recipes import formulas as variants
 from camcore.recipes import targets
-from camcore.recipes.recipe import OverlayStyle, Recipe, Rendering
-from camcore.recipes.rows import AS_IS, SCALED, named, variant
+from camcore.recipes.base import AS_IS, SCALED, OverlayStyle, Recipe, Rendering, named, variant
 from camcore.recipes.steps import Normalise, Relu, Resize, Stretch, Tanh
 from camcore.resize import PEERS
 

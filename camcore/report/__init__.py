@@ -5,6 +5,6 @@ content policy forbids it to fetch anything.
 """
 
 from camcore.report.entries import AXES, Entry, Held, hold
-from camcore.report.page import html, write
+from camcore.report.render import html, write
 
 __all__ = ["AXES", "Entry", "Held", "hold", "html", "write"]

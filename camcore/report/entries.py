@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.comparison import Pair, compare
 from camcore.errors import InputError
 from camcore.explanation import Explanation
-from camcore.images import CentreCrop
 from camcore.methods.table import TABLE
-from camcore.trace import Array
+from camcore.photos.crop import CentreCrop
 
 AXES = ("model", "recipe", "method")
 """What may tell entries apart, the most telling first."""

@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
+from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.extras import needs
-from camcore.images import CentreCrop
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import OverlayStyle
-from camcore.trace import Array
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 

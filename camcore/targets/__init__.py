@@ -7,7 +7,6 @@ in every framework.
 """
 
 from camcore.targets.base import Combination, Nothing, Scored, Target
-from camcore.targets.boxes import Box
 from camcore.targets.classes import (
     Class,
     Contrast,
@@ -16,9 +15,10 @@ from camcore.targets.classes import (
     Probability,
     softmax,
 )
+from camcore.targets.convert import Each, TargetLike, as_target, top
 from camcore.targets.dense import Linear, Segmentation, Similarity
-from camcore.targets.detections import Detections, Part
-from camcore.targets.reading import Each, TargetLike, as_target, top
+from camcore.targets.detection import Box
+from camcore.targets.detection_formats import Detections, Part
 
 __all__ = [
     "Box",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from camcore.adapter import Array, Channels
 from camcore.errors import TargetError
-from camcore.trace import Array, Channels
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
-from camcore.trace import Array
 
 
 class OfClass(Target):

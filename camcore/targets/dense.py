@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from camcore.adapter import Array, Channels
 from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
 from camcore.targets.classes import OfClass
-from camcore.trace import Array, Channels
 
 
 class Linear(Target):

@@ -1,9 +1,9 @@
 """Pictures of maps: what a person sees. Arrays in, pictures out."""
 
+from camcore.viz.annotations import Marks
+from camcore.viz.export import png_bytes, save_figure
 from camcore.viz.figure import compare_figure, figure
-from camcore.viz.files import png_bytes, save_figure
 from camcore.viz.grid import grid
-from camcore.viz.marks import Marks
 from camcore.viz.overlay import colour_table, heat_map, overlay
 from camcore.viz.signal import signal_figure
 from camcore.viz.signed import signed_map, signed_overlay

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

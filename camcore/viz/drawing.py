@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from camcore.viz.files import png_bytes
+from camcore.viz.export import png_bytes
 
 
 class Drawing(Figure):

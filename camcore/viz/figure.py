@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
-from camcore.viz.marks import Marks
+from camcore.viz.annotations import Marks
+from camcore.viz.colormaps import coloured
 from camcore.viz.overlay import colour_table, heat_map
-from camcore.viz.palette import coloured
 from camcore.viz.panels import (
     Bars,
     Pictures,

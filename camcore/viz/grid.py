@@ -11,9 +11,9 @@ from camcore.errors import InputError
 from camcore.explanation import Explanation
 from camcore.methods.table import TABLE
 from camcore.recipes import OverlayStyle
-from camcore.viz.marks import Marks
+from camcore.viz.annotations import Marks
+from camcore.viz.colormaps import Coloured, coloured
 from camcore.viz.overlay import Picture
-from camcore.viz.palette import Coloured, coloured
 from camcore.viz.panels import Pictures, label, panels, pictures, same_number, show
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
 from camcore.recipes import OverlayStyle
 from camcore.resize import LINEAR, Interpolation, resize
 

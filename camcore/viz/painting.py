@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camcore.extras import needs
-from camcore.images import CentreCrop
+from camcore._shared.optional import needs
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import OverlayStyle
 from camcore.viz.overlay import Floats, Picture, colour_table, overlay
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
 from camcore.viz.overlay import Floats, Picture, Table, as_images, as_maps
 
 if TYPE_CHECKING:

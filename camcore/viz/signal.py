@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
 from camcore.recipes import OverlayStyle
 from camcore.resize import LINEAR, resize
+from camcore.viz.colormaps import Palette, coloured
 from camcore.viz.overlay import Floats
-from camcore.viz.palette import Palette, coloured
 from camcore.viz.panels import same_number
 
 if TYPE_CHECKING:

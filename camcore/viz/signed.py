@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
 from camcore.resize import LINEAR, resize
 from camcore.viz.overlay import Floats, Picture, Table, as_images
 

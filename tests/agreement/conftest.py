@@ -11,8 +11,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from camcore import registry
-from camcore.images import CentreCrop
+from camcore import zoo
+from camcore.photos.crop import CentreCrop
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def lite0(torch, tf, photographs) -> dict[str, SimpleNamespace]:
     """EfficientNet-Lite0 and its batch of photographs, by framework."""
     pair = {}
     for framework, layer in (("torch", "bn2"), ("keras", None)):
-        loaded = registry.load_model(f"demo-{framework}:efficientnet_lite0")
+        loaded = zoo.load_model(f"demo-{framework}:efficientnet_lite0")
         batch = [
             loaded.preprocess(CentreCrop(p.shape[:2], loaded.size, loaded.resize,
                                          loaded.interpolation).to_model(p))
@@ -59,7 +59,7 @@ def lite0_float64(lite0, double, one_thread) -> dict[str, SimpleNamespace]:
     from copy import deepcopy
 
     with double():
-        model = registry.load_model("demo-keras:efficientnet_lite0").model
+        model = zoo.load_model("demo-keras:efficientnet_lite0").model
     own = lite0["torch"]
     return {
         "torch": SimpleNamespace(

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore import layout, methods
+from camcore import methods
+from camcore.layers import layout
 from camcore.metrics import faithfulness
 from camcore.resize import Interpolation, resize
 from camcore.targets import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from camcore.adapter import NativeScore
 from camcore.errors import GradientError
-from camcore.trace import NativeScore
 
 
 @pytest.fixture

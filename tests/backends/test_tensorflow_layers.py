@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from camcore.adapter import Adapter
 from camcore.errors import BackendError, InputError, LayerError
-from camcore.trace import Adapter, Backend
+from camcore.registry import Backend
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import weakref
 import numpy as np
 import pytest
 
+from camcore.adapter import INPUT, NativeScore
 from camcore.errors import LayerError
-from camcore.trace import INPUT, NativeScore
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from camcore.adapter import INPUT
 from camcore.errors import InputError, LayerError
-from camcore.trace import INPUT
 
 
 @pytest.fixture

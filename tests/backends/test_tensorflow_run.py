@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from camcore.adapter import INPUT, NativeScore
 from camcore.errors import GradientError, LayerError, MethodError, TargetError
 from camcore.testing import check_adapter
-from camcore.trace import INPUT, NativeScore
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 

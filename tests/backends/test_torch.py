@@ -10,10 +10,10 @@ from weakref import WeakSet
 import numpy as np
 import pytest
 
+from camcore.adapter import INPUT, NativeScore
 from camcore.errors import TargetError
 from camcore.registry import adapter as adapt
 from camcore.testing import check_adapter
-from camcore.trace import INPUT, NativeScore
 
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
 nn = torch.nn

@@ -16,8 +16,8 @@ def check() -> None:
     import torch
     from keras import layers as L
 
+    from camcore.adapter import INPUT
     from camcore.registry import adapter as adapt
-    from camcore.trace import INPUT
 
     keras.utils.set_random_seed(0)
     conv, norm = L.Conv2D(4, 3, name="conv"), L.BatchNormalization(name="norm")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from camcore.adapter import INPUT
 from camcore.errors import MethodError
 from camcore.registry import adapter as adapt
-from camcore.trace import INPUT
 
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
 nn = torch.nn

@@ -11,7 +11,7 @@ import pytest
 
 from camcore import registry
 from camcore.errors import InputError, MissingExtraError
-from camcore.trace import Backend
+from camcore.registry import Backend
 
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
 

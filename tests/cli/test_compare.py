@@ -14,7 +14,7 @@ import pytest
 
 import camcore as library
 from camcore.cli.sight import Sight
-from camcore.images import read_photo, write_png
+from camcore.photos.io import read_photo, write_png
 
 NAMED = ("--model", "tiny_models:named")
 BOTH = (*NAMED, "--model", "tiny_models:other")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import camcore as library
-from camcore.images import read_photo
+from camcore.photos.io import read_photo
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 
 import camcore as library
 from camcore.cli.sight import Sight
-from camcore.images import CentreCrop, read_photo
+from camcore.photos.crop import CentreCrop
+from camcore.photos.io import read_photo
 
 
 def test_writes_overlay_figure_and_arrays_of_the_librarys_own_explanation(

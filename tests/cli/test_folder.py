@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import camcore as library
+from camcore.batch.find import find_photos
+from camcore.batch.photos import explain_photos
 from camcore.cli.sight import Sight
-from camcore.folders import explain_photos, find_photos
-from camcore.images import read_photo, write_png
+from camcore.photos.io import read_photo, write_png
 
 MODEL = ("--model", "tiny_models:named")
 
@@ -180,7 +181,7 @@ def test_resume_does_what_is_missing_and_refuses_another_call(camcore, folder, t
 
 def test_another_run_into_the_same_folder_is_refused(camcore, folder, tmp_path):
     pytest.importorskip("fcntl")
-    from camcore.files import alone_in
+    from camcore._shared.atomic import alone_in
 
     with alone_in(tmp_path):
         done = camcore("explain", folder, *MODEL, "-o", tmp_path)

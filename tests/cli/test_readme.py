@@ -44,7 +44,7 @@ def video(path):
 @pytest.fixture
 def here(tmp_path, photographs, require):
     """A folder with every file that the README's commands name."""
-    from camcore.images import write_png
+    from camcore.photos.io import write_png
 
     (tmp_path / "photos").mkdir()
     for name in ("chelsea", "coffee"):

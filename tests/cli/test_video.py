@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import camcore as library
+from camcore.batch.photos import Explained, Shown
+from camcore.batch.video import Clip, Steady, explain_frames, overlay_video, write_video
 from camcore.errors import InputError
-from camcore.folders import Explained, Shown
-from camcore.video import Clip, Steady, explain_frames, overlay_video, write_video
 
 SIZE = (48, 64)
 FPS = 12.5

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from camcore.testing import Conv, Dense, GlobalAveragePool, NumpyAdapter, random_network
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel
 
 CLASSES = ("tabby", "tiger cat", "espresso", "crane", "crane")
 

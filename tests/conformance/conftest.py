@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore import registry
-from camcore.images import CentreCrop
+from camcore import zoo
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import find_recipe
 from camcore.resize import resize
 
@@ -81,7 +81,7 @@ def cases(model: Any, layer: str, images: np.ndarray) -> Cases:
 
 
 def lite0_cases(framework: str, layer: str, photographs: dict[str, np.ndarray]) -> Cases:
-    loaded = registry.load_model(f"demo-{framework}:efficientnet_lite0")
+    loaded = zoo.load_model(f"demo-{framework}:efficientnet_lite0")
     images = [
         np.asarray(
             loaded.preprocess(

@@ -8,7 +8,7 @@ import pytest
 from camcore.errors import TargetError
 from camcore.outputs import Explained
 from camcore.targets import Box, Class, Detections, Nothing, Part
-from camcore.targets.boxes import overlap, overlap_and_slope
+from camcore.targets.detection import overlap, overlap_and_slope
 
 LISTED = {
     "0.boxes": np.array([[0, 0, 10, 10], [20, 20, 40, 30], [1, 1, 11, 11]], float),

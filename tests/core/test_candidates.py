@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from camcore.candidates import candidates
-from camcore.connected import connected
+from camcore.adapter import LayerTrace
 from camcore.errors import GradientError
+from camcore.layers.candidates import candidates
+from camcore.layers.connected import connected
 from camcore.testing import Dense, NumpyAdapter, random_network
-from camcore.trace import LayerTrace
 
 
 @pytest.fixture

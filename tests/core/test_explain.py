@@ -9,6 +9,7 @@ import pytest
 
 import camcore
 from camcore import methods
+from camcore.adapter import LayerTrace
 from camcore.errors import (
     BackendError,
     InputError,
@@ -19,7 +20,6 @@ from camcore.errors import (
 )
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
-from camcore.trace import LayerTrace
 
 PHOTOS = np.random.default_rng(0).normal(size=(3, 2, 8, 8))
 PHOTOS.setflags(write=False)

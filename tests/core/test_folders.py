@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
+from camcore._shared.atomic import alone_in, clear_drafts, whole
+from camcore.batch.find import find_photos
 from camcore.errors import InputError
-from camcore.files import alone_in, clear_drafts, whole
-from camcore.folders import find_photos
 from camcore.nest import batch_of
 
 

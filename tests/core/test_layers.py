@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layers import choose, resolve
-from camcore.trace import Layer, LayerRecord
+from camcore.layers.names import resolve
+from camcore.layers.selection import choose
 
 NATIVE = [object() for _ in range(7)]
 LAYERS = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layout import Layout, infer, relates_channels
-from camcore.trace import Layer, LayerRecord
+from camcore.layers.layout import Layout, infer, relates_channels
 
 FIRST, LAST = Layout("channels_first"), Layout("channels_last")
 SQUARE, WIDE = (224, 224), (224, 448)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore.adapter import LayerRecord, LayerTrace, Trace
 from camcore.errors import InputError, LayerError, MethodError
-from camcore.layout import Layout, keys_on_grid
+from camcore.layers.layout import Layout, keys_on_grid
 from camcore.methods import legrad
 from camcore.testing import NumpyAdapter, random_network
-from camcore.trace import LayerRecord, LayerTrace, Trace
 
 # One sample, two heads, two queries; a prefix key, then a 2 x 2 grid.
 GRADIENTS = np.array(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from camcore import methods
 from camcore.errors import InputError, MethodError
-from camcore.methods import variants
 from camcore.methods.table import find
+from camcore.recipes import formulas as variants
 
 # Means of the gradients over space: 1 and -1. Sums of the activations: 10 and 2.
 A = np.array([[[[1.0, 2.0], [3.0, 4.0]], [[2.0, 0.0], [-1.0, 1.0]]]])

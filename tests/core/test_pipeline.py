@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from camcore.batch.pipeline import Failed, Stages, pipelined
 from camcore.errors import InputError, TargetError
-from camcore.pipeline import Failed, Stages, pipelined
 
 
 def refuse(bad, error):

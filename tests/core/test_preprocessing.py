@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.preprocessing import Preprocessing, _mode_of, scaled
+from camcore.photos.preprocessing import Preprocessing, _mode_of, scaled
 
 
 @pytest.fixture(scope="module")

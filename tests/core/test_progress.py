@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.progress import track
+from camcore._shared.progress import track
 from camcore.testing import random_network
 
 PHOTOS = np.random.default_rng(0).normal(size=(1, 2, 8, 8))

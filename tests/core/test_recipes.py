@@ -10,7 +10,6 @@ import pytest
 
 from camcore import methods, recipes
 from camcore.errors import InputError, MethodError, RecipeError
-from camcore.methods import variants
 from camcore.recipes import (
     PAPER,
     Normalise,
@@ -22,6 +21,7 @@ from camcore.recipes import (
     Tanh,
     find_recipe,
 )
+from camcore.recipes import formulas as variants
 from camcore.resize import Interpolation
 
 RAW = np.array([[[-1.0, 2.0], [4.0, 3.0]]])

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore import registry
+from camcore import registry, zoo
 from camcore.errors import BackendError, InputError, MissingExtraError
 from camcore.testing import NumpyAdapter, random_network
-from camcore.trace import LoadedModel
+from camcore.zoo import LoadedModel
 
 PHOTOS = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
 
@@ -171,7 +171,7 @@ def test_our_own_adapters_are_registered():
 
 
 def test_models_are_loaded_by_a_strangers_scheme(strange):
-    loaded = registry.load_model("strange-zoo:tiny", weights="tiny.npz")
+    loaded = zoo.load_model("strange-zoo:tiny", weights="tiny.npz")
     assert isinstance(loaded.model, Model)
     assert strange.loads == [("strange-zoo", "tiny", "tiny.npz")]
 
@@ -180,8 +180,8 @@ def test_a_function_makes_a_model(provide):
     network = random_network()
     own = LoadedModel(network, lambda photo: photo, 32, 40)
     provide("strange_models", plain=lambda: network, loaded=lambda: own)
-    assert registry.load_model("strange_models:loaded") is own
-    plain = registry.load_model("strange_models:plain")
+    assert zoo.load_model("strange_models:loaded") is own
+    plain = zoo.load_model("strange_models:plain")
     assert plain.model is network
     assert (plain.size, plain.resize) == (224, 256)
     photo = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3) * 20
@@ -196,7 +196,7 @@ def test_a_channels_last_model_takes_the_photograph_as_it_is(provide):
 
     provide("strange_models", last=lambda: Last(**random_network().ops))
     photo = np.full((2, 2, 3), 51, np.uint8)
-    batch = registry.load_model("strange_models:last").preprocess(photo)
+    batch = zoo.load_model("strange_models:last").preprocess(photo)
     np.testing.assert_allclose(batch, np.full((1, 2, 2, 3), 0.2), rtol=1e-6)
 
 
@@ -206,7 +206,7 @@ def test_errors_of_the_users_own_function_are_the_users(provide):
 
     provide("strange_models", broken=broken)
     with pytest.raises(AttributeError, match="a slip of mine"):
-        registry.load_model("strange_models:broken")
+        zoo.load_model("strange_models:broken")
 
 
 @pytest.mark.parametrize(
@@ -230,12 +230,12 @@ def test_errors_of_the_users_own_function_are_the_users(provide):
 )
 def test_what_names_no_model_is_told(strange, spec, options, message):
     with pytest.raises(InputError, match=message):
-        registry.load_model(spec, **options)
+        zoo.load_model(spec, **options)
 
 
 def test_a_known_scheme_needs_its_framework(register):
     register()
     with pytest.raises(BackendError, match="No adapter is registered for 'torch'"):
-        registry.load_model("torchvision:resnet50")
+        zoo.load_model("torchvision:resnet50")
     with pytest.raises(BackendError, match="No adapter is registered for 'tensorflow'"):
-        registry.load_model("model.keras")
+        zoo.load_model("model.keras")

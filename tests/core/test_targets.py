@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from camcore.adapter import NativeScore
 from camcore.errors import TargetError
 from camcore.targets import (
     Class,
@@ -21,7 +22,6 @@ from camcore.targets import (
     softmax,
     top,
 )
-from camcore.trace import NativeScore
 
 # exp gives 1, 2, 4, 1, so p = 1/8, 1/4, 1/2, 1/8; the second sample is the first, turned.
 LOGITS = np.log([[1.0, 2.0, 4.0, 1.0], [4.0, 1.0, 1.0, 2.0]])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore.adapter import Adapter, LayerTrace
 from camcore.errors import GradientError, InputError, LayerError
 from camcore.testing import (
     Conv,
@@ -21,7 +22,6 @@ from camcore.testing import (
     check_adapter,
     random_network,
 )
-from camcore.trace import Adapter, LayerTrace
 
 RNG = np.random.default_rng(0)
 OPS = {

@@ -9,9 +9,9 @@ import pytest
 
 from camcore import methods
 from camcore.errors import MethodError
-from camcore.methods import variants
 from camcore.methods.masking import Masking
 from camcore.recipes import TABLE, find_recipe
+from camcore.recipes import formulas as variants
 from camcore.recipes.targets import NormalisedLog, WeightedContrast, probability, weighted_contrast
 from camcore.resize import resize
 from camcore.targets import Class, Linear, Probability

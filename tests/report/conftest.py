@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.images import CentreCrop
+from camcore.photos.crop import CentreCrop
 from camcore.testing import random_network
 
 NAMES = ("beach.jpg", "Cat & dog.png", "dunes 10.jpg", "dunes 9.jpg")

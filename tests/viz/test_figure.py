@@ -138,7 +138,7 @@ def test_no_pyplot_and_no_display():
 
 def test_importing_pictures_imports_no_library():
     code = (
-        "import sys, camcore.viz, camcore.images;"
+        "import sys, camcore.viz, camcore.photos.io;"
         "assert not {'matplotlib', 'cv2', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

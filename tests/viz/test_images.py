@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.images import CentreCrop, encode, read_photo, write_png
+from camcore.photos.crop import CentreCrop
+from camcore.photos.io import encode, read_photo, write_png
 
 
 @pytest.fixture

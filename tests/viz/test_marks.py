@@ -146,7 +146,7 @@ def test_an_explanation_shows_itself(result, require, monkeypatch):
     def missing(*_, **__):
         raise MissingExtraError("matplotlib")
 
-    monkeypatch.setattr("camcore.viz.shown.panels", missing)
+    monkeypatch.setattr("camcore.viz.explanation.panels", missing)
     assert result._repr_png_() is None
     assert "img" not in result._repr_html_()
     assert "<table>" in result._repr_html_()

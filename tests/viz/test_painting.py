@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from camcore.images import CentreCrop
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import OverlayStyle
 from camcore.viz import overlay
 

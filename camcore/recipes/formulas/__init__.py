@@ -4,7 +4,7 @@ Each is a function like the one it stands in for, and says in its first line wha
 computes, so that a recipe can print it beside the paper's.
 """
 
-from camcore.methods.variants.attribution import (
+from camcore.recipes.formulas.attribution import (
     fullgrad_scaled,
     guided_gradcam_nearest,
     joined_gradient,
@@ -13,7 +13,7 @@ from camcore.methods.variants.attribution import (
     joined_saliency,
     joined_smoothgrad,
 )
-from camcore.methods.variants.gradient import (
+from camcore.recipes.formulas.gradient import (
     gradcam_batch_mean,
     gradcam_guided,
     gradcampp_cubed,
@@ -24,8 +24,8 @@ from camcore.methods.variants.gradient import (
     smooth_gradcampp_last,
     xgradcam_eps,
 )
-from camcore.methods.variants.perturbation import ablationcam_sinking, iscam_cumulative, patches
-from camcore.methods.variants.spectral import eigencam_svd, eigengradcam_svd, kpcacam_peaked
+from camcore.recipes.formulas.perturbation import ablationcam_sinking, iscam_cumulative, patches
+from camcore.recipes.formulas.spectral import eigencam_svd, eigengradcam_svd, kpcacam_peaked
 
 __all__ = [
     "ablationcam_sinking",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +9,11 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from camcore import layout, nest
+from camcore import nest
+from camcore.adapter import ATTENTION, Adapter, Channels, LayerRecord
 from camcore.errors import LayerError, MethodError
-from camcore.trace import ATTENTION, INPUT, Adapter, Channels, Layer, LayerRecord
-
-LayerLike: TypeAlias = "str | object"
-"""A layer's name, its bare name where that is unique, or the framework's layer object."""
+from camcore.layers import layout
+from camcore.layers.names import listed
 
 _RESIZES = re.compile(r"pool|pad|upsampl|resiz|crop", re.IGNORECASE)
 _REARRANGES = re.compile(
@@ -27,71 +25,6 @@ _DETECTS = re.compile(
 _SCALE = "one scale of a detector"
 _PYRAMID = re.compile(r"(^|[./])(fpn|neck|extra)([./]|$)")
 _ATTENDS = re.compile(r"attention|attn", re.IGNORECASE)
-
-
-def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Full names of the layers a user asks for.
-
-    Parameters
-    ----------
-    wanted : str, layer object, or sequence of these
-        A name may end in ``#N`` to mean the N-th call of a layer that runs
-        several times, and in ``@attention`` to mean the attention it computes.
-    layers : sequence of Layer
-        All layers of the model.
-
-    Raises
-    ------
-    LayerError
-        A layer is unknown or its bare name is ambiguous.
-    """
-    several = wanted if isinstance(wanted, (list, tuple)) else [wanted]
-    if not several:
-        raise LayerError("An empty list of layers was given; name at least one layer.")
-    names = tuple(
-        _by_name(one, layers) if isinstance(one, str) else _by_object(one, layers)
-        for one in several
-    )
-    if len(set(names)) < len(names):
-        raise LayerError(f"The same layer is asked for twice: {', '.join(names)}.")
-    return names
-
-
-def _by_name(wanted: str, layers: Sequence[Layer]) -> str:
-    whole, mark, call = wanted.partition("#")
-    name = whole.removesuffix(ATTENTION)
-    if mark and not re.fullmatch(r"-?\d+", call):
-        raise LayerError(
-            f"{wanted!r}: after '#' comes the number of the call, as in {whole + '#0'!r}."
-        )
-    if name == INPUT or any(layer.name == name for layer in layers):
-        return wanted
-    paths = [layer.name for layer in layers if re.split(r"[./]", layer.name)[-1] == name]
-    if len(paths) == 1:
-        return paths[0] + wanted[len(name) :]
-    if paths:
-        raise LayerError(
-            f"{name!r} names {len(paths)} layers: {_listed(paths)}. Give the whole path."
-        )
-    every = [layer.name for layer in layers]
-    near = difflib.get_close_matches(name, every, n=4, cutoff=0.4)
-    hint = f"Did you mean {_listed(near)}?" if near else f"It has {_listed(every)}."
-    raise LayerError(f"The model has no layer {name!r}. {hint}")
-
-
-def _by_object(wanted: object, layers: Sequence[Layer]) -> str:
-    for layer in layers:
-        if layer.native is wanted:
-            return layer.name
-    raise LayerError(
-        f"The {type(wanted).__name__} given as a layer is not part of the model; "
-        "give one of its layers, or a layer's name."
-    )
-
-
-def _listed(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def outputs(
@@ -180,7 +113,7 @@ def attention(
         if not found:
             raise MethodError(
                 f"Layer {one!r} computes no softmax attention that can be seen, nor does any "
-                f"layer inside it. These do: {_listed(attending)}."
+                f"layer inside it. These do: {listed(attending)}."
             )
         names += found
     return tuple(dict.fromkeys(names))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.recipes import OverlayStyle
-from camcore.trace import Array
+from camcore.viz.colormaps import coloured
+from camcore.viz.export import png_bytes
 from camcore.viz.figure import figure
-from camcore.viz.files import png_bytes
 from camcore.viz.grid import grid
-from camcore.viz.palette import coloured
 from camcore.viz.panels import label, panels, show
 from camcore.viz.signal import signal_figure
 from camcore.viz.volume import volume_figure

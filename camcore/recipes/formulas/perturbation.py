@@ -6,12 +6,11 @@ from itertools import product
 
 import numpy as np
 
+from camcore._shared.progress import track
+from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.arrays import floating, weighted
-from camcore.methods.batches import Resume, ScoreImages, at_least_one, batches
+from camcore.methods.arrays import Resume, ScoreImages, at_least_one, batches, floating, weighted
 from camcore.methods.masking import PAPER, Masking, score_weighted
-from camcore.progress import track
-from camcore.trace import Array
 
 
 def iscam_cumulative(
@@ -94,7 +93,7 @@ def ablationcam_sinking(
         How many ablations are scored at once; where activations are negative, the map
         depends on it.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------
@@ -146,7 +145,7 @@ def patches(
     batch_size : int
         How many blanked images are scored at once.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from camcore._shared.progress import track
+from camcore.adapter import Array
 from camcore.methods.arrays import (
     floating,
     mean_space,
@@ -21,8 +23,6 @@ from camcore.methods.arrays import (
 )
 from camcore.methods.noise import noisy_inputs
 from camcore.postprocess import relu
-from camcore.progress import track
-from camcore.trace import Array
 
 
 def gradcam_batch_mean(activations: Array, gradients: Array) -> Array:
@@ -267,7 +267,7 @@ def smooth_gradcampp_last(
     seed : int
         Of the noise; the same seed gives the same map in every framework.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from camcore.adapter import Array, NativeScore
 from camcore.errors import TargetError
 from camcore.targets.base import Target
 from camcore.targets.classes import Class
-from camcore.trace import Array, NativeScore
 
 
 class Each:

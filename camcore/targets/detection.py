@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from camcore.adapter import Array, Leaves
 from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
 from camcore.targets.classes import integers
-from camcore.targets.detections import ARRANGEMENTS, Detected, Detections
-from camcore.trace import Array, Leaves
+from camcore.targets.detection_formats import ARRANGEMENTS, Detected, Detections
 
 
 class Box(Target):

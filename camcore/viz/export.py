@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
-from camcore.images import encode_png, write_png
+from camcore.photos.io import encode_png, write_png
 from camcore.viz.overlay import Picture
 
 if TYPE_CHECKING:

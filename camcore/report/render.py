@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from camcore._shared.atomic import whole
+from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.extras import needs
-from camcore.files import whole
-from camcore.report import content
+from camcore.report import context as content
 from camcore.report.entries import (
     STRETCHED,
     Reportable,

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.atomic import whole
+from camcore._shared.optional import needs
+from camcore.adapter import Array
+from camcore.batch.photos import Explained, Shown, explain_shown
+from camcore.batch.pipeline import Failed, Stages, pipelined
 from camcore.errors import InputError
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
-from camcore.extras import needs
-from camcore.files import whole
-from camcore.folders import Explained, Failed, Shown, explain_shown
-from camcore.pipeline import Stages, pipelined
 from camcore.recipes import RecipeLike
 from camcore.targets import TargetLike
-from camcore.trace import Array, LoadedModel
+from camcore.zoo import LoadedModel
 
 if TYPE_CHECKING:
     import cv2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from camcore.adapter import LayerTrace, Trace
 from camcore.errors import GradientError
-from camcore.trace import LayerTrace, Trace
 
 
 def connected(run: Callable[[Sequence[str]], Trace], names: Sequence[str]) -> dict[str, LayerTrace]:

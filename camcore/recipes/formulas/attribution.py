@@ -12,15 +12,15 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from camcore._shared.progress import track
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import floating, paired, per_channel, sum_channels
 from camcore.methods.attribution import ImageGradients
 from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
 from camcore.postprocess import relu
-from camcore.progress import track
 from camcore.resize import LINEAR, PEERS, resize
-from camcore.trace import Array
 
 Join: TypeAlias = Literal["max", "sum", "mean"]
 Rule: TypeAlias = Literal["trapezoid", "endpoints"]
@@ -146,7 +146,7 @@ def joined_integrated_gradients(
     baseline : float
         Every value of x₀, in the units of the input.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def joined_smoothgrad(
     seed : int
         Of the noise; the same seed gives the same map in every framework.
     progress : bool, optional
-        Show a progress bar; see `camcore.progress.track`.
+        Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------

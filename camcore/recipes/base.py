@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from camcore import postprocess
+from camcore.adapter import Array
 from camcore.errors import RecipeError
 from camcore.methods.table import Method, MethodLike, canonical, find
 from camcore.postprocess import Fusion
 from camcore.recipes.steps import Normalise, Relu, Resize, Step, apply, described
-from camcore.trace import Array
 
 Blend: TypeAlias = Literal[
     "mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"
@@ -276,3 +276,22 @@ PAPER = Recipe(
     name="paper",
     source="the methods' papers: logit, ReLU, linear interpolation, division by the maximum",
 )
+
+AS_IS = Rendering()
+"""The signed map is the shown one."""
+
+SCALED = Normalise("min_max", 1e-7)
+
+
+def variant(name: str, function: Callable[..., Array] | None = None, **changes: Any) -> Method:
+    """The paper's row of a method with some fields changed; other keywords are its options."""
+    row = find(name)
+    fields = {key: changes.pop(key) for key in ("needs", "aim", "fusion") if key in changes}
+    return replace(
+        row, function=function or row.function, options={**row.options, **changes}, **fields
+    )
+
+
+def named(*methods: Method) -> dict[str, Method]:
+    """Methods by their canonical names."""
+    return {method.name: method for method in methods}

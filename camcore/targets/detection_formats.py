@@ -8,8 +8,8 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from camcore.adapter import Array, Leaves
 from camcore.errors import TargetError
-from camcore.trace import Array, Leaves
 
 Corners: TypeAlias = Literal["xyxy", "yxyx", "xywh", "cxcywh"]
 """Two corners, x or y first; a corner and the size; or the centre and the size."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.methods.arrays import flat, floating, paired
 from camcore.methods.spectral import kpcacam
-from camcore.trace import Array
 
 
 def eigencam_svd(activations: Array) -> Array:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from camcore.adapter import ATTENTION, INPUT, Array, Trace
 from camcore.errors import LayerError, MethodError
-from camcore.trace import ATTENTION, INPUT, Array, Trace
 
 _OF_ROWS = frozenset({"activations", "gradients", "hessian_products"})
 

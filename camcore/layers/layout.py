@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from camcore.adapter import Array, Channels, LayerRecord
 from camcore.errors import LayerError, MethodError
-from camcore.trace import Array, Channels, LayerRecord
 
 MAX_PREFIX_TOKENS = 16
 """How many class, distillation and register tokens may precede the patches."""

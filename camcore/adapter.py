@@ -1,0 +1,304 @@
+"""The narrow waist: what an adapter is asked for and what it hands over.
+
+Left of this module live the frameworks, right of it there is only NumPy. An
+adapter knows no formula: it names layers, runs the model, pulls cotangents back
+and leaves the model as it found it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+Channels: TypeAlias = Literal["first", "last"]
+"""Where a framework puts the channel axis of an array, batch axis aside."""
+
+Leaves: TypeAlias = Mapping[str, Array]
+"""The tensors of a nest (tuple, dict, dataclass) by their path; a lone tensor's path is ``""``.
+
+Path steps are joined with dots: ``logits``, ``0``, ``boxes.1``.
+"""
+
+Seed: TypeAlias = Callable[[Leaves], Leaves]
+"""Given the model's outputs, the cotangent of the score for each output leaf that matters.
+
+A cotangent has the shape of its leaf; leaves left out count as zero.
+"""
+
+Rectifier: TypeAlias = Literal["guided", "deconvolution"]
+
+INPUT = "@input"
+"""The name of the model's own input: its first floating array of three axes or more.
+
+Where none has as many, the first floating one.
+"""
+
+ATTENTION = "@attention"
+"""Ends the name under which an adapter captures a layer's softmaxed attention, not its output.
+
+The array is ``(B, heads, queries, keys)``; where the layer folds its heads into the batch,
+``(B * heads, queries, keys)``.
+"""
+
+
+@dataclass(frozen=True)
+class NativeScore:
+    """A score written in the model's framework, for what no NumPy target expresses.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the model's outputs as the model returned them (tensors, any nest)
+        and returns a tensor of shape ``(B,)``: one score per sample.
+    """
+
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the model, by name.
+
+    Parameters
+    ----------
+    name : str
+        Path from the model, unique within it.
+    kind : str
+        Name of the layer's class.
+    native : object
+        The framework's own layer object.
+    """
+
+    name: str
+    kind: str
+    native: object = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What a layer returned in a surveyed pass.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer.
+    shape : tuple of int
+        Shape of the layer's output, batch axis included, in the framework's layout.
+    channels : {"first", "last"} or None
+        Where the framework says the channel axis is; None where it does not say.
+    calls : int
+        How many times the layer ran in the pass; `shape` is that of its last call.
+    is_output : bool
+        Whether the layer's output is the model's own output, as it is or merely put
+        through a softmax or sigmoid, cast, rearranged or resized.
+    attention : tuple of int or None
+        Shape of the softmax attention that the layer itself, not one inside it, computes;
+        that of its last call. None where it computes none.
+    repeats : str or None
+        Name of the first layer that returned this very array, unaltered since; None where
+        the layer returns one of its own.
+    several : bool
+        Whether the layer returned other floating arrays beside; `shape` is the first's.
+    """
+
+    layer: Layer
+    shape: tuple[int, ...]
+    channels: Channels | None
+    calls: int = 1
+    is_output: bool = False
+    attention: tuple[int, ...] | None = None
+    repeats: str | None = None
+    several: bool = False
+
+    @property
+    def attends(self) -> bool:
+        """Whether the layer itself computes softmax attention."""
+        return self.attention is not None
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What one layer did in one pass, in the framework's own layout.
+
+    Parameters
+    ----------
+    activations : (B, ...) array
+        The layer's output. Half precision arrives as float32.
+    gradients : tuple of (B, ...) array
+        For each seed, the gradient of its score with respect to `activations`.
+    channels : {"first", "last"} or None
+        Where the framework says the channel axis is; None where it does not say.
+    hessian_products : tuple of (B, ...) array
+        For each seed, H·A with H the Hessian of the cotangent's product with the
+        outputs; empty unless it was asked for.
+    """
+
+    activations: Array
+    gradients: tuple[Array, ...]
+    channels: Channels | None = None
+    hessian_products: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What a layer adds, whatever its input.
+
+    Parameters
+    ----------
+    layer : str
+        The name to ask `Adapter.run` for, so that the captured array is the layer's
+        output before any activation function of its own. Every call of it is meant.
+    bias : (C,) array or None
+        The bias added to each channel; None where there is none.
+    normalisation : mapping of str to (C,) array or None
+        Of a batch normalisation, its ``gamma``, ``beta``, ``mean``, ``variance``, and
+        ``epsilon`` of shape ``()``.
+    """
+
+    layer: str
+    bias: Array | None = None
+    normalisation: Leaves | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass, and the gradients pulled back through it.
+
+    Parameters
+    ----------
+    inputs : mapping of str to (B, ...) array
+        The model's inputs by path.
+    input_channels : {"first", "last"}
+        Where the framework puts the channel axis of an image.
+    outputs : mapping of str to (B, ...) array
+        The model's outputs by path; before the final activation for the leaves
+        that `activation` names.
+    activation : mapping of str to str
+        For each output leaf taken before its final activation, which one was
+        left off: ``"softmax"``, ``"log_softmax"`` or ``"sigmoid"``.
+    layers : mapping of str to LayerTrace
+        One entry for each layer asked for, by the name it was asked by.
+    native_scores : tuple of ((B,) array or None)
+        For each seed, the scores where it was a `NativeScore`.
+    """
+
+    inputs: Leaves
+    input_channels: Channels
+    outputs: Leaves
+    activation: Mapping[str, str]
+    layers: Mapping[str, LayerTrace]
+    native_scores: tuple[Array | None, ...] = ()
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A model, seen through four verbs and no formula.
+
+    Whatever a verb does, it leaves the model as it found it (parameters,
+    gradients, ``requires_grad``, modes, hooks, attributes), also when the model
+    raises half-way. Models run in inference mode (no dropout, running batch
+    statistics) whatever mode they are in.
+
+    Inputs are what the model takes: one array or tensor, or a tuple, list or
+    dict of them. NumPy arrays are moved to the model's device, and floating ones
+    to its dtype.
+    """
+
+    @property
+    def input_channels(self) -> Channels:
+        """Where the model takes the channel axis of an image."""
+        ...
+
+    def layers(self) -> Sequence[Layer]:
+        """Every layer of the model, nested ones included, in the model's order."""
+        ...
+
+    def survey(self, inputs: Any) -> Sequence[LayerRecord]:
+        """Shapes of every layer that runs, ordered by when its last call finished.
+
+        A container comes after what it contains. Only the first sample is used,
+        and where the framework can it computes nothing.
+        """
+        ...
+
+    def run(
+        self,
+        inputs: Any,
+        layers: Sequence[str] = (),
+        seeds: Sequence[Seed | NativeScore] = (),
+        *,
+        logits: bool = True,
+        second_order: bool = False,
+        rectifier: Rectifier | None = None,
+    ) -> Trace:
+        """One forward pass, and for each seed one pull-back to the layers.
+
+        Nothing is run twice, and no gradient work is done before the earliest of
+        the layers or for parameters.
+
+        Parameters
+        ----------
+        inputs : array, tensor or nest
+            What the model takes.
+        layers : sequence of str
+            Names from `layers`, or `INPUT`. A name may end in ``#N`` to choose
+            the N-th call of a layer that runs several times (negative from the
+            end); without it the last call is meant. Before that it may end in
+            `ATTENTION`, for layers that the survey says attend.
+        seeds : sequence of Seed or NativeScore
+            Called once with the outputs, in order.
+        logits : bool
+            Take outputs before a final softmax, log-softmax or sigmoid where the
+            model ends in one. The model itself is not altered.
+        second_order : bool
+            Also give each layer's Hessian product with its own activations.
+        rectifier : {"guided", "deconvolution"} or None
+            Pull back through rectifiers by another rule: ``guided`` lets only
+            positive gradients past where the input was positive, ``deconvolution``
+            positive gradients everywhere. Applies to every ReLU (and ReLU6) of the
+            model, however it is written.
+
+        Raises
+        ------
+        LayerError
+            A layer did not run in this pass, or returned no floating tensor.
+        GradientError
+            A score does not depend on a layer.
+        MethodError
+            The model has rectifiers that the rule cannot reach; they are named.
+        """
+        ...
+
+    def resume(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> AbstractContextManager[Callable[[Array], Leaves]]:
+        """Run one sample up to `layer`, then as often as asked from there on.
+
+        Within the context, ``outputs = head(activations)`` gives the outputs the
+        model would have if `layer` had returned `activations`, shape ``(N, ...)``
+        in the framework's layout, N alterations of the one sample. What comes
+        before the layer is not computed again.
+
+        Raises
+        ------
+        LayerError
+            The layer runs more than once or did not run.
+        """
+        ...
+
+    def classifier(self) -> tuple[Array, Array] | None:
+        """Weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
+
+        A 1×1 convolution counts as linear; a missing bias is zeros.
+        """
+        ...
+
+    def biases(self) -> Sequence[Bias]:
+        """Every layer that adds a bias or normalises by running statistics."""
+        ...

@@ -1,0 +1,1 @@
+"""Many photographs, or the frames of a video, through one explainer."""

@@ -1,0 +1,162 @@
+"""Photographs scaled and cropped to what a model takes, and maps put back over the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore._shared.optional import needs
+from camcore.errors import InputError
+from camcore.resize import Interpolation, resize
+
+_LONGEST = 100
+"""Largest ratio of a photograph's sides: beyond it, the scaled long side would explode."""
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """The square that a model sees of a photograph, with the aspect ratio kept both ways.
+
+    The photograph's short side is scaled to `resize`, then the middle `size` by
+    `size` pixels are taken. Numbers are those of torchvision's ``Resize`` and
+    ``CenterCrop``.
+
+    Parameters
+    ----------
+    photo_shape : (int, int)
+        The photograph's height and width; further entries are ignored.
+    size : int
+        Side of the square, in pixels.
+    resize : int, optional
+        The scaled photograph's short side; `size` unless given.
+    interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
+        How the photograph is scaled.
+
+    Raises
+    ------
+    InputError
+        The square does not fit within the scaled photograph.
+    """
+
+    photo_shape: tuple[int, ...]
+    size: int
+    resize: int | None = None
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.photo_shape) < 2 or min(self.photo_shape[:2]) < 1:
+            raise InputError(f"a photograph of shape {self.photo_shape}; expected (H, W, 3)")
+        if max(self.photo_shape[:2]) > _LONGEST * min(self.photo_shape[:2]):
+            raise InputError(
+                f"a photograph of {self.photo_shape[0]} by {self.photo_shape[1]} pixels is a strip "
+                "of which a square shows next to nothing; cut it into pieces"
+            )
+        if not 1 <= self.size <= self.short_side:
+            raise InputError(
+                f"a square of {self.size} does not fit a photograph whose short side is scaled to "
+                f"{self.short_side}; lower size or raise resize"
+            )
+        if self.interpolation not in ("bilinear", "bicubic", "nearest", "lanczos"):
+            raise InputError(
+                f"unknown interpolation {self.interpolation!r}; "
+                "choose bilinear, bicubic, nearest or lanczos"
+            )
+
+    @property
+    def short_side(self) -> int:
+        """The scaled photograph's short side."""
+        return self.size if self.resize is None else self.resize
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """Height and width of the scaled photograph."""
+        height, width = self.photo_shape[:2]
+        if height <= width:
+            return self.short_side, int(self.short_side * width / height)
+        return int(self.short_side * height / width), self.short_side
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Top and left of the square within the scaled photograph."""
+        top, left = (round((side - self.size) / 2) for side in self.scaled)
+        return top, left
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Top, left, bottom and right of the square in the photograph's own pixels."""
+        (rows, columns), (top, left) = self.scaled, self.corner
+        down, across = self.photo_shape[0] / rows, self.photo_shape[1] / columns
+        return top * down, left * across, (top + self.size) * down, (left + self.size) * across
+
+    def to_model(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Scale and crop.
+
+        Parameters
+        ----------
+        photo : (H, W, 3) uint8 array
+            RGB.
+
+        Returns
+        -------
+        (size, size, 3) uint8 array
+            RGB.
+
+        Raises
+        ------
+        InputError
+            The photograph is not of the shape this geometry was made for.
+        """
+        with needs("viz", "scaling photographs"):
+            from PIL import Image
+        expected = (*self.photo_shape[:2], 3)
+        if photo.shape != expected or photo.dtype != np.uint8:
+            raise InputError(
+                f"a photograph of shape {photo.shape} and dtype {photo.dtype}; "
+                f"expected {expected} and uint8"
+            )
+        (rows, columns), (top, left) = self.scaled, self.corner
+        filter_ = Image.Resampling[self.interpolation.upper()]
+        scaled = Image.fromarray(photo).resize((columns, rows), filter_)
+        return np.array(scaled)[top : top + self.size, left : left + self.size]
+
+    def to_photo(self, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Lay maps of the square back over the whole photograph.
+
+        Parameters
+        ----------
+        maps : (..., h, w) array
+            Maps of the square, at any resolution.
+
+        Returns
+        -------
+        (..., H, W) float32 array
+            Zero where the model did not look.
+        """
+        (rows, columns), (top, left) = self.scaled, self.corner
+        maps = np.asarray(maps, dtype=np.float32)
+        if maps.ndim < 2 or 0 in maps.shape:
+            raise InputError(f"maps of shape {maps.shape}; expected (..., h, w)")
+        lead = maps.shape[:-2]
+        square = resize(maps.reshape(-1, *maps.shape[-2:]), (self.size, self.size), Interpolation())
+        below, right = rows - top - self.size, columns - left - self.size
+        # Edge values carried outwards, so that the square's rim is not mixed with emptiness.
+        canvas = np.pad(square, ((0, 0), (top, below), (left, right)), mode="edge")
+        whole = resize(canvas, self.photo_shape[:2], Interpolation())
+        seen = whole * self.seen()
+        return seen.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
+
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """Where the model looked.
+
+        Returns
+        -------
+        (H, W) bool array
+            True for pixels whose centre lies within the square.
+        """
+        top, left, bottom, right = self.box
+        rows, columns = (np.arange(side) + 0.5 for side in self.photo_shape[:2])
+        inside_rows = (rows >= top) & (rows <= bottom)
+        inside_columns = (columns >= left) & (columns <= right)
+        return np.outer(inside_rows, inside_columns)
