@@ -7,12 +7,16 @@ and leaves the model as it found it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
+
+from camcore.errors import LayerError, TargetError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -31,7 +35,8 @@ Seed: TypeAlias = Callable[[Leaves], Leaves]
 A cotangent has the shape of its leaf; leaves left out count as zero.
 """
 
-Rectifier: TypeAlias = Literal["guided", "deconvolution"]
+Rectifier: TypeAlias = Literal["guided"]
+"""A rule for pulling back through rectifiers: ``guided`` lets only positive gradients past."""
 
 INPUT = "@input"
 """The name of the model's own input: its first floating array of three axes or more.
@@ -45,6 +50,84 @@ ATTENTION = "@attention"
 The array is ``(B, heads, queries, keys)``; where the layer folds its heads into the batch,
 ``(B * heads, queries, keys)``.
 """
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """A layer's name taken apart: ``path``, then ``@part`` and ``#call`` where they are said.
+
+    Parameters
+    ----------
+    path : str
+        The layer's own name; empty for the model's input.
+    part : str
+        What of the layer is meant: empty for what it returns, ``"attention"``, ``"input"``
+        for the model's input, or a part that only one adapter knows.
+    call : int or None
+        Which of its calls, counted as in a Python sequence; None where it is not said.
+    """
+
+    path: str
+    part: str = ""
+    call: int | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> LayerName:
+        """Take a name apart.
+
+        Raises
+        ------
+        LayerError
+            What follows ``#`` is no number.
+        """
+        whole, mark, call = name.partition("#")
+        if mark and not re.fullmatch(r"-?\d+", call):
+            raise LayerError(
+                f"{name!r}: after '#' comes the number of the call, as in {whole + '#0'!r}."
+            )
+        path, _, part = whole.rpartition("@")
+        known = (path and part.isalpha()) or whole == INPUT
+        return cls(*((path, part) if known else (whole, "")), int(call) if mark else None)
+
+    def __str__(self) -> str:
+        part = f"@{self.part}" if self.part else ""
+        return f"{self.path}{part}" + ("" if self.call is None else f"#{self.call}")
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the model's own input is meant."""
+        return self.part == "input" and not self.path
+
+    @property
+    def is_attention(self) -> bool:
+        """Whether the attention that the layer computes is meant."""
+        return self.part == "attention"
+
+    def index(self, ran: int) -> int:
+        """Index of the call meant, of a layer that ran `ran` times; the last where none is said.
+
+        Raises
+        ------
+        LayerError
+            The layer did not run, or not as often.
+        """
+        if not ran and self.is_attention:
+            raise LayerError(
+                f"{str(self)!r}: the layer computed no softmax attention in this pass, or only "
+                "inside a fused kernel, a loop or a function of its own. Choose another layer."
+            )
+        if not ran:
+            raise LayerError(
+                f"Layer {str(self)!r} did not run in this pass. It may belong to a branch that is "
+                "only used in training, run inside a loop or a function of its own, or have its "
+                "weights read by its parent. Choose a layer that runs on these inputs."
+            )
+        call = -1 if self.call is None else self.call
+        if not -ran <= call < ran:
+            raise LayerError(
+                f"{str(self)!r}: the layer ran {ran} times, so #0 to #{ran - 1} exist."
+            )
+        return call % ran
 
 
 @dataclass(frozen=True)
@@ -165,6 +248,37 @@ class Bias:
     bias: Array | None = None
     normalisation: Leaves | None = None
 
+    @classmethod
+    def of_batch_norm(
+        cls,
+        layer: str,
+        *,
+        mean: Array,
+        variance: Array,
+        gamma: Array | None,
+        beta: Array | None,
+        epsilon: float,
+    ) -> Bias:
+        """Record a batch normalisation; without `gamma` it scales by 1, without `beta` adds 0."""
+        values = {
+            "gamma": np.ones_like(mean) if gamma is None else gamma,
+            "beta": np.zeros_like(mean) if beta is None else beta,
+            "mean": mean,
+            "variance": variance,
+            "epsilon": np.asarray(epsilon),
+        }
+        return cls(layer, normalisation=values)
+
+    @property
+    def added(self) -> Array:
+        """What is added to each channel, ``(C,)``: of a normalisation, β − μγ/√(σ² + ε)."""
+        if self.normalisation is None:
+            assert self.bias is not None
+            return self.bias
+        n = self.normalisation
+        shift: Array = n["beta"] - n["mean"] * n["gamma"] / np.sqrt(n["variance"] + n["epsilon"])
+        return shift
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -215,6 +329,14 @@ class Adapter(Protocol):
         """Where the model takes the channel axis of an image."""
         ...
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether a bare list of images is one argument of the model, as detectors take it.
+
+        Otherwise a list is read as several inputs.
+        """
+        ...
+
     def layers(self) -> Sequence[Layer]:
         """Every layer of the model, nested ones included, in the model's order."""
         ...
@@ -258,11 +380,10 @@ class Adapter(Protocol):
             model ends in one. The model itself is not altered.
         second_order : bool
             Also give each layer's Hessian product with its own activations.
-        rectifier : {"guided", "deconvolution"} or None
+        rectifier : {"guided"} or None
             Pull back through rectifiers by another rule: ``guided`` lets only
-            positive gradients past where the input was positive, ``deconvolution``
-            positive gradients everywhere. Applies to every ReLU (and ReLU6) of the
-            model, however it is written.
+            positive gradients past where the input was positive. Applies to every
+            ReLU (and ReLU6) of the model, however it is written.
 
         Raises
         ------
@@ -302,3 +423,57 @@ class Adapter(Protocol):
     def biases(self) -> Sequence[Bias]:
         """Every layer that adds a bias or normalises by running statistics."""
         ...
+
+
+def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
+    """Refuse what a seed answered where it does not fit the outputs it was shown.
+
+    Raises
+    ------
+    TargetError
+        A cotangent is for an output that is not there or not floating, or of another shape.
+    """
+    floating = [path for path, leaf in outputs.items() if np.issubdtype(leaf.dtype, np.floating)]
+    for path, cotangent in cotangents.items():
+        if path not in floating:
+            raise TargetError(
+                f"The target has a cotangent for an output {path!r}; the model's floating "
+                f"outputs are {', '.join(map(repr, floating)) or 'none'}."
+            )
+        if np.shape(cotangent) != outputs[path].shape:
+            raise TargetError(
+                f"The target's cotangent for output {path!r} has shape {np.shape(cotangent)}; "
+                f"the output has {outputs[path].shape}."
+            )
+
+
+def replays(replayed: Leaves, plain: Leaves, epsilon: float) -> bool:
+    """Tell whether going on from a layer gave one sample's outputs, twice over.
+
+    Parameters
+    ----------
+    replayed : mapping of str to (2, ...) array
+        Outputs for the layer's own activations, two times in a batch.
+    plain : mapping of str to (1, ...) array
+        The model's outputs for the sample.
+    epsilon : float
+        Machine epsilon of the activations' dtype.
+
+    Returns
+    -------
+    bool
+        Every floating output agrees to four epsilons, and to no less than 1e-5, of its
+        largest value.
+    """
+
+    def same(path: str, once: Array) -> bool:
+        if not np.issubdtype(once.dtype, np.floating) or not once.ndim:
+            return True
+        twice = np.concatenate([once, once])
+        near = max(1e-5, 4 * epsilon) * np.abs(once).max(initial=0)
+        return path in replayed and (
+            replayed[path].shape == twice.shape
+            and bool(np.allclose(replayed[path], twice, rtol=0, atol=near, equal_nan=True))
+        )
+
+    return all(same(path, once) for path, once in plain.items())

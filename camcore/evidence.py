@@ -1,7 +1,7 @@
-"""What a method may ask for, at one layer and for one target, as ``(B, C, *S)`` arrays.
+"""Gather what a method may ask for, at one layer and for one target, as ``(B, C, *S)`` arrays.
 
-A row of the methods table names attributes of `Evidence`; what costs another pass
-is only made when it is asked for.
+A method names attributes of `Rerun`. Those of `Evidence` come out of the one traced
+pass; what costs another pass is only made when it is asked for.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from camcore import nest
-from camcore.adapter import INPUT, Adapter, Array, Bias, NativeScore, Rectifier, Seed, Trace
-from camcore.errors import InputError, LayerError, MethodError
+from camcore.adapter import (
+    INPUT,
+    Adapter,
+    Array,
+    LayerName,
+    NativeScore,
+    Rectifier,
+    Seed,
+    Trace,
+)
+from camcore.errors import LayerError, MethodError
+from camcore.inputs import Inputs
 from camcore.layers import frames, layout
-from camcore.layers.connected import connected
+from camcore.layers.dependent import dependent_layers
 from camcore.layers.layout import Layout
-from camcore.methods.arrays import per_channel
-from camcore.outputs import Explained
+from camcore.methods.arrays import mean_space, per_channel
+from camcore.outputs import OutputSelector
 from camcore.targets import Nothing, Scored, Target
 
 TRACED = frozenset({"gradients", "image_gradients", "attention_gradients"})
@@ -39,7 +47,7 @@ class Evidence:
     ----------
     adapter : Adapter
         The model.
-    inputs : array, tensor, or nest of these
+    inputs : Inputs
         What the pass was run on.
     trace : Trace
         The pass.
@@ -50,37 +58,35 @@ class Evidence:
     target : Target or NativeScore
         What is explained.
     scored : Scored or None
-        What the target said; None for a native score.
-    explained : Explained
+        The target's scores and cotangents; None for a native score.
+    selector : OutputSelector
         Which output, and whether before its final activation.
     wanted_layout : Layout or None
         What the user says of the layer's layout.
     """
 
     adapter: Adapter
-    inputs: Any
+    inputs: Inputs
     trace: Trace
     layer: str
     index: int
     target: Target | NativeScore
     scored: Scored | None
-    explained: Explained
+    selector: OutputSelector
     wanted_layout: Layout | None = None
 
     @cached_property
     def size(self) -> tuple[int, ...]:
         """Spatial size of the input; of a video that the layer sees by frames, ``(T, H, W)``."""
-        whole = nest.spatial_size(dict(self.trace.inputs), self.trace.input_channels)
-        if self.frames == 1 or self.trace.input_channels == "last":
+        whole = self.inputs.size
+        if self.frames == 1 or self.inputs.channels == "last":
             return whole
         return (self.frames, *whole[1:])
 
-    @cached_property
+    @property
     def batch(self) -> int:
         """Number of samples."""
-        inputs = dict(self.trace.inputs)
-        path = nest.spatial_leaf(inputs)
-        return len(next(iter(inputs.values())) if path is None else inputs[path])
+        return self.inputs.batch
 
     @cached_property
     def frames(self) -> int:
@@ -101,16 +107,16 @@ class Evidence:
     def attention_gradients(self) -> Array:
         """The score's gradient at the layer's attention, ``(B, heads, queries, *S)``."""
         gradients = self.trace.layers[self.layer].gradients[self.index]
-        batch = len(self.trace.inputs[self._image_path])
+        self.inputs.image_path()  # attention is laid out over an image, or not at all
         try:
-            return layout.keys_on_grid(gradients, batch, self.size, self.wanted_layout)
+            return layout.keys_on_grid(gradients, self.batch, self.size, self.wanted_layout)
         except (LayerError, MethodError) as error:
             raise type(error)(f"Layer {self.layer!r}: {error}") from None
 
     @cached_property
     def images(self) -> Array:
         """The model's spatial input."""
-        return self._image_layout.canonical(self.trace.inputs[self._image_path])
+        return self._image_layout.canonical(self.trace.inputs[self.inputs.image_path()])
 
     @cached_property
     def image_gradients(self) -> Array:
@@ -138,18 +144,18 @@ class Evidence:
         if self.scored is None:
             raise MethodError(
                 "CAM weights channels by a target's cotangent, which a native callable does not "
-                "give; give a class or a camcore.targets.Target."
+                "give. Give a class or a camcore.targets.Target."
             )
         head = self.adapter.classifier()
         whole = isinstance(self.target, Target) and self.target.every_output
-        values = None if whole else self.explained.values(self.trace)
+        values = None if whole else self.selector.values(self.trace)
         if head is not None and values is not None and values.ndim == 2:
             weights, bias = head
-            pooled = self.activations.reshape(*self.activations.shape[:2], -1).mean(axis=2)
+            pooled = mean_space(self.activations)
             if weights.shape == (values.shape[1], pooled.shape[1]):
                 error = np.abs(pooled @ weights.T + bias - values).max()
                 if error <= 1e-2 * np.abs(values).max():  # bfloat16 keeps two or three digits
-                    cotangent = self.scored.cotangent[self.explained.path(self.trace.outputs)]
+                    cotangent = self.scored.cotangent[self.selector.path(self.trace.outputs)]
                     result: Array = cotangent @ weights.astype(values.dtype)
                     return result
         raise MethodError(
@@ -157,6 +163,30 @@ class Evidence:
             f"{self.layer!r} is not such a layer of this model. Grad-CAM is the same map there "
             "and works everywhere: method='gradcam'."
         )
+
+    @cached_property
+    def _layout(self) -> Layout:
+        if LayerName.parse(self.layer).is_input:
+            return self._image_layout
+        traced = self.trace.layers[self.layer]
+        try:
+            return layout.infer(
+                traced.activations.shape,
+                traced.channels,
+                self.size if self.frames == 1 else self.size[1:],
+                self.wanted_layout,
+                self.inputs.channels,
+            )
+        except LayerError as error:
+            raise LayerError(f"Layer {self.layer!r}: {error}") from None
+
+    @property
+    def _image_layout(self) -> Layout:
+        return Layout("channels_first" if self.inputs.channels == "first" else "channels_last")
+
+
+class Rerun(Evidence):
+    """Evidence that may ask the model for further passes."""
 
     @property
     def score_images(self) -> Callable[[int, Array], Array]:
@@ -167,14 +197,13 @@ class Evidence:
         """
 
         def score(sample: int, images: Array) -> Array:
-            native = self._image_layout.native(images, images)
-            batch = nest.altered(self.inputs, self.trace.inputs, self._image_path, native, sample)
+            batch = self._with_images(images, sample).native
             if isinstance(self.target, NativeScore):
-                trace = self.adapter.run(batch, (), [self.target], logits=self.explained.logits)
+                trace = self.adapter.run(batch, (), [self.target], logits=self.selector.logits)
                 assert trace.native_scores[0] is not None
                 return trace.native_scores[0]
-            trace = self.adapter.run(batch, logits=self.explained.logits)
-            return self.explained.apply(self._settled(sample), trace.outputs).scores
+            trace = self.adapter.run(batch, logits=self.selector.logits)
+            return self.selector.apply(self._settled(sample), trace.outputs).scores
 
         return score
 
@@ -192,12 +221,12 @@ class Evidence:
             target = self._settled(sample)
             own = self.trace.layers[self.layer].activations[sample : sample + 1]
             with self.adapter.resume(
-                nest.sample_of(self.inputs, sample), self.layer, logits=self.explained.logits
+                self.inputs.sample(sample).native, self.layer, logits=self.selector.logits
             ) as head:
 
                 def score(activations: Array) -> Array:
                     leaves = head(self._layout.native(activations, own))
-                    return self.explained.apply(target, leaves).scores
+                    return self.selector.apply(target, leaves).scores
 
                 # Outputs listed image by image would not tell the alterations apart.
                 yield _one_by_one(score) if target.every_output else score
@@ -218,26 +247,30 @@ class Evidence:
 
         return again
 
-    def on(self, images: Array) -> Evidence:
-        """The same layer and settled target on a batch of other images, from another pass."""
+    def on(self, images: Array) -> Rerun:
+        """Explain the same layer and settled target on a batch of other images, by another pass."""
         scored: list[Scored] = []
         inputs = self._with_images(images)
-        trace = self._pass(images, tuple(self.trace.layers), keep=scored.append)
-        target = self._settled(None) if isinstance(self.target, Target) else self.target
+        trace = self._pass(inputs, tuple(self.trace.layers), keep=scored.append)
         return replace(
-            self, inputs=inputs, trace=trace, index=0, target=target, scored=(*scored, None)[0]
+            self,
+            inputs=inputs.traced(trace),
+            trace=trace,
+            index=0,
+            target=self._settled(None) if isinstance(self.target, Target) else self.target,
+            scored=scored[0] if scored else None,
         )
 
     def outputs_of(self, activations: Array) -> Array | None:
-        """Class scores ``(N, K)`` of activations ``(N, C, *S)`` at the layer; None without classes.
+        """Score the classes, ``(N, K)``, of activations ``(N, C, *S)``; None without classes.
 
         What comes before the layer is the first sample's.
         """
         own = self.trace.layers[self.layer].activations[:1]
-        first = nest.sample_of(self.inputs, 0)
-        with self.adapter.resume(first, self.layer, logits=self.explained.logits) as head:
+        first = self.inputs.sample(0).native
+        with self.adapter.resume(first, self.layer, logits=self.selector.logits) as head:
             leaves = head(self._layout.native(activations, own))
-        values = leaves[self.explained.path(leaves)]
+        values = leaves[self.selector.path(leaves)]
         return values if values.ndim == 2 else None
 
     @property
@@ -245,7 +278,7 @@ class Evidence:
         """The target's gradients at other inputs: ``(B, C, *S)`` to ``(B, C, *S)``."""
 
         def gradients(images: Array) -> Array:
-            traced = self._pass(images, (INPUT,)).layers[INPUT]
+            traced = self._pass(self._with_images(images), (INPUT,)).layers[INPUT]
             return self._image_layout.canonical(traced.gradients[0])
 
         return gradients
@@ -253,7 +286,7 @@ class Evidence:
     @cached_property
     def guided_gradients(self) -> Array:
         """The score's gradient at the input, rectifiers passing only what is positive."""
-        trace = self._pass(None, (INPUT,), rectifier="guided")
+        trace = self._pass(self.inputs, (INPUT,), rectifier="guided")
         return self._image_layout.canonical(trace.layers[INPUT].gradients[0])
 
     @cached_property
@@ -264,7 +297,7 @@ class Evidence:
                 f"ShapleyCAM needs a target that is linear in the outputs, such as a class or a "
                 f"contrast; got {self.target!r}."
             )
-        trace = self._pass(None, (self.layer,), second_order=True)
+        trace = self._pass(self.inputs, (self.layer,), second_order=True)
         return self._layout.canonical(trace.layers[self.layer].hessian_products[0])
 
     @cached_property
@@ -274,105 +307,63 @@ class Evidence:
         Layers that a pass does not reach, or that the score does not depend on, are left
         out. A batch normalisation adds β − μγ/√(σ² + ε).
         """
-        calls = {record.layer.name: record.calls for record in self.adapter.survey(self.inputs)}
+        surveyed = self.adapter.survey(self.inputs.native)
+        calls = {record.layer.name: record.calls for record in surveyed}
         added = {
             f"{bias.layer}#{call}": bias
             for bias in self.adapter.biases()
-            for call in range(calls.get(bias.layer.partition("@")[0], 0))
+            for call in range(calls.get(LayerName.parse(bias.layer).path, 0))
         }
         # In a model with several outputs, some layers add to another than the one explained.
-        traces = connected(lambda names: self._pass(None, names), list(added))
+        traces = dependent_layers(lambda names: self._pass(self.inputs, names), list(added))
         terms = []
         for name, traced in traces.items():
             gradients = traced.gradients[0]
             if gradients.ndim > 2:
                 found = layout.infer(
-                    gradients.shape,
-                    traced.channels,
-                    self.size,
-                    convention=self.trace.input_channels,
+                    gradients.shape, traced.channels, self.size, convention=self.inputs.channels
                 )
                 gradients = found.canonical(gradients)
-            terms.append(gradients * per_channel(_added(added[name])[None], gradients))
+            terms.append(gradients * per_channel(added[name].added[None], gradients))
         return terms
 
     def _pass(
         self,
-        images: Array | None,
+        inputs: Inputs,
         layers: Sequence[str],
         *,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
         keep: Callable[[Scored], None] | None = None,
     ) -> Trace:
-        """Another pass for the same, settled target; on other images where they are given."""
+        """Run another pass for the same, settled target."""
         return self.adapter.run(
-            self.inputs if images is None else self._with_images(images),
+            inputs.native,
             layers,
             () if isinstance(self.target, Nothing) else [self._settled_seed(keep)],
-            logits=self.explained.logits,
+            logits=self.selector.logits,
             second_order=second_order,
             rectifier=rectifier,
         )
 
-    def _with_images(self, images: Array) -> Any:
-        native = self._image_layout.native(images, images)
-        return nest.altered(self.inputs, self.trace.inputs, self._image_path, native, None)
+    def _with_images(self, images: Array, sample: int | None = None) -> Inputs:
+        return self.inputs.with_images(self._image_layout.native(images, images), sample)
 
     def _settled(self, sample: int | None) -> Target:
-        """The target with its choices (predicted class, nearest classes) made for good."""
+        """Make the target's choices (predicted class, nearest classes) for good."""
         if isinstance(self.target, NativeScore):
             raise MethodError(
                 "Ablation-CAM scores altered activations in NumPy, which the native callable "
-                f"{self.target.function!r} cannot do; give a class or a camcore.targets.Target."
+                f"{self.target.function!r} cannot do. Give a class or a camcore.targets.Target."
             )
-        return self.explained.settled(self.target, self.trace, sample)
+        return self.selector.settled(self.target, self.trace, sample)
 
     def _settled_seed(self, keep: Callable[[Scored], None] | None = None) -> Seed | NativeScore:
         if isinstance(self.target, NativeScore):
             return self.target
-        return self.explained.seed(self._settled(None), keep or (lambda scored: None))
-
-    @cached_property
-    def _layout(self) -> Layout:
-        if self.layer.partition("#")[0] == INPUT:
-            return self._image_layout
-        traced = self.trace.layers[self.layer]
-        try:
-            return layout.infer(
-                traced.activations.shape,
-                traced.channels,
-                self.size if self.frames == 1 else self.size[1:],
-                self.wanted_layout,
-                self.trace.input_channels,
-            )
-        except LayerError as error:
-            raise LayerError(f"Layer {self.layer!r}: {error}") from None
-
-    @cached_property
-    def _image_layout(self) -> Layout:
-        return Layout("channels_first" if self.trace.input_channels == "first" else "channels_last")
-
-    @cached_property
-    def _image_path(self) -> str:
-        path = nest.spatial_leaf(dict(self.trace.inputs))
-        if path is None:
-            shapes = [leaf.shape for leaf in self.trace.inputs.values()]
-            raise InputError(f"The method alters images, but the model's inputs are {shapes}.")
-        # Without a nest there is one leaf, whose path is empty.
-        return path
+        return self.selector.seed(self._settled(None), keep or (lambda scored: None))
 
 
 def _one_by_one(score: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """Scores of a batch, each sample run alone."""
+    """Score each sample of a batch in a pass of its own."""
     return lambda batch: np.concatenate([score(batch[i : i + 1]) for i in range(len(batch))])
-
-
-def _added(bias: Bias) -> Array:
-    """What a layer adds to each channel, ``(C,)``."""
-    if bias.normalisation is None:
-        assert bias.bias is not None
-        return bias.bias
-    n = bias.normalisation
-    added: Array = n["beta"] - n["mean"] * n["gamma"] / np.sqrt(n["variance"] + n["epsilon"])
-    return added

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, overload
@@ -13,17 +13,19 @@ from camcore import registry
 from camcore.adapter import INPUT, Adapter, Array, NativeScore, Seed
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
-from camcore.evidence import TRACED, UNTARGETED, Evidence
+from camcore.evidence import TRACED, UNTARGETED, Rerun
 from camcore.explanation import Explanation
+from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.methods.table import Method, MethodLike, smoothed, with_options
-from camcore.outputs import Explained, check_finite
+from camcore.outputs import OutputSelector, check_finite
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 
+Level: TypeAlias = Literal["layer", "attention", "input"]
 OfTargets: TypeAlias = "Explanation | list[Explanation]"
 Result: TypeAlias = "OfTargets | dict[str, OfTargets]"
 
@@ -113,14 +115,14 @@ class Explainer:
             raise MethodError("An empty list of methods was given; name at least one.")
         if score not in (None, "logit", "output"):
             raise InputError(f"score={score!r}; expected 'logit' or 'output'.")
-        self.explained = Explained(
+        self.selector = OutputSelector(
             output, score or self.recipe.score, score == "logit", self.adapter.input_channels
         )
         self.layout = layout
         self._given = (
             None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
-        self._captured: dict[str, tuple[str, ...]] = {"input": (INPUT,)}
+        self._layers: dict[Level, tuple[str, ...]] = {"input": (INPUT,)}
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
         """Names of the layers that a call on such inputs explains.
@@ -141,9 +143,9 @@ class Explainer:
         MethodError
             The methods read attention, and none is computed there.
         """
-        inputs = self._arguments(inputs)
         levels = {method.level for method in self.methods}
-        return self._at("attention" if levels == {"attention"} else "layer", inputs)
+        level: Level = "attention" if levels == {"attention"} else "layer"
+        return self._settle([level], Inputs.of(inputs, self.adapter))[level]
 
     def __call__(self, inputs: Any, target: TargetLike | Each = None) -> Result:
         """Explain a batch.
@@ -176,12 +178,12 @@ class Explainer:
         """
         several = isinstance(target, Each)
         wanted = target.targets if isinstance(target, Each) else (self._target(target),)
-        found = self._explanations(self._arguments(inputs), wanted)
+        found = self._explanations(Inputs.of(inputs, self.adapter), wanted)
         results = dict(zip(self._names(), found, strict=True))
         ordered = {name: each if several else each[0] for name, each in results.items()}
         return ordered if self._several_methods else next(iter(ordered.values()))
 
-    def evidence(self, inputs: Any, target: TargetLike = None) -> Evidence:
+    def evidence(self, inputs: Any, target: TargetLike = None) -> Rerun:
         """What the first method's maps are made from: activations, gradients, and more.
 
         Parameters
@@ -193,16 +195,13 @@ class Explainer:
 
         Returns
         -------
-        Evidence
+        Rerun
             At the explainer's first layer; its attributes are ``(B, C, *S)`` arrays.
         """
-        method, inputs = self.methods[0], self._arguments(inputs)
-        found = self._evidence(inputs, [method.aim(self._target(target))])
-        return found[self._at(method.level, inputs)[0], 0]
-
-    def _arguments(self, inputs: Any) -> Any:
-        """Inputs as the adapter reads them, where it has a way of its own."""
-        return getattr(self.adapter, "arguments", lambda same: same)(inputs)
+        method, given = self.methods[0], Inputs.of(inputs, self.adapter)
+        layers = self._settle([one.level for one in self.methods], given)
+        found = self._evidence(given, layers, [method.aim(self._target(target))])
+        return found[layers[method.level][0], 0]
 
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """What is explained; nothing where no target is given and no method asks for one."""
@@ -218,58 +217,64 @@ class Explainer:
         ]
 
     def _explanations(
-        self, inputs: Any, wanted: Sequence[Target | NativeScore]
+        self, inputs: Inputs, wanted: Sequence[Target | NativeScore]
     ) -> list[list[Explanation]]:
-        """Explanations by method and target, from one pass."""
+        """Make explanations by method and target, from one pass."""
         targets: list[Target | NativeScore] = []
         chosen = [[_place(method.aim(one), targets) for one in wanted] for method in self.methods]
-        evidence = self._evidence(inputs, targets)
+        layers = self._settle([method.level for method in self.methods], inputs)
+        evidence = self._evidence(inputs, layers, targets)
         return [
             [
-                self._explanation(
-                    method,
-                    [evidence[layer, i] for layer in self._at(method.level, inputs)],
-                )
+                self._explanation(method, [evidence[layer, i] for layer in layers[method.level]])
                 for i in places
             ]
             for method, places in zip(self.methods, chosen, strict=True)
         ]
 
-    def _at(self, level: str, inputs: Any) -> tuple[str, ...]:
-        """Names of what methods of a level look at; settled once."""
-        if level not in self._captured:
-            settle = selection.attention if level == "attention" else selection.outputs
-            self._captured[level] = settle(self._given, self.model, self.adapter, inputs)
-        return self._captured[level]
+    def _settle(self, levels: Iterable[Level], inputs: Inputs) -> dict[Level, tuple[str, ...]]:
+        """Name what methods of these levels look at; chosen for the first inputs, then kept."""
+        choose = {"attention": selection.attention, "layer": selection.outputs}
+        for level in levels:
+            if level not in self._layers:
+                about = (self._given, self.model, self.adapter, inputs)
+                self._layers[level] = choose[level](*about)
+        return self._layers
 
     def _evidence(
-        self, inputs: Any, targets: Sequence[Target | NativeScore]
-    ) -> dict[tuple[str, int], Evidence]:
-        """What one pass shows, by layer and index of the target."""
+        self,
+        inputs: Inputs,
+        layers: Mapping[Level, tuple[str, ...]],
+        targets: Sequence[Target | NativeScore],
+    ) -> dict[tuple[str, int], Rerun]:
+        """Trace one pass, and see it by layer and index of the target."""
         scored: list[Scored | None] = [None] * len(targets)
         seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
         needs = {need for method in self.methods for need in method.needs}
         traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
-        names = list(dict.fromkeys(n for m in self.methods for n in self._at(m.level, inputs)))
-        at_layers = [
-            n for m in self.methods if m.level != "input" for n in self._at(m.level, inputs)
-        ]
-        at_input = [INPUT] if "image_gradients" in needs else []
-        captured = list(dict.fromkeys(at_layers + at_input))
+        levels = dict.fromkeys(method.level for method in self.methods)
+        captured = [name for level in levels if level != "input" for name in layers[level]]
+        if "image_gradients" in needs:
+            captured.append(INPUT)
         trace = self.adapter.run(
-            inputs, captured, seeds if traced else (), logits=self.explained.logits
+            inputs.native,
+            list(dict.fromkeys(captured)),
+            seeds if traced else (),
+            logits=self.selector.logits,
         )
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):
                 if isinstance(one, Nothing):
-                    scored[i] = self.explained.predicted(trace.outputs)
+                    scored[i] = self.selector.predicted(trace.outputs)
                 elif isinstance(one, Target):
-                    scored[i] = self.explained.apply(one, trace.outputs)
-        about = (self.explained, self.layout)
+                    scored[i] = self.selector.apply(one, trace.outputs)
+        given = inputs.traced(trace)
+        about = (self.selector, self.layout)
         return {
-            (name, i): Evidence(self.adapter, inputs, trace, name, i, targets[i], scored[i], *about)
-            for name in names
+            (name, i): Rerun(self.adapter, given, trace, name, i, targets[i], scored[i], *about)
+            for level in levels
+            for name in layers[level]
             for i in range(len(targets))
         }
 
@@ -277,13 +282,13 @@ class Explainer:
         self, target: Target | NativeScore, keep: Callable[[Scored], None]
     ) -> Seed | NativeScore:
         """The target as an adapter takes it; what it answers is kept."""
-        return target if isinstance(target, NativeScore) else self.explained.seed(target, keep)
+        return target if isinstance(target, NativeScore) else self.selector.seed(target, keep)
 
-    def _explanation(self, method: Method, layers: Sequence[Evidence]) -> Explanation:
+    def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
         raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
         one = layers[0]
         scores = np.asarray(one.scores)
-        outputs, activation = self.explained.shown(one.target, one.trace, scores)
+        outputs, activation = self.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
         maps = self.recipe.render(method.joined(signed, fusion), one.size, fusion, method.name)
@@ -301,7 +306,7 @@ class Explainer:
             fusion=fusion,
         )
 
-    def _signed_map(self, method: Method, evidence: Evidence) -> Array:
+    def _signed_map(self, method: Method, evidence: Rerun) -> Array:
         """The method's map at one layer, averaged over the augmented views."""
         if evidence.frames > 1:
             frames.check_method(method.label, method.needs, evidence.layer)

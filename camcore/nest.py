@@ -1,139 +1,82 @@
-"""Inputs as people give them: an array, or tuples, lists and dicts of arrays.
+"""Walk nests: tuples, lists, mappings, named tuples and dataclasses of arrays, by dotted path.
 
-A list of images (arrays of three axes) inside such a nest is a batch, as detectors take it;
-it counts as one array.
+``{"a": x, "b": (y, z)}`` has the leaves ``a``, ``b.0`` and ``b.1``; the path of a lone
+array is ``""``. What is no container is a leaf, ``None`` included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from camcore.adapter import Array, Channels, Leaves
 from camcore.errors import InputError
 
-
-class Images:
-    """A list of images, as one array."""
-
-    def __init__(self, images: list[Any]) -> None:
-        sizes = list(dict.fromkeys(shape_of(image) for image in images))
-        if len(sizes) > 1:
-            raise InputError(
-                f"The images of one batch have shapes {', '.join(map(str, sizes))}; their maps "
-                "would not be one array. Bring them to one size, or explain them one by one."
-            )
-        self.shape = (len(images), *sizes[0])
+IsLeaf: TypeAlias = Callable[[str, Any], bool]
+"""Whether the container at a path counts as one leaf."""
 
 
-def leaves(nest: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Arrays and tensors of a nest with their dotted paths; a lone one's path is ``""``."""
-    if path and _lists_images(nest):
-        yield path, Images(nest)
-        return
-    if isinstance(nest, Mapping):
-        parts = list(nest.items())
-    elif isinstance(nest, (list, tuple)) and any(not np.isscalar(part) for part in nest):
-        parts = list(enumerate(nest))
-    else:
+def lists_images(part: Any) -> bool:
+    """Tell whether a part of a nest is a list of images (arrays of three axes)."""
+    return isinstance(part, list) and bool(part) and all(len(shape_of(i)) == 3 for i in part)
+
+
+def inner_images(path: str, part: Any) -> bool:
+    """Tell whether a part below the outermost is a list of images, which counts as one array.
+
+    Detectors take a batch so. The outermost list never is one: there it means several inputs.
+    """
+    return bool(path) and lists_images(part)
+
+
+def flatten(nest: Any, path: str = "", is_leaf: IsLeaf | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield each leaf of a nest with its path, in order."""
+    parts = None if is_leaf is not None and is_leaf(path, nest) else _parts(nest)
+    if parts is None:
         yield path, nest
         return
-    for key, part in parts:
-        yield from leaves(part, f"{path}.{key}" if path else str(key))
+    for key, part in parts.items():
+        yield from flatten(part, _below(path, key), is_leaf)
 
 
-def of_scores(ranks: Mapping[str, int | None]) -> set[str]:
-    """Which of a model's outputs scores are read from, as far as names and shapes tell.
-
-    Parameters
-    ----------
-    ranks : mapping of str to (int or None)
-        Number of axes of each output, by path; None where it is not known.
-
-    Returns
-    -------
-    set of str
-        ``"logits"`` where there is one. Else all, but features that are returned beside
-        class scores are none: of outputs with and without spatial extent, those without.
-    """
-    if "logits" in ranks:
-        return {"logits"}
-    flat = {path for path, rank in ranks.items() if rank is not None and rank < 3}
-    return flat or set(ranks)
+def map_leaves(
+    nest: Any, function: Callable[[str, Any], Any], path: str = "", is_leaf: IsLeaf | None = None
+) -> Any:
+    """Replace each leaf by ``function(path, leaf)``; containers are copied, never written to."""
+    if (is_leaf is not None and is_leaf(path, nest)) or _parts(nest) is None:
+        return function(path, nest)
+    return map_parts(nest, lambda key, part: map_leaves(part, function, _below(path, key), is_leaf))
 
 
-def spatial_leaf(nest: Any) -> str | None:
-    """Path of the first array with spatial extent (three axes or more), or None."""
-    return next((path for path, leaf in leaves(nest) if len(shape_of(leaf)) >= 3), None)
+def map_parts(nest: Any, function: Callable[[Any, Any], Any]) -> Any:
+    """Replace each part of the outermost container by ``function(key, part)``."""
+    parts = _parts(nest) or {}
+    changed = {key: function(key, part) for key, part in parts.items()}
+    if all(changed[key] is part for key, part in parts.items()):
+        return nest
+    return _rebuilt(nest, changed)
 
 
-def spatial_size(nest: Any, channels: Channels) -> tuple[int, ...]:
-    """Spatial size of the first array that has one; empty where none has."""
-    for _, leaf in leaves(nest):
-        shape = shape_of(leaf)
-        if len(shape) >= 3:
-            return shape[2:] if channels == "first" else shape[1:-1]
-    return ()
+def fill(nest: Any, leaves: Iterator[Any]) -> Any:
+    """Replace the leaves of a nest, taken in the order of `flatten`; ``None`` stays ``None``."""
+    return map_leaves(nest, lambda _, leaf: None if leaf is None else next(leaves))
+
+
+def put(nest: Any, path: str, value: Any) -> Any:
+    """Replace the leaf at `path` by `value`."""
+    return map_leaves(nest, lambda at, old: value if at == path else old)
 
 
 def shape_of(leaf: Any) -> tuple[int, ...]:
-    """Shape of an array or tensor, whatever its framework."""
+    """Read the shape of an array or tensor, whatever its framework."""
     return tuple(int(n) for n in getattr(leaf, "shape", None) or np.shape(leaf))
 
 
-def altered(nest: Any, arrays: Leaves, path: str, array: Array, sample: int | None) -> Any:
-    """The nest with one array put in place of the leaf at `path`.
-
-    Parameters
-    ----------
-    nest : array, tensor, or nest of these
-        Inputs of a batch.
-    arrays : mapping of str to array
-        The same by path, as NumPy has them.
-    path : str
-        Which leaf to replace.
-    array : (N, ...) array
-        What to put there.
-    sample : int or None
-        With a sample, `array` holds N alterations of it, and the other leaves are
-        repeated to match; without, `array` is the whole batch.
-    """
-
-    def rebuild(part: Any, here: str) -> Any:
-        if here == path and not isinstance(part, (Mapping, list, tuple)):
-            return array
-        if here and _lists_images(part):
-            if here == path:
-                return list(array)
-            return part if sample is None else part[sample : sample + 1] * len(array)
-        if isinstance(part, Mapping):
-            return {k: rebuild(v, f"{here}.{k}" if here else str(k)) for k, v in part.items()}
-        if isinstance(part, (list, tuple)):
-            return _like(
-                part, [rebuild(v, f"{here}.{i}" if here else str(i)) for i, v in enumerate(part)]
-            )
-        if sample is None or here not in arrays or not arrays[here].ndim:
-            return part
-        return np.repeat(arrays[here][sample : sample + 1], len(array), axis=0)
-
-    return rebuild(nest, "")
-
-
-def sample_of(nest: Any, sample: int, *, inside: bool = False) -> Any:
-    """One sample of a batch, batch axis kept."""
-    if inside and _lists_images(nest):
-        return nest[sample : sample + 1]
-    if isinstance(nest, Mapping):
-        return {key: sample_of(part, sample, inside=True) for key, part in nest.items()}
-    if isinstance(nest, (list, tuple)):
-        return _like(nest, [sample_of(part, sample, inside=True) for part in nest])
-    return nest[sample : sample + 1] if shape_of(nest) else nest
-
-
 def batch_of(samples: Sequence[Any]) -> Any:
-    """Batches joined into one, which is made of NumPy arrays.
+    """Join batches into one, which is made of NumPy arrays.
 
     Parameters
     ----------
@@ -145,27 +88,52 @@ def batch_of(samples: Sequence[Any]) -> Any:
     InputError
         Their arrays differ in shape, batch axis aside.
     """
-    first = samples[0]
-    if isinstance(first, Mapping):
-        return {key: batch_of([one[key] for one in samples]) for key in first}
-    if isinstance(first, (list, tuple)):
-        return _like(first, [batch_of(parts) for parts in zip(*samples, strict=True)])
-    if not shape_of(first):
-        return first
-    arrays = [np.asarray(one) for one in samples]
-    if len({array.shape[1:] for array in arrays}) > 1:
+    rows = [dict(flatten(sample)) for sample in samples]
+
+    def join(path: str, leaf: Any) -> Any:
+        if not shape_of(leaf):
+            return leaf
+        arrays = [np.asarray(row[path]) for row in rows]
         shapes = sorted({array.shape[1:] for array in arrays})
-        raise InputError(
-            f"samples of the shapes {', '.join(map(str, shapes))} cannot be one batch; "
-            "scale them to one size, or pass them one by one"
-        )
-    return np.concatenate(arrays)
+        if len(shapes) > 1:
+            raise InputError(
+                f"Samples of the shapes {', '.join(map(str, shapes))} cannot be one batch. "
+                "Scale them to one size, or pass them one by one."
+            )
+        return np.concatenate(arrays)
+
+    return map_leaves(samples[0], join)
 
 
-def _lists_images(nest: Any) -> bool:
-    return isinstance(nest, list) and bool(nest) and all(len(shape_of(i)) == 3 for i in nest)
+def _below(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
 
 
-def _like(nest: Any, parts: list[Any]) -> Any:
-    """A list, tuple or named tuple of other parts."""
-    return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
+def _parts(nest: Any) -> dict[Any, Any] | None:
+    """List the parts of a container by key or index; None for what is no container."""
+    if isinstance(nest, Mapping):
+        return dict(nest.items())
+    if isinstance(nest, tuple) and hasattr(nest, "_asdict"):
+        return dict(nest._asdict())
+    if isinstance(nest, (list, tuple)):
+        return dict(enumerate(nest))
+    if is_dataclass(nest) and not isinstance(nest, type):
+        return {field.name: getattr(nest, field.name) for field in fields(nest)}
+    return None
+
+
+def _rebuilt(nest: Any, parts: dict[Any, Any]) -> Any:
+    if isinstance(nest, tuple) and hasattr(nest, "_replace"):
+        return nest._replace(**parts)
+    if isinstance(nest, (list, tuple)):
+        return type(nest)(parts.values())
+    if isinstance(nest, Mapping) and not hasattr(nest, "__setitem__"):
+        return type(nest)(parts)  # type: ignore[call-arg]
+    twin = copy(nest)
+    for key, part in parts.items():
+        if isinstance(nest, Mapping):
+            twin[key] = part
+        else:
+            # A frozen dataclass is written to before anybody else holds the copy.
+            object.__setattr__(twin, key, part)
+    return twin

@@ -1,8 +1,8 @@
-"""Which of the model's outputs is explained, and whether it is what was asked for."""
+"""Select which of the model's outputs is explained, and check that it is what was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,8 +14,8 @@ from camcore.targets import Class, Nothing, Scored, Target
 
 
 @dataclass(frozen=True)
-class Explained:
-    """The user's choice among the outputs.
+class OutputSelector:
+    """Selects the output that the user means.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ class Explained:
             return target.settled(self._within(trace.outputs), sample)
         return target.laid_out(self.channels).settled(_with_classes(self.values(trace)), sample)
 
-    def shown(
+    def explained(
         self, target: Target | NativeScore, trace: Trace, scores: Array
     ) -> tuple[Array, str | None]:
-        """The explained output, and the activation left off it; the scores where it is no one."""
+        """Give the explained output and the activation left off it; without one, the scores."""
         read = isinstance(target, Target) and not target.every_output
         free = not isinstance(target, Target) or isinstance(target, Nothing)
         if read or (free and (self.output is not None or _unambiguous(trace.outputs) is not None)):
@@ -139,6 +139,26 @@ class Explained:
     def _outer(self, path: str) -> str:
         """Path in the model's outputs of a leaf of the chosen output."""
         return ".".join(step for step in (self.output, path) if step)
+
+
+def score_paths(ranks: Mapping[str, int | None]) -> set[str]:
+    """Choose the outputs that scores are read from, by their names and ranks.
+
+    Parameters
+    ----------
+    ranks : mapping of str to (int or None)
+        Number of axes of each output, by path; None where it is not known.
+
+    Returns
+    -------
+    set of str
+        ``"logits"`` where there is one. Else all, but features that are returned beside
+        class scores are left out: where some outputs have no spatial extent, only those count.
+    """
+    if "logits" in ranks:
+        return {"logits"}
+    flat = {path for path, rank in ranks.items() if rank is not None and rank < 3}
+    return flat or set(ranks)
 
 
 def look_like_probabilities(values: Array) -> bool:

@@ -151,6 +151,7 @@ class NumpyAdapter:
     """
 
     input_channels: Channels = "first"
+    takes_images = False
 
     def __init__(self, **ops: Op) -> None:
         self.ops = ops
@@ -260,8 +261,7 @@ class NumpyAdapter:
         for x, op in reversed(following):
             if rectifier is not None and isinstance(op, ReLU):
                 cotangent = np.maximum(cotangent, 0)
-            if not (rectifier == "deconvolution" and isinstance(op, ReLU)):
-                cotangent = op.pull_back(x, cotangent)
+            cotangent = op.pull_back(x, cotangent)
         if cotangent.shape != values[place].shape:
             raise GradientError(
                 f"A pull-back has shape {cotangent.shape}, the layer {values[place].shape}."

@@ -65,6 +65,8 @@ class TensorFlowAdapter:
         default = keras_of(self._model).backend.image_data_format()
         return _CHANNELS[next((known for known in formats if known in _CHANNELS), default)]
 
+    takes_images = False
+
     def layers(self) -> Sequence[Layer]:
         """Every layer, by its path ``outer/inner``; equal paths are numbered ``_1``, ``_2``."""
         return [Layer(path, type(layer).__name__, layer) for path, layer in walk(self._model)]

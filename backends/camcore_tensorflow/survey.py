@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from camcore.nest import of_scores
+from camcore.outputs import score_paths
 
 from .activation import shown_by
 from .attention import Spans
@@ -70,7 +70,7 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
         with intercepted(model, [layer for _, layer in walk(model)], around):
             returned = flatten(signature.call(model, sample))
         attention.update(spans.attending())
-        scores = of_scores({path: leaf.shape.rank for path, leaf in returned.items()})
+        scores = score_paths({path: leaf.shape.rank for path, leaf in returned.items()})
         shown.update(id(tensor) for path in scores for tensor in shown_by(returned[path]))
         return [tf.shape(tensor) for tensor in surveyed()]
 

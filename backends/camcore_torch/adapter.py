@@ -111,9 +111,10 @@ class TorchAdapter:
         """``"first"``; for Keras models, what their layers say."""
         return naming.input_channels(self.model)
 
-    def arguments(self, inputs: Any) -> Any:
-        """Inputs as the model's arguments: a list of images is one, where it takes such a list."""
-        return arrays.arguments(self.model, inputs)
+    @property
+    def takes_images(self) -> bool:
+        """Whether a bare list of images is one argument of the model's ``forward``."""
+        return arrays.takes_images(self.model)
 
     def layers(self) -> Sequence[Layer]:
         """Every layer by its dotted path, in the order of ``named_modules()``."""

@@ -58,17 +58,13 @@ def images_at(inputs: Any, path: str) -> list[torch.Tensor] | None:
     return holder if listed else None
 
 
-def arguments(model: nn.Module, inputs: Any) -> Any:
-    """Inputs as arguments: a list of images is one, where the model takes such a list."""
-    listed = isinstance(inputs, list) and all(np.ndim(image) == 3 for image in inputs)
-    if not (listed and inputs):
-        return inputs
+def takes_images(model: nn.Module) -> bool:
+    """Tell whether the model's first argument is a list of images, as detectors take it."""
     first = next(iter(inspect.signature(model.forward).parameters.values()), None)
-    takes_list = first is not None and (
+    return first is not None and (
         first.name == "images"
         or str(first.annotation).lower().removeprefix("typing.")[:4] == "list"
     )
-    return (inputs,) if takes_list else inputs
 
 
 def versions(inputs: Any) -> list[int]:

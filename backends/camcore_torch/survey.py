@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from camcore.adapter import Layer, LayerRecord
-from camcore.nest import of_scores
+from camcore.outputs import score_paths
 from camcore_torch import arrays, attention, naming, nest
 from camcore_torch.capture import undisturbed
 from camcore_torch.final_activation import ACTIVATIONS, TRIVIAL
@@ -52,7 +52,7 @@ def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
         with passing:
             outputs = arrays.call(model, sample)
     leaves = nest.floating(outputs)
-    scores = of_scores({path: leaf.ndim for path, leaf in leaves.items()})
+    scores = score_paths({path: leaf.ndim for path, leaf in leaves.items()})
     returned = passing.back_from(leaves[path] for path in scores)
     return [
         LayerRecord(

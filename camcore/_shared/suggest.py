@@ -14,10 +14,10 @@ def near(name: str, known: Iterable[str], limit: int = 4) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=limit, cutoff=CUTOFF)
 
 
-def hint(name: str, known: Iterable[str], limit: int = 8) -> str:
+def hint(name: str, known: Iterable[str], limit: int = 6) -> str:
     """Suggest what `name` may have meant: the near names, or else the first `limit` known."""
     known = list(known)
     if found := near(name, known):
-        return f"Did you mean {' or '.join(map(repr, found))}?"
+        return f"Did you mean {', '.join(map(repr, found))}?"
     more = f" and {len(known) - limit} more" if len(known) > limit else ""
     return f"There are {', '.join(map(repr, known[:limit]))}{more}." if known else "There are none."

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from camcore import nest, registry
-from camcore.adapter import Adapter, Array, Channels, Layer, LayerTrace, Leaves
+from camcore import registry
+from camcore.adapter import Adapter, Array, Layer, LayerTrace, Leaves
 from camcore.errors import LayerError
+from camcore.inputs import Inputs
 from camcore.layers import layout, selection
-from camcore.layers.connected import connected
+from camcore.layers.dependent import dependent_layers
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Candidate:
 
 
 def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
-    """Every layer that runs, and which are worth looking at.
+    """List every layer that runs, and which are worth looking at.
 
     Such a layer returns a map: an array with spatial extent, or tokens on a grid. It does
     more than pool, pad, drop or rearrange what came before, it is not the model's own
@@ -69,12 +70,12 @@ def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
         No installed adapter owns the model.
     """
     adapter = registry.adapter(model)
-    one = nest.sample_of(inputs, 0)
-    about = nest.spatial_size(one, adapter.input_channels), adapter.input_channels
-    records = adapter.survey(one)
-    faults = selection.faults(records, *about)
-    names = [r.layer.name for r, fault in zip(records, faults, strict=True) if not fault]
-    reached = _reached(adapter, one, names, *about)
+    one = Inputs.of(inputs, adapter).sample(0)
+    about = one.size, one.channels
+    records = adapter.survey(one.native)
+    reasons = selection.rejections(records, *about)
+    names = [r.layer.name for r, reason in zip(records, reasons, strict=True) if not reason]
+    reached = _reached(adapter, one, names)
     if not reached:
         # A head of zeros, as some models start with, hides what would be reached.
         reached = set(names)
@@ -89,34 +90,34 @@ def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
             record.shape,
             record.calls,
             size,
-            _fault(record.layer.name in reached, fault, size),
+            _fault(record.layer.name in reached, reason, size),
             record.layer.name == chosen,
         )
-        for record, fault, size in zip(records, faults, sizes, strict=True)
+        for record, reason, size in zip(records, reasons, sizes, strict=True)
     )
 
 
-def _fault(reached: bool, fault: str, size: tuple[int, ...] | None) -> str:
+def _fault(reached: bool, reason: str, size: tuple[int, ...] | None) -> str:
     if size is None:
         return "no map"
-    return fault or ("" if reached else "no gradient")
+    return reason or ("" if reached else "no gradient")
 
 
-def _reached(adapter: Adapter, inputs: Any, names: Sequence[str], *about: Any) -> set[str]:
-    """Those of the layers where some output has a gradient, class tokens aside."""
-    found = connected(lambda some: adapter.run(inputs, some, [_any_score]), names)
-    return {name for name, traced in found.items() if np.any(_on_the_map(traced, *about))}
+def _reached(adapter: Adapter, inputs: Inputs, names: Sequence[str]) -> set[str]:
+    """Find the layers where some output has a gradient, class tokens aside."""
+    found = dependent_layers(lambda some: adapter.run(inputs.native, some, [_any_score]), names)
+    return {name for name, traced in found.items() if np.any(_map_gradients(traced, inputs))}
 
 
-def _on_the_map(traced: LayerTrace, size: tuple[int, ...], convention: Channels) -> Array:
-    """The layer's gradients where its map is."""
+def _map_gradients(traced: LayerTrace, inputs: Inputs) -> Array:
+    """Cut the layer's gradients to the positions that its map has."""
     (gradients,) = traced.gradients
-    found = layout.infer(gradients.shape, traced.channels, size, convention=convention)
+    found = layout.infer(gradients.shape, traced.channels, inputs.size, convention=inputs.channels)
     return found.canonical(gradients)
 
 
 def _any_score(outputs: Leaves) -> Leaves:
-    """A random functional of every output, whose gradient is zero nowhere by chance."""
+    """Weigh every output at random, so that the gradient is zero nowhere by chance."""
     rng = np.random.default_rng(0)
     return {
         path: rng.normal(size=leaf.shape).astype(leaf.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from camcore.adapter import ATTENTION, INPUT, Array, Trace
+from camcore.adapter import Array, LayerName, Trace
 from camcore.errors import LayerError, MethodError
 
 _OF_ROWS = frozenset({"activations", "gradients", "hessian_products"})
@@ -32,7 +32,7 @@ def in_rows_of(layer: str, trace: Trace, batch: int) -> int:
         The layer's rows are neither samples nor their frames.
     """
     traced = trace.layers.get(layer)
-    if traced is None or layer.partition("#")[0] == INPUT or ATTENTION in layer:
+    if traced is None or LayerName.parse(layer).part in ("input", "attention"):
         return 1
     rows = len(traced.activations)
     if rows == batch:

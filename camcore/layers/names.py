@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
-from camcore.adapter import ATTENTION, INPUT, Layer
+from camcore._shared.suggest import hint
+from camcore.adapter import Layer, LayerName
 from camcore.errors import LayerError
 
 LayerLike: TypeAlias = "str | object"
@@ -15,7 +16,7 @@ LayerLike: TypeAlias = "str | object"
 
 
 def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Full names of the layers a user asks for.
+    """Find the full names of the layers a user asks for.
 
     Parameters
     ----------
@@ -42,26 +43,24 @@ def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) ->
     return names
 
 
+def unknown_layer(name: str, known: Iterable[str]) -> LayerError:
+    """Make the error for a layer that the model does not have, with the nearest of those it has."""
+    return LayerError(f"The model has no layer {name!r}. {hint(name, known)}")
+
+
 def _by_name(wanted: str, layers: Sequence[Layer]) -> str:
-    whole, mark, call = wanted.partition("#")
-    name = whole.removesuffix(ATTENTION)
-    if mark and not re.fullmatch(r"-?\d+", call):
-        raise LayerError(
-            f"{wanted!r}: after '#' comes the number of the call, as in {whole + '#0'!r}."
-        )
-    if name == INPUT or any(layer.name == name for layer in layers):
+    name = LayerName.parse(wanted)
+    known = [layer.name for layer in layers]
+    if name.is_input or wanted in known or name.path in known:
         return wanted
-    paths = [layer.name for layer in layers if re.split(r"[./]", layer.name)[-1] == name]
+    paths = [path for path in known if re.split(r"[./]", path)[-1] == name.path]
     if len(paths) == 1:
-        return paths[0] + wanted[len(name) :]
+        return str(replace(name, path=paths[0]))
     if paths:
         raise LayerError(
-            f"{name!r} names {len(paths)} layers: {listed(paths)}. Give the whole path."
+            f"{name.path!r} names {len(paths)} layers: {listed(paths)}. Give the whole path."
         )
-    every = [layer.name for layer in layers]
-    near = difflib.get_close_matches(name, every, n=4, cutoff=0.4)
-    hint = f"Did you mean {listed(near)}?" if near else f"It has {listed(every)}."
-    raise LayerError(f"The model has no layer {name!r}. {hint}")
+    raise unknown_layer(name.path, known)
 
 
 def _by_object(wanted: object, layers: Sequence[Layer]) -> str:

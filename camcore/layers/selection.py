@@ -1,4 +1,4 @@
-"""Naming and choosing layers."""
+"""Choose the layers to look at."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from camcore import nest
-from camcore.adapter import ATTENTION, Adapter, Channels, LayerRecord
+from camcore.adapter import ATTENTION, Adapter, Channels, LayerName, LayerRecord
 from camcore.errors import LayerError, MethodError
+from camcore.inputs import Inputs
 from camcore.layers import layout
 from camcore.layers.names import listed
 
@@ -28,7 +28,7 @@ _ATTENDS = re.compile(r"attention|attn", re.IGNORECASE)
 
 
 def outputs(
-    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Any
+    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Inputs
 ) -> tuple[str, ...]:
     """Name the layers whose output is looked at.
 
@@ -40,7 +40,7 @@ def outputs(
         The model, and what is known of it.
     adapter : Adapter
         Its adapter.
-    inputs : array, tensor, or nest of these
+    inputs : Inputs
         What it is looked at on.
 
     Returns
@@ -57,7 +57,7 @@ def outputs(
     if wanted is None:
         return _surveyed(model, adapter, inputs, _last_with_extent)
     for name in wanted:
-        if ATTENTION in name:
+        if LayerName.parse(name).is_attention:
             raise MethodError(
                 f"{name!r} is a layer's attention, and the method reads what layers return. "
                 f"Leave out {ATTENTION!r}, or choose method='legrad'."
@@ -66,7 +66,7 @@ def outputs(
 
 
 def attention(
-    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Any
+    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Inputs
 ) -> tuple[str, ...]:
     """Name the attention that is looked at.
 
@@ -101,9 +101,13 @@ def attention(
         )
     names: list[str] = []
     for one in (attending or over_channels) if wanted is None else wanted:
-        layer, mark, call = one.partition("#")
-        inside = re.compile(re.escape(layer.removesuffix(ATTENTION)) + r"($|[./])")
-        found = [name + ATTENTION + mark + call for name in attending if inside.match(name)]
+        asked = LayerName.parse(one)
+        inside = re.compile(re.escape(asked.path) + r"($|[./])")
+        found = [
+            str(replace(asked, path=name, part="attention"))
+            for name in attending
+            if inside.match(name)
+        ]
         if not found and any(map(inside.match, over_channels)):
             raise MethodError(
                 f"Layer {one!r} attends to channels, not to places of the input, so its attention "
@@ -119,22 +123,21 @@ def attention(
     return tuple(dict.fromkeys(names))
 
 
-_Reading: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...], Channels], tuple[str, ...]]
+_Rule: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...], Channels], tuple[str, ...]]
 
-_known: WeakKeyDictionary[Any, dict[tuple[_Reading, tuple[int, ...]], tuple[str, ...]]] = (
+_known: WeakKeyDictionary[Any, dict[tuple[_Rule, tuple[int, ...]], tuple[str, ...]]] = (
     WeakKeyDictionary()
 )
 """What surveys of a model said for an input size, so that it is surveyed once."""
 
 
-def _surveyed(model: object, adapter: Adapter, inputs: Any, read: _Reading) -> tuple[str, ...]:
-    """Names of layers, as read from a survey."""
-    size = nest.spatial_size(inputs, adapter.input_channels)
+def _surveyed(model: object, adapter: Adapter, inputs: Inputs, rule: _Rule) -> tuple[str, ...]:
+    """Name the layers that a rule picks from a survey of the model."""
     known = _known.setdefault(model, {})
-    names = known.get((read, size))
+    names = known.get((rule, inputs.size))
     if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
-        names = read(adapter.survey(inputs), size, adapter.input_channels)
-        known[read, size] = names
+        names = rule(adapter.survey(inputs.native), inputs.size, inputs.channels)
+        known[rule, inputs.size] = names
     return names
 
 
@@ -207,7 +210,7 @@ def choose(
     return chosen.layer.name
 
 
-def faults(
+def rejections(
     records: Sequence[LayerRecord],
     input_size: tuple[int, ...],
     input_channels: Channels = "first",
@@ -248,21 +251,21 @@ def faults(
             passed_over = None
             continue
         if passed_over is not None and _returns_output_of(record, passed_over[0]):
-            fault = passed_over[1]
+            reason = passed_over[1]
         elif record.is_output and not detecting:  # detectors may return features beside boxes
-            fault = "the output"
+            reason = "the output"
         elif record.several:
-            fault = "several outputs"
+            reason = "several outputs"
         elif _RESIZES.search(record.layer.kind):
-            fault = "resized"
+            reason = "resized"
         elif _REARRANGES.search(record.layer.kind):
             # Its values are those before it, so containers of it are as good as any.
             found.append("a copy")
             continue
         else:
-            fault = "" if map_size(record, input_size, input_channels) else "no map"
-        found.append(fault)
-        passed_over = (record, fault) if fault in ("the output", "resized") else None
+            reason = "" if map_size(record, input_size, input_channels) else "no map"
+        found.append(reason)
+        passed_over = (record, reason) if reason in ("the output", "resized") else None
     for i, following in enumerate(records[1:]):
         if following.repeats == records[i].layer.name and found[i + 1] == _SCALE:
             found[i] = _SCALE  # a layer shared with the rest of the model, in its last call
@@ -300,8 +303,8 @@ def map_size(
 def _last_map(
     records: Sequence[LayerRecord], input_size: tuple[int, ...], input_channels: Channels
 ) -> LayerRecord | None:
-    said = faults(records, input_size, input_channels)
-    good = [record for record, fault in zip(records, said, strict=True) if not fault]
+    reasons = rejections(records, input_size, input_channels)
+    good = [record for record, reason in zip(records, reasons, strict=True) if not reason]
     return good[-1] if good else None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import TargetError
-from camcore.outputs import Explained
+from camcore.outputs import OutputSelector
 from camcore.targets import Box, Class, Detections, Nothing, Part
 from camcore.targets.detection import overlap, overlap_and_slope
 
@@ -195,12 +195,12 @@ def test_settling_again_keeps_the_object():
 
 def test_boxes_are_looked_for_in_the_chosen_output():
     nested = {f"found.{path}": leaf for path, leaf in LISTED.items()} | {"loss": np.zeros(2)}
-    scored = Explained("found", "logit").apply(Box(0), nested)
+    scored = OutputSelector("found", "logit").apply(Box(0), nested)
     assert set(scored.cotangent) == {"found.0.scores", "found.1.scores"}
-    first = Explained("0", "logit").apply(Box(0, arranged="yolo"), {"0": YOLO[""], "1.0": BOXES})
+    first = OutputSelector("0", "logit").apply(Box(0, arranged="yolo"), {"0": YOLO[""], "1.0": BOXES})
     assert set(first.cotangent) == {"0"}
     with pytest.raises(TargetError, match=r"no output 'lost'; it has 'found\.0\.boxes'"):
-        Explained("lost", "logit").apply(Box(0), nested)
+        OutputSelector("lost", "logit").apply(Box(0), nested)
 
 
 def test_nothing_has_no_score_and_no_cotangent():

@@ -11,7 +11,7 @@ import pytest
 from camcore.adapter import LayerTrace
 from camcore.errors import GradientError
 from camcore.layers.candidates import candidates
-from camcore.layers.connected import connected
+from camcore.layers.dependent import dependent_layers
 from camcore.testing import Dense, NumpyAdapter, random_network
 
 
@@ -99,6 +99,6 @@ def test_what_a_score_depends_on_is_found_among_other_layers():
             raise GradientError("The score does not depend on some layer.")
         return SimpleNamespace(layers=dict.fromkeys(names, "seen"))
 
-    assert connected(run, "abcdef") == dict.fromkeys("acdf", "seen")
+    assert dependent_layers(run, "abcdef") == dict.fromkeys("acdf", "seen")
     assert asked[0] == tuple("abcdef")
-    assert connected(run, []) == connected(run, "b") == {}
+    assert dependent_layers(run, []) == dependent_layers(run, "b") == {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import TargetError
-from camcore.outputs import Explained
+from camcore.outputs import OutputSelector
 from camcore.targets import Class, Segmentation, Similarity
 
 # Two samples, three classes, two by two positions. Predicted classes:
@@ -168,7 +168,7 @@ def test_outputs_keep_their_type(name):
 
 
 def test_dense_outputs_are_explained_in_the_frameworks_layout():
-    explained = Explained(None, "logit", channels="last")
+    explained = OutputSelector(None, "logit", channels="last")
     scored = explained.apply(Segmentation(1, LEFT) * 2, {"": last(OUTPUTS)})
     np.testing.assert_array_equal(scored.scores, [6, 18])
     assert scored.cotangent[""].shape == (2, 2, 2, 3)

@@ -318,9 +318,9 @@ def test_native_callables_score_altered_inputs(name):
     [
         (
             "ablationcam",
-            "Ablation-CAM scores .* the native callable <function native.*; give a class",
+            "Ablation-CAM scores .* the native callable <function native.*. Give a class",
         ),
-        ("cam", "a target's cotangent, which a native callable does not give; give a class"),
+        ("cam", "a target's cotangent, which a native callable does not give. Give a class"),
         ("shapleycam", "ShapleyCAM needs a target that is linear.*; got NativeScore"),
         ("counterfactual", "Negate a native callable yourself"),
         ("finercam", "FinerCAM contrasts a class with its nearest ones; got NativeScore"),

@@ -231,3 +231,16 @@ def test_methods_with_further_passes_on_a_keras_detector(keras_detector, method)
     result = camcore.explain(keras_detector, images, target, "scale_3", method)
     assert result.maps.shape == (2, 64, 64)
     assert np.isfinite(result.maps).all()
+
+
+def test_candidates_of_a_detector_are_of_its_first_image(torchvision_detector):
+    model, images = torchvision_detector
+    found = candidates(model, images)
+    (chosen,) = [one for one in found if one.chosen]
+    with torch.no_grad():
+        batch = model.transform(images[:1])[0].tensors
+        expected = model.backbone.body(batch)["1"].shape
+    assert chosen.shape == tuple(expected)
+    assert [one.shape[0] for one in found if one.layer.name.startswith("backbone.body.")] == (
+        [1] * sum(one.layer.name.startswith("backbone.body.") for one in found)
+    )

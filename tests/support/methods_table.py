@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from architectures import ALL, Architecture, Refused
 
-from camcore import Explainer, Explanation, nest
+from camcore import Explainer, Explanation
 from camcore.errors import CamcoreError
+from camcore.inputs import Inputs
 from camcore.methods import find
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
@@ -153,9 +154,7 @@ def _refusal(row: Architecture, model: Any, inputs: Any, names: Sequence[str]) -
         results = explainer(inputs, row.target)
     except CamcoreError as error:
         return error
-    adapter = explainer.adapter
-    arguments = getattr(adapter, "arguments", lambda same: same)(inputs)
-    size = nest.spatial_size(arguments, adapter.input_channels)
+    size = Inputs.of(inputs, explainer.adapter).size
     for name, result in results.items():
         assert isinstance(result, Explanation)
         assert result.maps.shape == (len(result.scores), *size), (row.name, name)

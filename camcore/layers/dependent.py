@@ -1,4 +1,4 @@
-"""The layers that a score depends on, found among others."""
+"""Find the layers that a score depends on, in few passes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from camcore.adapter import LayerTrace, Trace
 from camcore.errors import GradientError
 
 
-def connected(run: Callable[[Sequence[str]], Trace], names: Sequence[str]) -> dict[str, LayerTrace]:
-    """What a pass shows of those layers that the score depends on.
+def dependent_layers(
+    run: Callable[[Sequence[str]], Trace], names: Sequence[str]
+) -> dict[str, LayerTrace]:
+    """Trace those of the layers that the score depends on.
 
     Parameters
     ----------
@@ -30,4 +32,8 @@ def connected(run: Callable[[Sequence[str]], Trace], names: Sequence[str]) -> di
     except GradientError:
         # It names one such layer only; halves find them all in a few passes.
         half = len(names) // 2
-        return {**connected(run, names[:half]), **connected(run, names[half:])} if half else {}
+        return (
+            {**dependent_layers(run, names[:half]), **dependent_layers(run, names[half:])}
+            if half
+            else {}
+        )

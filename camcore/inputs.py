@@ -1,0 +1,143 @@
+"""What a model is given, read once: its nest, and the one array in it that has spatial extent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from camcore.adapter import Adapter, Array, Channels, Leaves, Trace
+from camcore.errors import InputError
+from camcore.nest import flatten, inner_images, lists_images, map_leaves, shape_of
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch as the model takes it.
+
+    Parameters
+    ----------
+    native : array, tensor, or nest of these
+        In the framework's own types; a detector's list of images is one argument.
+    channels : {"first", "last"}
+        Where the model takes the channel axis of an image.
+    arrays : mapping of str to (B, ...) array
+        The same as NumPy arrays by path, once a pass has made them; see `traced`.
+    """
+
+    native: Any
+    channels: Channels
+    arrays: Leaves = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: Any, adapter: Adapter) -> Inputs:
+        """Read what a user gives for the adapter's model."""
+        if adapter.takes_images and lists_images(inputs):
+            inputs = (inputs,)
+        return cls(inputs, adapter.input_channels)
+
+    def traced(self, trace: Trace) -> Inputs:
+        """Take the arrays that a pass has made of these inputs."""
+        return replace(self, arrays=trace.inputs)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each array by path.
+
+        Raises
+        ------
+        InputError
+            The images of one list differ in size.
+        """
+        return {path: _shape(leaf) for path, leaf in flatten(self.native, is_leaf=_is_leaf)}
+
+    @cached_property
+    def path(self) -> str | None:
+        """Path of the first array with spatial extent (three axes or more), or None."""
+        return next((path for path, shape in self.shapes.items() if len(shape) > 2), None)
+
+    @cached_property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size of that array; empty where there is none."""
+        if self.path is None:
+            return ()
+        shape = self.shapes[self.path]
+        return shape[2:] if self.channels == "first" else shape[1:-1]
+
+    @cached_property
+    def batch(self) -> int:
+        """Number of samples."""
+        path = self.path if self.path is not None else next(iter(self.shapes))
+        return self.shapes[path][0]
+
+    def image_path(self) -> str:
+        """Path of the array with spatial extent, for methods that alter it.
+
+        Raises
+        ------
+        InputError
+            No array has any.
+        """
+        if self.path is None:
+            shapes = ", ".join(map(str, self.shapes.values()))
+            raise InputError(
+                f"The method alters images, but the model's inputs have the shapes {shapes}. "
+                "Choose a method that reads a layer: method='gradcam'."
+            )
+        return self.path
+
+    def sample(self, index: int) -> Inputs:
+        """Cut out one sample, batch axis kept."""
+
+        def cut(_: str, leaf: Any) -> Any:
+            batched = isinstance(leaf, list) or shape_of(leaf)
+            return leaf[index : index + 1] if batched else leaf
+
+        return Inputs(map_leaves(self.native, cut, is_leaf=_is_leaf), self.channels)
+
+    def with_images(self, images: Array, sample: int | None = None) -> Inputs:
+        """Put other images in place of the array with spatial extent.
+
+        Parameters
+        ----------
+        images : (N, ...) array
+            In the model's own layout.
+        sample : int or None
+            With a sample, `images` are N alterations of it, and the other arrays are
+            repeated to match; without, they are the whole batch.
+        """
+        images_at = self.image_path()
+
+        def other(path: str, leaf: Any) -> Any:
+            if path == images_at:
+                return list(images) if isinstance(leaf, list) else images
+            if sample is None:
+                return leaf
+            if isinstance(leaf, list):
+                return leaf[sample : sample + 1] * len(images)
+            if path not in self.arrays or not self.arrays[path].ndim:
+                return leaf
+            return np.repeat(self.arrays[path][sample : sample + 1], len(images), axis=0)
+
+        return Inputs(map_leaves(self.native, other, is_leaf=_is_leaf), self.channels)
+
+
+def _is_leaf(path: str, part: Any) -> bool:
+    """Tell whether a list is one array: of images, or of plain numbers."""
+    numbers = isinstance(part, (list, tuple)) and all(map(np.isscalar, part))
+    return numbers or inner_images(path, part)
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    if not lists_images(leaf):
+        return shape_of(leaf)
+    sizes = list(dict.fromkeys(map(shape_of, leaf)))
+    if len(sizes) > 1:
+        raise InputError(
+            f"The images of one batch have shapes {', '.join(map(str, sizes))}; their maps "
+            "would not be one array. Bring them to one size, or explain them one by one."
+        )
+    return (len(leaf), *sizes[0])
