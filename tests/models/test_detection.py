@@ -10,6 +10,7 @@ from architectures import detection
 
 import camcore
 from camcore.errors import InputError, TargetError
+from camcore.layers.candidates import candidates
 from camcore.targets import Box
 
 
@@ -233,14 +234,13 @@ def test_methods_with_further_passes_on_a_keras_detector(keras_detector, method)
     assert np.isfinite(result.maps).all()
 
 
-def test_candidates_of_a_detector_are_of_its_first_image(torchvision_detector):
-    model, images = torchvision_detector
-    found = candidates(model, images)
-    (chosen,) = [one for one in found if one.chosen]
+def test_candidates_of_a_detector_are_of_its_first_image(torch, faster_rcnn, images):
+    found = {one.layer.name: one for one in candidates(faster_rcnn, images)}
     with torch.no_grad():
-        batch = model.transform(images[:1])[0].tensors
-        expected = model.backbone.body(batch)["1"].shape
-    assert chosen.shape == tuple(expected)
-    assert [one.shape[0] for one in found if one.layer.name.startswith("backbone.body.")] == (
-        [1] * sum(one.layer.name.startswith("backbone.body.") for one in found)
-    )
+        batch = faster_rcnn.transform(images[:1])[0].tensors
+        last = faster_rcnn.backbone.body(batch)["1"]
+    (chosen,) = [one for one in found.values() if one.chosen]
+    assert chosen.layer.name == "backbone.body.16"
+    assert chosen.shape == tuple(last.shape)
+    assert chosen.size == tuple(last.shape[2:])
+    assert {one.shape[0] for name, one in found.items() if name.startswith("backbone.body.")} == {1}
