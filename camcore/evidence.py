@@ -91,7 +91,7 @@ class Evidence:
     @cached_property
     def frames(self) -> int:
         """How many of the layer's rows are one sample's; see `camcore.layers.frames`."""
-        return frames.in_rows_of(self.layer, self.trace, self.batch)
+        return frames.per_sample(self.layer, self.trace, self.batch)
 
     @cached_property
     def activations(self) -> Array:

@@ -1,11 +1,11 @@
-"""The one path from a model to its explanation."""
+"""Explain a model: one pass, and a map for each method and target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -26,11 +26,20 @@ from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 
 Level: TypeAlias = Literal["layer", "attention", "input"]
-OfTargets: TypeAlias = "Explanation | list[Explanation]"
-Result: TypeAlias = "OfTargets | dict[str, OfTargets]"
+Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
+"""A list of methods, all explained from one pass."""
+
+if TYPE_CHECKING:
+    # Python has defaults of type variables from 3.13 on; type checkers know them everywhere.
+    from typing_extensions import TypeVar as _TypeVar
+
+    Result = _TypeVar("Result", default=Explanation)
+else:
+    Result = TypeVar("Result")
+"""What a target gives: an `Explanation`, or for a list of methods one by each method's name."""
 
 
-class Explainer:
+class Explainer(Generic[Result]):
     """Explains a model's decisions, batch after batch.
 
     What is fixed for a model (its adapter, its layers, the recipe) is settled once;
@@ -80,12 +89,20 @@ class Explainer:
         A name is unknown.
     """
 
+    @overload
+    def __init__(
+        self: Explainer[Explanation], model: object, *, method: MethodLike = ..., **options: Any
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Explainer[dict[str, Explanation]], model: object, *, method: Several, **options: Any
+    ) -> None: ...
     def __init__(
         self,
         model: object,
         *,
         layer: LayerLike | Sequence[LayerLike] | None = None,
-        method: MethodLike | Sequence[MethodLike] = "gradcam",
+        method: MethodLike | Several = "gradcam",
         recipe: RecipeLike = "paper",
         score: Literal["logit", "output"] | None = None,
         output: str | None = None,
@@ -125,7 +142,7 @@ class Explainer:
         self._layers: dict[Level, tuple[str, ...]] = {"input": (INPUT,)}
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
-        """Names of the layers that a call on such inputs explains.
+        """Name the layers that a call on such inputs explains.
 
         Parameters
         ----------
@@ -147,7 +164,15 @@ class Explainer:
         level: Level = "attention" if levels == {"attention"} else "layer"
         return self._settle([level], Inputs.of(inputs, self.adapter))[level]
 
-    def __call__(self, inputs: Any, target: TargetLike | Each = None) -> Result:
+    @overload
+    def __call__(self: Explainer[Explanation], inputs: Any, target: Each) -> list[Explanation]: ...
+    @overload
+    def __call__(
+        self: Explainer[dict[str, Explanation]], inputs: Any, target: Each
+    ) -> dict[str, list[Explanation]]: ...
+    @overload
+    def __call__(self, inputs: Any, target: TargetLike = ...) -> Result: ...
+    def __call__(self, inputs: Any, target: TargetLike | Each = None) -> Any:
         """Explain a batch.
 
         Parameters
@@ -184,7 +209,7 @@ class Explainer:
         return ordered if self._several_methods else next(iter(ordered.values()))
 
     def evidence(self, inputs: Any, target: TargetLike = None) -> Rerun:
-        """What the first method's maps are made from: activations, gradients, and more.
+        """Gather what the first method's maps are made from: activations, gradients, and more.
 
         Parameters
         ----------
@@ -204,12 +229,12 @@ class Explainer:
         return found[layers[method.level][0], 0]
 
     def _target(self, target: TargetLike) -> Target | NativeScore:
-        """What is explained; nothing where no target is given and no method asks for one."""
+        """Read the target; `Nothing` where none is given and no method asks for one."""
         asked = any(set(method.needs) - UNTARGETED for method in self.methods)
         return Nothing() if target is None and not asked else as_target(target)
 
     def _names(self) -> list[str]:
-        """A key for each method; variants of one method are told apart by their options."""
+        """Name each method; variants of one method are numbered."""
         names = [method.name for method in self.methods]
         return [
             name if names.count(name) == 1 else f"{name}#{names[:i].count(name)}"
@@ -281,7 +306,7 @@ class Explainer:
     def _seed(
         self, target: Target | NativeScore, keep: Callable[[Scored], None]
     ) -> Seed | NativeScore:
-        """The target as an adapter takes it; what it answers is kept."""
+        """Turn the target into a seed for the adapter, keeping what it answers."""
         return target if isinstance(target, NativeScore) else self.selector.seed(target, keep)
 
     def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
@@ -307,7 +332,7 @@ class Explainer:
         )
 
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:
-        """The method's map at one layer, averaged over the augmented views."""
+        """Make the method's map at one layer, averaged over the augmented views."""
         if evidence.frames > 1:
             frames.check_method(method.label, method.needs, evidence.layer)
         raw: Array = method(evidence)
@@ -329,6 +354,28 @@ def explain(
     inputs: Any,
     target: Each,
     layer: LayerLike | Sequence[LayerLike] | None = ...,
+    *,
+    method: Several,
+    recipe: RecipeLike = ...,
+    **options: Any,
+) -> dict[str, list[Explanation]]: ...
+@overload
+def explain(
+    model: object,
+    inputs: Any,
+    target: TargetLike = ...,
+    layer: LayerLike | Sequence[LayerLike] | None = ...,
+    *,
+    method: Several,
+    recipe: RecipeLike = ...,
+    **options: Any,
+) -> dict[str, Explanation]: ...
+@overload
+def explain(
+    model: object,
+    inputs: Any,
+    target: Each,
+    layer: LayerLike | Sequence[LayerLike] | None = ...,
     method: MethodLike = ...,
     recipe: RecipeLike = ...,
     **options: Any,
@@ -343,25 +390,15 @@ def explain(
     recipe: RecipeLike = ...,
     **options: Any,
 ) -> Explanation: ...
-@overload
 def explain(
     model: object,
     inputs: Any,
-    target: TargetLike | Each = ...,
-    layer: LayerLike | Sequence[LayerLike] | None = ...,
-    method: MethodLike | Sequence[MethodLike] = ...,
-    recipe: RecipeLike = ...,
-    **options: Any,
-) -> Result: ...
-def explain(
-    model: object,
-    inputs: Any,
-    target: TargetLike | Each = None,
+    target: Any = None,
     layer: LayerLike | Sequence[LayerLike] | None = None,
-    method: MethodLike | Sequence[MethodLike] = "gradcam",
+    method: MethodLike | Several = "gradcam",
     recipe: RecipeLike = "paper",
     **options: Any,
-) -> Result:
+) -> Any:
     """Show where a model looks.
 
     Parameters
@@ -392,12 +429,12 @@ def explain(
     >>> result.maps.shape                                            # doctest: +SKIP
     (8, 224, 224)
     """
-    explainer = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
+    explainer: Any = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
     return explainer(inputs, target)
 
 
 def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> int:
-    """Index of the target in a list that it joins only once."""
+    """Index of the target in a list, which it joins where it is not in it yet."""
     for i, other in enumerate(among):
         if other is target:
             return i

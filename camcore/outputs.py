@@ -41,7 +41,7 @@ class OutputSelector:
         return self.score == "logit"
 
     def path(self, leaves: Leaves) -> str:
-        """Path of the explained leaf.
+        """Find the path of the explained leaf.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class OutputSelector:
         return found
 
     def apply(self, target: Target, leaves: Leaves) -> Scored:
-        """What the target says of the outputs, the cotangent by path, in each leaf's shape."""
+        """Apply the target to the outputs: scores, and cotangents in each leaf's shape by path."""
         if target.every_output:
             scored = target(self._within(leaves))
             cotangent = {self._outer(path): part for path, part in scored.cotangent.items()}
@@ -72,7 +72,7 @@ class OutputSelector:
         return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
 
     def seed(self, target: Target, keep: Callable[[Scored], None]) -> Seed:
-        """The target as an adapter takes it; what it answers is kept."""
+        """Turn the target into a seed for the adapter; `keep` gets what it answers."""
 
         def answer(leaves: Leaves) -> Leaves:
             scored = self.apply(target, leaves)
@@ -83,14 +83,14 @@ class OutputSelector:
         return answer
 
     def predicted(self, leaves: Leaves) -> Scored | None:
-        """The predicted class, where the outputs are class scores and it is clear which."""
+        """Score the predicted class; None where the outputs are not class scores."""
         path = self.path(leaves) if self.output is not None else _unambiguous(leaves)
         if path is None or leaves[path].ndim > 2:
             return None
         return self.apply(Class(), {path: leaves[path]})
 
     def settled(self, target: Target, trace: Trace, sample: int | None) -> Target:
-        """The target with its choices made from the outputs of a pass."""
+        """Fix the target's choices (predicted or nearest classes) by the outputs of a pass."""
         if target.every_output:
             return target.settled(self._within(trace.outputs), sample)
         return target.laid_out(self.channels).settled(_with_classes(self.values(trace)), sample)
@@ -106,7 +106,7 @@ class OutputSelector:
         return scores, None
 
     def values(self, trace: Trace) -> Array:
-        """The explained leaf of a pass.
+        """Take the explained leaf out of a pass.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class OutputSelector:
         return values
 
     def _within(self, leaves: Leaves) -> Leaves:
-        """The leaves of the chosen output, by their paths in it; all where none is chosen."""
+        """Restrict the leaves to the chosen output, by their paths in it."""
         if self.output is None:
             return leaves
         within = {
@@ -137,7 +137,7 @@ class OutputSelector:
         return within
 
     def _outer(self, path: str) -> str:
-        """Path in the model's outputs of a leaf of the chosen output."""
+        """Complete the path of a leaf of the chosen output."""
         return ".".join(step for step in (self.output, path) if step)
 
 
@@ -162,7 +162,7 @@ def score_paths(ranks: Mapping[str, int | None]) -> set[str]:
 
 
 def look_like_probabilities(values: Array) -> bool:
-    """Whether all values are in [0, 1] and those of the classes sum to one (or stand alone)."""
+    """Tell whether values are probabilities: in [0, 1], and of the classes sum to one."""
     if not np.all((values >= 0) & (values <= 1)):
         return False
     alone = values.ndim == 1 or values.shape[-1] == 1
@@ -195,7 +195,7 @@ def check_finite(trace: Trace) -> None:
 
 
 def _unambiguous(leaves: Leaves) -> str | None:
-    """Path of the only floating leaf, or of the logits; None where neither is there."""
+    """Find the only floating leaf, or the logits; None where neither is there."""
     floating = [path for path, leaf in leaves.items() if np.issubdtype(leaf.dtype, np.floating)]
     if len(floating) == 1:
         return floating[0]
@@ -203,7 +203,7 @@ def _unambiguous(leaves: Leaves) -> str | None:
 
 
 def _with_classes(values: Array) -> Array:
-    """Outputs with an axis of classes: a model that returns ``(B,)`` scores one class."""
+    """Add an axis of classes: a model that returns ``(B,)`` scores one class."""
     return values[:, None] if values.ndim == 1 else values
 
 

@@ -1,4 +1,4 @@
-"""Which adapter owns this model.
+"""Find the adapter that owns a model.
 
 Adapters are found through the entry-point group ``camcore.backends``, ours in
 the same way as a stranger's. One is loaded only when its framework already is:
@@ -39,11 +39,11 @@ class Backend(Protocol):
     """The prefixes that `load` understands: ``("timm", "torchvision")``."""
 
     def owns(self, model: object) -> bool:
-        """Whether `adapt` can serve this model."""
+        """Tell whether `adapt` can serve this model."""
         ...
 
     def adapt(self, model: object) -> Adapter:
-        """The model's adapter; the same model may be adapted many times cheaply."""
+        """Make the model's adapter; the same model may be adapted many times cheaply."""
         ...
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -73,7 +73,7 @@ class FastBackend(Backend, Protocol):
     """Those to take where none is named."""
 
     def adapt_fast(self, model: object, ways: Sequence[str]) -> Adapter:
-        """The adapter of a model that runs in these ways; the model stays as it is.
+        """Make the adapter of a model that runs in these ways; the model stays as it is.
 
         Raises
         ------
@@ -108,7 +108,7 @@ def _load(framework: str) -> Backend:
 
 
 def frameworks() -> dict[str, bool]:
-    """Frameworks that an adapter is registered for, and whether each is installed.
+    """List the frameworks that an adapter is registered for, and whether each is installed.
 
     Keys are import names; nothing is imported.
     """
@@ -116,7 +116,7 @@ def frameworks() -> dict[str, bool]:
 
 
 def backend(framework: str) -> Backend:
-    """The backend of a framework by import name; imports the framework.
+    """Load the backend of a framework by its import name, and the framework with it.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def backend(framework: str) -> Backend:
 
 
 def adapter(model: object, fast: bool | str | Sequence[str] = False) -> Adapter:
-    """The adapter of a model, found among the frameworks that are imported.
+    """Find the adapter of a model among the frameworks that are imported.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""For tests and for authors of adapters: a NumPy model, its adapter, and a conformance check.
+"""Check an adapter by numbers, and try camcore without a framework.
 
 The model is a chain of a few layers with hand-written derivatives, in any
 spatial rank, so the whole path from model to map runs without a framework.
@@ -99,7 +99,7 @@ class GlobalAveragePool(Op):
         return mean
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
-        """The cotangent, spread evenly."""
+        """Spread the cotangent evenly."""
         spread = cotangent.reshape(*cotangent.shape, *[1] * (x.ndim - 2))
         return np.broadcast_to(spread / math.prod(x.shape[2:]), x.shape)
 
@@ -112,7 +112,7 @@ class Flatten(Op):
         return x.reshape(len(x), -1)
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
-        """The cotangent in the input's shape."""
+        """Give the cotangent the input's shape."""
         return cotangent.reshape(x.shape)
 
 
@@ -247,7 +247,7 @@ class NumpyAdapter:
         return 0 if name == INPUT else list(self.ops).index(name) + 1
 
     def _forward(self, x: Array) -> list[Array]:
-        """The input, and each layer's output."""
+        """List the input and each layer's output."""
         self.passes += 1
         values = [x]
         for op in self.ops.values():
@@ -272,7 +272,7 @@ class NumpyAdapter:
 def random_network(
     rank: int = 2, *, head: str = "gap", channels: int = 4, classes: int = 5, seed: int = 0
 ) -> NumpyAdapter:
-    """A small network with random weights in float64, scaled so that scores stay near one.
+    """Make a small network with random float64 weights, scaled so that scores stay near one.
 
     Parameters
     ----------

@@ -7,15 +7,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.explainer import Explainer
-from camcore.explanation import Explanation
+from camcore.explainer import Explainer, Several
 from camcore.methods.table import MethodLike
 from camcore.targets import Each, TargetLike
 
@@ -72,7 +70,7 @@ class MapLog:
         target: TargetLike = None,
         *,
         tag: str = "camcore",
-        method: MethodLike | Sequence[MethodLike] = "gradcam",
+        method: MethodLike | Several = "gradcam",
         **options: Any,
     ) -> None:
         if isinstance(target, Each):
@@ -81,7 +79,9 @@ class MapLog:
         self.images = np.asarray(images)
         self.target = target
         self.tag = tag
-        self.methods: Sequence[Any] = method if isinstance(method, list | tuple) else [method]
+        self.methods: tuple[MethodLike, ...] = (
+            tuple(method) if isinstance(method, list | tuple) else (method,)
+        )
         self.options = options
 
     def pictures(self, model: object) -> dict[str, Array]:
@@ -97,11 +97,9 @@ class MapLog:
         dict of str to (B, H, W, 3) uint8 array
             Overlays by tag and method, such as ``"camcore/gradcam"``.
         """
-        results = Explainer(model, method=self.methods, **self.options)(self.inputs, self.target)
-        assert isinstance(results, dict)
+        explainer = Explainer(model, method=self.methods, **self.options)
         drawn = {}
-        for name, result in results.items():
-            assert isinstance(result, Explanation)
+        for name, result in explainer(self.inputs, self.target).items():
             if self.images.shape[0] != len(result):
                 raise InputError(
                     f"{len(self.images)} images of {len(result)} inputs; a log needs as many"

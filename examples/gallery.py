@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -29,7 +30,7 @@ SPECS = ("demo-torch:efficientnet_lite0", "demo-keras:efficientnet_lite0")
 COLUMNS = 5
 
 # What takes minutes to hours at its defaults, in fewer passes; the picture says so.
-FEWER = {
+FEWER: dict[str, dict[str, Any]] = {
     "scorecam": {"channels": 64},
     "sscam": {"channels": 16, "samples": 4, "sigma": 0.5},
     "iscam": {"channels": 32, "steps": 3},
@@ -68,25 +69,27 @@ def main() -> None:
 
 def explain(loaded: LoadedModel, crop: np.ndarray, method: Method) -> camcore.Explanation:
     """Explain the photograph's predicted class by one method."""
-    return camcore.explain(
+    result: camcore.Explanation = camcore.explain(
         loaded.model,
         loaded.preprocess(crop),
         layer=loaded.default_layer,
         method=method,
         **FEWER.get(method.name, {}),
     )
+    return result
 
 
 def sample_photo() -> np.ndarray:
     """A cat, which scikit-image ships."""
-    from skimage.data import chelsea
+    from skimage import data
 
-    return chelsea()
+    photo: np.ndarray = data.chelsea()
+    return photo
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, help="an image file")
     parser.add_argument("--output", type=Path, default=Path("gallery.png"))
     return parser.parse_args()

@@ -34,7 +34,7 @@ def main() -> None:
     if not options.weights:
         print("No --weights: Xception has random weights, so what it sees means nothing.")
     small = tf.image.resize(photo[None], (299, 299)).numpy()
-    images = keras.applications.xception.preprocess_input(small)
+    images = np.asarray(keras.applications.xception.preprocess_input(small))
 
     result = camcore.explain(model, images, layer=LAYER, recipe="keras-io")
 
@@ -64,19 +64,21 @@ def example(model: keras.Model, images: np.ndarray, index: int) -> np.ndarray:
         model.layers[-1].activation = softmax
     weights = tf.reduce_mean(gradients, axis=(0, 1, 2))
     heat = tf.squeeze(activations[0] @ weights[:, tf.newaxis])
-    return (tf.maximum(heat, 0) / tf.math.reduce_max(heat)).numpy()
+    shown: np.ndarray = (tf.maximum(heat, 0) / tf.math.reduce_max(heat)).numpy()
+    return shown
 
 
 def sample_photo() -> np.ndarray:
     """A cup of coffee, which scikit-image ships."""
-    from skimage.data import coffee
+    from skimage import data
 
-    return coffee()
+    photo: np.ndarray = data.coffee()
+    return photo
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, help="an image file")
     parser.add_argument("--weights", type=Path, help="a weights file of keras' Xception")
     parser.add_argument("--output", type=Path, default=Path("camcore-out"))

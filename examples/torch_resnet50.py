@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,8 +39,9 @@ def main() -> None:
     result = camcore.explain(model, images, layer="layer4.2.conv3", recipe="notebook")
     result = result.at(photo.shape[:2])
 
+    classes = imagenet_classes()
     for index, probability in result.top(5)[0]:
-        print(f"{probability:6.1%}  {imagenet_classes()[index]}")
+        print(f"{probability:6.1%}  {classes[index] if classes else index}")
     ours, theirs = result.maps[0], tutorial(model, images, photo.shape[:2])
     difference = np.abs(ours - theirs).max()
     print(f"largest difference to the tutorial's own lines: {difference:.1e}")
@@ -58,9 +60,9 @@ def preprocess(photo: np.ndarray) -> torch.Tensor:
     return torch.tensor(((small - MEAN) / STD).transpose(2, 0, 1)[None], dtype=torch.float32)
 
 
-def tutorial(model: torch.nn.Module, images: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+def tutorial(model: Any, images: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     """The tutorial's way: two hooks, a backward pass, and NumPy."""
-    kept = {}
+    kept: dict[str, torch.Tensor] = {}
     layer = model.layer4[2].conv3
     hooks = [
         layer.register_forward_hook(lambda *a: kept.update(activations=a[2].detach())),
@@ -73,20 +75,22 @@ def tutorial(model: torch.nn.Module, images: torch.Tensor, size: tuple[int, int]
     model.zero_grad()
     weights = kept["gradients"][0].mean(dim=(1, 2))
     heat = (weights[:, None, None] * kept["activations"][0]).sum(dim=0)
-    heat = cv2.resize(np.maximum(heat.numpy(), 0), size[::-1])
-    return (heat - heat.min()) / (heat.max() - heat.min() + 1e-8)
+    shown: np.ndarray = cv2.resize(np.maximum(heat.numpy(), 0), size[::-1])
+    scaled: np.ndarray = (shown - shown.min()) / (shown.max() - shown.min() + 1e-8)
+    return scaled
 
 
 def sample_photo() -> np.ndarray:
     """A cup of coffee, which scikit-image ships."""
-    from skimage.data import coffee
+    from skimage import data
 
-    return coffee()
+    photo: np.ndarray = data.coffee()
+    return photo
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, help="an image file")
     parser.add_argument("--weights", type=Path, help="a state dict of torchvision's resnet50")
     parser.add_argument("--output", type=Path, default=Path("camcore-out"))

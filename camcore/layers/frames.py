@@ -14,8 +14,8 @@ from camcore.errors import LayerError, MethodError
 _OF_ROWS = frozenset({"activations", "gradients", "hessian_products"})
 
 
-def in_rows_of(layer: str, trace: Trace, batch: int) -> int:
-    """How many of a layer's rows are one sample's: its frames, seen one by one; else 1.
+def per_sample(layer: str, trace: Trace, batch: int) -> int:
+    """Count the rows of a layer that belong to one sample: its frames, or else 1.
 
     Parameters
     ----------
@@ -62,5 +62,5 @@ def check_method(label: str, needs: Sequence[str], layer: str) -> None:
 
 
 def together(maps: Array, batch: int) -> Array:
-    """Maps of rows ``(B * T, *S)`` as those of samples, ``(B, T, *S)``."""
+    """Group the maps of rows, ``(B * T, *S)``, by sample: ``(B, T, *S)``."""
     return maps.reshape(batch, -1, *maps.shape[1:])

@@ -1,7 +1,7 @@
-"""Whatever layout a layer has, the core sees ``(B, C, *S)``.
+"""Turn the arrays of any layer into ``(B, C, *S)``, and back.
 
 Channels-last arrays and transformer tokens are recognised by their shape next
-to the input's, or said by the user, and turned round here and nowhere else.
+to the input's, or named by the user. No other module knows of layouts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Layout:
             )
 
     def canonical(self, array: Array) -> Array:
-        """View of the array as ``(B, C, *S)``.
+        """View the array as ``(B, C, *S)``.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ def keys_on_grid(
     input_size: tuple[int, ...],
     wanted: Layout | None = None,
 ) -> Array:
-    """Attention, or its gradient, with the keys that are patches laid out over the input.
+    """Lay the keys of attention, or of its gradient, out over the input.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def keys_on_grid(
 
 
 def relates_channels(record: LayerRecord) -> bool:
-    """Whether a layer attends between its channels, as in XCiT, not between places.
+    """Tell whether a layer attends between its channels, as in XCiT, not between places.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _channel_axis(
 
 
 def _is_reduction(size: tuple[int, ...], input_size: tuple[int, ...]) -> bool:
-    """Whether a map of this size could be the input, reduced alike along each axis."""
+    """Tell whether a map of this size could be the input, reduced alike along each axis."""
     if len(size) != len(input_size):
         return False
     stride = max(whole / part for whole, part in zip(input_size, size, strict=True))
@@ -264,7 +264,7 @@ def _tokens(shape: tuple[int, ...], input_size: tuple[int, ...], wanted: Layout 
 
 
 def _patch_grid(count: int, input_size: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Grid of `count` square patches over the input, or None."""
+    """Find the grid of `count` square patches over the input, or None."""
     if count < 1 or not input_size:
         return None
     patch = round((math.prod(input_size) / count) ** (1 / len(input_size)))

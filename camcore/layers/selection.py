@@ -215,7 +215,7 @@ def rejections(
     input_size: tuple[int, ...],
     input_channels: Channels = "first",
 ) -> list[str]:
-    """Say of each layer why none is chosen there, as far as shapes and kinds tell.
+    """Give the reason why each layer is passed over, as far as shapes and kinds tell.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def _last_map(
 
 
 def _before_last_attention(records: Sequence[LayerRecord]) -> Sequence[LayerRecord]:
-    """Records until the first of the last layer that attends, or of what is inside it."""
+    """Cut the records before the last layer that attends, or what is inside it."""
     attending = [record.layer.name for record in records if record.attends]
     attending = attending or [r.layer.name for r in records if _ATTENDS.search(r.layer.kind)]
     last = attending[-1] if attending else ""

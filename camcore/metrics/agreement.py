@@ -129,7 +129,7 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
         [
             1.0
             if np.array_equal(one, other)
-            else structural_similarity(  # type: ignore[no-untyped-call]
+            else structural_similarity(
                 one, other, win_size=window, data_range=np.ptp(np.stack([one, other]))
             )
             for one, other in zip(a, b, strict=True)

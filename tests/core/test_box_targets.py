@@ -197,7 +197,9 @@ def test_boxes_are_looked_for_in_the_chosen_output():
     nested = {f"found.{path}": leaf for path, leaf in LISTED.items()} | {"loss": np.zeros(2)}
     scored = OutputSelector("found", "logit").apply(Box(0), nested)
     assert set(scored.cotangent) == {"found.0.scores", "found.1.scores"}
-    first = OutputSelector("0", "logit").apply(Box(0, arranged="yolo"), {"0": YOLO[""], "1.0": BOXES})
+    first = OutputSelector("0", "logit").apply(
+        Box(0, arranged="yolo"), {"0": YOLO[""], "1.0": BOXES}
+    )
     assert set(first.cotangent) == {"0"}
     with pytest.raises(TargetError, match=r"no output 'lost'; it has 'found\.0\.boxes'"):
         OutputSelector("lost", "logit").apply(Box(0), nested)
