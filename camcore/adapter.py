@@ -124,9 +124,12 @@ class LayerName:
             )
         call = -1 if self.call is None else self.call
         if not -ran <= call < ran:
-            raise LayerError(
-                f"{str(self)!r}: the layer ran {ran} times, so #0 to #{ran - 1} exist."
+            exist = (
+                "once, so there is only #0"
+                if ran == 1
+                else f"{ran} times, so #0 to #{ran - 1} exist"
             )
+            raise LayerError(f"{str(self)!r}: the layer ran {exist}.")
         return call % ran
 
 

@@ -220,13 +220,13 @@ def relates_channels(record: LayerRecord) -> bool:
 def _channel_axis(
     shape: tuple[int, ...], input_size: tuple[int, ...], convention: Channels
 ) -> Channels:
-    first, last = (_is_reduction(size, input_size) for size in (shape[2:], shape[1:-1]))
+    first, last = (is_reduction(size, input_size) for size in (shape[2:], shape[1:-1]))
     if first == last:
         return convention
     return "first" if first else "last"
 
 
-def _is_reduction(size: tuple[int, ...], input_size: tuple[int, ...]) -> bool:
+def is_reduction(size: tuple[int, ...], input_size: tuple[int, ...]) -> bool:
     """Tell whether a map of this size could be the input, reduced alike along each axis."""
     if len(size) != len(input_size):
         return False

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.adapter import Adapter, LayerTrace
+from camcore.adapter import INPUT, Adapter
 from camcore.errors import GradientError, InputError, LayerError
 from camcore.testing import (
     Conv,
@@ -64,55 +64,211 @@ def test_the_numpy_adapter_keeps_what_adapters_promise(rank, head):
 
 
 class Broken(NumpyAdapter):
-    """Breaks one promise."""
+    """Breaks one promise, by a function that alters what a run hands over."""
 
-    def __init__(self, promise):
+    def __init__(self, after=None, before=None):
         super().__init__(**random_network(head="deep").ops)
-        self.promise = promise
-
-    def layers(self):
-        layers = list(super().layers())
-        return [*layers, layers[0]] if self.promise == "names" else layers
-
-    def survey(self, inputs):
-        records = super().survey(inputs)
-        if self.promise == "survey":
-            records = [replace(r, shape=(*r.shape[:-1], r.shape[-1] + 1)) for r in records]
-        return records
+        self.after, self.before = after, before
 
     def run(self, inputs, layers=(), seeds=(), **options):
+        if self.before is not None:
+            inputs, layers, seeds, options = self.before(inputs, layers, seeds, options)
         trace = super().run(inputs, layers, seeds, **options)
-        if self.promise == "batch":
-            trace = replace(trace, outputs={"": trace.outputs[""] * len(inputs)})
-        scale = {"gradient": 1.1, "scaled by the batch": 1 / len(inputs)}.get(self.promise, 1)
-        scaled = {
-            name: LayerTrace(one.activations, tuple(scale * g for g in one.gradients), "first")
-            for name, one in trace.layers.items()
-        }
-        return replace(trace, layers=scaled)
+        return trace if self.after is None else self.after(trace)
 
+
+def gradients_by(function):
+    """Alter the gradients of every layer but the input."""
+
+    def alter(trace):
+        return replace(
+            trace,
+            layers={
+                name: one if name == INPUT else replace(one, gradients=function(trace, one))
+                for name, one in trace.layers.items()
+            },
+        )
+
+    return Broken(alter)
+
+
+def by_seed(seeds):
+    """Answer each seed by another."""
+
+    def alter(inputs, layers, given, options):
+        return inputs, layers, seeds(given), options
+
+    return Broken(before=alter)
+
+
+class Renamed(Broken):
+    def layers(self):
+        layers = list(super().layers())
+        return [*layers, layers[0]]
+
+
+class Missurveyed(Broken):
+    def survey(self, inputs):
+        records = super().survey(inputs)
+        return [replace(r, shape=(*r.shape[:-1], r.shape[-1] + 1)) for r in records]
+
+
+class ChannelsLast(Broken):
+    input_channels = "last"
+
+    def run(self, *args, **options):
+        return replace(super().run(*args, **options), input_channels="last")
+
+
+class Offset(Broken):
     @contextmanager
     def resume(self, inputs, layer, *, logits=True):
         with super().resume(inputs, layer, logits=logits) as head:
-            off = 1.0 if self.promise == "resume" else 0.0
-            yield lambda activations: {"": head(activations)[""] + off}
+            yield lambda activations: {"": head(activations)[""] + 1}
 
 
-@pytest.mark.parametrize(
-    ("promise", "message"),
-    [
-        ("names", "layer names are not unique"),
-        ("survey", r"survey\(\) and run\(\) shapes differ"),
-        ("batch", "a sample alone and in its batch: outputs differ by"),
-        ("scaled by the batch", "a sample alone and in its batch: gradients differ by"),
-        ("gradient", "the gradient predicts a change of"),
-        ("resume", "resuming from the layer's own activations differ by"),
-    ],
-)
-def test_a_broken_promise_is_named(promise, message):
+class Mixed(Broken):
+    @contextmanager
+    def resume(self, inputs, layer, *, logits=True):
+        with super().resume(inputs, layer, logits=logits) as head:
+            yield lambda activations: {"": np.roll(head(activations)[""], len(activations) - 1, 0)}
+
+
+class Unchecked(Broken):
+    @contextmanager
+    def resume(self, inputs, layer, *, logits=True):
+        with super().resume(inputs, layer, logits=logits) as head:
+            shape = (1, 4, 4, 4)
+            yield lambda a: head(a if a.shape[1:] == shape[1:] else np.zeros(shape))
+
+
+class Misweighed(Broken):
+    def classifier(self):
+        weights, bias = super().classifier()
+        return weights.T, bias
+
+
+class Misbiased(Broken):
+    def biases(self):
+        return [replace(one, layer=f"{one.layer}.bias") for one in super().biases()]
+
+
+def swallowing(leaves, seed):
+    try:
+        return seed(leaves)
+    except Exception:
+        return {}
+
+
+WRONG = {
+    "two layers of a name": (Renamed(), "layer names are not unique"),
+    "another shape in the survey": (Missurveyed(), r"survey\(\) and run\(\) shapes differ"),
+    "inputs by a name": (
+        Broken(lambda trace: replace(trace, inputs={"images": trace.inputs[""]})),
+        r"paths of the inputs, and \[''\] differ: \['images'\]",
+    ),
+    "other inputs": (
+        Broken(lambda trace: replace(trace, inputs={"": trace.inputs[""] / 255})),
+        "the inputs handed over and given differ",
+    ),
+    "channels of the input on the wrong side": (
+        ChannelsLast(),
+        r"a map of size .* does not lie over an input of size \(2, 8\)",
+    ),
+    "gradients of another shape": (
+        gradients_by(lambda trace, one: tuple(g[:, :1] for g in one.gradients)),
+        "shapes of activations and gradients differ",
+    ),
+    "outputs that depend on the batch": (
+        Broken(
+            lambda trace: replace(trace, outputs={"": trace.outputs[""] * len(trace.inputs[""])})
+        ),
+        "a sample alone and in its batch: outputs differ by",
+    ),
+    "gradients of the batch's mean": (
+        gradients_by(lambda trace, one: tuple(g / len(trace.inputs[""]) for g in one.gradients)),
+        "a sample alone and in its batch: gradients differ by",
+    ),
+    "one gradient for all seeds": (
+        gradients_by(lambda trace, one: one.gradients[:1] * len(one.gradients)),
+        "the gradients of seed 1 alone and among others differ",
+    ),
+    "seeds the wrong way round": (
+        gradients_by(lambda trace, one: one.gradients[::-1]),
+        "gradients differ by",
+    ),
+    "seeds shown other outputs": (
+        by_seed(
+            lambda given: [
+                (lambda leaves, seed=seed: seed({"": np.exp(leaves[""])})) for seed in given
+            ]
+        ),
+        "outputs shown and handed over differ",
+    ),
+    "a seed's error swallowed": (
+        by_seed(
+            lambda given: [(lambda leaves, seed=seed: swallowing(leaves, seed)) for seed in given]
+        ),
+        "what a seed raises is lost",
+    ),
+    "gradients a tenth too large": (
+        gradients_by(lambda trace, one: tuple(1.1 * g for g in one.gradients)),
+        "the gradient predicts a change of",
+    ),
+    "a gradient at the input of another sign": (
+        Broken(
+            lambda trace: replace(
+                trace,
+                layers={
+                    name: replace(one, gradients=tuple(-g for g in one.gradients))
+                    if name == INPUT
+                    else one
+                    for name, one in trace.layers.items()
+                },
+            )
+        ),
+        "moving the input shows one",
+    ),
+    "an offset in what is resumed": (
+        Offset(),
+        "resuming from the layer's own activations differ by",
+    ),
+    "alterations the wrong way round": (Mixed(), "alteration 0 alone and among others differ"),
+    "altered activations of any shape": (
+        Unchecked(),
+        "resuming with activations of another shape raises no InputError",
+    ),
+    "an activation that was not left off": (
+        Broken(lambda trace: replace(trace, activation={"": "softmax"})),
+        "activations left off where none shall be",
+    ),
+    "Hessian products unasked for": (
+        Broken(
+            lambda trace: replace(
+                trace,
+                layers={
+                    name: replace(one, hessian_products=one.gradients)
+                    for name, one in trace.layers.items()
+                },
+            )
+        ),
+        "Hessian products, and",
+    ),
+    "a classifier the wrong way round": (Misweighed(), "the classifier's bias and rows differ"),
+    "biases of no layer": (Misbiased(), "a bias is of 'conv1.bias', no layer"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_adapter_is_told_which_promise_it_breaks(what):
+    adapter, message = WRONG[what]
     images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
     with pytest.raises(AssertionError, match=message):
-        check_adapter(Broken(promise), images, "conv2", tolerance=1e-9)
+        check_adapter(adapter, images, "conv2", tolerance=1e-9)
+
+
+def test_a_layer_that_is_not_there_is_told():
+    images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
     with pytest.raises(AssertionError, match=r"layers\(\) does not name 'conv9'"):
         check_adapter(random_network(), images, "conv9", tolerance=1e-9)
 
@@ -124,9 +280,10 @@ def test_a_layer_that_runs_once_answers_to_its_first_and_last_call():
     for name in ("conv2#0", "conv2#-1"):
         same = trace.layers[name].activations
         np.testing.assert_array_equal(same, trace.layers["conv2"].activations)
-    for name in ("conv2#1", "conv9"):
-        with pytest.raises(LayerError, match=f"No layer '{name}' runs; there are conv1, relu1"):
-            network.run(images, [name])
+    with pytest.raises(LayerError, match="'conv2#1': the layer ran once, so there is only #0"):
+        network.run(images, ["conv2#1"])
+    with pytest.raises(LayerError, match=r"no layer 'conv9'\. Did you mean 'conv2'"):
+        network.run(images, ["conv9"])
 
 
 @pytest.mark.parametrize(

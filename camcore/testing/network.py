@@ -1,26 +1,22 @@
-"""Check an adapter by numbers, and try camcore without a framework.
-
-The model is a chain of a few layers with hand-written derivatives, in any
-spatial rank, so the whole path from model to map runs without a framework.
-"""
+"""A chain of layers in NumPy, with hand-written derivatives, and its adapter."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from camcore.adapter import (
-    INPUT,
-    Adapter,
     Array,
     Bias,
     Channels,
     Layer,
+    LayerName,
     LayerRecord,
     LayerTrace,
     Leaves,
@@ -28,8 +24,10 @@ from camcore.adapter import (
     Rectifier,
     Seed,
     Trace,
+    check_cotangents,
 )
-from camcore.errors import GradientError, InputError, LayerError
+from camcore.errors import GradientError, InputError
+from camcore.layers.names import unknown_layer
 
 
 class Op:
@@ -197,7 +195,9 @@ class NumpyAdapter:
                 scores, cotangent = seed.function(outputs)
                 native.append(scores)
             else:
-                cotangent = seed(leaves)[""]
+                cotangents = seed(leaves)
+                check_cotangents(cotangents, leaves)
+                cotangent = cotangents.get("", np.zeros_like(outputs))
                 native.append(None)
             for name, place in places.items():
                 gradients[name].append(self._pull_back(values, place, cotangent, rectifier))
@@ -217,9 +217,16 @@ class NumpyAdapter:
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array], Leaves]]:
         """Run what follows `layer` on altered activations."""
-        following = list(self.ops.values())[self._place(layer) :]
+        place = self._place(layer)
+        following = list(self.ops.values())[place:]
+        own = self._forward(np.asarray(inputs))[place]
 
         def head(activations: Array) -> Leaves:
+            if activations.shape[1:] != own.shape[1:]:
+                raise InputError(
+                    f"Altered activations have shape {activations.shape}; "
+                    f"expected (N, {', '.join(map(str, own.shape[1:]))})."
+                )
             for op in following:
                 activations = op.forward(activations)
             return {"": activations}
@@ -239,12 +246,13 @@ class NumpyAdapter:
 
     def _place(self, layer: str) -> int:
         """How many layers have run once this one has; 0 for the input."""
-        name, _, call = layer.partition("#")
-        if name not in (INPUT, *self.ops) or call not in ("", "0", "-1"):
-            raise LayerError(
-                f"No layer {layer!r} runs; there are {', '.join(self.ops)}, each once."
-            )
-        return 0 if name == INPUT else list(self.ops).index(name) + 1
+        name = LayerName.parse(layer)
+        if name.is_input:
+            return 0
+        if name.path not in self.ops or name.part:
+            raise unknown_layer(str(replace(name, call=None)), self.ops)
+        name.index(ran=1)
+        return list(self.ops).index(name.path) + 1
 
     def _forward(self, x: Array) -> list[Array]:
         """List the input and each layer's output."""
@@ -315,74 +323,3 @@ def random_network(
     return NumpyAdapter(
         **features, flat=Flatten(), hidden=dense(6, flat), relu3=ReLU(), fc=dense(classes, 6)
     )
-
-
-def check_adapter(adapter: Adapter, inputs: Array, layer: str, *, tolerance: float) -> None:
-    """Check what every adapter promises, by numbers.
-
-    Parameters
-    ----------
-    adapter : Adapter
-        Of a model with one output of class scores.
-    inputs : (B, ...) array
-        At least two samples, as the model takes them.
-    layer : str
-        A layer on the way to the output that runs once.
-    tolerance : float
-        Largest difference allowed, relative to the largest value compared.
-
-    Raises
-    ------
-    AssertionError
-        A promise is not kept; the message says which.
-    """
-    names = [found.name for found in adapter.layers()]
-    assert len(set(names)) == len(names), "layer names are not unique"
-    assert layer in names, f"layers() does not name {layer!r}"
-    surveyed = {record.layer.name: record.shape for record in adapter.survey(inputs)}
-
-    def first_class(leaves: Leaves) -> Leaves:
-        return {
-            path: np.eye(1, leaf.shape[1], dtype=leaf.dtype).repeat(len(leaf), axis=0)
-            for path, leaf in leaves.items()
-        }
-
-    trace = adapter.run(inputs, [layer], [first_class])
-    traced = trace.layers[layer]
-    (outputs,) = trace.outputs.values()
-    (gradients,) = traced.gradients
-    _same(surveyed[layer][1:], traced.activations.shape[1:], "survey() and run() shapes")
-    _same(gradients.shape, traced.activations.shape, "shapes of activations and gradients")
-    for i in range(len(inputs)):
-        alone = adapter.run(inputs[i : i + 1], [layer], [first_class])
-        (single,) = alone.outputs.values()
-        _close(single, outputs[i : i + 1], tolerance, "a sample alone and in its batch: outputs")
-        _close(
-            alone.layers[layer].gradients[0],
-            gradients[i : i + 1],
-            tolerance,
-            "a sample alone and in its batch: gradients",
-        )
-    with adapter.resume(inputs[:1], layer) as head:
-        own = traced.activations[:1]
-        (resumed,) = head(own).values()
-        _close(resumed, outputs[:1], tolerance, "resuming from the layer's own activations")
-        step = 1e-3 * np.abs(own).max()
-        direction = np.random.default_rng(0).normal(size=own.shape).astype(own.dtype)
-        direction *= step / np.abs(direction).max()
-        (moved,) = head(np.concatenate([own + direction, own - direction])).values()
-        slope = (moved[0, 0] - moved[1, 0]) / 2
-        expected = (gradients[:1] * direction).sum()
-        assert abs(slope - expected) <= 0.05 * abs(expected) + tolerance, (
-            f"the gradient predicts a change of {expected}, resuming shows {slope}"
-        )
-
-
-def _same(one: object, other: object, what: str) -> None:
-    assert one == other, f"{what} differ: {one} and {other}"
-
-
-def _close(one: Array, other: Array, tolerance: float, what: str) -> None:
-    _same(one.shape, other.shape, f"{what}: shapes")
-    error = np.abs(one - other).max() / max(np.abs(other).max(), 1e-30)
-    assert error <= tolerance, f"{what} differ by {error:.1e} of the largest value"

@@ -1,0 +1,323 @@
+"""Hold an adapter to what `camcore.adapter.Adapter` promises, one promise at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from camcore.adapter import INPUT, Adapter, Array, LayerName, Leaves, NativeScore
+from camcore.errors import InputError, LayerError, TargetError
+from camcore.inputs import Inputs
+from camcore.layers import layout, selection
+from camcore.testing.subject import (
+    Subject,
+    assert_slopes,
+    of_class,
+    refuses,
+    same,
+    scores_of,
+    slope_errors,
+)
+
+Promise: TypeAlias = Callable[[Subject], None]
+
+PROMISES: dict[str, Promise] = {}
+"""What is checked, by the promise in words; each raises AssertionError where it is not kept."""
+
+
+def check_adapter(
+    adapter: Adapter,
+    inputs: Array,
+    layer: str,
+    *,
+    tolerance: float,
+    native: Callable[[Any], Any] | None = None,
+) -> None:
+    """Check every promise of the contract, by numbers; see `PROMISES`.
+
+    Parameters
+    ----------
+    adapter, inputs, layer, tolerance, native
+        As `Subject` takes them.
+
+    Raises
+    ------
+    AssertionError
+        A promise is not kept; the message says which.
+    """
+    subject = Subject(adapter, inputs, layer, tolerance, native)
+    for words, promise in PROMISES.items():
+        try:
+            promise(subject)
+        except AssertionError as error:
+            raise AssertionError(f"{words}: {error}") from error
+
+
+def promise(function: Promise) -> Promise:
+    """Add a check to `PROMISES`, under the first line of its docstring."""
+    PROMISES[(function.__doc__ or function.__name__).splitlines()[0].rstrip(".")] = function
+    return function
+
+
+@promise
+def names_layers(subject: Subject) -> None:
+    """Layer names are unique, and name the layer."""
+    names = [layer.name for layer in subject.adapter.layers()]
+    assert len(set(names)) == len(names), "layer names are not unique"
+    assert subject.layer in names, f"layers() does not name {subject.layer!r}"
+
+
+@promise
+def surveys_shapes(subject: Subject) -> None:
+    """A survey tells the shapes that a run has, batch axis aside."""
+    records = {record.layer.name: record for record in subject.adapter.survey(subject.inputs)}
+    assert subject.layer in records, f"survey() does not list {subject.layer!r}"
+    same(
+        records[subject.layer].shape[1:],
+        subject.activations.shape[1:],
+        "survey() and run() shapes",
+    )
+    same(records[subject.layer].calls, 1, "calls of the layer, and 1")
+
+
+@promise
+def hands_over_inputs(subject: Subject) -> None:
+    """The inputs come back by path, and a lone array's path is the empty one."""
+    same(list(subject.trace.inputs), [""], "paths of the inputs, and ['']")
+    subject.close(subject.trace.inputs[""], subject.inputs, "the inputs handed over and given")
+    captured = subject.trace.layers[INPUT].activations
+    subject.close(captured, subject.trace.inputs[""], f"{INPUT} and the inputs")
+
+
+@promise
+def knows_the_channel_axis(subject: Subject) -> None:
+    """The input's channel axis is where the adapter says, so that layers lie over its places."""
+    same(subject.trace.input_channels, subject.adapter.input_channels, "input_channels, twice")
+    size = Inputs.of(subject.inputs, subject.adapter).size
+    record = next(
+        r for r in subject.adapter.survey(subject.inputs) if r.layer.name == subject.layer
+    )
+    found = selection.map_size(record, size, subject.adapter.input_channels)
+    assert found is not None, f"{subject.layer!r} returns no map; choose a layer with extent"
+    assert layout.is_reduction(found, size), (
+        f"a map of size {found} does not lie over an input of size {size}: input_channels is "
+        f"{subject.adapter.input_channels!r}"
+    )
+
+
+@promise
+def shapes_gradients(subject: Subject) -> None:
+    """A gradient has the shape of what it is taken at, one for each seed."""
+    for name, traced in subject.trace.layers.items():
+        same(len(traced.gradients), 2, f"gradients at {name!r} and seeds")
+        for gradient in traced.gradients:
+            same(gradient.shape, traced.activations.shape, "shapes of activations and gradients")
+    bare = subject.adapter.run(subject.inputs, [subject.layer])
+    same(bare.layers[subject.layer].gradients, (), "gradients without seeds, and ()")
+
+
+@promise
+def treats_samples_alone(subject: Subject) -> None:
+    """A sample alone gives what it gives in its batch."""
+    for i in range(len(subject.inputs)):
+        alone = subject.adapter.run(subject.inputs[i : i + 1], [subject.layer], [of_class(0)])
+        subject.close(
+            scores_of(alone.outputs),
+            subject.scores[i : i + 1],
+            "a sample alone and in its batch: outputs",
+        )
+        subject.close(
+            alone.layers[subject.layer].gradients[0],
+            subject.gradients[i : i + 1],
+            "a sample alone and in its batch: gradients",
+        )
+
+
+@promise
+def keeps_seeds_apart(subject: Subject) -> None:
+    """Several seeds give, in order, what each gives by itself."""
+    for index in (0, 1):
+        alone = subject.adapter.run(subject.inputs, [subject.layer], [of_class(index)])
+        subject.close(
+            alone.layers[subject.layer].gradients[0],
+            subject.trace.layers[subject.layer].gradients[index],
+            f"the gradients of seed {index} alone and among others",
+        )
+    same(subject.trace.native_scores, (None, None), "native scores of NumPy seeds, and None")
+
+
+@promise
+def shows_seeds_the_outputs(subject: Subject) -> None:
+    """Seeds are shown the outputs that are handed over, and their errors come out unchanged."""
+    shown: list[Leaves] = []
+
+    def keep(leaves: Leaves) -> Leaves:
+        shown.append({path: np.array(leaf) for path, leaf in leaves.items()})
+        return of_class(0)(leaves)
+
+    class SeedError(Exception):
+        """Raised by a seed."""
+
+    def fail(leaves: Leaves) -> Leaves:
+        raise SeedError("as it is")
+
+    trace = subject.adapter.run(subject.inputs, [subject.layer], [keep])
+    same(len(shown), 1, "calls of a seed, and 1")
+    subject.close(scores_of(shown[0]), scores_of(trace.outputs), "outputs shown and handed over")
+    try:
+        subject.adapter.run(subject.inputs, [subject.layer], [fail])
+    except SeedError as error:
+        same(error.args, ("as it is",), "what a seed raises, and what comes out")
+    else:
+        raise AssertionError("what a seed raises is lost")
+
+
+@promise
+def checks_cotangents(subject: Subject) -> None:
+    """A cotangent for no output, or of another shape, is a TargetError."""
+    wrong: dict[str, Callable[[Leaves], Leaves]] = {
+        "a cotangent for an output that is not there": lambda _: {"nowhere": np.zeros((2, 2))},
+        "a cotangent of another shape": lambda leaves: {
+            path: leaf[:, :1] for path, leaf in of_class(0)(leaves).items()
+        },
+    }
+    for what, seed in wrong.items():
+        with refuses(TargetError, what):
+            subject.adapter.run(subject.inputs, [subject.layer], [seed])
+
+
+@promise
+def names_calls(subject: Subject) -> None:
+    """``#0`` and ``#-1`` name the one call of the layer, and what does not exist is refused."""
+    first, last = f"{subject.layer}#0", f"{subject.layer}#-1"
+    trace = subject.adapter.run(subject.inputs, [first, last], [of_class(0)])
+    same(list(trace.layers), [first, last], "layers traced and asked for")
+    for name in (first, last):
+        subject.close(trace.layers[name].activations, subject.activations, f"{name!r}")
+    subject.close(trace.layers[last].gradients[0], subject.gradients, f"gradients at {last!r}")
+    for name in ("no such layer", f"{subject.layer}#1", f"{subject.layer}#x"):
+        with refuses(LayerError, f"a run with the layer {name!r}"):
+            subject.adapter.run(subject.inputs, [name])
+
+
+@promise
+def repeats_itself(subject: Subject) -> None:
+    """A second run gives the same numbers, and nothing that was handed over or given changes."""
+    given = np.array(subject.inputs)
+    kept = {path: np.array(leaf) for path, leaf in subject.trace.outputs.items()}
+    again = subject.adapter.run(subject.inputs, [subject.layer], [of_class(0)])
+    subject.close(again.layers[subject.layer].gradients[0], subject.gradients, "gradients, twice")
+    for path, leaf in subject.trace.outputs.items():
+        assert np.array_equal(leaf, kept[path], equal_nan=True), f"output {path!r} was written to"
+    assert np.array_equal(subject.inputs, given, equal_nan=True), "the given inputs are changed"
+
+
+@promise
+def differentiates_the_input(subject: Subject) -> None:
+    """The gradient at the input is the slope of the score there."""
+    one = subject.inputs[:1]
+    traced = subject.adapter.run(one, [INPUT], [of_class(0)]).layers[INPUT]
+
+    def score(images: Array) -> Array:
+        return scores_of(subject.adapter.run(images).outputs)[:, 0]
+
+    errors = list(slope_errors(score, one, traced.gradients[0]))
+    assert_slopes(errors, subject.tolerance, "moving the input")
+
+
+@promise
+def resumes(subject: Subject) -> None:
+    """Going on from the layer's own activations gives the outputs, and each alteration its own."""
+    own = subject.activations[:1]
+    with subject.adapter.resume(subject.inputs[:1], subject.layer) as head:
+        resumed = scores_of(head(own))
+        subject.close(resumed, subject.scores[:1], "resuming from the layer's own activations")
+        several = np.concatenate([own, 0.5 * own, 0 * own])
+        together = scores_of(head(several))
+        for i in range(3):
+            alone = scores_of(head(several[i : i + 1]))
+            subject.close(together[i : i + 1], alone, f"alteration {i} alone and among others")
+        errors = list(slope_errors(lambda a: scores_of(head(a))[:, 0], own, subject.gradients[:1]))
+        assert_slopes(errors, subject.tolerance, "resuming")
+        with refuses(InputError, "resuming with activations of another shape"):
+            head(own[:, :1, ..., :1])
+    with (
+        refuses(LayerError, "resuming from a layer that is not there"),
+        subject.adapter.resume(subject.inputs[:1], "no such layer"),
+    ):
+        pass
+
+
+@promise
+def leaves_the_activation_off(subject: Subject) -> None:
+    """Logits, put through the activation that was left off, are the model's outputs."""
+    plain = subject.adapter.run(subject.inputs, logits=False)
+    same(dict(plain.activation), {}, "activations left off where none shall be, and {}")
+    for path, kind in subject.trace.activation.items():
+        logits, outputs = subject.trace.outputs[path], plain.outputs[path]
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        softmax = powers / powers.sum(axis=1, keepdims=True)
+        activated = {
+            "softmax": softmax,
+            "log_softmax": np.log(softmax),
+            "sigmoid": 1 / (1 + np.exp(-logits)),
+        }
+        assert kind in activated, f"unknown activation {kind!r}"
+        subject.close(activated[kind], outputs, f"{kind} of the logits, and the outputs")
+    if not subject.trace.activation:
+        subject.close(subject.scores, scores_of(plain.outputs), "scores and outputs")
+
+
+@promise
+def gives_second_order(subject: Subject) -> None:
+    """Hessian products have the gradient's shape, are there only on request, and move nothing."""
+    same(subject.trace.layers[subject.layer].hessian_products, (), "Hessian products, and ()")
+    again = subject.adapter.run(
+        subject.inputs, [subject.layer], [of_class(0)], second_order=True
+    ).layers[subject.layer]
+    same(len(again.hessian_products), 1, "Hessian products and seeds")
+    same(again.hessian_products[0].shape, subject.gradients.shape, "Hessian product and gradient")
+    subject.close(again.gradients[0], subject.gradients, "gradients with second order and without")
+
+
+@promise
+def bends_only_on_request(subject: Subject) -> None:
+    """The guided rule moves gradients alone, and only in the run that asks for it."""
+    guided = subject.adapter.run(
+        subject.inputs, [subject.layer, INPUT], [of_class(0)], rectifier="guided"
+    )
+    subject.close(scores_of(guided.outputs), subject.scores, "outputs under the guided rule")
+    same(guided.layers[INPUT].gradients[0].shape, subject.inputs.shape, "guided shapes")
+    after = subject.adapter.run(subject.inputs, [INPUT], [of_class(0)]).layers[INPUT]
+    before = subject.trace.layers[INPUT].gradients[0]
+    subject.close(after.gradients[0], before, "gradients after a guided run and before")
+
+
+@promise
+def describes_weights(subject: Subject) -> None:
+    """The classifier has a row for each class, and every layer with a bias can be asked for."""
+    classifier = subject.adapter.classifier()
+    if classifier is not None:
+        weights, bias = classifier
+        same(weights.ndim, 2, "axes of the classifier's weights, and 2")
+        same(bias.shape, weights.shape[:1], "shapes of the classifier's bias and rows")
+    names = [layer.name for layer in subject.adapter.layers()]
+    for entry in subject.adapter.biases():
+        path = LayerName.parse(entry.layer).path
+        assert path in names or f"{path}" in names, f"a bias is of {entry.layer!r}, no layer"
+        same(entry.added.ndim, 1, f"axes of what {entry.layer!r} adds, and 1")
+
+
+@promise
+def scores_natively(subject: Subject) -> None:
+    """A score in the model's own framework has the gradient of the NumPy seed for the same."""
+    if subject.native is None:
+        return
+    trace = subject.adapter.run(subject.inputs, [subject.layer], [NativeScore(subject.native)])
+    (scores,) = trace.native_scores
+    assert scores is not None, "a native score is not handed over"
+    subject.close(scores, subject.scores[:, 0], "native scores and outputs")
+    native = trace.layers[subject.layer].gradients[0]
+    subject.close(native, subject.gradients, "gradients of a native score and of its seed")

@@ -1,0 +1,112 @@
+"""Every promise of the contract, kept by every adapter; what `check_adapter` checks, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from camcore import registry
+from camcore.testing import PROMISES, Subject, random_network
+
+RNG = np.random.default_rng(0)
+
+
+def numpy_subject(request) -> Subject:
+    def native(outputs):
+        cotangent = np.zeros_like(outputs)
+        cotangent[:, 0] = 1
+        return outputs[:, 0], cotangent
+
+    images = RNG.normal(size=(3, 2, 8, 8))
+    return Subject(random_network(head="deep"), images, "relu2", 1e-9, native)
+
+
+def torch_subject(request) -> Subject:
+    torch = request.getfixturevalue("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    parts = {
+        "conv1": nn.Conv2d(3, 6, 3, padding=1),
+        "norm": nn.BatchNorm2d(6),
+        "relu1": nn.ReLU(inplace=True),
+        "pool": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(6, 8, 3, padding=1),
+        "relu2": nn.ReLU(inplace=True),
+        "pool2": nn.MaxPool2d(2),
+        "flat": nn.Flatten(),
+        "fc": nn.Linear(8 * 16, 5),
+        "softmax": nn.Softmax(dim=1),
+    }
+    for name, part in parts.items():
+        model.add_module(name, part)
+    with torch.no_grad():
+        model.norm.running_mean.normal_()
+        model.norm.running_var.uniform_(0.5, 2)
+    images = RNG.normal(size=(3, 3, 16, 16)).astype(np.float32)
+    return Subject(registry.adapter(model), images, "relu2", 1e-5)
+
+
+def torch_double(request) -> Subject:
+    subject = torch_subject(request)
+    model = subject.adapter.model.double()[:-1].eval()
+    images = subject.inputs.astype(np.float64)
+    return Subject(registry.adapter(model), images, "relu2", 1e-11, lambda outputs: outputs[:, 0])
+
+
+def torch_before_pooling(request) -> Subject:
+    """Give a rectifier before max-pooling, where small steps meet kinks."""
+    subject = torch_subject(request)
+    return Subject(subject.adapter, subject.inputs, "relu1", 1e-5)
+
+
+def keras_model(keras, **how):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            layers.Conv2D(6, 3, padding="same", name="conv1"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(name="relu1"),
+            layers.MaxPooling2D(name="pool"),
+            layers.Conv2D(8, 3, padding="same", activation="relu", name="conv2"),
+            layers.MaxPooling2D(name="pool2"),
+            layers.Flatten(name="flat"),
+            layers.Dense(5, name="fc", **how),
+        ]
+    )
+
+
+def keras_subject(request) -> Subject:
+    model = keras_model(request.getfixturevalue("keras"), activation="softmax")
+    images = RNG.normal(size=(3, 16, 16, 3)).astype(np.float32)
+    return Subject(registry.adapter(model), images, "conv2", 1e-5)
+
+
+def keras_before_pooling(request) -> Subject:
+    model = keras_model(request.getfixturevalue("keras"))
+    images = RNG.normal(size=(3, 16, 16, 3)).astype(np.float32)
+    return Subject(registry.adapter(model), images, "relu1", 1e-5, lambda outputs: outputs[:, 0])
+
+
+SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
+    "NumPy": numpy_subject,
+    "PyTorch": torch_subject,
+    "PyTorch in double precision": torch_double,
+    "PyTorch before pooling": torch_before_pooling,
+    "Keras on TensorFlow": keras_subject,
+    "Keras before pooling": keras_before_pooling,
+}
+
+
+@pytest.fixture(scope="module", params=SUBJECTS)
+def subject(request) -> Subject:
+    return SUBJECTS[request.param](request)
+
+
+@pytest.mark.parametrize("words", PROMISES)
+def test_adapter_keeps_promise(subject, words):
+    PROMISES[words](subject)
