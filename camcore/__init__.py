@@ -1,4 +1,33 @@
-"""Class activation maps that give the same numbers in every framework."""
+"""Class activation maps that give the same numbers in every framework.
+
+What is public is listed here; anything else may change.
+
+==================  ========================================================================
+`explain`           show where a model looks, in one call
+`Explainer`         the same, settled once for many batches
+`Explanation`       maps, raw maps, scores; overlays, figures, files
+`load`              read an explanation that was saved
+`compare`           measure how far explanations are apart, as a `Comparison`
+`factorise`         find the concepts of a layer, as a `Factorisation`
+`Layout`            how a layer's arrays are laid out, where it must be said
+`Recipe`            a published convention, or one of your own
+`camcore.methods`   the methods, as functions of NumPy arrays
+`camcore.recipes`   the conventions of papers and libraries, as data
+`camcore.targets`   what is explained: classes, contrasts, masks, boxes, embeddings
+`camcore.metrics`   whether a map is faithful, and how far two maps are apart
+`camcore.augment`   views of the input to average maps over
+`camcore.viz`       pictures of maps
+`camcore.report`    one HTML file of many explanations
+`camcore.photos`    photographs read, cropped, preprocessed and written
+`camcore.batch`     folders of photographs, and videos, through one explainer
+`camcore.training`  maps of the same images while a model is trained
+`camcore.zoo`       models loaded by name
+`camcore.layers`    which layers a model has, and which are worth looking at
+`camcore.adapter`   the contract with a framework; `camcore.registry` finds who keeps it
+`camcore.testing`   whether an adapter keeps the contract, and a model made of NumPy
+`camcore.errors`    everything that is raised or warned of
+==================  ========================================================================
+"""
 
 from __future__ import annotations
 

@@ -473,7 +473,7 @@ def replays(replayed: Leaves, plain: Leaves, epsilon: float) -> bool:
         if not np.issubdtype(once.dtype, np.floating) or not once.ndim:
             return True
         twice = np.concatenate([once, once])
-        near = max(1e-5, 4 * epsilon) * np.abs(once).max(initial=0)
+        near = max(1e-5, 4 * epsilon) * np.nanmax(np.abs(once), initial=0)
         return path in replayed and (
             replayed[path].shape == twice.shape
             and bool(np.allclose(replayed[path], twice, rtol=0, atol=near, equal_nan=True))

@@ -1,0 +1,93 @@
+"""A model's inputs are read once: which array has extent, its size, its samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from camcore.errors import InputError
+from camcore.inputs import Inputs
+from camcore.testing import random_network
+
+IMAGES = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
+AGES = np.array([[30.0], [60.0]])
+
+
+class Detector:
+    """An adapter that takes a bare list of images as one argument."""
+
+    input_channels = "first"
+    takes_images = True
+
+
+@dataclass
+class Record:
+    age: Any
+    image: Any
+
+
+@pytest.mark.parametrize(
+    ("nest", "path", "batch"),
+    [
+        (IMAGES, "", 2),
+        ((AGES, IMAGES), "1", 2),
+        ({"age": AGES, "image": IMAGES}, "image", 2),
+        (Record(AGES, IMAGES), "image", 2),
+        ([AGES, {"views": (IMAGES, IMAGES)}], "1.views.0", 2),
+        (([*IMAGES],), "0", 2),
+    ],
+)
+def test_the_first_array_with_extent_is_found(nest, path, batch):
+    inputs = Inputs(nest, "first")
+    assert (inputs.path, inputs.size, inputs.batch) == (path, (4, 5), batch)
+    assert Inputs(nest, "last").size == (3, 4)
+
+
+def test_inputs_without_extent_have_no_size():
+    inputs = Inputs({"age": AGES}, "first")
+    assert (inputs.path, inputs.size, inputs.batch) == (None, (), 2)
+    with pytest.raises(InputError, match=r"alters images, .* have the shapes \(2, 1\)"):
+        inputs.image_path()
+
+
+def test_a_bare_list_is_one_argument_only_where_the_model_takes_images():
+    listed = [*IMAGES]
+    assert Inputs.of(listed, Detector()).shapes == {"0": (2, 3, 4, 5)}
+    assert Inputs.of(listed, random_network()).shapes == {"0": (3, 4, 5), "1": (3, 4, 5)}
+
+
+def test_images_of_several_sizes_are_refused():
+    with pytest.raises(InputError, match=r"shapes \(3, 4, 5\), \(3, 4, 4\).*one by one"):
+        _ = Inputs.of([IMAGES[0], IMAGES[1, :, :, 1:]], Detector()).size
+
+
+def test_a_sample_keeps_the_batch_axis_and_what_has_none():
+    alone = Inputs({"image": IMAGES, "age": AGES, "k": 3, "views": [*IMAGES]}, "first").sample(1)
+    np.testing.assert_array_equal(alone.native["image"], IMAGES[1:])
+    np.testing.assert_array_equal(alone.native["age"], [[60.0]])
+    np.testing.assert_array_equal(alone.native["views"], IMAGES[1:])
+    assert alone.native["k"] == 3
+
+
+def test_other_images_take_the_place_of_the_batch():
+    inputs = Inputs((AGES, IMAGES), "first")
+    ages, images = inputs.with_images(IMAGES + 1).native
+    assert ages is AGES
+    np.testing.assert_array_equal(images, IMAGES + 1)
+
+
+def test_alterations_of_a_sample_repeat_what_is_beside_it():
+    inputs = Inputs((AGES, IMAGES, 7), "first", {"0": AGES, "1": IMAGES})
+    ages, images, seven = inputs.with_images(np.stack([IMAGES[1]] * 3), sample=1).native
+    np.testing.assert_array_equal(ages, [[60.0]] * 3)
+    assert images.shape == (3, 3, 4, 5)
+    assert seven == 7
+
+
+def test_a_list_of_images_stays_a_list():
+    altered = Inputs(([*IMAGES],), "first").with_images(IMAGES[::-1]).native
+    assert isinstance(altered[0], list)
+    np.testing.assert_array_equal(altered[0], IMAGES[::-1])
