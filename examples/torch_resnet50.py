@@ -18,7 +18,7 @@ import torch
 from torchvision.models import resnet50
 
 import camcore
-from camcore.photos import read_photo, write_png
+from camcore.photos import read_photo, write_image
 from camcore.zoo import imagenet_classes
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -47,8 +47,8 @@ def main() -> None:
     print(f"largest difference to the tutorial's own lines: {difference:.1e}")
 
     options.output.mkdir(parents=True, exist_ok=True)
-    write_png(options.output / "original.png", photo)
-    write_png(options.output / "overlay.png", result.overlay(photo)[0])
+    write_image(options.output / "original.png", photo)
+    write_image(options.output / "overlay.png", result.overlay(photo)[0])
     print(f"wrote original.png and overlay.png into {options.output}")
     if difference > 1e-5:
         raise SystemExit("the maps differ by more than 1e-5")

@@ -17,7 +17,7 @@ from camcore.cli import console, sight
 from camcore.cli.side import Photos, Side, gradient_methods, run
 from camcore.errors import MissingExtraError
 from camcore.metrics.agreement import largest_difference, pearson, spearman
-from camcore.photos.io import write_png
+from camcore.photos.io import write_image
 from camcore.viz import compare_figure, figure, png_bytes
 
 MODELS = {
@@ -179,9 +179,9 @@ def _write(folder: Path, sides: list[Side], photos: Photos) -> None:
     for side in sides:
         for name, view, results in zip(photos, side.views, side.results, strict=True):
             stem = f"{name}_{side.framework}"
-            write_png(folder / f"{stem}.png", view.overlay(results["gradcam"]))
+            write_image(folder / f"{stem}.png", view.overlay(results["gradcam"]))
             results["gradcam"].save(folder / f"{stem}.npz")
-    write_png(folder / "side_by_side.png", _drawing(sides, photos))
+    write_image(folder / "side_by_side.png", _drawing(sides, photos))
 
 
 def _drawing(sides: list[Side], photos: Photos) -> bytes:

@@ -24,7 +24,7 @@ from camcore.cli.video import explain_video
 from camcore.errors import InputError
 from camcore.explanation import Explanation
 from camcore.methods.table import find
-from camcore.photos.io import read_photo, write_png
+from camcore.photos.io import read_photo, write_image
 from camcore.zoo import LoadedModel
 
 _WHAT = "What is explained"
@@ -259,7 +259,7 @@ def _explained(loaded: LoadedModel, result: Explanation) -> str:
 
 
 def _write(folder: Path, view: Sight, result: Explanation) -> None:
-    write_png(folder / "overlay.png", view.overlay(result))
-    write_png(folder / "figure.png", draw(view.loaded, Explained(view.photo, view.crop, result)))
+    write_image(folder / "overlay.png", view.overlay(result))
+    write_image(folder / "figure.png", draw(view.loaded, Explained(view.photo, view.crop, result)))
     result.save(folder / "explanation.npz")
     console.wrote(folder, ["overlay.png", "figure.png", "explanation.npz"])

@@ -25,7 +25,7 @@ from camcore.cli.call import Call
 from camcore.cli.run import Kept, Places, differences, record
 from camcore.errors import CamcoreError, InputError
 from camcore.explanation import Explanation
-from camcore.photos.io import encode, write_png
+from camcore.photos.io import encode, write_image
 from camcore.viz import figure, png_bytes
 from camcore.zoo import LoadedModel
 
@@ -188,8 +188,8 @@ def _write(loaded: LoadedModel, places: Places, path: Path, one: Explained) -> S
     if kept.figures:
         with _DRAWING:
             page = draw(loaded, one)
-        write_png(places.file(path, "figure"), page)
-    write_png(overlay, encode(one.overlay(), kept.kind))
+        write_image(places.file(path, "figure"), page)
+    write_image(overlay, encode(one.overlay(), kept.kind))
     return _said(loaded, result, overlay)
 
 

@@ -1,18 +1,21 @@
-"""Photographs scaled and cropped to what a model takes, and maps put back over the whole."""
+"""Scale and crop photographs to the square a model takes, and lay its maps back over the whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.resize import Interpolation, resize
+from camcore.resize import LINEAR, resize
 
-_LONGEST = 100
+_LONGEST: Final = 100
 """Largest ratio of a photograph's sides: beyond it, the scaled long side would explode."""
+
+_INTERPOLATIONS: Final = ("bilinear", "bicubic", "nearest", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,23 @@ class CentreCrop:
 
     def __post_init__(self) -> None:
         if len(self.photo_shape) < 2 or min(self.photo_shape[:2]) < 1:
-            raise InputError(f"a photograph of shape {self.photo_shape}; expected (H, W, 3)")
+            raise InputError(
+                f"A photograph of shape {self.photo_shape} cannot be cropped; pass (H, W, 3)."
+            )
         if max(self.photo_shape[:2]) > _LONGEST * min(self.photo_shape[:2]):
             raise InputError(
-                f"a photograph of {self.photo_shape[0]} by {self.photo_shape[1]} pixels is a strip "
-                "of which a square shows next to nothing; cut it into pieces"
+                f"A photograph of {self.photo_shape[0]} by {self.photo_shape[1]} pixels is a strip "
+                "of which a square shows next to nothing; cut it into pieces."
             )
         if not 1 <= self.size <= self.short_side:
             raise InputError(
-                f"a square of {self.size} does not fit a photograph whose short side is scaled to "
-                f"{self.short_side}; lower size or raise resize"
+                f"A square of {self.size} does not fit a photograph whose short side is scaled to "
+                f"{self.short_side}; lower size or raise resize."
             )
-        if self.interpolation not in ("bilinear", "bicubic", "nearest", "lanczos"):
+        if self.interpolation not in _INTERPOLATIONS:
             raise InputError(
-                f"unknown interpolation {self.interpolation!r}; "
-                "choose bilinear, bicubic, nearest or lanczos"
+                f"There is no interpolation {self.interpolation!r}; "
+                f"choose from {', '.join(_INTERPOLATIONS)}."
             )
 
     @property
@@ -84,14 +89,27 @@ class CentreCrop:
         return top, left
 
     @property
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels of the scaled photograph above and below the square, and left and right of it."""
+        (rows, columns), (top, left) = self.scaled, self.corner
+        return (top, rows - top - self.size), (left, columns - left - self.size)
+
+    @property
     def box(self) -> tuple[float, float, float, float]:
         """Top, left, bottom and right of the square in the photograph's own pixels."""
         (rows, columns), (top, left) = self.scaled, self.corner
         down, across = self.photo_shape[0] / rows, self.photo_shape[1] / columns
         return top * down, left * across, (top + self.size) * down, (left + self.size) * across
 
+    @property
+    def seen_window(self) -> tuple[slice, slice]:
+        """Rows and columns of the photograph whose pixels' centres lie within the square."""
+        top, left, bottom, right = self.box
+        rows, columns = self.photo_shape[:2]
+        return _centres_within(top, bottom, rows), _centres_within(left, right, columns)
+
     def to_model(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Scale and crop.
+        """Scale and crop a photograph to the model's square.
 
         Parameters
         ----------
@@ -113,8 +131,8 @@ class CentreCrop:
         expected = (*self.photo_shape[:2], 3)
         if photo.shape != expected or photo.dtype != np.uint8:
             raise InputError(
-                f"a photograph of shape {photo.shape} and dtype {photo.dtype}; "
-                f"expected {expected} and uint8"
+                f"A photograph of shape {photo.shape} and dtype {photo.dtype} does not fit this "
+                f"crop; pass {expected} and uint8."
             )
         (rows, columns), (top, left) = self.scaled, self.corner
         filter_ = Image.Resampling[self.interpolation.upper()]
@@ -133,30 +151,37 @@ class CentreCrop:
         -------
         (..., H, W) float32 array
             Zero where the model did not look.
+
+        Raises
+        ------
+        InputError
+            The maps have another shape.
         """
-        (rows, columns), (top, left) = self.scaled, self.corner
         maps = np.asarray(maps, dtype=np.float32)
         if maps.ndim < 2 or 0 in maps.shape:
-            raise InputError(f"maps of shape {maps.shape}; expected (..., h, w)")
+            raise InputError(f"Maps of shape {maps.shape} cannot be laid back; pass (..., h, w).")
         lead = maps.shape[:-2]
-        square = resize(maps.reshape(-1, *maps.shape[-2:]), (self.size, self.size), Interpolation())
-        below, right = rows - top - self.size, columns - left - self.size
+        square = resize(maps.reshape(-1, *maps.shape[-2:]), (self.size, self.size), LINEAR)
         # Edge values carried outwards, so that the square's rim is not mixed with emptiness.
-        canvas = np.pad(square, ((0, 0), (top, below), (left, right)), mode="edge")
-        whole = resize(canvas, self.photo_shape[:2], Interpolation())
-        seen = whole * self.seen()
-        return seen.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
+        canvas = np.pad(square, ((0, 0), *self.margins), mode="edge")
+        whole = resize(canvas, self.photo_shape[:2], LINEAR) * self.seen()
+        return whole.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
 
     def seen(self) -> npt.NDArray[np.bool_]:
-        """Where the model looked.
+        """Mark where the model looked.
 
         Returns
         -------
         (H, W) bool array
             True for pixels whose centre lies within the square.
         """
-        top, left, bottom, right = self.box
-        rows, columns = (np.arange(side) + 0.5 for side in self.photo_shape[:2])
-        inside_rows = (rows >= top) & (rows <= bottom)
-        inside_columns = (columns >= left) & (columns <= right)
-        return np.outer(inside_rows, inside_columns)
+        mask = np.zeros(self.photo_shape[:2], bool)
+        mask[self.seen_window] = True
+        return mask
+
+
+def _centres_within(first: float, last: float, length: int) -> slice:
+    """Slice an axis to the pixels whose centres lie from `first` to `last`."""
+    centres = np.arange(length) + 0.5
+    inside = np.flatnonzero((centres >= first) & (centres <= last))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)

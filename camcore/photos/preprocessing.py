@@ -1,4 +1,4 @@
-"""From photographs to what a model takes, as the model's own library does it, in NumPy.
+"""Turn photographs into what a model takes, as the model's own library does it, in NumPy.
 
 Which preprocessing a model was trained with is read from what its library knows:
 torchvision's weights, timm's ``pretrained_cfg``, the name of a Keras application.
@@ -18,12 +18,25 @@ from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.crop import CentreCrop
 
-__all__ = ["Mode", "Preprocessing", "scaled"]
+__all__ = [
+    "GREY_WEIGHTS",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Mode",
+    "Precision",
+    "Preprocessing",
+    "scaled",
+]
 
 Mode: TypeAlias = Literal["torch", "tf", "caffe", "raw"]
+Precision: TypeAlias = Literal["float32", "float64"]
+Photos: TypeAlias = "npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]"
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+GREY_WEIGHTS: Final = (0.299, 0.587, 0.114)
+"""Weights that turn RGB into grey, by ITU-R BT.601, as OpenCV and Pillow use them."""
 
 _CAFFE_MEAN: Final = (103.939, 116.779, 123.68)
 """ImageNet's mean pixel, blue first."""
@@ -59,34 +72,37 @@ def scaled(images: npt.ArrayLike, mode: Mode) -> Array:
     InputError
         The last axis is not of colours, or there is no such mode.
     """
-    return _scaled(images, mode, IMAGENET_MEAN, IMAGENET_STD)
+    return _scaled(images, mode, IMAGENET_MEAN, IMAGENET_STD, "float32")
 
 
 def _scaled(
-    images: npt.ArrayLike, mode: Mode, mean: Sequence[float], std: Sequence[float]
+    images: npt.ArrayLike,
+    mode: Mode,
+    mean: Sequence[float],
+    std: Sequence[float],
+    precision: Precision,
 ) -> Array:
     pixels = np.asarray(images)
     if pixels.ndim < 1 or pixels.shape[-1] != 3:
-        raise InputError(f"images of shape {pixels.shape}; expected (..., 3): RGB, channels last")
+        raise InputError(
+            f"Images of shape {pixels.shape} have no axis of colours; pass (..., 3): RGB, "
+            "channels last."
+        )
     if mode not in get_args(Mode):
-        raise InputError(f"mode={mode!r}; expected one of {', '.join(get_args(Mode))}")
-    pixels = pixels.astype(np.float32)
-    single = np.float32
-    result: Array
+        raise InputError(f"mode={mode!r} is unknown; choose from {', '.join(get_args(Mode))}.")
+    pixels = pixels.astype(precision)
     if mode == "torch":
-        result = (pixels / single(255) - np.asarray(mean, single)) / np.asarray(std, single)
+        pixels = (pixels / 255 - np.asarray(mean, precision)) / np.asarray(std, precision)
     elif mode == "tf":
-        result = pixels / single(127.5) - single(1)
+        pixels = pixels / 127.5 - 1
     elif mode == "caffe":
-        result = pixels[..., ::-1] - np.asarray(_CAFFE_MEAN, single)
-    else:
-        result = pixels
-    return result
+        pixels = pixels[..., ::-1] - np.asarray(_CAFFE_MEAN, precision)
+    return pixels.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What becomes of a photograph before a model sees it.
+    """What is done to a photograph before a model sees it.
 
     The short side is scaled to `resize`, the middle square of `size` pixels is taken, and
     its pixels are scaled.
@@ -99,25 +115,46 @@ class Preprocessing:
         The scaled photograph's short side; `size` unless given.
     interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
         How the photograph is scaled.
-    mode : {"torch", "tf", "caffe", "raw"}
-        As `scaled` takes it.
+    mode : {"torch", "tf", "caffe", "raw"} or callable
+        How pixels are scaled: as `scaled` does it, or by a function that takes and
+        returns ``(B, size, size, C)`` float32, such as a Keras application's
+        ``preprocess_input``.
     mean, std : sequence of float
         Of each channel on the scale [0, 1], in mode ``torch``.
     channels_first : bool
-        Whether the model takes ``(B, 3, H, W)``.
+        Whether the model takes ``(B, C, H, W)``.
+    grey : bool
+        Whether the model takes one channel, C = 1, in place of three. Pixels become grey
+        before a function scales them; modes other than ``raw`` are for colours.
+    precision : {"float32", "float64"}
+        Of the arithmetic, before the result is rounded to float32.
+
+    Raises
+    ------
+    InputError
+        Grey pixels are asked for in a mode that is for colours.
     """
 
     size: int = 224
     resize: int | None = None
     interpolation: str = "bilinear"
-    mode: Mode = "torch"
+    mode: Mode | Callable[[Array], Any] = "torch"
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     channels_first: bool = True
+    grey: bool = False
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.grey and not callable(self.mode) and self.mode != "raw":
+            raise InputError(
+                f"mode={self.mode!r} scales three colours, but grey=True leaves one; pass "
+                'mode="raw" or a function.'
+            )
 
     @classmethod
     def of(cls, source: Any, **changes: Any) -> Preprocessing:
-        """Read it from a model or its weights.
+        """Read the preprocessing of a model or its weights.
 
         Parameters
         ----------
@@ -125,7 +162,7 @@ class Preprocessing:
             torchvision weights (``ResNet50_Weights.DEFAULT``) or their transforms, a timm
             model or its ``pretrained_cfg``, or a Keras application.
         **changes
-            Fields in place of those found: ``size=384``.
+            Fields to set in place of those found: ``size=384``.
 
         Returns
         -------
@@ -134,7 +171,7 @@ class Preprocessing:
         Raises
         ------
         InputError
-            The source says nothing of it, or asks for what is not a centre crop.
+            The source says nothing of its preprocessing, or does not crop the centre.
         """
         config = source if isinstance(source, Mapping) else getattr(source, "pretrained_cfg", None)
         if isinstance(config, Mapping) and "mean" in config:
@@ -148,13 +185,13 @@ class Preprocessing:
             side = source.input_shape[1] or 224
             return replace(cls(side, mode=mode, channels_first=False), **changes)
         raise InputError(
-            f"Nothing is known of the preprocessing of a {type(source).__name__}. Give torchvision "
-            "weights, a timm model or a Keras application, or say it: "
+            f"Nothing is known of the preprocessing of a {type(source).__name__}. Pass torchvision "
+            "weights, a timm model or a Keras application, or spell it out: "
             'Preprocessing(224, mode="tf", channels_first=False).'
         )
 
     def crop(self, photo: npt.NDArray[np.uint8]) -> CentreCrop:
-        """Where the model's square lies in a photograph, to lay maps back over it.
+        """Find the model's square in a photograph, to lay maps back over it.
 
         Parameters
         ----------
@@ -168,7 +205,7 @@ class Preprocessing:
         return CentreCrop(photo.shape, self.size, self.resize, self.interpolation)
 
     def view(self, photos: Photos) -> npt.NDArray[np.uint8]:
-        """What the model sees of photographs, for people.
+        """Crop photographs to what the model sees of them, for people.
 
         Parameters
         ----------
@@ -189,8 +226,30 @@ class Preprocessing:
         batch: list[npt.NDArray[np.uint8]] = list(photos)
         return np.stack([self.crop(photo).to_model(photo) for photo in batch])
 
+    def prepare(self, views: npt.NDArray[np.uint8]) -> Array:
+        """Scale the pixels of photographs that are cropped already.
+
+        Parameters
+        ----------
+        views : (B, size, size, 3) or (size, size, 3) uint8 array
+            RGB, as `view` gives them.
+
+        Returns
+        -------
+        (B, C, size, size) or (B, size, size, C) float32 array
+            A batch as the model takes it, of one where `views` has no batch axis.
+        """
+        batch: Array = views[None] if views.ndim == 3 else views
+        if self.grey:
+            batch = batch.astype(np.float32) @ np.asarray(GREY_WEIGHTS, np.float32)[:, None]
+        if callable(self.mode):
+            batch = np.asarray(self.mode(batch.astype(np.float32)), np.float32)
+        elif not self.grey:
+            batch = _scaled(batch, self.mode, self.mean, self.std, self.precision)
+        return np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if self.channels_first else batch
+
     def __call__(self, photos: Photos) -> Array:
-        """What the model takes.
+        """Crop photographs and scale their pixels.
 
         Parameters
         ----------
@@ -199,21 +258,18 @@ class Preprocessing:
 
         Returns
         -------
-        (B, 3, size, size) or (B, size, size, 3) float32 array
+        (B, C, size, size) or (B, size, size, C) float32 array
+            A batch as the model takes it.
         """
-        batch = _scaled(self.view(photos), self.mode, self.mean, self.std)
-        return np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if self.channels_first else batch
-
-
-Photos: TypeAlias = "npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]"
+        return self.prepare(self.view(photos))
 
 
 def _of_timm(config: Mapping[str, Any]) -> Preprocessing:
     size, mode = config["input_size"][-1], config.get("crop_mode") or "center"
     if mode != "center":
         raise InputError(
-            f"The model was trained with crop_mode={mode!r}, which is no centre crop; "
-            "use timm.data.create_transform, and pass what it gives to camcore.explain."
+            f"The model was trained with crop_mode={mode!r}, which does not crop the centre; "
+            "use timm.data.create_transform, and pass what it returns to camcore.explain."
         )
     return Preprocessing(
         size,

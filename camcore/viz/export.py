@@ -13,7 +13,7 @@ import numpy as np
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.photos.io import encode_png, write_png
+from camcore.photos.io import encode_png, write_image
 from camcore.viz.overlay import Picture
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def save_figure(drawing: Figure, path: str | os.PathLike[str], *, dpi: int = 300
         raise InputError(f"{path} ends in .{kind}; figures are written as .pdf, .svg or .png")
     if dpi <= 0:
         raise InputError(f"dpi is {dpi}; expected pixels per inch, such as 300")
-    return write_png(path, _encoded(drawing, kind, dpi))
+    return write_image(path, _encoded(drawing, kind, dpi))
 
 
 def _encoded(drawing: Figure, kind: str, dpi: int) -> bytes:

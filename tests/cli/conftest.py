@@ -33,7 +33,7 @@ def camcore(require, monkeypatch):
 
 @pytest.fixture
 def photo(tmp_path):
-    from camcore.photos.io import write_png
+    from camcore.photos.io import write_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (30, 45, 3), dtype=np.uint8)
-    return write_png(tmp_path / "photo.png", pixels)
+    return write_image(tmp_path / "photo.png", pixels)

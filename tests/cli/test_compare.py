@@ -14,7 +14,7 @@ import pytest
 
 import camcore as library
 from camcore.cli.sight import Sight
-from camcore.photos.io import read_photo, write_png
+from camcore.photos.io import read_photo, write_image
 
 NAMED = ("--model", "tiny_models:named")
 BOTH = (*NAMED, "--model", "tiny_models:other")
@@ -34,11 +34,11 @@ def folder(tmp_path):
     (home / ".hidden").mkdir()
     for index, name in enumerate(("a", "b", "c", "below/d", "e")):
         pixels = random.integers(0, 256, (30 + index, 45, 3), dtype=np.uint8)
-        write_png(home / f"{name}.png", pixels)
+        write_image(home / f"{name}.png", pixels)
     (home / "notes.txt").write_text("ignored")
     (home / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
-    write_png(home / ".hidden" / "f.png", pixels)
-    write_png(home / "strip.png", np.zeros((2, 400, 3), np.uint8))
+    write_image(home / ".hidden" / "f.png", pixels)
+    write_image(home / "strip.png", np.zeros((2, 400, 3), np.uint8))
     return home
 
 
@@ -251,7 +251,7 @@ def twenty(photographs, tmp_path):
             "lower-left": photo[-side:, :side],
             "lower-right": photo[-side:, -side:],
         }.items():
-            write_png(home / f"{name}-{corner}.png", np.ascontiguousarray(part))
+            write_image(home / f"{name}-{corner}.png", np.ascontiguousarray(part))
     return home
 
 

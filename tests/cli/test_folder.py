@@ -18,7 +18,7 @@ import camcore as library
 from camcore.batch.find import find_photos
 from camcore.batch.photos import explain_photos
 from camcore.cli.sight import Sight
-from camcore.photos.io import read_photo, write_png
+from camcore.photos.io import read_photo, write_image
 
 MODEL = ("--model", "tiny_models:named")
 
@@ -33,8 +33,8 @@ def folder(tmp_path):
     for number, name in enumerate(["a.png", "b.png", "in/a.png", "in/b.png"]):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, pixels(number))
-    write_png(tmp_path / "photos" / "a.bmp", pixels(4))
+        write_image(path, pixels(number))
+    write_image(tmp_path / "photos" / "a.bmp", pixels(4))
     (tmp_path / "photos" / "notes.txt").write_text("not a photograph, and not called one")
     (tmp_path / "photos" / ".hidden.png").write_text("not looked at")
     return tmp_path / "photos"
@@ -156,7 +156,7 @@ def test_resume_does_what_is_missing_and_refuses_another_call(camcore, folder, t
     assert summary["explained"] == 3
     gone = Path(first[str(folder / "b.png")]["output"])
     gone.unlink()
-    write_png(folder / "z.png", pixels(9))
+    write_image(folder / "z.png", pixels(9))
     each, summary = lines(camcore(*words))
     assert (summary["explained"], summary["skipped"]) == (2, 2)
     assert [Path(path).name for path, line in each.items() if not line["skipped"]] == [
@@ -195,7 +195,7 @@ def test_a_full_disk_ends_the_run_and_says_how_to_go_on(camcore, folder, tmp_pat
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(many, "write_png", full)
+    monkeypatch.setattr(many, "write_image", full)
     done = camcore("explain", folder, *MODEL, "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "No space left on device" in done.stderr
@@ -220,7 +220,7 @@ def test_files_that_are_missing_or_have_odd_names_are_named(camcore, folder, tmp
 
 
 def test_one_photograph_that_the_model_refuses_does_not_take_its_batch_along(folder, tiny):
-    write_png(folder / "aa.png", np.zeros((30, 45, 3), np.uint8))
+    write_image(folder / "aa.png", np.zeros((30, 45, 3), np.uint8))
 
     def not_finite_in_the_dark(photo):
         return np.where(photo.any(), tiny.preprocess(photo), np.nan)

@@ -44,13 +44,13 @@ def video(path):
 @pytest.fixture
 def here(tmp_path, photographs, require):
     """A folder with every file that the README's commands name."""
-    from camcore.photos.io import write_png
+    from camcore.photos.io import write_image
 
     (tmp_path / "photos").mkdir()
     for name in ("chelsea", "coffee"):
-        write_png(tmp_path / "photos" / f"{name}.png", photographs[name])
+        write_image(tmp_path / "photos" / f"{name}.png", photographs[name])
     makers = {
-        "cat.jpg": lambda path: write_png(path, photographs["chelsea"]),
+        "cat.jpg": lambda path: write_image(path, photographs["chelsea"]),
         "walk.mp4": video,
         "resnet50.weights.h5": keras_weights,
         "lite0.pth": lambda path: state_dict(

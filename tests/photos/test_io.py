@@ -1,4 +1,4 @@
-"""Photographs of every kind come out as a person sees them; geometry to the pixel."""
+"""Photographs of every kind come out as a person sees them; pictures come back as written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+import camcore.images
 from camcore.errors import InputError
-from camcore.photos.crop import CentreCrop
-from camcore.photos.io import encode, read_photo, write_png
+from camcore.photos.io import encode, read_photo, write_image
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def photo():
     return np.stack([rows * 6, columns * 4, 255 - columns * 4], -1).astype(np.uint8)
 
 
-def test_png_comes_back_bit_for_bit(tmp_path, photo, pillow):
-    path = write_png(tmp_path / "a.png", photo)
+def test_a_png_comes_back_bit_for_bit(tmp_path, photo, pillow):
+    path = write_image(tmp_path / "a.png", photo)
     assert np.array_equal(read_photo(path), photo)
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_photograph_is_named(tmp_path, photo, pillow):
         read_photo(tmp_path / "nothing.png")
     with pytest.raises(InputError, match="is a folder"):
         read_photo(tmp_path)
-    whole = write_png(tmp_path / "a.png", photo).read_bytes()
+    whole = write_image(tmp_path / "a.png", photo).read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"half\.png is damaged"):
         read_photo(tmp_path / "half.png")
@@ -151,7 +151,7 @@ def test_what_is_no_photograph_is_named(tmp_path, photo, pillow):
 
 
 def test_what_may_not_be_read_is_said_so(tmp_path, photo, pillow, monkeypatch):
-    path = write_png(tmp_path / "a.png", photo)
+    path = write_image(tmp_path / "a.png", photo)
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
@@ -164,12 +164,23 @@ def test_what_may_not_be_read_is_said_so(tmp_path, photo, pillow, monkeypatch):
 def test_reading_in_many_threads_leaves_the_filters_of_warnings_as_they_were(
     tmp_path, photo, pillow
 ):
-    path = write_png(tmp_path / "a.png", photo)
+    path = write_image(tmp_path / "a.png", photo)
     before = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
         read = list(pool.map(read_photo, [path] * 200))
     assert all(np.array_equal(one, photo) for one in read)
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.jpg", "JPEG"), ("a.JPEG", "JPEG"), ("a.png", "PNG"), ("a.part", "PNG")]
+)
+def test_the_name_says_the_format(name, kind, tmp_path, photo, pillow):
+    with pillow.open(write_image(tmp_path / name, photo)) as image:
+        assert image.format == kind
+    assert write_image(tmp_path / name, b"as they are").read_bytes() == b"as they are"
+    with pillow.open(camcore.images.write_png(tmp_path / name, photo)) as image:
+        assert image.format == "PNG"
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
@@ -184,7 +195,7 @@ def test_encoded_pictures_come_back(kind, tmp_path, photo, pillow):
 
 def test_a_decompression_bomb_is_refused_unread(tmp_path, pillow, monkeypatch):
     monkeypatch.setattr(pillow, "MAX_IMAGE_PIXELS", 1000)
-    path = write_png(tmp_path / "a.png", np.zeros((50, 50, 3), np.uint8))
+    path = write_image(tmp_path / "a.png", np.zeros((50, 50, 3), np.uint8))
     with pytest.raises(InputError, match="more pixels than is safe"):
         read_photo(path)
     monkeypatch.setattr(pillow, "MAX_IMAGE_PIXELS", 2000)
@@ -207,86 +218,15 @@ def test_damaged_files_never_escape_as_anything_else(kind, tmp_path, photo, pill
             assert read_photo(path).shape[-1] == 3
 
 
-@pytest.mark.parametrize("shape", [(300, 451), (512, 512), (400, 233), (1000, 224)])
-@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
-def test_to_model_is_torchvisions_resize_and_centre_crop(shape, kind, torch, require):
-    transforms = require("torchvision.transforms")
-    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    crop = CentreCrop(photo.shape, 224, 256, kind)
-    image = require("PIL.Image").fromarray(photo)
-    mode = transforms.InterpolationMode(kind)
-    expected = transforms.CenterCrop(224)(transforms.Resize(256, mode)(image))
-    assert np.array_equal(crop.to_model(photo), np.asarray(expected))
-
-
-def test_a_square_photograph_of_the_right_size_passes_through(pillow):
-    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    crop = CentreCrop(photo.shape, 32)
-    assert np.array_equal(crop.to_model(photo), photo)
-    heat = np.random.default_rng(1).random((32, 32)).astype(np.float32)
-    assert np.array_equal(crop.to_photo(heat), heat)
-    assert crop.seen().all()
-
-
-def test_the_box_is_the_middle_of_the_photograph():
-    crop = CentreCrop((300, 451), 224, 256)
-    assert crop.scaled == (256, 384)
-    assert crop.corner == (16, 80)
-    top, left, bottom, right = crop.box
-    assert (top, bottom) == pytest.approx((18.75, 281.25))
-    assert (left, right) == pytest.approx((80 * 451 / 384, 304 * 451 / 384))
-    seen = crop.seen()
-    assert seen.sum(0).max() == 262  # row centres 19.5 to 280.5
-    assert seen.sum(1).max() == 263  # column centres 94.5 to 356.5
-    assert seen[0].sum() == seen[:, 0].sum() == 0
-
-
-@pytest.mark.parametrize("shape", [(300, 451), (400, 233), (90, 600)])
-def test_what_the_model_sees_at_a_place_lies_at_that_place_in_the_photograph(shape, pillow):
-    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
-    crop = CentreCrop(shape, 112, 128)
-    # Position as colour: the map is the model's own view of it, and must come back as itself.
-    for position in (rows, columns):
-        scale = position.max()
-        photo = np.repeat(np.rint(255 * position / scale)[..., None], 3, -1).astype(np.uint8)
-        back = crop.to_photo(crop.to_model(photo)[..., 0] / np.float32(255)) * scale
-        inside = crop.seen()
-        slack = scale / 255 + 1.5 * max(shape) / max(crop.scaled)
-        assert np.abs(back - position)[inside].max() <= slack
-        assert np.abs((back - position)[inside].mean()) <= 0.02 * slack + scale / 255 / 2
-        assert (back[~inside] == 0).all()
-
-
-def test_to_photo_takes_batches_and_any_resolution():
-    crop = CentreCrop((50, 80, 3), 32, 40)
-    heat = np.ones((2, 3, 7, 7), np.float32)
-    back = crop.to_photo(heat)
-    assert back.shape == (2, 3, 50, 80)
-    assert back.dtype == np.float32
-    # A constant stays constant up to its rim: nothing bleeds in from outside.
-    assert np.array_equal(back[1, 2], crop.seen().astype(np.float32))
-
-
-def test_geometry_that_cannot_be_is_named(pillow):
-    with pytest.raises(InputError, match="does not fit"):
-        CentreCrop((50, 80), 64, 32)
-    with pytest.raises(InputError, match="interpolation"):
-        CentreCrop((50, 80), 32, 32, "psychic")
-    with pytest.raises(InputError, match=r"\(50, 80, 3\) and uint8"):
-        CentreCrop((50, 80), 32).to_model(np.zeros((80, 50, 3), np.uint8))
-    with pytest.raises(InputError, match="strip"):
-        CentreCrop((2, 5000), 224)
-
-
-def test_write_png_is_whole_or_not_there(tmp_path, pillow, monkeypatch):
-    before = write_png(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8)).read_bytes()
+def test_an_image_is_whole_or_not_there(tmp_path, pillow, monkeypatch):
+    before = write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8)).read_bytes()
 
     def fail(self, target):
         raise OSError("disk full")
 
     monkeypatch.setattr("pathlib.Path.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_png(tmp_path / "a.png", np.ones((4, 4, 3), np.uint8))
+        write_image(tmp_path / "a.png", np.ones((4, 4, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == before
     monkeypatch.undo()
@@ -294,4 +234,4 @@ def test_write_png_is_whole_or_not_there(tmp_path, pillow, monkeypatch):
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o666 & ~mask
     with pytest.raises(InputError, match="float64"):
-        write_png(tmp_path / "b.png", np.zeros((4, 4, 3)))
+        write_image(tmp_path / "b.png", np.zeros((4, 4, 3)))

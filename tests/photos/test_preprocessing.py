@@ -112,6 +112,35 @@ def test_a_keras_application_itself(photo, keras):
     np.testing.assert_allclose(batch, expected, rtol=0, atol=3e-7)
 
 
+@pytest.mark.parametrize("mean", [(0.485, 0.456, 0.406), (127 / 255,) * 3, [0.5, 0.4, 0.3]])
+def test_double_precision_is_rounded_once(mean):
+    view = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    std = [0.229, 0.224, 0.225]
+    exact = (view.astype(np.float64) / 255 - mean) / std
+    found = Preprocessing(5, mean=mean, std=std, precision="float64").prepare(view)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, exact.transpose(2, 0, 1)[None].astype(np.float32))
+
+
+def test_a_function_scales_pixels_in_place_of_a_mode():
+    view = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    prepare = Preprocessing(5, mode=lambda batch: (batch - 127) / 128, channels_first=False)
+    found = prepare.prepare(view)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, (view[None].astype(np.float32) - 127) / 128)
+    np.testing.assert_array_equal(prepare(view), found)
+
+
+def test_grey_is_the_weighted_mean_of_the_colours():
+    view = np.array([[[200, 100, 50]]], np.uint8)
+    found = Preprocessing(1, mode="raw", grey=True).prepare(view)
+    assert found.shape == (1, 1, 1, 1)
+    assert found.item() == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, rel=1e-6)
+    with pytest.raises(InputError, match="grey=True leaves one"):
+        Preprocessing(1, mode="tf", grey=True)
+
+
 def test_maps_can_be_laid_back(photo):
     prepare = Preprocessing(64, 80)
     crop = prepare.crop(photo)

@@ -1,0 +1,85 @@
+"""The square a model sees is torchvision's, and its maps lie back at their place, to the pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from camcore.errors import InputError
+from camcore.photos.crop import CentreCrop
+
+
+@pytest.fixture
+def pillow(require):
+    return require("PIL.Image")
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (512, 512), (400, 233), (1000, 224)])
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+def test_to_model_is_torchvisions_resize_and_centre_crop(shape, kind, torch, require):
+    transforms = require("torchvision.transforms")
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    crop = CentreCrop(photo.shape, 224, 256, kind)
+    image = require("PIL.Image").fromarray(photo)
+    mode = transforms.InterpolationMode(kind)
+    expected = transforms.CenterCrop(224)(transforms.Resize(256, mode)(image))
+    assert np.array_equal(crop.to_model(photo), np.asarray(expected))
+
+
+def test_a_square_photograph_of_the_right_size_passes_through(pillow):
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    crop = CentreCrop(photo.shape, 32)
+    assert np.array_equal(crop.to_model(photo), photo)
+    heat = np.random.default_rng(1).random((32, 32)).astype(np.float32)
+    assert np.array_equal(crop.to_photo(heat), heat)
+    assert crop.seen().all()
+
+
+def test_the_box_is_the_middle_of_the_photograph():
+    crop = CentreCrop((300, 451), 224, 256)
+    assert crop.scaled == (256, 384)
+    assert crop.corner == (16, 80)
+    top, left, bottom, right = crop.box
+    assert (top, bottom) == pytest.approx((18.75, 281.25))
+    assert (left, right) == pytest.approx((80 * 451 / 384, 304 * 451 / 384))
+    seen = crop.seen()
+    assert seen.sum(0).max() == 262  # row centres 19.5 to 280.5
+    assert seen.sum(1).max() == 263  # column centres 94.5 to 356.5
+    assert seen[0].sum() == seen[:, 0].sum() == 0
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (400, 233), (90, 600)])
+def test_what_the_model_sees_at_a_place_lies_at_that_place_in_the_photograph(shape, pillow):
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    crop = CentreCrop(shape, 112, 128)
+    # Position as colour: the map is the model's own view of it, and must come back as itself.
+    for position in (rows, columns):
+        scale = position.max()
+        photo = np.repeat(np.rint(255 * position / scale)[..., None], 3, -1).astype(np.uint8)
+        back = crop.to_photo(crop.to_model(photo)[..., 0] / np.float32(255)) * scale
+        inside = crop.seen()
+        slack = scale / 255 + 1.5 * max(shape) / max(crop.scaled)
+        assert np.abs(back - position)[inside].max() <= slack
+        assert np.abs((back - position)[inside].mean()) <= 0.02 * slack + scale / 255 / 2
+        assert (back[~inside] == 0).all()
+
+
+def test_to_photo_takes_batches_and_any_resolution():
+    crop = CentreCrop((50, 80, 3), 32, 40)
+    heat = np.ones((2, 3, 7, 7), np.float32)
+    back = crop.to_photo(heat)
+    assert back.shape == (2, 3, 50, 80)
+    assert back.dtype == np.float32
+    # A constant stays constant up to its rim: nothing bleeds in from outside.
+    assert np.array_equal(back[1, 2], crop.seen().astype(np.float32))
+
+
+def test_geometry_that_cannot_be_is_named(pillow):
+    with pytest.raises(InputError, match="does not fit"):
+        CentreCrop((50, 80), 64, 32)
+    with pytest.raises(InputError, match="interpolation"):
+        CentreCrop((50, 80), 32, 32, "psychic")
+    with pytest.raises(InputError, match=r"\(50, 80, 3\) and uint8"):
+        CentreCrop((50, 80), 32).to_model(np.zeros((80, 50, 3), np.uint8))
+    with pytest.raises(InputError, match="strip"):
+        CentreCrop((2, 5000), 224)
