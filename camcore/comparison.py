@@ -1,11 +1,11 @@
-"""How far explanations are from one another: of libraries, methods, frameworks or models."""
+"""Compare explanations with one another: of libraries, methods, frameworks or models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import combinations
+from itertools import combinations, compress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,67 +14,29 @@ from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.explanation import Explanation
 from camcore.metrics import agreement
+from camcore.metrics.agreement import Pair
 from camcore.postprocess import normalise
 from camcore.resize import resize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["Comparison", "Explanations", "Pair", "compare"]
+
 Explanations: TypeAlias = "Explanation | Sequence[Explanation] | Mapping[str, Explanation]"
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """Two explanations of the same images, measured image by image.
-
-    Parameters
-    ----------
-    names : (str, str)
-        What the two are called.
-    maps : pair of (B, *S) array
-        Their maps, at the size of the larger.
-    largest : (B,) array
-        The largest absolute difference.
-    pearson, spearman : (B,) array
-        Linear and rank correlation; NaN where a map is constant.
-    ssim : (B,) array or None
-        Structural similarity; None without scikit-image (extra ``metrics``).
-    overlap : (B,) array
-        Share of the strongest positions that they have in common.
-    """
-
-    names: tuple[str, str]
-    maps: tuple[Array, Array]
-    largest: Array
-    pearson: Array
-    spearman: Array
-    ssim: Array | None
-    overlap: Array
-
-    @property
-    def worst(self) -> int:
-        """Index of the image whose maps are farthest apart."""
-        return int(np.argmax(self.largest))
-
-    @property
-    def where(self) -> tuple[tuple[int, ...], ...]:
-        """For each image, the position where the two differ most."""
-        gaps = np.abs(self.maps[0] - self.maps[1])
-        return tuple(
-            tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape)) for gap in gaps
-        )
+_Match: TypeAlias = "tuple[tuple[str, str], Explanation, Explanation]"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Explanations held against one another, pair by pair.
+    """Explanations compared with one another, pair by pair.
 
     Parameters
     ----------
     pairs : tuple of Pair
-        Each with each, or each with its namesake.
+        Each explanation with each other, or each with its namesake.
     share : float
-        Which share of the positions counts as the strongest.
+        How much of the positions counts as the strongest.
     """
 
     pairs: tuple[Pair, ...]
@@ -86,7 +48,7 @@ class Comparison:
         return max(float(pair.largest.max()) for pair in self.pairs)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each pair; of several images, the one that agrees least.
+        """Tabulate the pairs, a row for each; of several images, the one that agrees least.
 
         Returns
         -------
@@ -110,7 +72,12 @@ class Comparison:
         ]
 
     def figure(self) -> Figure:
-        """Both maps and their difference, a row for each pair, at the image that differs most.
+        """Draw both maps and their difference, a row for each pair.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of each pair, the image whose maps are farthest apart.
 
         Raises
         ------
@@ -119,9 +86,10 @@ class Comparison:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz.comparison import comparison_figure
+        from camcore.viz.figure import comparison_figure
 
-        return comparison_figure(self.pairs)
+        maps = [(one.maps[0][one.worst], one.maps[1][one.worst]) for one in self.pairs]
+        return comparison_figure([one.names for one in self.pairs], maps)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
@@ -163,11 +131,11 @@ def compare(
     Parameters
     ----------
     first : Explanation, or sequence or mapping of these
-        Alone, each of several is held against each other.
+        Alone, each of several is compared with each other.
     second : Explanation, or sequence or mapping of these, optional
-        What `first` is held against: one by one in order, or by name.
+        What `first` is compared with: one by one in order, or by name.
     share : float
-        Which share of the positions counts as the strongest, in (0, 1].
+        How much of the positions counts as the strongest, in (0, 1].
     scaled : bool
         Bring each map to [0, 1] by its own extremes first, for conventions that leave
         maps in the units of the score.
@@ -189,64 +157,63 @@ def compare(
     >>> print(camcore.compare(by_recipe))                                    # doctest: +SKIP
     """
     if second is None:
-        named = _named(first)
-        couples = [(named[a], named[b], (a, b)) for a, b in combinations(named, 2)]
+        named = list(_by_name(first).items())
+        matches = [((a, b), one, other) for (a, one), (b, other) in combinations(named, 2)]
     else:
-        couples = _couples(first, second)
-    if not couples:
+        matches = _matches(first, second)
+    if not matches:
         raise InputError("One explanation alone has nothing to be compared with; give another.")
-    return Comparison(tuple(_pair(*couple, share, scaled) for couple in couples), share)
+    return Comparison(tuple(_measured(*match, share, scaled) for match in matches), share)
 
 
-def _named(explanations: Explanations) -> dict[str, Explanation]:
-    """Explanations by what tells them apart: their methods, recipes or layers."""
-    if isinstance(explanations, Explanation):
-        explanations = [explanations]
+def _by_name(explanations: Explanations) -> dict[str, Explanation]:
+    """Name explanations by what sets them apart: their methods, recipes or layers."""
     if isinstance(explanations, Mapping):
         return dict(explanations)
-    facts = [(e.method, e.recipe, ", ".join(e.layers)) for e in explanations]
-    telling = [len(set(column)) > 1 for column in zip(*facts, strict=True)]
-    names = [
-        " ".join(fact for fact, tells in zip(row, telling, strict=True) if tells) for row in facts
-    ]
+    listed = _listed(explanations)
+    origins = [(e.method, e.recipe, ", ".join(e.layers)) for e in listed]
+    differs = [len(set(column)) > 1 for column in zip(*origins, strict=True)]
+    names = [" ".join(compress(origin, differs)) for origin in origins]
     names = [
         name if name and names.count(name) == 1 else f"{name} #{i}".strip()
         for i, name in enumerate(names)
     ]
-    return dict(zip(names, explanations, strict=True))
+    return dict(zip(names, listed, strict=True))
 
 
-def _couples(
-    first: Explanations, second: Explanations
-) -> list[tuple[Explanation, Explanation, tuple[str, str]]]:
+def _listed(explanations: Explanations) -> list[Explanation]:
+    if isinstance(explanations, Explanation):
+        return [explanations]
+    return list(explanations.values() if isinstance(explanations, Mapping) else explanations)
+
+
+def _matches(first: Explanations, second: Explanations) -> list[_Match]:
+    """Match explanations by name where both sides are mappings, otherwise in order."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         if set(first) != set(second):
             raise InputError(
                 f"Explanations of {', '.join(first)} and of {', '.join(second)} cannot be "
                 "compared by name; the two need the same names."
             )
-        return [(first[name], second[name], (name, name)) for name in first]
-    ones, others = (
-        [e] if isinstance(e, Explanation) else list(e.values() if isinstance(e, Mapping) else e)
-        for e in (first, second)
-    )
+        return [((name, name), first[name], second[name]) for name in first]
+    ones, others = _listed(first), _listed(second)
     if len(ones) != len(others):
         raise InputError(
             f"{len(ones)} explanations and {len(others)} cannot be compared one by one; "
             "give as many of each."
         )
-    names = [list(_named([one, other])) for one, other in zip(ones, others, strict=True)]
-    return [(a, b, (n[0], n[1])) for a, b, n in zip(ones, others, names, strict=True)]
+    names = [list(_by_name(pair)) for pair in zip(ones, others, strict=True)]
+    return [((n[0], n[1]), a, b) for n, a, b in zip(names, ones, others, strict=True)]
 
 
-def _pair(
-    first: Explanation, second: Explanation, names: tuple[str, str], share: float, scaled: bool
+def _measured(
+    names: tuple[str, str], first: Explanation, second: Explanation, share: float, scaled: bool
 ) -> Pair:
     a, b = np.asarray(first.maps), np.asarray(second.maps)
     if len(a) != len(b) or a.ndim != b.ndim:
         raise InputError(
             f"Maps of shape {a.shape} ({names[0]}) and {b.shape} ({names[1]}) are not of the "
-            "same images."
+            "same images; explain the same batch twice."
         )
     size = tuple(np.maximum(a.shape[1:], b.shape[1:]))
     a, b = (maps if maps.shape[1:] == size else resize(maps, size) for maps in (a, b))
@@ -268,7 +235,7 @@ def _pair(
 
 
 def _least(values: Array) -> float:
-    """The smallest that is a number; NaN where none is."""
+    """Find the smallest value that is a number; NaN where none is."""
     numbers = values[~np.isnan(values)]
     return float(numbers.min()) if len(numbers) else float("nan")
 

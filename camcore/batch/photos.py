@@ -113,9 +113,10 @@ class Explained:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz.painting import paint
+        from camcore.viz.overlay import overlay_crop
 
-        return paint(self.photo, self.heat, self.crop, style or self.explanation.overlay_style)
+        style = style or self.explanation.overlay_style
+        return overlay_crop(self.photo, self.heat, self.crop, style)
 
 
 @overload

@@ -1,16 +1,60 @@
-"""How far two sets of maps are apart."""
+"""Measure how far two sets of maps are apart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore._shared.optional import needs
+from camcore.adapter import Array
 from camcore.errors import InputError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """How far two explanations of the same images are apart, image by image.
+
+    Parameters
+    ----------
+    names : (str, str)
+        What the two are called.
+    maps : pair of (B, *S) array
+        Their maps, at the size of the larger.
+    largest : (B,) array
+        The largest absolute difference.
+    pearson, spearman : (B,) array
+        Linear and rank correlation; NaN where a map is constant.
+    ssim : (B,) array or None
+        Structural similarity; None without scikit-image (extra ``metrics``).
+    overlap : (B,) array
+        Share of the strongest positions that they have in common.
+    """
+
+    names: tuple[str, str]
+    maps: tuple[Array, Array]
+    largest: Array
+    pearson: Array
+    spearman: Array
+    ssim: Array | None
+    overlap: Array
+
+    @property
+    def worst(self) -> int:
+        """Index of the image whose maps are farthest apart."""
+        return int(np.argmax(self.largest))
+
+    @property
+    def where(self) -> tuple[tuple[int, ...], ...]:
+        """For each image, the position where the two maps differ most."""
+        gaps = np.abs(self.maps[0] - self.maps[1])
+        return tuple(
+            tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape)) for gap in gaps
+        )
 
 
 def largest_difference(
@@ -33,9 +77,9 @@ def largest_difference(
     Raises
     ------
     InputError
-        The shapes differ.
+        The shapes differ, or are not (B, *S).
     """
-    a, b = _pair(first, second)
+    a, b = _rows_of(first, second)
     gap: Floats = np.abs(a - b).max(axis=1)
     if not relative:
         return gap
@@ -45,7 +89,7 @@ def largest_difference(
 
 
 def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
-    """Correlate each pair of maps linearly.
+    """Correlate the values of each pair of maps.
 
     Parameters
     ----------
@@ -60,9 +104,9 @@ def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     Raises
     ------
     InputError
-        The shapes differ.
+        The shapes differ, or are not (B, *S).
     """
-    a, b = (_unit(values) for values in _pair(first, second))
+    a, b = (_unit(values) for values in _rows_of(first, second))
     correlation: Floats = np.clip((a * b).sum(axis=1), -1, 1)
     return correlation
 
@@ -85,9 +129,9 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     Raises
     ------
     InputError
-        The shapes differ.
+        The shapes differ, or are not (B, *S).
     """
-    a, b = _pair(first, second)
+    a, b = _rows_of(first, second)
     return pearson(_ranks(a), _ranks(b))
 
 
@@ -107,7 +151,7 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     Raises
     ------
     InputError
-        The shapes differ.
+        The shapes differ, or are not (B, *S).
     MissingExtraError
         scikit-image is not installed.
 
@@ -117,7 +161,7 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     Similarity", IEEE TIP 2004; as scikit-image computes it, uniform windows of 7, or
     of the largest odd side that fits.
     """
-    _pair(first, second)
+    _rows_of(first, second)
     with needs("metrics", "structural similarity"):
         from skimage.metrics import structural_similarity
     a, b = (np.asarray(maps, dtype=np.float64) for maps in (first, second))
@@ -138,29 +182,29 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
 
 
 def top_overlap(first: npt.ArrayLike, second: npt.ArrayLike, share: float = 0.1) -> Floats:
-    """Measure which share of the strongest positions two maps have in common.
+    """Measure the share of the strongest positions that each pair of maps has in common.
 
     Parameters
     ----------
     first, second : (B, *S) array
         Maps, signed or not.
     share : float
-        Of the positions, how many count as the strongest, in (0, 1]. Among equal values
+        How much of the positions counts as the strongest, in (0, 1]. Among equal values
         the earlier position counts as the stronger.
 
     Returns
     -------
     (B,) float64 array
-        In [0, 1]; two maps of the same order have 1.
+        In [0, 1]; 1 for two maps that rank positions alike.
 
     Raises
     ------
     InputError
-        The shapes differ, or `share` is out of range.
+        The shapes differ or are not (B, *S), or `share` is out of range.
     """
     if not 0 < share <= 1:
-        raise InputError(f"share={share}; expected a share of the positions in (0, 1]")
-    a, b = _pair(first, second)
+        raise InputError(f"share={share} is no share of the positions; pass a number in (0, 1].")
+    a, b = _rows_of(first, second)
     count = max(1, round(share * a.shape[1]))
     strongest = [np.argsort(-maps, axis=1, kind="stable")[:, :count] for maps in (a, b)]
     common = [len(np.intersect1d(*pair)) for pair in zip(*strongest, strict=True)]
@@ -168,12 +212,12 @@ def top_overlap(first: npt.ArrayLike, second: npt.ArrayLike, share: float = 0.1)
     return overlap
 
 
-def _pair(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _rows_of(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != b.shape or a.ndim < 2 or a.size == 0:
         raise InputError(
-            f"maps of shape {a.shape} and {b.shape} cannot be compared; "
-            "expected two arrays of one shape (B, *S)"
+            f"Maps of shape {a.shape} and {b.shape} cannot be compared; "
+            "pass two arrays of one shape (B, *S)."
         )
     return _rows(a), _rows(b)
 

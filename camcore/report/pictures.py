@@ -32,7 +32,7 @@ def shrunk(photo: npt.ArrayLike, side: int) -> Picture:
     -------
     (h, w, 3) uint8 array
     """
-    from camcore.viz.overlay import as_images
+    from camcore.viz.arrays import as_images
 
     with needs("report", "scaling photographs"):
         from PIL import Image

@@ -1,4 +1,4 @@
-"""Pictures of maps: what a person sees. Arrays in, pictures out."""
+"""Pictures of maps: arrays in, pictures and figures out."""
 
 from camcore.viz.annotations import Marks
 from camcore.viz.export import png_bytes, save_figure

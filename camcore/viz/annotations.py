@@ -1,4 +1,4 @@
-"""Lines over pictures: level lines of a map, boxes, outlines of masks."""
+"""Draw lines over pictures: level lines of a map, boxes, outlines of masks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError
-from camcore.viz.overlay import Floats
-from camcore.viz.signed import resized
+from camcore.viz.arrays import Floats, resized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +20,7 @@ _LEVEL, _BOX, _MASK = "white", "#00e5ff", "#76ff03"
 
 @dataclass(frozen=True)
 class Marks:
-    """What is drawn over the pictures of a figure.
+    """Level lines, boxes and outlines to draw over the pictures of a figure.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ class Marks:
         panel : matplotlib.axes.Axes
             Shows a picture of `shape`.
         index : int
-            Which image it is.
+            Index of the image.
         shape : (H, W, ...)
             Its size.
         heat : (h, w) array, optional
@@ -56,10 +55,10 @@ class Marks:
         Raises
         ------
         InputError
-            Boxes or masks of another shape.
+            Boxes or masks have another shape.
         """
         if heat is not None and len(self.contours):
-            self._levels(panel, resized(heat, shape[:2])[0])
+            self._levels(panel, resized(heat, shape[:2]))
         if self.boxes is not None:
             _boxes(panel, self.boxes[index])
         if self.masks is not None:
@@ -79,8 +78,8 @@ def _boxes(panel: Axes, boxes: npt.ArrayLike) -> None:
     corners = corners.reshape(-1, 4) if corners.size == 0 else np.atleast_2d(corners)
     if corners.ndim != 2 or corners.shape[1] != 4 or (corners[:, 2:] < corners[:, :2]).any():
         raise InputError(
-            f"boxes of shape {np.shape(boxes)}; expected (n, 4): left, top, right, bottom, "
-            "right of left and below top"
+            f"Boxes of shape {np.shape(boxes)} cannot be drawn; pass (n, 4): left, top, right, "
+            "bottom, with right beyond left and bottom beyond top."
         )
     for left, top, right, bottom in corners:
         # A pixel's centre has whole coordinates on a panel, its edges lie between.
@@ -91,7 +90,10 @@ def _boxes(panel: Axes, boxes: npt.ArrayLike) -> None:
 
 def _outline(panel: Axes, mask: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     if mask.shape != tuple(shape[:2]):
-        raise InputError(f"a mask of shape {mask.shape} for a picture of {tuple(shape[:2])}")
+        raise InputError(
+            f"A mask of shape {mask.shape} does not fit a picture of {tuple(shape[:2])}; pass one "
+            "of the picture's size."
+        )
     if not mask.any():
         return
     # A border of nothing closes the outline of a region that reaches the edge.
@@ -103,7 +105,7 @@ def _outline(panel: Axes, mask: npt.NDArray[Any], shape: tuple[int, ...]) -> Non
 
 
 def _legible(artist: Any) -> None:
-    """Give lines a dark rim, so that they show on any picture."""
+    """Give lines a dark rim, so that they stand out from any picture."""
     from matplotlib.patheffects import withStroke
 
     width = float(np.max(artist.get_linewidth()))

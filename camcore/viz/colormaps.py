@@ -1,27 +1,24 @@
-"""What a figure's colours mean: evidence from 0 to 1, or a sign around zero."""
+"""The colours of a figure's maps: sequential from 0 to 1, or diverging around zero."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from camcore.recipes import OverlayStyle
-from camcore.viz.overlay import Floats, Picture, Table, colour_table, heat_map, overlay
-from camcore.viz.panels import Pictures, Scale, heats
-from camcore.viz.signed import DIVERGING, diverging_table, resized, signed_map, signed_overlay
-
-EVIDENCE = "evidence, relative to the strongest"
-CONTRIBUTION = "against   -   for"
+from camcore.viz.arrays import Floats, Picture, as_maps
+from camcore.viz.overlay import colour_table, heat_map, overlay
+from camcore.viz.panels import Pictures, Scale, one_by_one
+from camcore.viz.signed import DIVERGING, diverging_table, signed_map, signed_overlay
 
 
-class Palette(Protocol):
-    """How maps of a figure are coloured."""
+class Colormap(Protocol):
+    """How the maps of a figure are coloured."""
 
     def heat(self, heat: Floats, size: tuple[int, ...]) -> Picture:
-        """Colour a map ``(h, w)`` at another size."""
+        """Colour a map ``(h, w)`` at a size ``(H, W, ...)``."""
         ...
 
     def over(self, photo: Picture, heat: Floats) -> Picture:
@@ -29,70 +26,68 @@ class Palette(Protocol):
         ...
 
     def scale(self) -> Scale:
-        """Say which value has which colour."""
+        """Return the scale that says which value has which colour."""
         ...
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Sequential:
     """Maps in [0, 1], in a style's colours."""
 
     style: OverlayStyle
 
     def heat(self, heat: Floats, size: tuple[int, ...]) -> Picture:
-        """Colour a map ``(h, w)`` at another size."""
-        shown = (size[0], size[1])
-        return _first(heat_map(heat, shown, colormap=self.style.colormap))
+        """Colour a map ``(h, w)`` at a size ``(H, W, ...)``."""
+        return _only(heat_map(heat, (size[0], size[1]), colormap=self.style.colormap))
 
     def over(self, photo: Picture, heat: Floats) -> Picture:
         """Lay a map over a photograph ``(H, W, 3)``."""
-        return _first(overlay(photo, heat, style=self.style))
+        return _only(overlay(photo, heat, style=self.style))
 
     def scale(self) -> Scale:
-        """Say which value has which colour."""
-        return Scale(colour_table(self.style.colormap), 0, 1, EVIDENCE)
+        """Return the scale that says which value has which colour."""
+        label = "evidence, relative to the strongest"
+        return Scale(colour_table(self.style.colormap), 0, 1, label)
 
 
 @dataclass(frozen=True)
-class Sign:
+class Diverging:
     """Signed maps, on a scale whose middle is zero."""
 
     limit: float
     colormap: str = DIVERGING
 
     def heat(self, heat: Floats, size: tuple[int, ...]) -> Picture:
-        """Colour a map ``(h, w)`` at another size."""
+        """Colour a map ``(h, w)`` at a size ``(H, W, ...)``."""
         shown = (size[0], size[1])
-        return _first(signed_map(heat, shown, limit=self.limit, colormap=self.colormap))
+        return _only(signed_map(heat, shown, limit=self.limit, colormap=self.colormap))
 
     def over(self, photo: Picture, heat: Floats) -> Picture:
         """Lay a map over a photograph ``(H, W, 3)``."""
-        return _first(signed_overlay(photo, heat, limit=self.limit, colormap=self.colormap))
+        return _only(signed_overlay(photo, heat, limit=self.limit, colormap=self.colormap))
 
     def scale(self) -> Scale:
-        """Say which value has which colour."""
-        table: Table = diverging_table(self.colormap)
-        return Scale(table, -self.limit, self.limit, CONTRIBUTION)
+        """Return the scale that says which value has which colour."""
+        table = diverging_table(self.colormap)
+        return Scale(table, -self.limit, self.limit, "against   -   for")
 
 
-def _first(batch: Picture) -> Picture:
+def _only(batch: Picture) -> Picture:
     picture: Picture = batch[0]
     return picture
 
 
-Coloured: TypeAlias = "tuple[list[Floats], Palette]"
+Coloured: TypeAlias = "tuple[list[Floats], Colormap]"
+"""Maps one by one, and the colours that all of them share."""
 
 
 def coloured(
     maps: Pictures, signed: bool, style: OverlayStyle | None, colormap: str | None
 ) -> Coloured:
-    """Maps one by one, and the colours that all of them share."""
-    if not signed:
-        style = style or OverlayStyle()
-        return heats(maps), Evidence(
-            style if colormap is None else replace(style, colormap=colormap)
-        )
-    batches: Sequence[Pictures] = list(maps) if isinstance(maps, list | tuple) else [maps]
-    values = [heat for batch in batches for heat in resized(np.asarray(batch), None)]
-    limit = max((float(np.abs(heat).max()) for heat in values), default=0.0) or 1.0
-    return values, Sign(limit, colormap or DIVERGING)
+    """Check maps, and choose the colours that all of them share."""
+    heats = [heat for batch in one_by_one(maps) for heat in as_maps(batch, signed=signed)]
+    if signed:
+        limit = max((float(np.abs(heat).max()) for heat in heats), default=0.0) or 1.0
+        return heats, Diverging(limit, colormap or DIVERGING)
+    style = style or OverlayStyle()
+    return heats, Sequential(style if colormap is None else replace(style, colormap=colormap))

@@ -1,11 +1,11 @@
-"""The figure that fits an explanation: flat, a volume or a signal; shown, signed or by layer."""
+"""Draw explanations: flat, of volumes or of signals; as shown, signed or by layer."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from camcore.recipes import OverlayStyle
 from camcore.viz.colormaps import coloured
 from camcore.viz.export import png_bytes
 from camcore.viz.figure import figure
-from camcore.viz.grid import grid
+from camcore.viz.grid import ExplainedMaps, grid
 from camcore.viz.panels import label, panels, show
 from camcore.viz.signal import signal_figure
 from camcore.viz.volume import volume_figure
@@ -23,40 +23,68 @@ from camcore.viz.volume import volume_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from camcore.explanation import Explanation
-
 Kind: TypeAlias = Literal["map", "signed", "layers"]
 
-_MOST = 8
-"""So many samples of a batch are shown where nobody asked for a figure."""
+_LIMIT = 8
+"""How many samples of a batch a notebook shows."""
 
 _WIDTH = 1.9
 
 
+class ExplainedBatch(ExplainedMaps, Protocol):
+    """What is drawn of an explanation: its maps, and what they explain."""
+
+    @property
+    def scores(self) -> Array:
+        """The explained scores, ``(B,)``."""
+        ...
+
+    @property
+    def classes(self) -> Array | None:
+        """The explained classes, ``(B,)``, where the target is about one class."""
+        ...
+
+    @property
+    def probabilities(self) -> Array | None:
+        """Probabilities of the classes, ``(B, K)``, where outputs are class scores."""
+        ...
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe that made the maps."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
+        """Rank the `count` highest classes of each sample, with their probabilities."""
+        ...
+
+
 def explanation_figure(
-    explanation: Explanation,
+    explanation: ExplainedBatch,
     images: Any = None,
     kind: Kind = "map",
     *,
     names: Sequence[str] | None = None,
     **options: Any,
 ) -> Figure:
-    """Draw an explanation; see `Explanation.figure`."""
+    """Draw an explanation; see `camcore.Explanation.figure`."""
     if kind not in get_args(Kind):
-        raise InputError(f"kind={kind!r}; expected one of {', '.join(get_args(Kind))}")
+        raise InputError(f"kind={kind!r} is unknown; choose from {', '.join(get_args(Kind))}.")
+    signed = kind == "signed"
+    side_by_side = kind == "layers" or (signed and len(explanation.raw) > 1)
+    flat = explanation.maps.ndim == 3
     options = {"style": explanation.overlay_style, **options}
-    rank = explanation.maps.ndim - 1
     if names is not None:
-        options = {**_named(explanation, names, rank == 2 and kind != "layers"), **options}
-    if kind == "layers" or (kind == "signed" and len(explanation.raw) > 1):
-        if rank != 2 or images is None:
+        options = {**_named(explanation, names, flat and not side_by_side), **options}
+    if side_by_side:
+        if not flat or images is None:
             raise InputError(
                 f"Maps of {len(explanation.raw)} layers side by side need flat images; "
                 "pass images (B, H, W, 3), or draw one of explanation.by_layer() by itself."
             )
-        drawn: Literal["signed", "overlay"] = "signed" if kind == "signed" else "overlay"
-        return grid(images, explanation, kind=drawn, **options)
-    signed = kind == "signed"
+        return grid(images, explanation, kind="signed" if signed else "overlay", **options)
     maps = next(iter(explanation.raw.values())) if signed else explanation.maps
     return _drawn(images, maps, signed=signed, **options)
 
@@ -69,15 +97,15 @@ def _drawn(images: Any, maps: Array, **options: Any) -> Figure:
     return signal_figure(np.zeros(maps.shape) if images is None else images, maps, **options)
 
 
-def html(explanation: Explanation) -> str:
-    """An explanation as a notebook shows it: a table of what is explained, and its maps."""
+def html(explanation: ExplainedBatch) -> str:
+    """Describe an explanation for a notebook: a table of what is explained, and its maps."""
     rows = "".join(
         f"<tr><td>{i}</td><td>{_class(explanation, i)}</td>"
         f"<td>{float(explanation.scores[i]):.4g}</td></tr>"
-        for i in range(min(len(explanation), _MOST))
+        for i in range(min(len(explanation), _LIMIT))
     )
     table = f"<table><tr><th>sample</th><th>explained</th><th>score</th></tr>{rows}</table>"
-    more = len(explanation) - _MOST
+    more = len(explanation) - _LIMIT
     rest = f"<p>and {more} more</p>" if more > 0 else ""
     picture = png(explanation)
     image = ""
@@ -85,18 +113,18 @@ def html(explanation: Explanation) -> str:
         data = base64.b64encode(picture).decode()
         image = f'<img style="max-width: 100%" src="data:image/png;base64,{data}"/>'
     head = (
-        f"{explanation.method} at {', '.join(explanation.layers)}, recipe {explanation.recipe}, "
+        f"{explanation.method} at {', '.join(explanation.raw)}, recipe {explanation.recipe}, "
         f"maps {explanation.maps.shape}"
     )
     return f"<div><p><b>{escape(head)}</b></p>{table}{rest}{image}</div>"
 
 
-def png(explanation: Explanation) -> bytes | None:
-    """The first maps of an explanation as PNG; None where they cannot be drawn.
+def png(explanation: ExplainedBatch) -> bytes | None:
+    """Encode the first maps of an explanation as PNG; None where matplotlib is missing.
 
     Maps outside of [0, 1], which some recipes leave, are drawn by their sign.
     """
-    maps = explanation.maps[:_MOST]
+    maps = explanation.maps[:_LIMIT]
     signed = not (float(maps.min()) >= 0 and float(maps.max()) <= 1)
     try:
         if maps.ndim == 3:
@@ -109,24 +137,24 @@ def png(explanation: Explanation) -> bytes | None:
 
 
 def _strip(maps: Array, signed: bool, style: OverlayStyle) -> Figure:
-    """Flat maps side by side, numbered."""
-    heats, palette = coloured(maps, signed, style, None)
+    """Draw flat maps side by side, numbered."""
+    heats, colours = coloured(maps, signed, style, None)
     drawing, grid = panels([maps.shape[1:]], len(heats), _WIDTH)
     for panel, heat in zip(grid[0], heats, strict=True):
-        show(panel, palette.heat(heat, heat.shape))
+        show(panel, colours.heat(heat, heat.shape))
     label(grid, [f"sample {i}" for i in range(len(heats))])
-    palette.scale().draw(drawing, slice(None))
+    colours.scale().draw(drawing, slice(None))
     return drawing
 
 
-def _class(explanation: Explanation, index: int) -> str:
+def _class(explanation: ExplainedBatch, index: int) -> str:
     if explanation.classes is None:
         return "score"
     return f"class {int(explanation.classes[index])}"
 
 
-def _named(explanation: Explanation, names: Sequence[str], bars: bool) -> dict[str, Any]:
-    """Titles, and where there is room a top-5, in the classes' names."""
+def _named(explanation: ExplainedBatch, names: Sequence[str], bars: bool) -> dict[str, Any]:
+    """Write titles, and with `bars` the five most probable classes, in the classes' names."""
 
     def name(index: int) -> str:
         return names[index] if index < len(names) else f"class {index}"

@@ -1,4 +1,4 @@
-"""Figures as files: for a screen, and for print."""
+"""Write figures to files, for a screen and for print."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from camcore._shared.optional import needs
 from camcore.errors import InputError
 from camcore.photos.io import encode_png, write_image
-from camcore.viz.overlay import Picture
+from camcore.viz.arrays import Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What a format calls its date of making: left out, so that the same figure is the same file.
+# What a format calls its date of creation: left out, so that the same figure is the same file.
 _DATES = {"png": None, "pdf": "CreationDate", "svg": "Date"}
 
 _FOR_PRINT: Final[Any] = {
@@ -32,7 +32,7 @@ _FOR_PRINT: Final[Any] = {
 
 
 def png_bytes(picture: Figure | Picture, *, dpi: int = 150) -> bytes:
-    """Encode a figure or a picture as PNG, for a file or a notebook.
+    """Encode a figure or a picture as PNG.
 
     Parameters
     ----------
@@ -44,6 +44,11 @@ def png_bytes(picture: Figure | Picture, *, dpi: int = 150) -> bytes:
     Returns
     -------
     bytes
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib or Pillow is not installed.
     """
     if isinstance(picture, np.ndarray):
         return encode_png(picture)
@@ -76,9 +81,9 @@ def save_figure(drawing: Figure, path: str | os.PathLike[str], *, dpi: int = 300
     """
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in _DATES:
-        raise InputError(f"{path} ends in .{kind}; figures are written as .pdf, .svg or .png")
+        raise InputError(f"{path} ends in .{kind}; choose a name that ends in .pdf, .svg or .png.")
     if dpi <= 0:
-        raise InputError(f"dpi is {dpi}; expected pixels per inch, such as 300")
+        raise InputError(f"dpi is {dpi}; pass a positive number of pixels per inch, such as 300.")
     return write_image(path, _encoded(drawing, kind, dpi))
 
 
@@ -96,7 +101,7 @@ def _encoded(drawing: Figure, kind: str, dpi: int) -> bytes:
 
 @contextmanager
 def _own_pixels(drawing: Figure) -> Iterator[None]:
-    """Within it, pictures are written with the pixels they have, not resampled."""
+    """Within the context, write pictures with the pixels they have, not resampled."""
     images = [image for axes in drawing.axes for image in axes.images]
     kept = [image.get_interpolation() for image in images]
     try:

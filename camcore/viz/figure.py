@@ -1,16 +1,17 @@
-"""Figures: an image, its map and both together; two frameworks side by side."""
+"""Draw figures: images with their maps, two frameworks side by side, maps and their differences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
 from camcore.viz.annotations import Marks
+from camcore.viz.arrays import Floats
 from camcore.viz.colormaps import coloured
 from camcore.viz.overlay import colour_table, heat_map
 from camcore.viz.panels import (
@@ -19,6 +20,7 @@ from camcore.viz.panels import (
     Scale,
     draw_bars,
     label,
+    new_figure,
     panels,
     pictures,
     same_number,
@@ -27,6 +29,9 @@ from camcore.viz.panels import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_MAP_WIDTH = 2.6
+"""Width of one map of a comparison, in inches."""
 
 
 def figure(
@@ -72,11 +77,11 @@ def figure(
     Raises
     ------
     InputError
-        Images, maps, titles, bars and marks differ in number, or are not what they should be.
+        Images, maps, titles, bars and marks differ in number, or cannot be drawn.
     MissingExtraError
         matplotlib is not installed.
     """
-    heats, palette = coloured(maps, signed, style, colormap)
+    heats, colours = coloured(maps, signed, style, colormap)
     photos = None if images is None else pictures(images)
     marks = marks or Marks()
     same_number(
@@ -89,22 +94,22 @@ def figure(
         masks=marks.masks,
     )
     shapes = [picture.shape for picture in photos or heats]
-    masks = seen if seen is not None else [np.True_] * len(heats)
+    masks = _masks(seen, len(heats))
     names = ("map",) if photos is None else ("image", "map", "overlay")
     drawing, grid = panels(shapes, len(names) + (bars is not None))
     middle = len(names) // 2
     for index, (row, heat, shape, mask) in enumerate(zip(grid, heats, shapes, masks, strict=True)):
-        show(row[middle], palette.heat(heat, shape), mask)
+        show(row[middle], colours.heat(heat, shape), mask)
         if photos is not None:
             show(row[0], photos[index])
-            show(row[2], palette.over(photos[index], heat), mask, photos[index])
+            show(row[2], colours.over(photos[index], heat), mask, photos[index])
             marks.draw(row[0], index, shape)
         for panel in row[middle : len(names)]:
             marks.draw(panel, index, shape, heat)
     label(grid, names, titles)
     for row, values in zip(grid, bars or (), strict=False):
         draw_bars(row[len(names)], values)
-    palette.scale().draw(drawing, slice(middle, len(names)))
+    colours.scale().draw(drawing, slice(middle, len(names)))
     return drawing
 
 
@@ -144,38 +149,86 @@ def compare_figure(
     Raises
     ------
     InputError
-        The arguments differ in number, or the maps of a pair in shape.
+        The arguments differ in number, or the two maps of a pair in shape.
     MissingExtraError
         matplotlib is not installed.
     """
     photos = pictures(images)
-    ours, palette = coloured(first, False, style, None)
+    ours, colours = coloured(first, False, style, None)
     theirs, _ = coloured(second, False, style, None)
     same_number(images=photos, first=ours, second=theirs, titles=titles, seen=seen)
     apart = [_apart(a, b) for a, b in zip(ours, theirs, strict=True)]
     largest = max(float(gap.max()) for gap in apart) or 1.0
     drawing, grid = panels([photo.shape for photo in photos], 4)
-    masks = seen if seen is not None else [np.True_] * len(photos)
+    masks = _masks(seen, len(photos))
     for row, photo, *pair, gap, mask in zip(grid, photos, ours, theirs, apart, masks, strict=True):
         show(row[0], photo)
         for panel, heat in zip(row[1:3], pair, strict=True):
-            show(panel, palette.over(photo, heat), mask, photo)
-        colours = heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0]
-        show(row[3], colours, mask)
+            show(panel, colours.over(photo, heat), mask, photo)
+        show(row[3], heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0], mask)
     label(grid, ("image", *names, "absolute difference"), titles)
-    palette.scale().draw(drawing, slice(1, 3))
-    said = "difference (maps range from 0 to 1)"
-    Scale(colour_table("viridis"), 0, largest, said).draw(drawing, slice(3, 4))
+    colours.scale().draw(drawing, slice(1, 3))
+    values = "difference (maps range from 0 to 1)"
+    Scale(colour_table("viridis"), 0, largest, values).draw(drawing, slice(3, 4))
     return drawing
 
 
-def _apart(
-    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def comparison_figure(
+    names: Sequence[tuple[str, str]], maps: Sequence[tuple[Array, Array]]
+) -> Figure:
+    """Draw pairs of maps and their difference, a row for each pair.
+
+    Parameters
+    ----------
+    names : sequence of (str, str)
+        What the two maps of each pair are called.
+    maps : sequence of pair of (H, W) array
+        Any finite values; the two of a pair have the same shape.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The two maps of a row share one scale; all differences share another, and a cross
+        marks where each is largest.
+
+    Raises
+    ------
+    InputError
+        The maps are not flat.
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    if any(heat.ndim != 2 for pair in maps for heat in pair):
+        raise InputError("Only maps (B, H, W) can be drawn; cut slices out of volumes first.")
+    drawing = new_figure(3.4 * _MAP_WIDTH, len(maps) * _MAP_WIDTH)
+    grid = drawing.subplots(len(maps), 3, squeeze=False)
+    gaps = [np.abs(first - second) for first, second in maps]
+    farthest = max(float(gap.max()) for gap in gaps) or 1.0
+    for row_panels, titles, pair, gap in zip(grid, names, maps, gaps, strict=True):
+        low, high = min(heat.min() for heat in pair), max(heat.max() for heat in pair)
+        for panel, heat, name in zip(row_panels, pair, titles, strict=False):
+            panel.imshow(heat, cmap="inferno", vmin=low, vmax=high)
+            panel.set_title(name, fontsize=9)
+        shown = row_panels[2].imshow(gap, cmap="viridis", vmin=0, vmax=farthest)
+        row, column = np.unravel_index(np.argmax(gap), gap.shape)
+        row_panels[2].plot(column, row, "+", color="white", markersize=9)
+        row_panels[2].set_title(f"difference, at most {gap.max():.2g}", fontsize=9)
+        for panel in row_panels:
+            panel.set(xticks=[], yticks=[])
+    drawing.colorbar(shown, ax=grid[:, 2], shrink=0.8)
+    return drawing
+
+
+def _masks(seen: Pictures | None, count: int) -> Pictures:
+    """Return the masks of where the model looked; without any, it looked everywhere."""
+    return [np.asarray(True)] * count if seen is None else seen
+
+
+def _apart(first: Floats, second: Floats) -> Floats:
     if first.shape != second.shape:
         raise InputError(
-            f"maps of shape {first.shape} and {second.shape} cannot be compared; "
-            "resize one to the other first"
+            f"Maps of shape {first.shape} and {second.shape} cannot be compared; "
+            "resize one to the other first."
         )
-    gap: npt.NDArray[Any] = np.abs(first - second)
+    gap: Floats = np.abs(first - second)
     return gap

@@ -1,34 +1,63 @@
-"""Grids: images by methods, images by layers, frameworks by methods."""
+"""Draw grids: images by methods, images by layers, frameworks by methods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 
+from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.explanation import Explanation
 from camcore.methods.table import TABLE
 from camcore.recipes import OverlayStyle
 from camcore.viz.annotations import Marks
 from camcore.viz.colormaps import Coloured, coloured
-from camcore.viz.overlay import Picture
 from camcore.viz.panels import Pictures, label, panels, pictures, same_number, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind: TypeAlias = Literal["overlay", "map", "signed"]
-Column: TypeAlias = "Explanation | Pictures"
+Column: TypeAlias = "ExplainedMaps | Pictures"
 Columns: TypeAlias = "Mapping[str, Column]"
+
+
+@runtime_checkable
+class ExplainedMaps(Protocol):
+    """What a grid draws of an explanation: its maps, and the layers they were made from."""
+
+    @property
+    def maps(self) -> Array:
+        """The shown maps, ``(B, *S)``."""
+        ...
+
+    @property
+    def raw(self) -> Mapping[str, Array]:
+        """Each layer's signed maps, ``(B, *S)``."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """Name of the method that made the maps."""
+        ...
+
+    @property
+    def overlay_style(self) -> OverlayStyle:
+        """How the maps are laid over a photograph."""
+        ...
+
+    def by_layer(self) -> Mapping[str, ExplainedMaps]:
+        """Split into an explanation of each layer by itself."""
+        ...
+
 
 _WIDTH = 1.9
 
 
 def grid(
     images: Pictures,
-    explanations: Explanation | Columns | Mapping[str, Columns],
+    explanations: ExplainedMaps | Columns | Mapping[str, Columns],
     *,
     kind: Kind = "overlay",
     titles: Sequence[str] | None = None,
@@ -67,8 +96,8 @@ def grid(
     Raises
     ------
     InputError
-        Names or numbers do not match, or a signed map is asked of an explanation of
-        several layers among others.
+        Names or numbers do not match, or signed maps are asked for and an explanation
+        beside others has several layers.
     MissingExtraError
         matplotlib is not installed.
 
@@ -78,7 +107,7 @@ def grid(
     >>> camcore.viz.grid(photos, results)                                    # doctest: +SKIP
     """
     if kind not in get_args(Kind):
-        raise InputError(f"kind={kind!r}; expected one of {', '.join(get_args(Kind))}")
+        raise InputError(f"kind={kind!r} is unknown; choose from {', '.join(get_args(Kind))}.")
     photos, marks = pictures(images), marks or Marks()
     blocks = _blocks(explanations)
     names = list(next(iter(blocks.values())))
@@ -101,13 +130,12 @@ def grid(
         else:
             place[0].set(xticks=[], yticks=[], facecolor="none")
             place[0].spines[:].set_visible(False)
-        for panel, (heats, palette) in zip(place[1:], columns, strict=True):
+        for panel, (heats, colours) in zip(place[1:], columns, strict=True):
             heat = heats[i * len(blocks) + outer]
-            alone = kind == "map"
-            shown: Picture = (
-                palette.heat(heat, photos[i].shape) if alone else palette.over(photos[i], heat)
-            )
-            show(panel, shown)
+            if kind == "map":
+                show(panel, colours.heat(heat, photos[i].shape))
+            else:
+                show(panel, colours.over(photos[i], heat))
             marks.draw(panel, i, photos[i].shape, heat)
     heads = [_head(name, next(iter(blocks.values()))[name]) for name in names]
     label(places, ["image", *heads], titles and [titles[i] for i, _ in rows], _WIDTH)
@@ -115,39 +143,41 @@ def grid(
         for place, (_, outer) in zip(places, rows, strict=True):
             place[1].set_ylabel(list(blocks)[outer], fontsize=9)
     if kind == "signed":
-        for index, (_, palette) in enumerate(columns, start=1):
-            palette.scale().draw(drawing, slice(index, index + 1))
+        for index, (_, colours) in enumerate(columns, start=1):
+            colours.scale().draw(drawing, slice(index, index + 1))
     else:
         columns[0][1].scale().draw(drawing, slice(1, None))
     return drawing
 
 
 def _blocks(explanations: Any) -> dict[str, dict[str, Any]]:
-    """Explanations by outer name, then by the columns' names."""
-    if isinstance(explanations, Explanation):
-        return {"": explanations.by_layer()}
+    """Sort explanations by outer name, then by the columns' names."""
+    if isinstance(explanations, ExplainedMaps):
+        return {"": dict(explanations.by_layer())}
     if not isinstance(explanations, Mapping) or not explanations:
         raise InputError(
-            f"a grid of a {type(explanations).__name__}; expected an explanation, or one or more "
-            'by name: {"Grad-CAM": result, ...}'
+            f"A grid of a {type(explanations).__name__} cannot be drawn; pass an explanation, or "
+            'one or more by name: {"Grad-CAM": result, ...}.'
         )
     nested = [isinstance(value, Mapping) for value in explanations.values()]
     if not any(nested):
         return {"": dict(explanations)}
     if not all(nested):
-        raise InputError("a grid of explanations and of mappings at once; give one kind")
+        raise InputError(
+            "A grid of explanations and of mappings at once cannot be drawn; give one kind."
+        )
     first, *others = explanations.values()
     for other in others:
         if set(other) != set(first) or not first:
             raise InputError(
-                f"columns {', '.join(first)} in one row and {', '.join(other)} in another; "
-                "a grid needs the same in each"
+                f"There are columns {', '.join(first)} in one row and {', '.join(other)} in "
+                "another; a grid needs the same in each."
             )
     return {outer: dict(columns) for outer, columns in explanations.items()}
 
 
 def _head(name: str, column: Any) -> str:
-    """A column's name; a method's own name as people write it."""
+    """Name a column: by a method's label where `name` is the method's own."""
     labels = {method.name: method.label for method in TABLE}
     return labels.get(name, name) if name == getattr(column, "method", None) else name
 
@@ -158,23 +188,23 @@ def _column(
     kind: Kind,
     look: tuple[OverlayStyle, str | None],
 ) -> Coloured:
-    """A column's maps from top to bottom, and the colours that they share."""
+    """List a column's maps from top to bottom, and choose the colours that they share."""
     found = [_maps(columns[name], name, kind) for columns in blocks.values()]
     if len({len(maps) for maps in found}) != 1:
         counts = ", ".join(str(len(maps)) for maps in found)
-        raise InputError(f"{counts} maps of {name!r}; a grid needs as many in each row")
+        raise InputError(f"There are {counts} maps of {name!r}; a grid needs as many in each row.")
     ordered = [maps[i] for i in range(len(found[0])) for maps in found]
     return coloured(ordered, kind == "signed", *look)
 
 
 def _maps(column: Any, name: str, kind: Kind) -> list[Any]:
-    if isinstance(column, Explanation):
+    if isinstance(column, ExplainedMaps):
         if kind != "signed":
             return list(column.maps)
         if len(column.raw) != 1:
             raise InputError(
-                f"{name!r} has a signed map for each of {', '.join(column.layers)}; draw them by "
-                'layer: grid(images, explanation, kind="signed")'
+                f"{name!r} has a signed map for each of {', '.join(column.raw)}; draw them by "
+                'layer: grid(images, explanation, kind="signed").'
             )
         return list(next(iter(column.raw.values())))
     values = list(column) if isinstance(column, list | tuple) else np.asarray(column)

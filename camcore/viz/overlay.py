@@ -1,4 +1,4 @@
-"""A map laid over its image. How the two are mixed is data: a recipe's `OverlayStyle`."""
+"""Lay maps over their images, as an `OverlayStyle` says: which colours, mixed in which way."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import OverlayStyle
-from camcore.resize import LINEAR, Interpolation, resize
+from camcore.resize import Interpolation
+from camcore.viz.arrays import Floats, Picture, as_maps, as_pairs, check_weight, resized
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-Picture: TypeAlias = npt.NDArray[np.uint8]
 Table: TypeAlias = npt.NDArray[np.float64]
 
 PILLOW_CUBIC = Interpolation("cubic", cubic_coefficient=-0.5, border="renormalise")
@@ -68,23 +68,17 @@ def overlay(
     Raises
     ------
     InputError
-        Shapes or values that are no images or maps, an unknown colour map or
-        blend, or a weight outside [0, 1].
+        Images or maps have another shape or range, the colour map or blend is
+        unknown, or the weight lies outside [0, 1].
     MissingExtraError
         The colour map's library is not installed.
     """
     style = style or OverlayStyle()
     table = colour_table(style.colormap if colormap is None else colormap)
     weight = style.alpha if alpha is None else alpha
-    if not 0 <= weight <= 1:
-        raise InputError(f"alpha is {weight}; it is a weight between 0 and 1")
+    check_weight(weight)
     mix = _blend(blend or style.blend)
-    photos, heat = as_images(images), as_maps(maps)
-    if len(photos) not in (1, len(heat)):
-        raise InputError(
-            f"{len(photos)} images and {len(heat)} maps; pass one map for each image, "
-            "or one image for all maps"
-        )
+    photos, heat = as_pairs(images, maps)
     photos = np.broadcast_to(photos, (len(heat), *photos.shape[1:]))
     return np.stack([mix(p, h, table, weight) for p, h in zip(photos, heat, strict=True)])
 
@@ -92,7 +86,7 @@ def overlay(
 def heat_map(
     maps: npt.ArrayLike, size: tuple[int, int] | None = None, *, colormap: str = "inferno"
 ) -> Picture:
-    """Colour maps, without an image.
+    """Colour maps, without images.
 
     Parameters
     ----------
@@ -107,10 +101,16 @@ def heat_map(
     -------
     (B, H, W, 3) uint8 array
         RGB.
+
+    Raises
+    ------
+    InputError
+        Maps have another shape or range, or the colour map is unknown.
+    MissingExtraError
+        The colour map's library is not installed.
     """
-    heat = as_maps(maps)
-    table = colour_table(colormap)
-    return _to_uint8(255 * _coloured(_resized(heat, size or heat.shape[-2:]), table))
+    heat = resized(as_maps(maps), size)
+    return _to_uint8(255 * _coloured(heat, colour_table(colormap)))
 
 
 @lru_cache(maxsize=32)
@@ -134,7 +134,9 @@ def colour_table(name: str) -> Table:
     MissingExtraError
         The library is not installed.
     """
-    table = _opencv_table(name[4:]) if name.startswith("cv2:") else _matplotlib_table(name)
+    advice = "try viridis, inferno, turbo or jet, or one of OpenCV's, such as cv2:JET"
+    opencv = name.startswith("cv2:")
+    table = _opencv_table(name[4:]) if opencv else matplotlib_table(name, 256, advice)
     table.setflags(write=False)
     return table
 
@@ -145,103 +147,24 @@ def _opencv_table(name: str) -> Table:
     code = getattr(cv2, f"COLORMAP_{name.upper()}", None)
     if code is None:
         known = sorted(key[9:] for key in dir(cv2) if key.startswith("COLORMAP_"))
-        raise InputError(f"OpenCV has no colour map {name!r}; it has {', '.join(known)}")
+        raise InputError(f"OpenCV has no colour map {name!r}; choose from {', '.join(known)}.")
     bgr = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], code)[:, 0]
     return bgr[:, ::-1].astype(np.float64) / 255
 
 
-def _matplotlib_table(name: str) -> Table:
-    with needs("viz", "matplotlib's colour maps"):
-        import matplotlib
-    if name not in matplotlib.colormaps:
-        raise InputError(
-            f"matplotlib has no colour map {name!r}; try viridis, inferno, turbo or jet, "
-            "or one of OpenCV's, such as cv2:JET"
-        )
-    return np.array(matplotlib.colormaps[name].resampled(256)(np.arange(256))[:, :3])
-
-
-def as_images(images: npt.ArrayLike) -> Floats:
-    """Check images and bring them to one form.
-
-    Parameters
-    ----------
-    images : (B, H, W, C) or (H, W, C) array
-        uint8 or floating in [0, 1]; C is 3 (RGB) or 1 (grey).
+def matplotlib_table(name: str, steps: int, advice: str) -> Table:
+    """Sample a colour map of matplotlib in `steps` colours; `advice` ends the error message.
 
     Returns
     -------
-    (B, H, W, 3) float32 array
-        In [0, 255].
-
-    Raises
-    ------
-    InputError
-        Anything else.
+    (steps, 3) array
+        RGB in [0, 1].
     """
-    array = _array(images, "images")
-    if array.ndim == 3:
-        array = array[None]
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
-        raise InputError(
-            f"images of shape {np.shape(images)}; expected (B, H, W, 3) or (H, W, 3), RGB with "
-            f"the channel axis last{_channel_hint(array)}"
-        )
-    if array.dtype == np.uint8:
-        floats = array.astype(np.float32)
-    elif np.issubdtype(array.dtype, np.floating):
-        _check_unit(array, "images", "pass the photograph before preprocessing, uint8 or in [0, 1]")
-        floats = array.astype(np.float32) * np.float32(255)
-    else:
-        raise InputError(f"images of dtype {array.dtype}; expected uint8 or floating in [0, 1]")
-    return np.broadcast_to(floats, (*floats.shape[:3], 3))
-
-
-def as_maps(maps: npt.ArrayLike) -> Floats:
-    """Check maps and bring them to ``(B, h, w)`` float32.
-
-    Raises
-    ------
-    InputError
-        Not of that shape, or not in [0, 1].
-    """
-    array = _array(maps, "maps")
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise InputError(
-            f"maps of shape {np.shape(maps)}; expected (B, H, W) or (H, W): pictures are flat, "
-            "so cut a slice out of a volume first"
-        )
-    _check_unit(array, "maps", "pass an explanation's maps, not its signed raw maps")
-    return np.clip(array.astype(np.float32), 0, 1)
-
-
-def _array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise InputError(
-            f"{name} of several shapes cannot be one batch; pass them one by one"
-        ) from error
-
-
-def _channel_hint(array: npt.NDArray[Any]) -> str:
-    if array.ndim == 4 and array.shape[1] in (1, 3):
-        return "; this looks channels-first: images.transpose(0, 2, 3, 1)"
-    return ""
-
-
-def _check_unit(array: npt.NDArray[Any], name: str, advice: str) -> None:
-    low, high = float(array.min()), float(array.max())
-    if not (low >= -1e-6 and high <= 1 + 1e-6):
-        raise InputError(f"{name} range from {low:.4g} to {high:.4g}, not within [0, 1]; {advice}")
-
-
-def _resized(maps: Floats, size: tuple[int, ...], how: Interpolation = LINEAR) -> Floats:
-    if maps.shape[-2:] == size:
-        return maps
-    return np.asarray(resize(maps, size, how), dtype=np.float32)
+    with needs("viz", "matplotlib's colour maps"):
+        import matplotlib
+    if name not in matplotlib.colormaps:
+        raise InputError(f"matplotlib has no colour map {name!r}; {advice}.")
+    return np.array(matplotlib.colormaps[name].resampled(steps)(np.arange(steps))[:, :3])
 
 
 def _coloured(maps: Floats, table: Table) -> Floats:
@@ -257,31 +180,31 @@ def _to_uint8(values: Floats) -> Picture:
 
 
 def _mix(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = 255 * _coloured(_resized(heat, image.shape[:2]), table)
+    colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
     return _to_uint8((1 - alpha) * image + alpha * colours)
 
 
 def _mix_peak(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = _coloured(_resized(heat, image.shape[:2]), table)
+    colours = _coloured(resized(heat, image.shape[:2]), table)
     mixed = alpha * colours + (1 - alpha) * (image / np.float32(255))
     peak = mixed.max()
     return (255 * (mixed / peak if peak > 0 else mixed)).astype(np.uint8)
 
 
 def _mix_squared(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    squared = _resized(heat, image.shape[:2], PILLOW_CUBIC) ** 2
+    squared = resized(heat, image.shape[:2], PILLOW_CUBIC) ** 2
     # matplotlib looks up one of 256 colours by the floor of 256 x.
     colours = table[np.minimum(256 * squared, 255).astype(np.uint8)] * 255
     return _to_uint8((1 - alpha) * image + alpha * colours.astype(np.float32))
 
 
 def _add_dimmed(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = 255 * _coloured(_resized(heat, image.shape[:2]), table)
+    colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
     return _to_uint8((1 - alpha) * image + colours)
 
 
 def _add_clip(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = 255 * _coloured(_resized(heat, image.shape[:2]), table)
+    colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
     return _to_uint8(image + alpha * colours)
 
 
@@ -289,12 +212,12 @@ def _add_rescale(image: Floats, heat: Floats, table: Table, alpha: float) -> Pic
     with needs("viz", "resizing pictures"):
         from PIL import Image
     colours = _stretched(_coloured(heat, table))
-    resized = Image.fromarray(colours).resize((image.shape[1], image.shape[0]))
-    return _stretched(np.asarray(resized, dtype=np.float32) * alpha + image)
+    large = Image.fromarray(colours).resize((image.shape[1], image.shape[0]))
+    return _stretched(np.asarray(large, dtype=np.float32) * alpha + image)
 
 
 def _stretched(values: Floats) -> Picture:
-    """Min-max to 0..255 and truncate, in the order in which Keras makes an image of an array."""
+    """Stretch to 0..255 and truncate, in the order in which Keras makes an image of an array."""
     values = values - values.min()
     peak = values.max()
     if peak != 0:
@@ -315,5 +238,68 @@ _BLENDS: Mapping[str, _Mix] = {
 
 def _blend(name: str) -> _Mix:
     if name not in _BLENDS:
-        raise InputError(f"unknown blend {name!r}; choose {', '.join(_BLENDS)}")
+        raise InputError(f"There is no blend {name!r}; choose from {', '.join(_BLENDS)}.")
     return _BLENDS[name]
+
+
+def overlay_crop(
+    photo: Picture, heat: npt.NDArray[np.floating], crop: CentreCrop, style: OverlayStyle
+) -> Picture:
+    """Lay the map of a crop over the whole photograph, quickly.
+
+    `overlay` mixes in floating point, which takes longer than many a model once
+    photographs are large. Here OpenCV mixes bytes: colours are rounded before they are
+    mixed, so that a pixel is at most one of 255 levels away.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8 array
+        RGB.
+    heat : (h, w) array
+        In [0, 1], of the square that the model saw.
+    crop : CentreCrop
+        Where the square lies in the photograph.
+    style : OverlayStyle
+        How the two are mixed. Only ``mix`` is quick.
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+        The photograph, bare where the model did not look.
+
+    Raises
+    ------
+    MissingExtraError
+        OpenCV is not installed.
+    """
+    if style.blend != "mix":
+        mixed = overlay(photo, crop.to_photo(heat), style=style)[0]
+        return np.where(crop.seen()[..., None], mixed, photo)
+    with needs("viz", "laying maps over photographs"):
+        import cv2
+    window = crop.seen_window
+    inside = np.ascontiguousarray(photo[window])
+    covered = photo.copy()
+    if inside.size:
+        levels = (255 * _enlarged(heat, crop)[window]).astype(np.uint8)
+        colours = cv2.applyColorMap(levels, _byte_table(style.colormap))
+        covered[window] = cv2.addWeighted(inside, 1 - style.alpha, colours, style.alpha, 0)
+    return covered
+
+
+def _enlarged(heat: npt.NDArray[np.floating], crop: CentreCrop) -> Floats:
+    """Enlarge a crop's map to the photograph, as `CentreCrop.to_photo` does, with OpenCV."""
+    import cv2
+
+    square: Any = np.asarray(heat, np.float32)
+    if square.shape != (crop.size, crop.size):
+        square = cv2.resize(square, (crop.size, crop.size))
+    height, width = crop.photo_shape[:2]
+    large: Floats = np.clip(cv2.resize(np.pad(square, crop.margins, "edge"), (width, height)), 0, 1)
+    return large
+
+
+@lru_cache(maxsize=32)
+def _byte_table(name: str) -> Picture:
+    """Convert a colour table to what OpenCV looks up, ``(256, 1, 3)`` bytes, RGB."""
+    return np.rint(255 * colour_table(name)).astype(np.uint8)[:, None]

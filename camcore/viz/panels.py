@@ -1,4 +1,4 @@
-"""What every figure is drawn from: panels in a grid, labels, bars and scales.
+"""The parts that every figure is made of: panels in a grid, labels, bars and scales.
 
 Figures are made without pyplot, so nothing is kept in global state and no display is needed.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +16,9 @@ import numpy.typing as npt
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.viz.overlay import Floats, Picture, Table, as_images, as_maps
+from camcore.viz.arrays import Picture, as_images
+from camcore.viz.export import png_bytes
+from camcore.viz.overlay import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,50 +73,79 @@ class Scale:
         place.set_label("scale")
 
 
+def one_by_one(batch: Pictures) -> list[npt.NDArray[Any]]:
+    """List the members of a sequence; one array, of one member or a batch, stays whole."""
+    return list(batch) if isinstance(batch, list | tuple) else [np.asarray(batch)]
+
+
 def pictures(images: Pictures) -> list[Picture]:
-    """Images one by one, ``(H, W, 3)`` uint8."""
-    batches = list(images) if isinstance(images, list | tuple) else [images]
-    return [np.rint(photo).astype(np.uint8) for batch in batches for photo in as_images(batch)]
-
-
-def heats(maps: Pictures) -> list[Floats]:
-    """Maps one by one, ``(h, w)`` float32 in [0, 1]."""
-    batches = list(maps) if isinstance(maps, list | tuple) else [maps]
-    return [heat for batch in batches for heat in as_maps(batch)]
+    """List images ``(H, W, 3)`` uint8."""
+    rounded = (np.rint(as_images(batch)).astype(np.uint8) for batch in one_by_one(images))
+    return [photo for batch in rounded for photo in batch]
 
 
 def same_number(**rows: Pictures | Sequence[Any] | None) -> None:
-    """Check that there are as many of each.
+    """Check that there are as many of each, leaving out what is None.
 
     Raises
     ------
     InputError
-        There are not, or there are none.
+        Their numbers differ, or are 0.
     """
     counts = {name: len(value) for name, value in rows.items() if value is not None}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         listing = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise InputError(f"{listing}; a figure needs as many of each, one at least")
+        raise InputError(f"{listing}: a figure needs as many of each, and at least one.")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of a size in inches, which a notebook shows by itself."""
+    with needs("viz", "drawing figures"):
+        from matplotlib.figure import Figure
+    drawing = Figure(figsize=(width, height), layout="constrained")
+    # Without pyplot, nothing else would tell a notebook how to show it.
+    drawing._repr_png_ = partial(png_bytes, drawing, dpi=90)  # type: ignore[attr-defined]
+    return drawing
+
+
+def panel_rows(
+    size: tuple[float, float], heights: Sequence[float], widths: Sequence[float] = (1.0,)
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """Make a figure of panels in rows and columns.
+
+    Parameters
+    ----------
+    size : (float, float)
+        Width and height of the figure, in inches.
+    heights : sequence of float
+        Of each row of panels, and last of the row that is left free for scales; on any scale.
+    widths : sequence of float
+        Of each column, on any scale.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    (rows, columns) array of matplotlib.axes.Axes
+    """
+    drawing = new_figure(*size)
+    spec = drawing.add_gridspec(
+        len(heights), len(widths), height_ratios=heights, width_ratios=widths
+    )
+    grid = [
+        [drawing.add_subplot(spec[row, column]) for column in range(len(widths))]
+        for row in range(len(heights) - 1)
+    ]
+    return drawing, np.asarray(grid)
 
 
 def panels(
     shapes: Sequence[tuple[int, ...]], columns: int, width: float = PANEL
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """One row of panels for each picture, and below them a thin row for scales."""
-    with needs("viz", "drawing figures"):
-        from camcore.viz.drawing import Drawing
+    """Make a figure with a row of panels for each picture shape, and a row for scales."""
     # A tall photograph gets a narrower place rather than a row as high as a poster.
-    heights = [min(max(rows / columns_, 0.25), 1.3) for rows, columns_, *_ in shapes]
+    heights = [min(max(rows / across, 0.25), 1.3) for rows, across, *_ in shapes]
     size = (width * columns + 0.4, width * sum(heights) + 0.15 * len(heights) + 1.1)
-    drawing = Drawing(figsize=size, layout="constrained")
-    spec = drawing.add_gridspec(
-        len(heights) + 1, columns, height_ratios=[*heights, 0.05 * PANEL / width]
-    )
-    grid = [
-        [drawing.add_subplot(spec[row, column]) for column in range(columns)]
-        for row in range(len(heights))
-    ]
-    return drawing, np.asarray(grid)
+    return panel_rows(size, [*heights, 0.05 * PANEL / width], [1.0] * columns)
 
 
 def show(

@@ -1,4 +1,4 @@
-"""Signals: traces in the colours of their map."""
+"""Draw signals as traces in the colours of their maps."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.optional import needs
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
 from camcore.resize import LINEAR, resize
-from camcore.viz.colormaps import Palette, coloured
-from camcore.viz.overlay import Floats
-from camcore.viz.panels import same_number
+from camcore.viz.arrays import Floats, check_finite
+from camcore.viz.colormaps import Colormap, coloured
+from camcore.viz.panels import panel_rows, same_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +49,7 @@ def signal_figure(
     titles : B strings, optional
         What is explained in each signal.
     style : OverlayStyle, optional
-        Whose colours are used.
+        Which colours are used.
     colormap : str, optional
         Instead of the style's, as `overlay` takes it.
 
@@ -62,7 +61,7 @@ def signal_figure(
     Raises
     ------
     InputError
-        Shapes or numbers that do not fit.
+        Shapes or numbers do not fit.
     MissingExtraError
         matplotlib is not installed.
     """
@@ -71,17 +70,23 @@ def signal_figure(
     same_number(signals=traces, maps=heats, titles=titles)
     when = np.arange(length, dtype=float) if times is None else np.asarray(times, dtype=float)
     if when.shape != (length,) or not np.isfinite(when).all():
-        raise InputError(f"times of shape {when.shape}; expected one for each of {length} samples")
+        raise InputError(
+            f"times of shape {when.shape} do not fit; pass one for each of {length} samples, and "
+            "no NaN or infinity."
+        )
     if heats.shape[1] != length:
         heats = np.asarray(resize(heats, (length,), LINEAR), dtype=np.float32)
-    _, palette = coloured(heats[:, None], signed, style, colormap)
-    drawing, panels = _panels(len(traces), traces.shape[2])
+    _, colours = coloured(heats[:, None], signed, style, colormap)
+    height = max(1.5, _TRACE * traces.shape[2] + 0.4)
+    size = (_WIDTH, len(traces) * height + 1.0)
+    drawing, grid = panel_rows(size, [height] * len(traces) + [0.12])
+    panels = grid[:, 0]
     for index, (panel, trace, heat) in enumerate(zip(panels, traces, heats, strict=True)):
-        _draw_traces(panel, when, trace, heat, palette)
+        _draw_traces(panel, when, trace, heat, colours)
         if titles is not None:
             panel.set_title(titles[index], fontsize=10, loc="left")
     panels[-1].set_xlabel("sample" if times is None else "time", fontsize=9)
-    palette.scale().draw(drawing, slice(None))
+    colours.scale().draw(drawing, slice(None))
     return drawing
 
 
@@ -94,30 +99,18 @@ def _batches(signals: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Floats, Float
         traces = traces[..., None]
     if heats.ndim != 2 or traces.ndim != 3 or 0 in (*heats.shape, *traces.shape):
         raise InputError(
-            f"signals of shape {np.shape(signals)} and maps of shape {np.shape(maps)}; expected "
-            "(B, L) or (B, L, C), channels last, and (B, l)"
+            f"Signals of shape {np.shape(signals)} and maps of shape {np.shape(maps)} cannot be "
+            "drawn; pass (B, L) or (B, L, C), channels last, and (B, l)."
         )
-    for name, values in (("signals", traces), ("maps", heats)):
-        if not np.isfinite(values).all():
-            raise InputError(f"{name} hold NaN or infinity, which cannot be drawn")
-    return traces, heats
-
-
-def _panels(rows: int, channels: int) -> tuple[Figure, list[Axes]]:
-    with needs("viz", "drawing figures"):
-        from camcore.viz.drawing import Drawing
-    height = max(1.5, _TRACE * channels + 0.4)
-    drawing = Drawing(figsize=(_WIDTH, rows * height + 1.0), layout="constrained")
-    spec = drawing.add_gridspec(rows + 1, 1, height_ratios=[height] * rows + [0.12])
-    return drawing, [drawing.add_subplot(spec[row, 0]) for row in range(rows)]
+    return check_finite(traces, "Signals"), check_finite(heats, "Maps")
 
 
 def _draw_traces(
-    panel: Axes, when: npt.NDArray[np.floating], trace: Floats, heat: Floats, palette: Palette
+    panel: Axes, when: npt.NDArray[np.floating], trace: Floats, heat: Floats, colormap: Colormap
 ) -> None:
     from matplotlib.collections import LineCollection
 
-    colours = palette.heat(heat[None], (1, len(heat)))[0] / 255
+    colours = colormap.heat(heat[None], (1, len(heat)))[0] / 255
     step = 1.1 * float(np.ptp(trace, axis=0).max()) or 1.0
     channels = trace.shape[1]
     for channel in range(channels):
@@ -140,7 +133,7 @@ def _draw_traces(
 
 
 def _with_midpoints(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Every value with the midpoints around it; the ends stand for their own outer midpoint."""
+    """Put midpoints around every value; the outer ones are the ends themselves."""
     values = np.asarray(values, dtype=np.float64)
     found = np.empty(2 * len(values) + 1)
     found[1::2] = values

@@ -1,4 +1,4 @@
-"""Signed maps in colour: red speaks for what is explained, blue against it, zero is neither."""
+"""Colour signed maps: red counts for what is explained, blue against it, zero for neither."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.resize import LINEAR, resize
-from camcore.viz.overlay import Floats, Picture, Table, as_images
+from camcore.photos.preprocessing import GREY_WEIGHTS
+from camcore.viz.arrays import Floats, Picture, as_maps, as_pairs, check_weight, resized
+from camcore.viz.overlay import Table, matplotlib_table
 
 DIVERGING = "RdBu_r"
 _STEPS = 255  # odd, so that zero has a colour of its own
@@ -32,7 +32,7 @@ def signed_map(
     size : (H, W), optional
         Brought to this size by linear interpolation; the maps' own unless given.
     limit : float, optional
-        The absolute value of the strongest colours; beyond it nothing gets stronger. The
+        The absolute value of the strongest colours; larger values look the same. The
         largest in the batch unless given.
     colormap : str
         A diverging colour map of matplotlib.
@@ -45,11 +45,12 @@ def signed_map(
     Raises
     ------
     InputError
-        Shapes or values that are no maps, no limit, or no colour map of that name.
+        Maps have another shape or are not finite, `limit` is not positive, or the colour
+        map is unknown.
     MissingExtraError
         matplotlib is not installed.
     """
-    values = resized(maps, size)
+    values = resized(as_maps(maps, signed=True), size)
     return _coloured(values, _reach(values, limit), colormap)
 
 
@@ -72,7 +73,8 @@ def signed_overlay(
     limit : float, optional
         As `signed_map` takes it.
     alpha : float in [0, 1]
-        The weight of a colour at the limit; it falls with the square root to nothing at zero.
+        The weight of a colour at the limit. It falls with the square root of the value, to
+        nothing at zero.
     colormap : str
         A diverging colour map of matplotlib.
 
@@ -84,49 +86,23 @@ def signed_overlay(
     Raises
     ------
     InputError
-        As `signed_map`, or the images do not match the maps in number.
+        As for `signed_map`, or the images do not match the maps in number.
     MissingExtraError
         matplotlib is not installed.
     """
-    photos = as_images(images)
-    values = resized(maps, photos.shape[1:3])
-    if len(photos) not in (1, len(values)):
-        raise InputError(
-            f"{len(photos)} images and {len(values)} maps; pass one map for each image, "
-            "or one image for all maps"
-        )
-    if not 0 <= alpha <= 1:
-        raise InputError(f"alpha is {alpha}; it is a weight between 0 and 1")
+    photos, values = as_pairs(images, maps, signed=True)
+    values = resized(values, photos.shape[1:3])
+    check_weight(alpha)
     reach = _reach(values, limit)
-    # ITU-R BT.601, as OpenCV and Pillow turn colours into grey.
-    grey = (photos @ np.asarray([0.299, 0.587, 0.114], np.float32))[..., None]
+    grey = (photos @ np.asarray(GREY_WEIGHTS, np.float32))[..., None]
     weight = alpha * np.sqrt(np.minimum(np.abs(values) / np.float32(reach), 1))[..., None]
     mixed = (1 - weight) * grey + weight * _coloured(values, reach, colormap)
     return np.rint(mixed).astype(np.uint8)
 
 
-def resized(maps: npt.ArrayLike, size: tuple[int, ...] | None) -> Floats:
-    """Signed maps ``(B, h, w)`` or ``(h, w)`` as ``(B, H, W)`` float32.
-
-    Raises
-    ------
-    InputError
-        Another shape, or not finite.
-    """
-    values = np.asarray(maps, dtype=np.float32)
-    values = values[None] if values.ndim == 2 else values
-    if values.ndim != 3 or 0 in values.shape:
-        raise InputError(f"signed maps of shape {np.shape(maps)}; expected (B, H, W) or (H, W)")
-    if not np.isfinite(values).all():
-        raise InputError("signed maps hold NaN or infinity, which has no colour")
-    if size is None or values.shape[1:] == tuple(size):
-        return values
-    return np.asarray(resize(values, tuple(size), LINEAR), dtype=np.float32)
-
-
 def _reach(values: Floats, limit: float | None) -> float:
     if limit is not None and not (0 < limit < np.inf):
-        raise InputError(f"limit is {limit}; expected the absolute value of the strongest colour")
+        raise InputError(f"limit is {limit}; pass the positive value of the strongest colour.")
     return limit or float(np.abs(values).max()) or 1.0
 
 
@@ -139,7 +115,7 @@ def _coloured(values: Floats, reach: float, colormap: str) -> Picture:
 
 @lru_cache(maxsize=8)
 def diverging_table(name: str = DIVERGING) -> Table:
-    """The 255 colours of a diverging colour map of matplotlib; the 128th stands for zero.
+    """Return the 255 colours of a diverging colour map of matplotlib; the 128th is zero's.
 
     Returns
     -------
@@ -153,13 +129,6 @@ def diverging_table(name: str = DIVERGING) -> Table:
     MissingExtraError
         matplotlib is not installed.
     """
-    with needs("viz", "matplotlib's colour maps"):
-        import matplotlib
-    if name not in matplotlib.colormaps:
-        raise InputError(
-            f"matplotlib has no colour map {name!r}; try a diverging one: RdBu_r, coolwarm, PuOr_r"
-        )
-    colours = matplotlib.colormaps[name].resampled(_STEPS)(np.arange(_STEPS))[:, :3]
-    table: Table = np.array(colours)
+    table = matplotlib_table(name, _STEPS, "try a diverging one: RdBu_r, coolwarm or PuOr_r")
     table.setflags(write=False)
     return table

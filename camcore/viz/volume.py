@@ -1,4 +1,4 @@
-"""Volumes: three planes at right angles through one point."""
+"""Draw maps of volumes in three planes at right angles through one point."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.optional import needs
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
 from camcore.resize import LINEAR, resize
-from camcore.viz.colormaps import Palette, coloured
-from camcore.viz.overlay import Floats, Picture
-from camcore.viz.panels import same_number
+from camcore.viz.arrays import Floats, Picture, check_finite
+from camcore.viz.colormaps import Colormap, coloured
+from camcore.viz.panels import panel_rows, same_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,28 +67,31 @@ def volume_figure(
     Raises
     ------
     InputError
-        Shapes, numbers or points that do not fit.
+        Shapes or numbers do not fit, or a point lies outside its volume.
     MissingExtraError
         matplotlib is not installed.
     """
-    heats = _batch(maps, "maps")
-    shown = heats if volumes is None else _batch(volumes, "volumes")
+    heats = _batch(maps, "Maps")
+    shown = heats if volumes is None else _batch(volumes, "Volumes")
     same_number(volumes=shown, maps=heats, at=at, titles=titles)
     size = shown.shape[1:]
     if len(spacing) != 3 or not min(spacing) > 0:
-        raise InputError(f"spacing={spacing}; expected the size of a voxel along three axes")
+        raise InputError(
+            f"spacing={spacing} is no size of a voxel; pass three positive numbers, along depth, "
+            "rows and columns."
+        )
     heats = heats if heats.shape[1:] == size else np.asarray(resize(heats, size, LINEAR))
     points = [_peak(heat) for heat in heats] if at is None else [_inside(p, size) for p in at]
     # All slices share their colours, so all are checked and scaled as one long picture.
-    _, palette = coloured(heats.reshape(-1, *size[1:]), signed, style, colormap)
+    _, colours = coloured(heats.reshape(-1, *size[1:]), signed, style, colormap)
     drawing, grid = _panels(len(heats), size, spacing)
     for index, (panels, heat, point) in enumerate(zip(grid, heats, points, strict=True)):
         grey = None if volumes is None else _grey(shown[index])
         for axis, panel in enumerate(panels):
-            _draw_plane(panel, grey, heat, axis, point, palette, spacing)
+            _draw_plane(panel, grey, heat, axis, point, colours, spacing)
         if titles is not None:
             panels[0].set_ylabel(titles[index], fontsize=9)
-    palette.scale().draw(drawing, slice(None))
+    colours.scale().draw(drawing, slice(None))
     return drawing
 
 
@@ -98,12 +100,10 @@ def _batch(values: npt.ArrayLike, name: str) -> Floats:
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or 0 in array.shape:
         raise InputError(
-            f"{name} of shape {np.shape(values)}; expected (B, D, H, W) or (D, H, W), "
-            "without a channel axis"
+            f"{name} of shape {np.shape(values)} cannot be drawn; pass (B, D, H, W) or (D, H, W), "
+            "without a channel axis."
         )
-    if not np.isfinite(array).all():
-        raise InputError(f"{name} hold NaN or infinity, which has no colour")
-    return array
+    return check_finite(array, name)
 
 
 def _peak(heat: Floats) -> tuple[int, ...]:
@@ -114,7 +114,9 @@ def _peak(heat: Floats) -> tuple[int, ...]:
 
 def _inside(point: Sequence[int], size: tuple[int, ...]) -> tuple[int, ...]:
     if len(point) != 3 or not all(0 <= p < side for p, side in zip(point, size, strict=True)):
-        raise InputError(f"at={tuple(point)} lies outside a volume of {size}")
+        raise InputError(
+            f"at={tuple(point)} lies outside a volume of {size}; pass depth, row and column."
+        )
     return tuple(point)
 
 
@@ -127,21 +129,12 @@ def _grey(volume: Floats) -> Picture:
 def _panels(
     rows: int, size: tuple[int, ...], spacing: Sequence[float]
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """Three panels a row, as wide and high as their planes are, and a row for the scale."""
-    with needs("viz", "drawing figures"):
-        from camcore.viz.drawing import Drawing
+    """Make a figure of three panels a row, as wide and high as their planes."""
     depth, height, width = (side * step for side, step in zip(size, spacing, strict=True))
     inch = _LONGEST / max(depth, height, width)
     widths, tallest = (width, width, height), max(height, depth)
-    drawing = Drawing(
-        figsize=(inch * sum(widths) + 0.9, rows * (inch * tallest + 0.35) + 0.8),
-        layout="constrained",
-    )
-    spec = drawing.add_gridspec(
-        rows + 1, 3, width_ratios=widths, height_ratios=[1.0] * rows + [0.05]
-    )
-    grid = [[drawing.add_subplot(spec[row, axis]) for axis in range(3)] for row in range(rows)]
-    return drawing, np.asarray(grid)
+    figsize = (inch * sum(widths) + 0.9, rows * (inch * tallest + 0.35) + 0.8)
+    return panel_rows(figsize, [1.0] * rows + [0.05], widths)
 
 
 def _draw_plane(
@@ -150,15 +143,15 @@ def _draw_plane(
     heat: Floats,
     axis: int,
     point: tuple[int, ...],
-    palette: Palette,
+    colours: Colormap,
     spacing: Sequence[float],
 ) -> None:
     down, across = (other for other in range(3) if other != axis)
     cut = np.take(heat, point[axis], axis=axis)
     if grey is None:
-        picture = palette.heat(cut, cut.shape)
+        picture = colours.heat(cut, cut.shape)
     else:
-        picture = palette.over(np.take(grey, point[axis], axis=axis), cut)
+        picture = colours.over(np.take(grey, point[axis], axis=axis), cut)
     panel.imshow(picture, aspect=spacing[down] / spacing[across])
     for line, place in ((panel.axhline, point[down]), (panel.axvline, point[across])):
         line(place, color="white", linewidth=0.6, alpha=0.7, linestyle=(0, (4, 3)))

@@ -151,5 +151,5 @@ def test_what_cannot_be_compared_is_told(first, second, message):
 
 @pytest.mark.parametrize("share", [0, -1, 1.5])
 def test_a_share_is_a_share(share):
-    with pytest.raises(InputError, match="expected a share"):
+    with pytest.raises(InputError, match="no share of the positions"):
         compare(explanation(RAMP), explanation(RAMP), share=share)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError, MissingExtraError
+from camcore.photos.crop import CentreCrop
 from camcore.recipes import Blend, OverlayStyle
-from camcore.viz.overlay import colour_table, heat_map, overlay
+from camcore.viz.overlay import colour_table, heat_map, overlay, overlay_crop
 
 GREY = np.full((2, 2, 3), 100, np.uint8)
 HOT, COLD = np.ones((1, 2, 2)), np.zeros((1, 2, 2))
@@ -155,9 +156,9 @@ def test_inputs_are_left_alone(photo):
 @pytest.mark.parametrize(
     ("images", "maps", "says"),
     [
-        (GREY, np.full((2, 2), -0.2), "maps range from -0.2 to -0.2"),
-        (GREY, np.full((2, 2), np.nan), "maps range from nan"),
-        (GREY * 1.0, HOT, "images range from 100"),
+        (GREY, np.full((2, 2), -0.2), "Maps range from -0.2 to -0.2"),
+        (GREY, np.full((2, 2), np.nan), "Maps range from nan"),
+        (GREY * 1.0, HOT, "Images range from 100"),
         (GREY.astype(np.int32), HOT, "int32"),
         (np.zeros((1, 3, 8, 9), np.uint8), HOT, "channels-first"),
         (np.stack([GREY] * 3), HOT, "3 images and 1 maps"),
@@ -190,3 +191,36 @@ def test_a_missing_library_names_the_extra(monkeypatch):
     colour_table.cache_clear()
     with pytest.raises(MissingExtraError, match=r"camcore\[viz\]"):
         colour_table("cv2:JET")
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (301, 200), (50, 700), (33, 32), (224, 224)])
+@pytest.mark.parametrize("side", [7, 64])
+@pytest.mark.parametrize(
+    "style",
+    [
+        OverlayStyle(),
+        OverlayStyle("cv2:JET", 0.3),
+        OverlayStyle("viridis", 1.0),
+        OverlayStyle("inferno", 0.0),
+        OverlayStyle("jet", 0.4, "add_rescale"),
+        OverlayStyle("jet", 0.7, "mix_squared"),
+    ],
+    ids=lambda style: f"{style.blend}-{style.alpha}",
+)
+def test_overlay_crop_is_the_overlay_to_a_level(shape, side, style):
+    random = np.random.default_rng(0)
+    photo = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    heat = random.random((side, side), dtype=np.float32)
+    heat[0, 0], heat[-1, -1] = 0, 1
+    crop = CentreCrop(shape, 64, 73)
+    whole, seen = crop.to_photo(heat), crop.seen()
+    covered = overlay_crop(photo, heat, crop, style)
+    assert np.array_equal(covered[~seen], photo[~seen])
+    expected = overlay(photo, whole, style=style)[0].astype(int)
+    # Where 255 times the map is a whole number to float precision, the colour is one or the next.
+    clear = seen & (np.abs(255 * whole - np.rint(255 * whole)) > 1e-3)
+    assert clear[seen].mean() > 0.9
+    assert np.abs(covered - expected)[clear].max() <= 1
+    assert photo.flags.writeable
+    if style.alpha == 0:
+        assert np.array_equal(covered, photo)
