@@ -1,4 +1,4 @@
-"""Does the score follow the map? What happens to it when what the map marks goes, or stays alone.
+"""Measure whether the score follows the map, as the marked positions are removed or put in.
 
 ``score_images(sample, images)`` gives the scores ``(N,)`` of N alterations
 ``(N, C, *S)`` of one sample's input, as `camcore.evidence.Evidence.score_images` does.
@@ -17,7 +17,7 @@ from camcore.methods.arrays import ScoreImages, at_least_one, floating
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """How the score goes as positions are removed or put in, most important first.
+    """The score as positions are removed or put in, most important first.
 
     Parameters
     ----------
@@ -47,20 +47,20 @@ def deletion(
     steps: int = 50,
     batch_size: int = 32,
 ) -> Curve:
-    """Deletion: the score as positions are set to the baseline, most important first.
+    """Trace the score while positions are set to the baseline, most important first.
 
     Parameters
     ----------
     images : (B, C, *S) array
         The model's input.
     maps : (B, *S) array
-        Importance of each position; equal ones go in the order of the array.
+        Importance of each position; among equal ones the earlier goes first.
     score_images : callable
         Scores of altered inputs.
     baseline : (B, C, *S) array or float
         What deleted positions become.
     steps : int
-        In how many equal steps everything is deleted.
+        How many equal steps there are until everything is deleted.
     batch_size : int
         How many altered images are scored at once.
 
@@ -73,7 +73,7 @@ def deletion(
     Raises
     ------
     InputError
-        The arrays do not fit or a map is not finite, or `steps` is out of range.
+        The arrays do not fit, a map is not finite, or `steps` is out of range.
     MethodError
         `batch_size` is below 1.
 
@@ -82,8 +82,7 @@ def deletion(
     Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC 2018, sec. 4.2.
     """
-    start, end = _both(images, maps, baseline, steps)
-    at_least_one(batch_size=batch_size)
+    start, end = _image_and_baseline(images, maps, baseline, steps)
     return _curve(start, end, maps, score_images, steps, batch_size)
 
 
@@ -96,7 +95,7 @@ def insertion(
     steps: int = 50,
     batch_size: int = 32,
 ) -> Curve:
-    """Insertion: the score as positions are put into the baseline, most important first.
+    """Trace the score while positions are put into the baseline, most important first.
 
     Parameters
     ----------
@@ -112,7 +111,7 @@ def insertion(
     Raises
     ------
     InputError
-        The arrays do not fit or a map is not finite, or `steps` is out of range.
+        The arrays do not fit, a map is not finite, or `steps` is out of range.
     MethodError
         `batch_size` is below 1.
 
@@ -121,13 +120,12 @@ def insertion(
     Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC 2018, sec. 4.2.
     """
-    end, start = _both(images, maps, baseline, steps)
-    at_least_one(batch_size=batch_size)
+    end, start = _image_and_baseline(images, maps, baseline, steps)
     return _curve(start, end, maps, score_images, steps, batch_size)
 
 
 def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Array:
-    """Scores of the images with every position multiplied by its map.
+    """Score images whose every position is multiplied by its map.
 
     Parameters
     ----------
@@ -153,7 +151,7 @@ def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Arra
 
 
 def average_drop(scores: Array, masked: Array) -> float:
-    """Average drop: 100/N · Σ max(0, Y − O) / Y, in percent; smaller is better.
+    """Compute the average drop, 100/N · Σ max(0, Y − O) / Y; smaller is better.
 
     Parameters
     ----------
@@ -161,6 +159,11 @@ def average_drop(scores: Array, masked: Array) -> float:
         Y, the positive scores (probabilities) of the images.
     masked : (N,) array
         O, those of the images under their maps.
+
+    Returns
+    -------
+    float
+        In percent, from 0 to 100 where the masked scores are not negative.
 
     Raises
     ------
@@ -175,19 +178,25 @@ def average_drop(scores: Array, masked: Array) -> float:
     scores, masked = _pair(scores, masked)
     if np.any(scores <= 0):
         raise InputError(
-            f"The average drop divides by the scores, so they must be positive; the smallest is "
-            f"{scores.min()}. Score probabilities: target=camcore.targets.Probability()."
+            f"The smallest score is {scores.min()}, but the average drop divides by the scores, "
+            "so they must be positive. Score probabilities: "
+            "target=camcore.targets.Probability()."
         )
     return float(100 * np.mean(np.maximum(0, scores - masked) / scores))
 
 
 def increase_in_confidence(scores: Array, masked: Array) -> float:
-    """Increase in confidence: 100 · mean(Y < O), in percent; larger is better.
+    """Compute the increase in confidence, 100 · mean(Y < O); larger is better.
 
     Parameters
     ----------
     scores, masked : (N,) array
         Y and O, as in `average_drop`.
+
+    Returns
+    -------
+    float
+        In percent.
 
     Raises
     ------
@@ -203,12 +212,17 @@ def increase_in_confidence(scores: Array, masked: Array) -> float:
 
 
 def win(masked: Array, other: Array) -> float:
-    """Win: share of images, in percent, for which one method's maps keep more of the score.
+    """Compute the share of images for which one method's maps keep more of the score.
 
     Parameters
     ----------
     masked, other : (N,) array
         Scores of the images under the maps of the one method and of the other.
+
+    Returns
+    -------
+    float
+        In percent.
 
     Raises
     ------
@@ -226,7 +240,8 @@ def win(masked: Array, other: Array) -> float:
 def _curve(
     start: Array, end: Array, maps: Array, score: ScoreImages, steps: int, batch_size: int
 ) -> Curve:
-    """Scores on the way from `start` to `end`, positions taken by falling importance."""
+    """Score images on the way from `start` to `end`, by falling importance of positions."""
+    at_least_one(batch_size=batch_size)
     importance = maps.reshape(len(maps), -1)
     counts = np.round(np.linspace(0, importance.shape[1], steps + 1)).astype(int)
     ranks = np.argsort(np.argsort(-importance, axis=1, kind="stable"), axis=1)
@@ -240,29 +255,35 @@ def _curve(
     return Curve(counts / importance.shape[1], scores)
 
 
-def _both(images: Array, maps: Array, baseline: Array | float, steps: int) -> tuple[Array, Array]:
+def _image_and_baseline(
+    images: Array, maps: Array, baseline: Array | float, steps: int
+) -> tuple[Array, Array]:
+    """Check both ends of a curve, and give them one shape."""
     images = _checked(images, maps)
     positions = int(np.prod(maps.shape[1:]))
     if not 1 <= steps <= positions:
-        raise InputError(f"steps={steps}; from 1 to {positions}, the number of positions.")
+        raise InputError(
+            f"steps={steps} is out of range; pass 1 to {positions}, the number of positions."
+        )
     baseline = np.asarray(baseline, dtype=images.dtype)
     if baseline.shape not in ((), images.shape):
         raise InputError(
-            f"The baseline is one number or an image for each, {images.shape}; "
-            f"got shape {baseline.shape}."
+            f"The baseline has shape {baseline.shape}; pass one number, or an image for each: "
+            f"{images.shape}."
         )
     return images, np.broadcast_to(baseline, images.shape)
 
 
 def _checked(images: Array, maps: Array) -> Array:
-    """The images as floating numbers, where the maps fit them."""
+    """Check that maps fit the images, and return these as floating numbers."""
     images = floating(images, "images")
     if maps.shape != (len(images), *images.shape[2:]):
         raise InputError(
-            f"images must be (B, C, *S) and maps (B, *S); got {images.shape} and {maps.shape}."
+            f"Images of shape {images.shape} and maps of shape {maps.shape} do not fit one "
+            "another; pass (B, C, *S) and (B, *S)."
         )
     if not np.all(np.isfinite(maps)):
-        raise InputError("The maps must be finite; one has NaN or infinity.")
+        raise InputError("A map has NaN or infinity; pass finite maps.")
     return images
 
 
@@ -270,6 +291,7 @@ def _pair(one: Array, other: Array) -> tuple[Array, Array]:
     one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
     if one.ndim != 1 or one.shape != other.shape or not one.size:
         raise InputError(
-            f"Two lists of scores of one length are expected; got {one.shape} and {other.shape}."
+            f"Scores of shape {one.shape} and {other.shape} cannot be compared; pass two lists of "
+            "one length."
         )
     return one, other

@@ -167,28 +167,40 @@ def test_drop_increase_and_win_by_hand():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: deletion(IMAGES, MAPS[:1], total), InputError, r"\(2, 3, 4, 5\) and \(1, 4, 5\)"),
-        (lambda: insertion(IMAGES, IMAGES, total), InputError, r"maps \(B, \*S\); got"),
+        (
+            lambda: deletion(IMAGES, MAPS[:1], total),
+            InputError,
+            r"\(2, 3, 4, 5\) and maps of shape \(1, 4, 5\)",
+        ),
+        (
+            lambda: insertion(IMAGES, IMAGES, total),
+            InputError,
+            r"pass \(B, C, \*S\) and \(B, \*S\)",
+        ),
         (lambda: deletion(IMAGES[0, 0], MAPS, total), InputError, r"images must be \(batch, ch"),
-        (lambda: deletion(IMAGES, MAPS, total, steps=0), InputError, "steps=0; from 1 to 20"),
-        (lambda: deletion(IMAGES, MAPS, total, steps=21), InputError, "steps=21; from 1 to 20"),
+        (lambda: deletion(IMAGES, MAPS, total, steps=0), InputError, "steps=0 .* pass 1 to 20"),
+        (lambda: deletion(IMAGES, MAPS, total, steps=21), InputError, "steps=21 .* pass 1 to 20"),
         (
             lambda: deletion(IMAGES, MAPS, total, baseline=np.zeros(3), steps=2),
             InputError,
-            r"one number or an image for each, \(2, 3, 4, 5\); got shape \(3,\)",
+            r"shape \(3,\); pass one number, or an image for each: \(2, 3, 4, 5\)",
         ),
-        (lambda: deletion(IMAGES, MAPS / 0, total, steps=2), InputError, "maps must be finite"),
-        (lambda: masked_scores(IMAGES, MAPS * np.nan, total), InputError, "maps must be finite"),
+        (lambda: deletion(IMAGES, MAPS / 0, total, steps=2), InputError, "pass finite maps"),
+        (lambda: masked_scores(IMAGES, MAPS * np.nan, total), InputError, "pass finite maps"),
         (
             lambda: deletion(IMAGES, MAPS, total, steps=2, batch_size=0),
             MethodError,
             "batch_size=0; it must be at least 1",
         ),
-        (lambda: masked_scores(IMAGES, MAPS[:, 0], total), InputError, r"got .* and \(2, 5\)"),
-        (lambda: average_drop([1, 0], [1, 1]), InputError, "positive; the smallest is 0.0. Score"),
-        (lambda: average_drop([1], [1, 1]), InputError, r"one length are expected; got \(1,\)"),
-        (lambda: increase_in_confidence([], []), InputError, r"got \(0,\) and \(0,\)"),
-        (lambda: win([[1]], [[1]]), InputError, r"got \(1, 1\) and \(1, 1\)"),
+        (lambda: masked_scores(IMAGES, MAPS[:, 0], total), InputError, r"maps of shape \(2, 5\)"),
+        (
+            lambda: average_drop([1, 0], [1, 1]),
+            InputError,
+            "smallest score is 0.0, .* positive. Score",
+        ),
+        (lambda: average_drop([1], [1, 1]), InputError, r"shape \(1,\) and \(2,\) .* one length"),
+        (lambda: increase_in_confidence([], []), InputError, r"shape \(0,\) and \(0,\)"),
+        (lambda: win([[1]], [[1]]), InputError, r"shape \(1, 1\) and \(1, 1\)"),
     ],
 )
 def test_what_does_not_fit_is_named(call, error, message):

@@ -1,0 +1,20 @@
+"""`camcore.metrics` has every metric."""
+
+from __future__ import annotations
+
+from inspect import getmembers, isclass, isfunction
+
+import camcore.comparison
+from camcore.metrics import agreement, faithfulness
+
+
+def test_the_package_has_every_public_metric_of_its_modules():
+    defined = {
+        name
+        for module in (agreement, faithfulness)
+        for name, thing in getmembers(module, lambda thing: isfunction(thing) or isclass(thing))
+        if thing.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert set(camcore.metrics.__all__) == defined
+    assert camcore.metrics.deletion is faithfulness.deletion
+    assert camcore.comparison.Pair is camcore.metrics.Pair
