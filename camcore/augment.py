@@ -20,11 +20,9 @@ class Augmentation(Protocol):
 
     def view(self, images: Array) -> Array:
         """Alter images ``(B, C, *S)``."""
-        ...
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
         """Bring maps ``(B, *S)`` of the view back to the input's frame, at the given size."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ class ImageWriter(Protocol):
 
     def add_image(self, tag: str, img_tensor: Any, global_step: int, *, dataformats: str) -> object:
         """Keep a picture under a tag and a step."""
-        ...
 
 
 class MapLog:

@@ -19,15 +19,12 @@ class Colormap(Protocol):
 
     def heat(self, heat: Floats, size: tuple[int, ...]) -> Picture:
         """Colour a map ``(h, w)`` at a size ``(H, W, ...)``."""
-        ...
 
     def over(self, photo: Picture, heat: Floats) -> Picture:
         """Lay a map over a photograph ``(H, W, 3)``."""
-        ...
 
     def scale(self) -> Scale:
         """Return the scale that says which value has which colour."""
-        ...
 
 
 @dataclass(frozen=True)

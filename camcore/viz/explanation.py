@@ -37,28 +37,23 @@ class ExplainedBatch(ExplainedMaps, Protocol):
     @property
     def scores(self) -> Array:
         """The explained scores, ``(B,)``."""
-        ...
 
     @property
     def classes(self) -> Array | None:
         """The explained classes, ``(B,)``, where the target is about one class."""
-        ...
 
     @property
     def probabilities(self) -> Array | None:
         """Probabilities of the classes, ``(B, K)``, where outputs are class scores."""
-        ...
 
     @property
     def recipe(self) -> str:
         """Name of the recipe that made the maps."""
-        ...
 
     def __len__(self) -> int: ...
 
     def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
         """Rank the `count` highest classes of each sample, with their probabilities."""
-        ...
 
 
 def explanation_figure(

@@ -30,26 +30,21 @@ class ExplainedMaps(Protocol):
     @property
     def maps(self) -> Array:
         """The shown maps, ``(B, *S)``."""
-        ...
 
     @property
     def raw(self) -> Mapping[str, Array]:
         """Each layer's signed maps, ``(B, *S)``."""
-        ...
 
     @property
     def method(self) -> str:
         """Name of the method that made the maps."""
-        ...
 
     @property
     def overlay_style(self) -> OverlayStyle:
         """How the maps are laid over a photograph."""
-        ...
 
     def by_layer(self) -> Mapping[str, ExplainedMaps]:
         """Split into an explanation of each layer by itself."""
-        ...
 
 
 _WIDTH = 1.9

@@ -176,12 +176,19 @@ def _to_uint8(values: Floats) -> Picture:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-# One function per blend: (H, W, 3) image in [0, 255], (h, w) map, colours, weight -> picture.
+_Mix: TypeAlias = Callable[[Floats, Floats, Table, float], Picture]
+"""A blend: of an image ``(H, W, 3)`` in [0, 255], a map ``(h, w)``, colours and alpha."""
 
 
-def _mix(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
-    return _to_uint8((1 - alpha) * image + alpha * colours)
+def _weighted(weights: Callable[[float], tuple[float, float]]) -> _Mix:
+    """Blend image and colours by their weights, which depend on alpha."""
+
+    def mix(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
+        image_weight, colour_weight = weights(alpha)
+        colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
+        return _to_uint8(image_weight * image + colour_weight * colours)
+
+    return mix
 
 
 def _mix_peak(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
@@ -196,16 +203,6 @@ def _mix_squared(image: Floats, heat: Floats, table: Table, alpha: float) -> Pic
     # matplotlib looks up one of 256 colours by the floor of 256 x.
     colours = table[np.minimum(256 * squared, 255).astype(np.uint8)] * 255
     return _to_uint8((1 - alpha) * image + alpha * colours.astype(np.float32))
-
-
-def _add_dimmed(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
-    return _to_uint8((1 - alpha) * image + colours)
-
-
-def _add_clip(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
-    return _to_uint8(image + alpha * colours)
 
 
 def _add_rescale(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
@@ -225,13 +222,12 @@ def _stretched(values: Floats) -> Picture:
     return (values * 255).astype(np.uint8)
 
 
-_Mix: TypeAlias = Callable[[Floats, Floats, Table, float], Picture]
 _BLENDS: Mapping[str, _Mix] = {
-    "mix": _mix,
+    "mix": _weighted(lambda alpha: (1 - alpha, alpha)),
     "mix_peak": _mix_peak,
     "mix_squared": _mix_squared,
-    "add_clip": _add_clip,
-    "add_dimmed": _add_dimmed,
+    "add_clip": _weighted(lambda alpha: (1, alpha)),
+    "add_dimmed": _weighted(lambda alpha: (1 - alpha, 1)),
     "add_rescale": _add_rescale,
 }
 
