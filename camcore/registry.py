@@ -8,11 +8,15 @@ a model cannot be of a framework that nobody has imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from camcore.adapter import Adapter
 from camcore.errors import BackendError, MissingExtraError
@@ -20,9 +24,42 @@ from camcore.errors import BackendError, MissingExtraError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from camcore.zoo import LoadedModel
-
 GROUP = "camcore.backends"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model found by a name, with what is needed to show it a photograph.
+
+    Parameters
+    ----------
+    model : object
+        The framework's model, ready to be explained.
+    preprocess : callable
+        Takes one RGB photograph, ``(size, size, 3)`` uint8, already cropped and
+        scaled to `size`, and returns a batch of one as the model takes it.
+    size : int
+        Side of the square the model expects, in pixels.
+    resize : int
+        The photograph's short side is scaled to this before the centre crop.
+    interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
+        How the photograph is scaled.
+    classes : sequence of str or None
+        Class names by index, where they are known.
+    pretrained : bool
+        Whether the weights were loaded rather than drawn at random.
+    default_layer : str or None
+        The layer to explain when none is asked for; None lets it be chosen.
+    """
+
+    model: object
+    preprocess: Callable[[npt.NDArray[np.uint8]], Any]
+    size: int
+    resize: int
+    interpolation: str = "bilinear"
+    classes: Sequence[str] | None = None
+    pretrained: bool = False
+    default_layer: str | None = None
 
 
 @runtime_checkable

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.registry import adapter, backend, frameworks
+from camcore.photos.preprocessing import Preprocessing
+from camcore.registry import LoadedModel, adapter, backend, frameworks
 
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model found by a name, with what is needed to show it a photograph.
-
-    Parameters
-    ----------
-    model : object
-        The framework's model, ready to be explained.
-    preprocess : callable
-        Takes one RGB photograph, ``(size, size, 3)`` uint8, already cropped and
-        scaled to `size`, and returns a batch of one as the model takes it.
-    size : int
-        Side of the square the model expects, in pixels.
-    resize : int
-        The photograph's short side is scaled to this before the centre crop.
-    interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
-        How the photograph is scaled.
-    classes : sequence of str or None
-        Class names by index, where they are known.
-    pretrained : bool
-        Whether the weights were loaded rather than drawn at random.
-    default_layer : str or None
-        The layer to explain when none is asked for; None lets it be chosen.
-    """
-
-    model: object
-    preprocess: Callable[[npt.NDArray[np.uint8]], Any]
-    size: int
-    resize: int
-    interpolation: str = "bilinear"
-    classes: Sequence[str] | None = None
-    pretrained: bool = False
-    default_layer: str | None = None
+__all__ = ["LoadedModel", "imagenet_classes", "load_model"]
 
 
 def load_model(spec: str, weights: str | None = None) -> LoadedModel:
@@ -123,20 +84,10 @@ def _call(module: str, function: str) -> LoadedModel:
     made = make()
     if isinstance(made, LoadedModel):
         return made
-    return LoadedModel(
-        model=made, preprocess=_unit_range(made), size=224, resize=256, pretrained=True
-    )
-
-
-def _unit_range(model: object) -> Callable[[npt.NDArray[np.uint8]], Array]:
-    """Preprocessing for a model that says nothing of its own: RGB in [0, 1]."""
-    first = adapter(model).input_channels == "first"
-
-    def preprocess(photo: npt.NDArray[np.uint8]) -> Array:
-        batch = photo[None].astype(np.float32) / 255
-        return np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if first else batch
-
-    return preprocess
+    # A model that says nothing of its own takes RGB in [0, 1].
+    channels_first = adapter(made).input_channels == "first"
+    unit = Preprocessing(224, 256, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
+    return LoadedModel(made, unit.prepare, unit.size, resize=256, pretrained=True)
 
 
 @cache
