@@ -1,4 +1,4 @@
-"""Altered views of the input, and how a map of one is brought back to the input's frame.
+"""Alter views of the input, and bring their maps back to the input's frame.
 
 Averaging a method over views steadies its map (test-time augmentation).
 """
@@ -16,13 +16,13 @@ from camcore.resize import Interpolation, resize
 
 
 class Augmentation(Protocol):
-    """One view of the input."""
+    """One altered view of the input."""
 
     def view(self, images: Array) -> Array:
         """Alter images ``(B, C, *S)``."""
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
-        """Bring maps ``(B, *S)`` of the view back to the input's frame, at the given size."""
+        """Bring maps ``(B, *S)`` of the view back to the input's frame, at `size`."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,21 @@ class Flip:
 
     def __post_init__(self) -> None:
         if self.axis >= 0:
-            raise InputError(f"Flip(axis={self.axis}); count the axis from the end, as -1 or -2.")
+            raise InputError(
+                f"Flip(axis={self.axis}) counts from the start; count from the end, as -1 or -2."
+            )
 
     def view(self, images: Array) -> Array:
-        """Mirrored images."""
+        """Mirror images ``(B, C, *S)``."""
         if -self.axis > images.ndim - 2:
-            raise InputError(f"Flip(axis={self.axis}) on images with {images.ndim - 2} axes.")
+            raise InputError(
+                f"Flip(axis={self.axis}) does not fit images with {images.ndim - 2} spatial axes; "
+                f"choose from -1 to {2 - images.ndim}."
+            )
         return np.flip(images, self.axis)
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
-        """Mirrored back."""
+        """Mirror maps ``(B, *S)`` back."""
         return np.flip(maps, self.axis)
 
 
@@ -65,12 +70,12 @@ class Multiply:
     factor: float
 
     def view(self, images: Array) -> Array:
-        """Images times the factor."""
+        """Multiply images ``(B, C, *S)`` by the factor."""
         scaled: Array = images * images.dtype.type(self.factor)
         return scaled
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
-        """The maps: values were scaled, not places."""
+        """Return the maps as they are: values were scaled, not positions."""
         return maps
 
 
@@ -88,17 +93,17 @@ class Zoom:
 
     def __post_init__(self) -> None:
         if not self.factor > 0:
-            raise InputError(f"Zoom(factor={self.factor}); a positive number is expected.")
+            raise InputError(f"Zoom(factor={self.factor}) leaves nothing; pass a positive number.")
 
     def view(self, images: Array) -> Array:
-        """Images at the new size, interpolated linearly."""
+        """Resize images ``(B, C, *S)`` by the factor, interpolating linearly."""
         size = tuple(max(1, round(n * self.factor)) for n in images.shape[2:])
         return resize(images, size, Interpolation())
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
-        """Maps at the size they have without the view."""
+        """Resize maps ``(B, *S)`` to the size that they have without the view."""
         return resize(maps, size, Interpolation())
 
 
 FLIPS_AND_SCALES: tuple[Augmentation, ...] = (Flip(), Multiply(0.9), Multiply(1.1))
-"""A mirror image, and a tenth less and more brightness."""
+"""A mirror image, and a tenth less and a tenth more brightness."""

@@ -1,4 +1,4 @@
-"""Everything camcore raises or warns with.
+"""Errors and warnings of camcore.
 
 An error says what came, what was expected and what to do next.
 """
@@ -27,7 +27,7 @@ class InputError(CamcoreError, ValueError):
 
 
 class GradientError(CamcoreError):
-    """The explained score is not connected to the layer."""
+    """No gradient reaches the layer from the explained score."""
 
 
 class MethodError(CamcoreError, ValueError):
@@ -43,4 +43,4 @@ class MissingExtraError(CamcoreError, ImportError):
 
 
 class CamcoreWarning(UserWarning):
-    """Something the user would want to know that does not stop the work."""
+    """Something the user should know, though the work goes on."""

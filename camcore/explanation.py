@@ -1,4 +1,4 @@
-"""What an explanation is, and how it is kept and shown."""
+"""The maps of a batch with what they explain: saved, resized and drawn."""
 
 from __future__ import annotations
 
@@ -95,17 +95,17 @@ class Explanation:
         return softmax(values) if values.shape[1] > 1 else None
 
     def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
-        """The `count` highest classes of each sample, best first, with their probability.
+        """Rank the `count` highest classes of each sample, with their probabilities.
 
         Parameters
         ----------
         count : int
-            How many; all of them where there are fewer.
+            How many classes; all of them where there are fewer.
 
         Returns
         -------
         list of list of (int, float)
-            For each sample, classes and probabilities.
+            For each sample, classes and probabilities, best first.
 
         Raises
         ------
@@ -114,7 +114,9 @@ class Explanation:
         """
         probabilities = self.probabilities
         if probabilities is None:
-            raise InputError(f"Outputs of shape {self.outputs.shape} are no class scores to rank.")
+            raise InputError(
+                f"Outputs of shape {self.outputs.shape} are no class scores, (B, K), to rank."
+            )
         order = np.argsort(-self.outputs, axis=1, kind="stable")[:, :count]
         return [
             [(int(c), float(p[c])) for c in row]
@@ -122,7 +124,7 @@ class Explanation:
         ]
 
     def at(self, size: tuple[int, ...], recipe: RecipeLike | None = None) -> Explanation:
-        """The same explanation with its maps made at another size, from the signed maps.
+        """Make the maps again at another size, from the signed maps.
 
         Enlarging the signed maps once is sharper than enlarging the shown maps again.
 
@@ -197,7 +199,7 @@ class Explanation:
         images : (B, H, W, 3) or (H, W, 3) array
             RGB, uint8, or floating in [0, 1].
         **style
-            `colormap`, `alpha` or `blend`, in place of the recipe's own.
+            `colormap`, `alpha` or `blend`, in place of the recipe's.
 
         Returns
         -------
@@ -214,7 +216,7 @@ class Explanation:
         return overlay(images, self.maps, **{**vars(self.overlay_style), **style})
 
     def by_layer(self, recipe: RecipeLike | None = None) -> dict[str, Explanation]:
-        """The explanation of each layer by itself, its map made from that layer alone.
+        """Split into an explanation of each layer, its maps made from that layer alone.
 
         Parameters
         ----------
@@ -269,7 +271,7 @@ class Explanation:
         Raises
         ------
         InputError
-            Images that are not of the samples, or a kind that there is not.
+            The images do not match the samples, or there is no such kind.
         MissingExtraError
             The extra ``viz`` is not installed.
         """

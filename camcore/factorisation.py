@@ -1,4 +1,4 @@
-"""Deep feature factorisation: which concepts a layer sees, where, and what they vote for."""
+"""Factorise a layer's features into concepts: what they are, where, and which class they favour."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from camcore.explainer import Explainer
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.postprocess import normalise
-from camcore.resize import Interpolation, resize
+from camcore.resize import resize
 from camcore.targets import Scored, Target
 
 
 @dataclass(frozen=True, eq=False)
 class Factorisation:
-    """Concepts of a batch.
+    """Concepts that a layer sees in a batch.
 
     Parameters
     ----------
     maps : (B, K, *S) float32 array
-        Where each concept is, in [0, 1], at the input's size, strongest at 1.
+        Where each concept is, at the input's size, from 0 to 1 where it is strongest.
     raw : (B, K, *S) array
-        The same as factors, at the layer's size, not negative.
+        The same as the factorisation gives it: not negative, at the layer's size.
     concepts : (K, C) array
         The direction of each concept in the layer's channels.
     scores : (K, classes) array or None
-        The model's outputs were the layer to show that concept everywhere, at the
-        strength it has where it is strongest; None where outputs are no class scores.
+        The model's outputs for a layer that holds one concept everywhere, as strong as it
+        is anywhere in the batch; None where outputs are no class scores.
     layer : str
         The layer that was factorised.
     """
@@ -55,11 +55,11 @@ def factorise(
     output: str | None = None,
     seed: int = 0,
 ) -> Factorisation:
-    """Deep feature factorisation: A ≈ W·H by non-negative matrix factorisation.
+    """Factorise a layer's activations into concepts, A ≈ W·H with nothing negative.
 
-    The rows of A are the positions of all samples, so a concept is the same one in
-    every image of the batch. Activations with negative values are shifted by their
-    minimum.
+    This is deep feature factorisation. The rows of A are the positions of all samples, so
+    a concept is the same one in every image of the batch. Activations with negative values
+    are shifted by their minimum.
 
     Parameters
     ----------
@@ -68,16 +68,16 @@ def factorise(
     inputs : array, tensor, or nest of these
         What the model takes.
     concepts : int
-        K.
+        How many concepts, K.
     layer : str or layer object, optional
-        Left out, the last layer with spatial extent.
+        The last layer with spatial extent unless given.
     layout : Layout, optional
-        How the layer's output is laid out, where its shape does not tell.
+        How the layer's output is laid out, where its shape leaves that open.
     output : str, optional
         Which leaf of the model's outputs scores the concepts, where they are a tuple
         or dict.
     seed : int
-        Of the factorisation's start.
+        Seed of the factorisation's random start.
 
     Returns
     -------
@@ -102,23 +102,25 @@ def factorise(
     explainer = Explainer(model, layer=layer, method="activations", layout=layout, output=output)
     names = explainer.layers(inputs)
     if len(names) != 1:
-        raise MethodError(f"One layer is factorised at a time; got {', '.join(names)}.")
-    evidence = explainer.evidence(inputs, _Nothing())
+        raise MethodError(
+            f"The layers {', '.join(names)} cannot be factorised at once; give one layer."
+        )
+    evidence = explainer.evidence(inputs, _NoScore())
     activations = evidence.activations
     batch, channels, *size = activations.shape
-    most = min(batch * int(np.prod(size)), channels)
-    if not 1 <= concepts <= most:
-        raise MethodError(
-            f"concepts={concepts}; the layer {names[0]!r} allows 1 to {most} "
-            f"({channels} channels, {batch * int(np.prod(size))} positions)."
-        )
     positions = np.moveaxis(activations, 1, -1).reshape(-1, channels)
+    limit = min(positions.shape)
+    if not 1 <= concepts <= limit:
+        raise MethodError(
+            f"concepts={concepts} is out of range; the layer {names[0]!r} allows 1 to {limit} "
+            f"({channels} channels, {len(positions)} positions)."
+        )
     shift = min(float(positions.min()), 0.0)
     nmf = NMF(concepts, init="nndsvda", random_state=seed, max_iter=500, tol=1e-4)
     factors = nmf.fit_transform(positions - shift)
     raw = np.moveaxis(factors.reshape(batch, *size, concepts), -1, 1)
     flat = raw.reshape(batch * concepts, *size)
-    maps = normalise(resize(flat, evidence.size, Interpolation()))
+    maps = normalise(resize(flat, evidence.size))
     strengths = factors.max(axis=0)[:, None] * nmf.components_ + shift
     uniform = np.broadcast_to(
         strengths.reshape(concepts, channels, *[1] * len(size)), (concepts, channels, *size)
@@ -132,8 +134,8 @@ def factorise(
     )
 
 
-class _Nothing(Target):
-    """No score is explained, so outputs of any shape will do."""
+class _NoScore(Target):
+    """Explain no score of an output of any shape."""
 
     def __call__(self, outputs: Array) -> Scored:
         return Scored(np.zeros(len(outputs), outputs.dtype), np.zeros_like(outputs))

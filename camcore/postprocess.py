@@ -1,4 +1,4 @@
-"""From signed maps to shown ones: scaling to [0, 1] and joining layers.
+"""Turn signed maps into shown ones: scale them to [0, 1] and join those of several layers.
 
 One scaling and one joining function serve every recipe.
 """
@@ -18,7 +18,7 @@ Fusion: TypeAlias = Literal["mean", "max", "product", "sum"]
 
 
 def relu(maps: Array) -> Array:
-    """The positive part of the maps."""
+    """Keep the positive part of the maps; the rest becomes 0."""
     positive: Array = np.maximum(maps, 0)
     return positive
 
@@ -38,13 +38,12 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     Returns
     -------
     (B, *S) array
-        A map that the divisor would make infinite (its extreme, or its range,
-        is 0) is all zeros.
+        All zeros for a map whose largest value, or range, is 0.
 
     Raises
     ------
     InputError
-        `scale` is none of these.
+        There is no such scale.
     """
     maps = np.asarray(maps)
     if not np.issubdtype(maps.dtype, np.floating):
@@ -53,7 +52,7 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     if scale == "min_max":
         maps = maps - maps.min(axis=axes, keepdims=True)
     elif scale != "max":
-        raise InputError(f"Unknown scale {scale!r}; expected 'max' or 'min_max'.")
+        raise InputError(f"There is no scale {scale!r}; choose 'max' or 'min_max'.")
     largest = maps.max(axis=axes, keepdims=True)
     empty = ~(largest > 0)
     result: Array = maps / np.where(empty, 1, largest + maps.dtype.type(eps))
@@ -77,7 +76,7 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
     maps : sequence of (B, *S) array
         One for each layer.
     how : {"mean", "max", "product", "sum"}
-        Element by element over layers.
+        How the layers' values at each position become one.
 
     Returns
     -------
@@ -86,14 +85,14 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
     Raises
     ------
     InputError
-        The shapes differ, or `how` is none of these.
+        The shapes differ, or there is no such way to join them.
     """
     if how not in _FUSIONS:
-        raise InputError(f"Unknown fusion {how!r}; expected one of {', '.join(_FUSIONS)}.")
+        raise InputError(f"There is no fusion {how!r}; choose from {', '.join(_FUSIONS)}.")
     shapes = {m.shape for m in maps}
     if len(shapes) != 1:
         raise InputError(
-            f"Only maps of one shape can be fused; got {sorted(shapes)}. Give layers of one size."
+            f"Maps of shapes {sorted(shapes)} cannot be fused; give layers of one size."
         )
     if len(maps) == 1:
         return maps[0]
@@ -102,7 +101,7 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
 
 
 def without_evidence(raw: Sequence[Array]) -> Array:
-    """Whether no layer's signed map is positive anywhere.
+    """Mark the samples for which no layer's signed map is positive anywhere.
 
     Parameters
     ----------
@@ -118,6 +117,6 @@ def without_evidence(raw: Sequence[Array]) -> Array:
 
 
 def anywhere(where: Array) -> Array:
-    """Whether a mask ``(B, *S)`` holds anywhere, for each sample, ``(B,)``."""
+    """Mark the samples ``(B,)`` for which a mask ``(B, *S)`` holds anywhere."""
     found: Array = np.any(where.reshape(len(where), -1), axis=1)
     return found

@@ -1,4 +1,4 @@
-"""Maps of the same images again and again, while a model is trained.
+"""Log maps of the same images while a model is trained.
 
 `MapLog` needs nothing but a writer with ``add_image``, such as PyTorch's
 ``SummaryWriter``. Callbacks on top of it are in ``camcore_torch.lightning`` and
@@ -21,14 +21,14 @@ __all__ = ["ImageWriter", "MapLog"]
 
 
 class ImageWriter(Protocol):
-    """What a map is written to: PyTorch's ``SummaryWriter``, or anything alike."""
+    """What pictures are written to: PyTorch's ``SummaryWriter``, or anything like it."""
 
     def add_image(self, tag: str, img_tensor: Any, global_step: int, *, dataformats: str) -> object:
-        """Keep a picture under a tag and a step."""
+        """Write a picture under a tag and a step."""
 
 
 class MapLog:
-    """Draws maps of fixed images over these images, for any state of a model.
+    """Draw maps over the same images for any state of a model.
 
     The model is left as it is: its mode, its gradients, its weights and the framework's
     random numbers, so that training goes on as if nothing had happened.
@@ -101,7 +101,8 @@ class MapLog:
         for name, result in explainer(self.inputs, self.target).items():
             if self.images.shape[0] != len(result):
                 raise InputError(
-                    f"{len(self.images)} images of {len(result)} inputs; a log needs as many"
+                    f"{len(self.images)} images of {len(result)} inputs cannot be logged; pass as "
+                    "many images as inputs."
                 )
             drawn[f"{self.tag}/{name}"] = result.overlay(self.images)
         return drawn

@@ -145,9 +145,13 @@ def test_one_of_several_outputs_scores(found):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"concepts": 0}, MethodError, "concepts=0; the layer 'conv' allows 1 to 6"),
-        ({"concepts": 7}, MethodError, r"concepts=7; .* \(6 channels, 32 positions\)"),
-        ({"layer": ["conv", "fc"]}, MethodError, "One layer is factorised at a time; got conv, fc"),
+        ({"concepts": 0}, MethodError, "concepts=0 .* the layer 'conv' allows 1 to 6"),
+        ({"concepts": 7}, MethodError, r"concepts=7 .* \(6 channels, 32 positions\)"),
+        (
+            {"layer": ["conv", "fc"]},
+            MethodError,
+            "The layers conv, fc cannot be factorised at once",
+        ),
         ({"layer": "pool"}, LayerError, r"Layer 'pool': .* has no spatial extent"),
     ],
 )

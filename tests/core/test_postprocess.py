@@ -111,13 +111,13 @@ def test_layers_are_joined_element_by_element(how, expected):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: normalise(MAPS, "sum"), "Unknown scale 'sum'; expected 'max' or 'min_max'"),
-        (lambda: fuse([MAPS], "median"), "Unknown fusion 'median'; expected one of mean, max"),
+        (lambda: normalise(MAPS, "sum"), "There is no scale 'sum'; choose 'max' or 'min_max'"),
+        (lambda: fuse([MAPS], "median"), "There is no fusion 'median'; choose from mean, max"),
         (
             lambda: fuse([MAPS, MAPS[:, :1]]),
-            r"maps of one shape can be fused; got \[\(2, 1, 2\), \(2, 2, 2\)\]",
+            r"Maps of shapes \[\(2, 1, 2\), \(2, 2, 2\)\] cannot be fused",
         ),
-        (lambda: fuse([]), r"maps of one shape can be fused; got \[\]"),
+        (lambda: fuse([]), r"Maps of shapes \[\] cannot be fused"),
     ],
 )
 def test_what_cannot_be_done_is_told(call, message):

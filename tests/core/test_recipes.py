@@ -238,5 +238,5 @@ def test_what_is_no_recipe_is_told(make, message):
 def test_errors_of_the_parts_come_through():
     with pytest.raises(MethodError, match="no method 'gradcan'"):
         PAPER.method("gradcan")
-    with pytest.raises(InputError, match="Unknown fusion"):
+    with pytest.raises(InputError, match="no fusion"):
         PAPER.render([RAW], (2, 2), "median")
