@@ -2,20 +2,21 @@
 
 A softmax over the last of three axes or more counts as attention, however it is spelled.
 What PyTorch computes in one fused kernel is computed step by step instead, so that the
-attention is there to be taken; the numbers are the same.
+attention is there to be taken, and has a second derivative; the numbers are the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+
+from camcore_torch.modes import CallMode
 
 Take = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 """Given a module and the attention it computed, what the module shall go on with."""
@@ -25,7 +26,7 @@ _SOFTMAX = frozenset({"softmax", "special_softmax"})
 
 
 def _with_modes_inside(function: Any) -> Any:
-    """The function, whose own body shows what it calls to a mode instead of all of it at once."""
+    """Make a twin of a function that shows a mode what it calls, not itself as a whole."""
     inside = {**function.__globals__, "has_torch_function": lambda tensors: False}
     twin = FunctionType(function.__code__, inside, function.__name__, function.__defaults__)
     twin.__kwdefaults__ = function.__kwdefaults__
@@ -42,7 +43,7 @@ def watched(modules: Collection[nn.Module], take: Take) -> Iterator[None]:
     Parameters
     ----------
     modules : collection of nn.Module
-        Where to look. Softmax layers are passed over in favour of what contains them.
+        Shells, where to look. Softmax layers are passed over in favour of what contains them.
     take : callable
         Called for each attention, ``(B, heads, queries, keys)`` or
         ``(B * heads, queries, keys)``.
@@ -57,39 +58,31 @@ def watched(modules: Collection[nn.Module], take: Take) -> Iterator[None]:
         if running and running[-1] is module:
             running.pop()
 
-    with ExitStack() as undo:
-        for module in modules:
-            undo.callback(module.register_forward_pre_hook(enter).remove)
-            undo.callback(module.register_forward_hook(leave).remove)
-        undo.enter_context(
-            _StepByStep(lambda tensor: take(running[-1], tensor) if running else tensor)
-        )
+    for module in modules:
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+    with StepByStep(lambda tensor: take(running[-1], tensor) if running else tensor):
         yield
 
 
-class _StepByStep(TorchFunctionMode):
+class StepByStep(CallMode):
     """Computes attention in the open and lets it through `take`."""
 
-    def __init__(self, take: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self, take: Callable[[torch.Tensor], torch.Tensor] = lambda same: same) -> None:
         super().__init__()
         self._take = take
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def see(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run one function of PyTorch."""
-        kwargs = kwargs or {}
+        """Call the function, its attention step by step."""
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             with self:
                 return _multi_head_attention(*args, **kwargs)
         result = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in _SOFTMAX and result.ndim > 2:
+        if name in _SOFTMAX and result.ndim > 2:
             dim = args[1] if len(args) > 1 else kwargs.get("dim")
             if dim in (-1, result.ndim - 1):
                 return self._take(result)
@@ -106,7 +99,7 @@ class _StepByStep(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> torch.Tensor:
-        """What ``scaled_dot_product_attention`` computes, as its documentation says."""
+        """Compute ``scaled_dot_product_attention`` as its documentation says."""
         if enable_gqa:
             key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
             value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)

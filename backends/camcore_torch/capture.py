@@ -1,4 +1,4 @@
-"""Taking what layers return, out of a model that is left as it was.
+"""Taking what layers return in one pass, before anything can change it.
 
 Up to the first captured layer a pass keeps no graph. There the layer's output is
 cut off and asked for its gradient, and grad mode goes on: what follows is all that
@@ -7,189 +7,91 @@ a gradient is ever worked out for, and parameters are not part of it.
 
 from __future__ import annotations
 
-import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from itertools import chain, islice
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
-from torch import jit, nn
+from torch import nn
 
 from camcore.adapter import INPUT
 from camcore.errors import LayerError
-from camcore_torch import arrays, attention, checkpoints, naming, nest
-from camcore_torch.naming import Call, without_compile
-
-
-@contextmanager
-def undisturbed(
-    root: nn.Module, *, copy_inference_tensors: bool = False
-) -> Iterator[list[nn.Module]]:
-    """Inference behaviour inside, without gradients; everything as it was afterwards.
-
-    That includes attributes which a model's own ``forward`` stores on it: they would
-    keep the pass, and its graph, alive.
-
-    Parameters
-    ----------
-    root : nn.Module
-        The model.
-    copy_inference_tensors : bool
-        Whether tensors made under ``torch.inference_mode`` shall have copies stand in for
-        them, which autograd can save.
-
-    Yields
-    ------
-    list of nn.Module
-        Those whose attributes are put back: all but TorchScript.
-    """
-    modules = naming.modules(root)
-    eager = [module for module in modules if not isinstance(module, jit.ScriptModule)]
-    flags = [module.training for module in modules]
-    attributes = _Attributes(eager)
-    autocast_caches = torch.is_autocast_cache_enabled()
-    try:
-        # Older PyTorch trains later with the weights that autocast casts without a graph here.
-        torch.set_autocast_cache_enabled(False)
-        with torch.inference_mode(False), torch.set_grad_enabled(False), checkpoints.left_out():
-            # Flags are set one by one: models override train() and eval() to do more.
-            _set_training(modules, [False] * len(modules))
-            _run_eagerly(eager)
-            if copy_inference_tensors:
-                _stand_in_for_inference_tensors(eager)
-            yield eager
-    finally:
-        torch.set_autocast_cache_enabled(autocast_caches)
-        _set_training(modules, flags)
-        attributes.restore()
-
-
-class _Attributes:
-    """What modules hold by which name, to be put back; kept flat, since there are thousands."""
-
-    def __init__(self, modules: list[nn.Module]) -> None:
-        self._stores = [
-            store
-            for module in modules
-            for store in (module.__dict__, module._parameters, module._buffers, module._modules)
-        ]
-        self._sizes = list(map(len, self._stores))
-        self._names = list(chain.from_iterable(self._stores))
-        self._values = list(chain.from_iterable(map(dict.values, self._stores)))
-
-    def restore(self) -> None:
-        """Put back what was added, taken away or replaced."""
-        if self._unchanged():
-            return
-        pairs = zip(self._names, self._values, strict=True)
-        for store, size in zip(self._stores, self._sizes, strict=True):
-            before = dict(islice(pairs, size))
-            if store.keys() != before.keys() or any(store[k] is not before[k] for k in before):
-                store.clear()
-                store.update(before)
-
-    def _unchanged(self) -> bool:
-        # Values are compared by identity: equality means something else to tensors.
-        values = chain.from_iterable(map(dict.values, self._stores))
-        return (
-            list(map(len, self._stores)) == self._sizes
-            and list(chain.from_iterable(self._stores)) == self._names
-            and all(map(operator.is_, values, self._values))
-        )
-
-
-def _set_training(modules: list[nn.Module], flags: list[bool]) -> None:
-    for module, flag in zip(modules, flags, strict=True):
-        if module.training != flag:
-            module.training = flag
-
-
-def _run_eagerly(modules: list[nn.Module]) -> None:
-    """Keep compiled parts from running compiled code, which knows nothing of new hooks."""
-    for module in modules:
-        if module.__dict__.get("_compiled_call_impl") is not None:
-            module.__dict__["_compiled_call_impl"] = None
-        for name, child in module._modules.items():
-            if child is not None and "_orig_mod" in child._modules:
-                module._modules[name] = without_compile(child)
-
-
-def holds_inference_tensors(root: nn.Module) -> bool:
-    """Whether a parameter or buffer was made in inference mode."""
-    return any(tensor.is_inference() for _, _, tensor in _tensors(naming.modules(root)))
-
-
-def _stand_in_for_inference_tensors(modules: list[nn.Module]) -> None:
-    for store, name, tensor in list(_tensors(modules)):
-        if tensor.is_inference():
-            store[name] = tensor.clone()
-
-
-def _tensors(modules: list[nn.Module]) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
-    for module in modules:
-        stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for store in stores:
-            for name, tensor in store.items():
-                if tensor is not None:
-                    yield store, name, tensor
-
+from camcore.nest import flatten, inner_images, put
+from camcore_torch import attention
+from camcore_torch.inputs import first_floating
+from camcore_torch.layers import LayerCall
+from camcore_torch.shells import Shells
 
 Point: TypeAlias = tuple[nn.Module, bool]
-"""A module, and whether its attention is meant rather than what it returns."""
+"""A shell, and whether its attention is meant rather than what it returns."""
 
 
 class Capture:
-    """What layers return in one pass, taken before anything can change it.
+    """What layers return in one pass.
 
     Parameters
     ----------
-    calls : mapping of str to Call or None
-        The calls to capture by the name they were asked for; None for the input.
+    shells : Shells
+        What runs.
+    calls : mapping of str to LayerCall
+        The calls to capture by the name they were asked for.
     graph : bool
         Whether gradients will be asked for.
     """
 
-    def __init__(self, calls: Mapping[str, Call | None], *, graph: bool) -> None:
-        self.calls = calls
-        self.graph = graph
+    def __init__(self, shells: Shells, calls: Mapping[str, LayerCall], *, graph: bool) -> None:
+        self._calls = calls
+        self._graph = graph
+        self._points: dict[str, Point] = {
+            name: (shells.of(call.module), call.name.is_attention)
+            for name, call in calls.items()
+            if call.module is not None
+        }
         self._wanted: defaultdict[Point, set[int]] = defaultdict(set)
-        for call in calls.values():
-            if call is not None:
-                self._wanted[call.module, call.attention].add(call.index)
+        for name, point in self._points.items():
+            call = calls[name].name.call
+            self._wanted[point].add(-1 if call is None else call)
         # One of the captured may be reached through another.
-        self._linked = len(calls) > 1 or any(call and call.index < -1 for call in calls.values())
+        self._linked = len(calls) > 1 or any(min(wanted) < -1 for wanted in self._wanted.values())
         self._ran: Counter[Point] = Counter()
         self._kept: defaultdict[Point, dict[int, torch.Tensor | None]] = defaultdict(dict)
         self._input: torch.Tensor | None = None
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Hooks on the layers, and only here."""
+        """Hook the shells; hooks go with them, so that they serve one pass each."""
         attending = [module for module, attends in self._wanted if attends]
-        with ExitStack() as undo:
-            for module, attends in self._wanted:
-                if not attends:
-                    undo.callback(module.register_forward_hook(self._hook).remove)
-            if attending:
-                undo.enter_context(attention.watched(attending, self._attended))
-            yield
+        handles = [
+            module.register_forward_hook(self._hook)
+            for module, attends in self._wanted
+            if not attends
+        ]
+        try:
+            with attention.watched(attending, self._attended) if attending else nullcontext():
+                yield
+        finally:
+            for handle in handles:  # a second pass may run on the same shells
+                handle.remove()
 
     def take_input(self, inputs: Any) -> Any:
-        """Capture the input that `INPUT` names; returns the inputs to run the model on."""
-        floating = nest.floating(inputs)
-        if not floating:
+        """Capture the input, where it is asked for; returns the inputs to run the model on."""
+        if all(call.module is not None for call in self._calls.values()):
+            return inputs
+        found = {
+            path: torch.stack(leaf) if isinstance(leaf, list) else leaf
+            for path, leaf in flatten(inputs, is_leaf=inner_images)
+            if isinstance(leaf, list)
+            or (isinstance(leaf, torch.Tensor) and leaf.is_floating_point())
+        }
+        if not found:
             raise LayerError(f"{INPUT!r} was asked for, but no input is a floating tensor.")
-        path = next((p for p, tensor in floating.items() if tensor.ndim > 2), next(iter(floating)))
-        images = arrays.images_at(inputs, path)
-        tensor = floating[path] if images is None else torch.stack(images)
-        self._input, passed_on = self._take(tensor)
-        if images is None:
-            return nest.put(inputs, path, passed_on)
-        where = path.rpartition(".")[0]
-        for i, image in enumerate(passed_on):
-            inputs = nest.put(inputs, f"{where}.{i}", image)
+        path = next((p for p, tensor in found.items() if tensor.ndim > 2), next(iter(found)))
+        self._input, passed_on = self._take(found[path])
+        listed = path not in dict(flatten(inputs))
+        pieces = {f"{path}.{i}": part for i, part in enumerate(passed_on)} if listed else {}
+        for at, tensor in (pieces or {path: passed_on}).items():
+            inputs = put(inputs, at, tensor)
         return inputs
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -200,26 +102,11 @@ class Capture:
         LayerError
             The call did not happen, or returned no floating tensor.
         """
-        call = self.calls[name]
-        if call is None:
+        if name not in self._points:
             assert self._input is not None
             return self._input
-        point = call.module, call.attention
-        ran = self._ran[point]
-        if not ran and call.attention:
-            raise LayerError(
-                f"{name!r}: the layer computed no softmax attention in this pass, or hid it in a "
-                "kernel other than scaled_dot_product_attention. Choose another layer."
-            )
-        if not ran:
-            raise LayerError(
-                f"Layer {name!r} did not run in this pass. It may belong to a branch that is "
-                "only used in training, or its parent reads its weights without calling it."
-            )
-        index = call.index + ran if call.index < 0 else call.index
-        if not 0 <= index < ran:
-            raise LayerError(f"{name!r}: the layer ran {ran} times, so #0 to #{ran - 1} exist.")
-        tensor = self._kept[point][index]
+        point = self._points[name]
+        tensor = self._kept[point].get(self._calls[name].name.index(self._ran[point]))
         if tensor is None:
             raise LayerError(f"Layer {name!r} returned no floating tensor; choose another layer.")
         if tensor.is_quantized:
@@ -231,9 +118,9 @@ class Capture:
         return tensor
 
     def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
-        path, tensor = nest.first_floating(output) or ("", None)
+        path, tensor = first_floating(output) or ("", None)
         passed_on = self._see((module, False), tensor)
-        return None if passed_on is tensor else nest.put(output, path, passed_on)
+        return None if passed_on is tensor else put(output, path, passed_on)
 
     def _attended(self, module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
         passed_on = self._see((module, True), tensor)
@@ -258,12 +145,12 @@ class Capture:
         return passed_on
 
     def _take(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copy to keep, and what the model goes on with.
+        """Copy a tensor to keep, and one for the model to go on with.
 
         Both are copies: an in-place ReLU may follow, and the layer may have
         returned memory that somebody else writes to.
         """
-        if not self.graph:
+        if not self._graph:
             return tensor.detach().clone(), tensor
         torch.set_grad_enabled(True)
         if tensor.requires_grad and not tensor.is_leaf and self._linked:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,8 +16,12 @@ from torch.nn.modules import conv
 
 from camcore.adapter import Array, Leaves, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import BackendError
-from camcore_torch import arrays, naming, nest
+from camcore.nest import map_leaves
+from camcore_torch import inputs as inputs_of
+from camcore_torch import layers as layers_of
 from camcore_torch.adapter import TorchAdapter
+from camcore_torch.shells import Shells
+from camcore_torch.traits import traits_of
 
 WAYS = ("channels_last", "bfloat16", "compile")
 
@@ -41,11 +45,11 @@ class FastAdapter(TorchAdapter):
 
     def __init__(self, model: nn.Module, ways: Sequence[str]) -> None:
         unknown = [way for way in ways if way not in WAYS]
-        if unknown or naming.is_keras(model):
+        if unknown or layers_of.is_keras(model):
             what = f"fast={unknown[0]!r}" if unknown else "a Keras model on the torch backend"
             raise BackendError(f"PyTorch has no fast way for {what}; there are {', '.join(WAYS)}.")
         self.ways = tuple(ways)
-        self._original = naming.unwrap(model)
+        self._original = layers_of.unwrap(model)
         self._compiled: dict[nn.Module, Callable[..., Any]] = {}
         self._made_from: list[tuple[int, int]] = []
         super().__init__(self._original)
@@ -61,9 +65,9 @@ class FastAdapter(TorchAdapter):
         second_order: bool = False,
         rectifier: Rectifier | None = None,
     ) -> Trace:
-        """One fast pass; see `camcore.adapter.Adapter`."""
-        plain = second_order or rectifier is not None
-        with self._fast(layers, compiled=not plain):
+        """Run one fast pass; see `camcore.adapter.Adapter`."""
+        self._renew()
+        with self._autocast():
             return super().run(
                 self._laid_out(inputs),
                 layers,
@@ -78,10 +82,8 @@ class FastAdapter(TorchAdapter):
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array], Leaves]]:
         """Run one sample up to `layer`, then from there on; see `camcore.adapter.Adapter`."""
-        with (
-            self._fast([layer], compiled=False),
-            super().resume(inputs, layer, logits=logits) as head,
-        ):
+        self._renew()
+        with self._autocast(), super().resume(inputs, layer, logits=logits) as head:
             yield head
 
     def _laid_out(self, inputs: Any) -> Any:
@@ -93,41 +95,29 @@ class FastAdapter(TorchAdapter):
                 return value
             return value.contiguous(memory_format=_channels_last(value.ndim))
 
-        return nest.transform(arrays.prepare(self.model, inputs), channels_last)
+        return map_leaves(inputs_of.prepare(self.model, inputs), channels_last)
 
-    @contextmanager
-    def _fast(self, layers: Sequence[str], *, compiled: bool) -> Iterator[None]:
-        self._renew()
-        with ExitStack() as inside:
-            if "bfloat16" in self.ways:
-                inside.enter_context(self._autocast())
-            if "compile" in self.ways and compiled:
-                calls = [naming.find(self.model, name) for name in layers if name[:1] != "@"]
-                inside.enter_context(self._compiled_around([call.module for call in calls]))
-            yield
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        device = next((p.device.type for p in self.model.parameters()), "cpu")
-        return torch.autocast(device, torch.bfloat16)
-
-    @contextmanager
-    def _compiled_around(self, captured: Sequence[nn.Module]) -> Iterator[None]:
+    def _prepare_shells(self, shells: Shells, names: Sequence[str], *, plain: bool) -> None:
         """Let the largest parts that have no captured layer inside them run compiled."""
-        parts = list(_parts(self.model, {id(module) for module in captured}))
-        for part in parts:
+        if "compile" not in self.ways or plain:
+            return
+        calls = [layers_of.find(self.model, name) for name in names]
+        captured = {id(call.module) for call in calls if call.module is not None}
+        for part in _parts(self.model, captured):
             if part not in self._compiled:
                 self._compiled[part] = torch.compile(part.forward)
-            part.__dict__["forward"] = self._compiled[part]
-        try:
-            yield
-        finally:
-            for part in parts:
-                del part.__dict__["forward"]
+            shells.of(part).__dict__["forward"] = self._compiled[part]
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if "bfloat16" not in self.ways:
+            return nullcontext()
+        device = next((p.device.type for p in self.model.parameters()), "cpu")
+        return torch.autocast(device, torch.bfloat16)
 
     def _renew(self) -> None:
         """Copy the model, unless nothing was written to it since it was last copied."""
         tensors = [*self._original.parameters(), *self._original.buffers()]
-        state = [(id(tensor), arrays.version(tensor)) for tensor in tensors]
+        state = [(id(tensor), inputs_of.version(tensor)) for tensor in tensors]
         if state == self._made_from:
             return
         try:
@@ -143,6 +133,7 @@ class FastAdapter(TorchAdapter):
                 module.to(memory_format=_channels_last(module.weight.ndim))
             if "bfloat16" in self.ways and weighs:
                 module.to(torch.bfloat16)
+        traits_of(twin).is_reached = True  # it is not the user's, and compiled parts of it run
         self.model, self._made_from = twin, state
         self._compiled.clear()
 
@@ -153,7 +144,7 @@ def _channels_last(rank: int) -> torch.memory_format:
 
 
 def _parts(module: nn.Module, captured: set[int]) -> Iterator[nn.Module]:
-    """The module, or where a captured one lies inside it, its parts."""
+    """Yield the module, or where a captured one lies inside it, its parts."""
     inside = {id(below) for below in module.modules() if below is not module}
     if inside & captured:
         for child in module.children():

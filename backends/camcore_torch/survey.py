@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from camcore.adapter import Layer, LayerRecord
 from camcore.outputs import score_paths
-from camcore_torch import arrays, attention, naming, nest
-from camcore_torch.capture import undisturbed
-from camcore_torch.final_activation import ACTIVATIONS, TRIVIAL
+from camcore_torch import attention, layers
+from camcore_torch.inputs import call, floating
+from camcore_torch.inputs import version as version_of
+from camcore_torch.logits import ACTIVATIONS, TRIVIAL
+from camcore_torch.modes import CallMode
+from camcore_torch.preserve import preserved, reached
+from camcore_torch.shells import Shells
 
 _PASSING = TRIVIAL | ACTIVATIONS.keys() | {"interpolate", "upsample"}
 """Functions by ``__name__`` that show again what they are given, at most on another scale."""
@@ -24,45 +26,51 @@ _PASSING = TRIVIAL | ACTIVATIONS.keys() | {"interpolate", "upsample"}
 
 def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
     """Record each layer's output, ordered by when its last call finished."""
-    by_module: dict[Any, Layer] = {layer.native: layer for layer in naming.layers(model)}
-    seen = _Seen()
-    shapes: dict[Any, tuple[int, ...]] = {}
-    repeats: dict[Any, nn.Module | None] = {}
+    with preserved(model) as shells:
+        return _survey(model, shells, sample)
+
+
+def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
+    known: dict[nn.Module, Layer] = {}
+    for layer in layers.layers(model):
+        known[shells.of(cast(nn.Module, layer.native))] = layer
+    seen, passing = _Seen(), _Passing()
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+    repeats: dict[nn.Module, nn.Module | None] = {}
     several: set[nn.Module] = set()
-    calls = dict.fromkeys(by_module, 0)
+    calls = dict.fromkeys(known, 0)
     attended: dict[nn.Module, tuple[int, ...]] = {}
 
     def record(module: nn.Module, args: Any, output: Any) -> None:
         calls[module] += 1
-        found = nest.first_floating(output)
-        if found is not None:
+        found = floating(output)
+        if found:
+            tensor = next(iter(found.values()))
             shapes.pop(module, None)
-            shapes[module] = tuple(found[1].shape)
-            repeats[module] = seen.by(module, found[1])
-            (several.add if len(nest.floating(output)) > 1 else several.discard)(module)
+            shapes[module] = tuple(tensor.shape)
+            repeats[module] = seen.by(module, tensor)
+            (several.add if len(found) > 1 else several.discard)(module)
 
     def attend(module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
         attended[module] = tuple(tensor.shape)
         return tensor
 
-    passing = _Passing()
-    with undisturbed(model), attention.watched(by_module, attend), ExitStack() as undo:
-        for module in by_module:
-            undo.callback(module.register_forward_hook(record).remove)
-        with passing:
-            outputs = arrays.call(model, sample)
-    leaves = nest.floating(outputs)
-    scores = score_paths({path: leaf.ndim for path, leaf in leaves.items()})
-    returned = passing.back_from(leaves[path] for path in scores)
+    with attention.watched(known, attend):
+        for module in known:
+            module.register_forward_hook(record)
+        with passing, reached(model, shells):
+            outputs = floating(call(shells.model, sample))
+    scores = score_paths({path: leaf.ndim for path, leaf in outputs.items()})
+    returned = passing.back_from(outputs[path] for path in scores)
     return [
         LayerRecord(
-            by_module[module],
+            known[module],
             shape,
-            naming.channels(module),
+            layers.channels(module),
             calls[module],
             any(seen.last[module]() is tensor for tensor in returned),
             attended.get(module),
-            None if (first := repeats[module]) is None else by_module[first].name,
+            None if (first := repeats[module]) is None else known[first].name,
             module in several,
         )
         for module, shape in shapes.items()
@@ -79,7 +87,7 @@ class _Seen:
     def by(self, module: nn.Module, tensor: torch.Tensor) -> nn.Module | None:
         """Note a tensor; returns another module that returned it before, as it is now."""
         self.last[module] = weakref.ref(tensor)
-        version = arrays.version(tensor)
+        version = version_of(tensor)
         first, before = self._first.get(tensor, (module, None))
         if before != version:
             first = module
@@ -87,24 +95,19 @@ class _Seen:
         return None if first is module else first
 
 
-class _Passing(TorchFunctionMode):
+class _Passing(CallMode):
     """Remembers, for each tensor that only shows another again, which one."""
 
     def __init__(self) -> None:
         super().__init__()
         self._shown: Any = WeakTensorKeyDictionary()
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def see(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run one function of PyTorch."""
-        kwargs = kwargs or {}
+        """Call the function, and note what its result shows again."""
         result = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in _PASSING and isinstance(result, torch.Tensor):
+        if name in _PASSING and isinstance(result, torch.Tensor):
             shown = args[0] if args else kwargs.get("input")
             if isinstance(shown, torch.Tensor) and shown is not result:
                 self._shown[result] = shown

@@ -12,8 +12,8 @@ from torch.nn.modules import batchnorm, conv
 
 from camcore.adapter import Array, Bias
 from camcore.errors import MethodError
-from camcore_torch.arrays import to_numpy
-from camcore_torch.naming import hookable, is_keras
+from camcore_torch.inputs import to_numpy
+from camcore_torch.layers import hookable, is_keras
 
 ADDING = (nn.Linear, conv._ConvNd, nn.GroupNorm, nn.LayerNorm, batchnorm._NormBase)
 
@@ -69,15 +69,14 @@ def _bias(name: str, module: Any) -> Bias | None:
         mean, variance = (getattr(module, attributes[key], None) for key in ("mean", "variance"))
         if mean is not None and variance is not None:
             gamma, beta = (getattr(module, attributes[key], None) for key in ("gamma", "beta"))
-            centre = _array(mean)
-            values = {
-                "gamma": np.ones_like(centre) if gamma is None else _array(gamma),
-                "beta": np.zeros_like(centre) if beta is None else _array(beta),
-                "mean": centre,
-                "variance": _array(variance),
-                "epsilon": np.asarray(module.epsilon if is_keras(module) else module.eps),
-            }
-            return Bias(_before_activation(name, module), normalisation=values)
+            return Bias.of_batch_norm(
+                _before_activation(name, module),
+                mean=_array(mean),
+                variance=_array(variance),
+                gamma=None if gamma is None else _array(gamma),
+                beta=None if beta is None else _array(beta),
+                epsilon=module.epsilon if is_keras(module) else module.eps,
+            )
     bias = getattr(module, "bias", None)
     if bias is None or not (is_keras(module) or isinstance(module, ADDING)) or bias.ndim != 1:
         return None

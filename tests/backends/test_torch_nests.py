@@ -104,7 +104,7 @@ def test_layers_that_return_nests(images, nest):
             self.inner = Inner()
 
         def forward(self, x: Any) -> Any:
-            from camcore_torch.nest import first_floating
+            from camcore_torch.inputs import first_floating
 
             _, tensor = first_floating(self.inner(self.features(x)))
             return self.head(tensor.relu_())

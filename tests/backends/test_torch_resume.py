@@ -246,7 +246,7 @@ def test_resnet_is_replayed(require):
         ("blocks.1.relu#2", "ran 2 times"),
         ("unused", "did not run"),
         ("nothing", "no layer 'nothing'"),
-        ("@input", "no layer"),
+        ("@input", "goes on from what a layer returns"),
     ],
 )
 def test_layers_that_cannot_be_resumed_from(image, layer, message):

@@ -7,8 +7,7 @@ all the same, which is most of what a seed costs there; here those rows are pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -17,25 +16,17 @@ from torch import nn
 from torch.nn import functional as F
 
 
-@contextmanager
-def zero_rows_skipped(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Within, plain linear layers among the modules pass over rows whose gradient is zero."""
-    plain = [m for m in modules if type(m) is nn.Linear and "forward" not in m.__dict__]
-    for module in plain:
-        module.__dict__["forward"] = partial(_forward, module, module.forward)
-    try:
-        yield
-    finally:
-        for module in plain:
-            del module.__dict__["forward"]
+def skip_zero_rows(shells: Iterable[nn.Module]) -> None:
+    """Let plain linear layers among the shells pass over rows whose gradient is zero."""
+    for shell in shells:
+        if type(shell) is nn.Linear and "forward" not in shell.__dict__:
+            shell.__dict__["forward"] = partial(_forward, shell)
 
 
-def _forward(
-    module: nn.Linear, forward: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor
-) -> torch.Tensor:
+def _forward(module: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
     tokens = inputs.ndim > 2 and inputs.requires_grad and inputs.dtype == module.weight.dtype
     if not tokens or not torch.is_grad_enabled() or torch.is_autocast_enabled(inputs.device.type):
-        return forward(inputs)
+        return F.linear(inputs, module.weight, module.bias)
     bias = None if module.bias is None else module.bias.detach()
     result: torch.Tensor = _Linear.apply(inputs, module.weight.detach(), bias)
     return result

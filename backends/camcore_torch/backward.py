@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from camcore.adapter import Array, Leaves, NativeScore, Seed
+from camcore.adapter import Array, Leaves, NativeScore, Seed, check_cotangents
 from camcore.errors import GradientError, TargetError
-from camcore_torch import arrays, naming
-from camcore_torch.arrays import to_numpy
+from camcore_torch import inputs, layers
+from camcore_torch.inputs import to_numpy
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 
@@ -64,7 +64,7 @@ def pull_back(
     model : nn.Module
         What to look at for a reason where no gradient comes through.
     """
-    pulled = PulledBack(arrays.outputs(outputs, scores))
+    pulled = PulledBack(inputs.outputs(outputs, scores))
     for i, seed in enumerate(seeds):
         if isinstance(seed, NativeScore):
             with torch.enable_grad():
@@ -74,8 +74,12 @@ def pull_back(
             pulled.native_scores.append(to_numpy(native, copy=True))
         else:
             given = seed(pulled.outputs)
-            cotangents = [_cotangent(path, array, scores) for path, array in given.items()]
+            check_cotangents(given, pulled.outputs)
             roots = [scores[path] for path in given]
+            cotangents = [
+                torch.from_numpy(np.array(array)).to(root.device, root.dtype)
+                for array, root in zip(given.values(), roots, strict=True)
+            ]
             pulled.native_scores.append(None)
         if captured:
             last = i == len(seeds) - 1
@@ -113,7 +117,7 @@ def _reached(
 ) -> Tensors:
     reached = {}
     for name, gradient in zip(captured, gradients, strict=True):
-        quantised = naming.quantised(model) if gradient is None else []
+        quantised = layers.quantised(model) if gradient is None else []
         if quantised:
             raise GradientError(
                 f"No gradient reaches layer {name!r}: layers such as {quantised[0]!r} are "
@@ -141,21 +145,6 @@ def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:
             )
         products[name] = torch.zeros_like(tensor) if product is None else product
     return products
-
-
-def _cotangent(path: str, array: Array, scores: Tensors) -> torch.Tensor:
-    if path not in scores:
-        raise TargetError(
-            f"The target has a cotangent for an output {path!r}; "
-            f"the model's floating outputs are {', '.join(map(repr, scores)) or 'none'}."
-        )
-    score = scores[path]
-    if np.shape(array) != tuple(score.shape):
-        raise TargetError(
-            f"The target's cotangent for output {path!r} has shape {np.shape(array)}; "
-            f"the output has {tuple(score.shape)}."
-        )
-    return torch.from_numpy(np.array(array)).to(score.device, score.dtype)
 
 
 def _native_scores(seed: NativeScore, outputs: Any) -> torch.Tensor:

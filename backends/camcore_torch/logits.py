@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from camcore_torch import arrays, nest
+from camcore_torch.inputs import call, floating, version
+from camcore_torch.modes import CallMode
 
 ACTIVATIONS = {
     "softmax": "softmax",
@@ -61,8 +61,8 @@ def call_model(
     """
     mode = BeforeActivation()
     with mode if watch else nullcontext():
-        outputs = arrays.call(model, inputs)
-    scores = nest.floating(outputs)
+        outputs = call(model, inputs)
+    scores = floating(outputs)
     before = mode.of(scores)
     return (
         outputs,
@@ -83,23 +83,17 @@ def _ends_in_activation(tensor: torch.Tensor) -> bool:
     return node is not None and _ACTIVATION_NODE.fullmatch(node.name()) is not None
 
 
-class BeforeActivation(TorchFunctionMode):
+class BeforeActivation(CallMode):
     """Remembers, for each activated tensor alive, which one it was and the scores before it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._before: Any = WeakTensorKeyDictionary()
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def see(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run one function of PyTorch, and note an activation."""
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
+        """Call the function, and note an activation."""
         if name in ACTIVATIONS:
             scores = args[0] if args else kwargs["input"]
             scores = scores.clone() if name.endswith("_") else scores
@@ -123,9 +117,9 @@ class BeforeActivation(TorchFunctionMode):
         return {path: before for path, before in found.items() if before is not None}
 
     def _note(self, result: torch.Tensor, activation: str, scores: torch.Tensor) -> None:
-        self._before[result] = activation, scores, arrays.version(result)
+        self._before[result] = activation, scores, version(result)
 
     def _find(self, tensor: torch.Tensor) -> tuple[str, torch.Tensor] | None:
         found = self._before.get(tensor)
         # What was written to since is no longer just an activation's result.
-        return found[:2] if found is not None and found[2] == arrays.version(tensor) else None
+        return found[:2] if found is not None and found[2] == version(tensor) else None

@@ -1,4 +1,4 @@
-"""Other rules for pulling back through rectifiers, put on the nodes of a recorded graph.
+"""Pull back through rectifiers by the guided rule, put on the nodes of a recorded graph.
 
 Nodes show every spelling alike (module, function, method, in place, TorchScript), and
 they go with the graph, so there is nothing to take off the model afterwards.
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from camcore.adapter import Rectifier
 from camcore.errors import MethodError
 
 LOWER_BOUND = {
@@ -27,7 +26,7 @@ LOWER_BOUND = {
 _OPAQUE = re.compile(r"CheckpointFunction|CompiledFunction|DifferentiableGraph")
 
 
-def bend(roots: Iterable[torch.Tensor], rule: Rectifier) -> None:
+def apply_rule(roots: Iterable[torch.Tensor]) -> None:
     """Let only positive gradients pass through the rectifiers of the graph behind `roots`.
 
     Raises
@@ -44,10 +43,7 @@ def bend(roots: Iterable[torch.Tensor], rule: Rectifier) -> None:
         )
     for node in nodes:
         if _is_rectifier(node):
-            if rule == "guided":
-                node.register_prehook(_positive)
-            else:
-                node.register_hook(_positive_whatever_the_input)
+            node.register_prehook(_positive)
 
 
 def _nodes(roots: Iterable[torch.Tensor]) -> Iterator[Any]:
@@ -69,9 +65,3 @@ def _is_rectifier(node: Any) -> bool:
 
 def _positive(gradients: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | None, ...]:
     return tuple(None if gradient is None else gradient.relu() for gradient in gradients)
-
-
-def _positive_whatever_the_input(
-    inputs: tuple[torch.Tensor | None, ...], outputs: tuple[torch.Tensor | None, ...]
-) -> tuple[torch.Tensor | None, ...]:
-    return (*_positive(outputs[:1]), *inputs[1:])

@@ -1,0 +1,86 @@
+"""One forward pass of a model's shells, done again only where the first teaches how to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from camcore.adapter import Leaves
+from camcore_torch import inputs
+from camcore_torch.capture import Capture
+from camcore_torch.layers import LayerCall
+from camcore_torch.logits import call_model, looks_activated
+from camcore_torch.preserve import reached
+from camcore_torch.shells import Shells
+from camcore_torch.traits import ModelTraits, traits_of
+
+
+@dataclass
+class Pass:
+    """One forward pass, its tensors still in the graph."""
+
+    inputs: Leaves
+    outputs: Any
+    scores: dict[str, torch.Tensor]
+    activation: dict[str, str]
+    captured: dict[str, torch.Tensor]
+
+    @property
+    def connected(self) -> bool:
+        """Whether any output can be differentiated."""
+        return any(score.requires_grad for score in self.scores.values())
+
+
+def forward(
+    model: nn.Module,
+    shells: Shells,
+    given: Any,
+    calls: Mapping[str, LayerCall],
+    *,
+    graph: bool,
+    logits: bool,
+) -> Pass:
+    """Run one pass, and another only where the first shows that this model needs it done so."""
+    traits = traits_of(model)
+
+    def once() -> Pass:
+        return _once(model, shells, given, calls, traits, graph=graph, logits=logits)
+
+    made = once()
+    if graph and not made.connected and not traits.switches_grad_off:
+        traits.switches_grad_off = True
+        made = once()
+        traits.switches_grad_off = made.connected
+    if graph and logits and not traits.ends_in_activation and looks_activated(made.scores):
+        traits.ends_in_activation = True
+        made = once()
+    return made
+
+
+def _once(
+    model: nn.Module,
+    shells: Shells,
+    given: Any,
+    calls: Mapping[str, LayerCall],
+    traits: ModelTraits,
+    *,
+    graph: bool,
+    logits: bool,
+) -> Pass:
+    torch.set_grad_enabled(graph and traits.switches_grad_off)
+    capture = Capture(shells, calls, graph=graph)
+    prepared = own = inputs.prepare(model, given)
+    versions = inputs.versions(own)
+    own = capture.take_input(own)
+    # Without a graph to look at afterwards, an activation can only be seen as it happens.
+    watch = logits and (traits.ends_in_activation or not graph)
+    with capture.hooked(), reached(model, shells):
+        outputs, scores, activation = call_model(shells.model, own, watch=watch)
+    if inputs.versions(prepared) != versions:  # the model works in place on what it is given
+        prepared = inputs.prepare(model, given)
+    captured = {name: capture[name] for name in calls}
+    return Pass(inputs.leaves(prepared), outputs, scores, activation, captured)

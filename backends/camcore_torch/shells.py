@@ -1,0 +1,244 @@
+"""Shells of a model's modules: what runs in their place, so that the model is never written to.
+
+A shell is an object of the module's own class with copies of its dictionaries, which hold
+the very same tensors. Hooks, modes, patched functions and whatever a ``forward`` stores land
+on shells and go with them; the modules themselves are only read, by any number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import jit, nn
+
+from camcore_torch.layers import is_keras, without_compile
+
+_STORES = ("_parameters", "_buffers", "_modules")
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+_SAVING = (
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+_OWN = frozenset(
+    [*_STORES, *_HOOKS, *_SAVING, "_non_persistent_buffers_set", "_compiled_call_impl"]
+)
+"""Attributes of every module that are copied by name, or that no pass writes to."""
+_PLAIN = frozenset([int, float, bool, str, bytes, type(None), torch.Size, torch.dtype, type])
+_DEPTH = 4
+"""How deep containers within containers are searched for modules."""
+
+
+class OriginalRan(BaseException):
+    """One of the user's own modules was about to run: its shell could not be put in its place."""
+
+
+class Shells:
+    """The shells of a model's modules.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model, which is only read.
+    plain_objects : bool
+        Whether objects of other classes that an attribute holds are searched for modules too.
+    stand_ins : bool
+        Whether weights made in inference mode get copies in their place, which autograd can
+        save.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, plain_objects: bool = False, stand_ins: bool = False
+    ) -> None:
+        self._made: dict[int, tuple[nn.Module, nn.Module]] = {}
+        self._objects: dict[int, Any] = {}
+        self._plain_objects = plain_objects
+        self._stand_ins = stand_ins
+        self.model = self.of(model)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (shell for _, shell in self._made.values())
+
+    def __contains__(self, module: nn.Module) -> bool:
+        return id(module) in self._made
+
+    def of(self, module: nn.Module) -> nn.Module:
+        """Give the shell of a module; TorchScript, which fires no hooks, stands for itself."""
+        if (found := self._made.get(id(module))) is not None:
+            return found[1]
+        if isinstance(module, jit.ScriptModule):
+            return module
+        shell: nn.Module = object.__new__(type(module))
+        self._made[id(module)] = module, shell
+        own = shell.__dict__
+        own.update(module.__dict__)
+        own["training"] = False
+        if own.get("_compiled_call_impl") is not None:
+            own["_compiled_call_impl"] = None  # compiled code knows nothing of new hooks
+        for name in _HOOKS:
+            hooks = own[name]
+            own[name] = OrderedDict((key, self._mapped(hook)) for key, hook in hooks.items())
+        for name in ("_parameters", "_buffers"):
+            own[name] = tensors = own[name].copy()
+            if self._stand_ins:
+                for key, tensor in tensors.items():
+                    if tensor is not None and tensor.is_inference():
+                        tensors[key] = tensor.clone()
+        own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+        own["_modules"] = {
+            name: None if child is None else self.of(without_compile(child))
+            for name, child in module._modules.items()
+        }
+        for name, value in module.__dict__.items():
+            if type(value) not in _PLAIN and name not in _OWN:
+                mapped = self._mapped(value, own=True)
+                if mapped is not value:
+                    own[name] = mapped
+        if "_nodes_by_depth" in own and is_keras(module):
+            own["_nodes_by_depth"] = self._nodes(module.__dict__["_nodes_by_depth"])
+        return shell
+
+    def drop(self) -> None:
+        """Empty the shells, so that what their hooks hold goes at once and not by and by."""
+        for _, shell in self._made.values():
+            shell.__dict__.clear()
+        self._made.clear()
+        self._objects.clear()
+
+    def _mapped(self, value: Any, depth: int = 0, *, own: bool = False) -> Any:
+        """Put shells in place of the modules that a value holds.
+
+        The model's own containers are copied, whatever they hold; others where that changes them.
+        """
+        if isinstance(value, nn.Module):
+            return self.of(value)
+        kind = type(value)
+        if kind in _PLAIN or depth > _DEPTH:
+            return value
+        below = depth + 1
+        if isinstance(value, dict):
+            return self._dictionary(value, below, own)
+        if isinstance(value, (list, set, tuple, deque)):
+            parts = [v if type(v) in _PLAIN else self._mapped(v, below, own=own) for v in value]
+            if (not own or isinstance(value, tuple)) and all(map(_is, parts, value)):
+                return value
+            return _like(value, parts)
+        if kind is MethodType:
+            owner = self._mapped(value.__self__, below)
+            return value if owner is value.__self__ else MethodType(value.__func__, owner)
+        if kind is FunctionType and (
+            value.__closure__ or value.__defaults__ or value.__kwdefaults__
+        ):
+            return self._function(value, below)
+        if kind is partial:
+            pieces = value.func, value.args, value.keywords
+            function, args, keywords = mapped = self._mapped(pieces, below)
+            return value if mapped is pieces else partial(function, *args, **keywords)
+        return self._object(value, below) if self._plain_objects else value
+
+    def _dictionary(self, value: dict[Any, Any], depth: int, own: bool) -> dict[Any, Any]:
+        parts = {
+            key: part if type(part) in _PLAIN else self._mapped(part, depth, own=own)
+            for key, part in value.items()
+        }
+        if not own and all(map(_is, parts.values(), value.values())):
+            return value
+        if type(value).__module__ not in ("builtins", "collections"):
+            return parts
+        twin = copy.copy(value)
+        twin.update(parts)
+        return twin
+
+    def _function(self, value: FunctionType, depth: int) -> Any:
+        """Give a function cells and defaults of its own where one of them holds a module."""
+        cells = value.__closure__ or ()
+        old = tuple(map(_contents, cells)), value.__defaults__, value.__kwdefaults__
+        new = self._mapped(old, depth)
+        if new is old:
+            return value
+        closure = tuple(
+            cell if now is before else CellType(now)
+            for cell, before, now in zip(cells, old[0], new[0], strict=True)
+        )
+        twin = FunctionType(
+            value.__code__, value.__globals__, value.__name__, new[1], closure or None
+        )
+        twin.__dict__.update(value.__dict__)
+        twin.__kwdefaults__ = new[2]
+        return twin
+
+    def _object(self, value: Any, depth: int) -> Any:
+        """Copy an object of another class that holds modules among its attributes."""
+        if (found := self._objects.get(id(value))) is not None:
+            return found
+        attributes = getattr(value, "__dict__", None)
+        if not isinstance(attributes, dict) or isinstance(value, (type, torch.Tensor)):
+            return value
+        self._objects[id(value)] = twin = copy.copy(value)
+        for name, part in attributes.items():
+            if type(part) not in _PLAIN:
+                object.__setattr__(twin, name, self._mapped(part, depth))
+        return twin
+
+    def _nodes(self, by_depth: dict[int, list[Any]]) -> dict[int, list[Any]]:
+        """Copy the nodes of a functional Keras model, whose operations are its layers."""
+        twins: dict[int, list[Any]] = {}
+        for depth, nodes in by_depth.items():
+            twins[depth] = [copy.copy(node) for node in nodes]
+            for node in twins[depth]:
+                if isinstance(node.operation, nn.Module):
+                    node.operation = self.of(node.operation)
+        return twins
+
+
+@contextmanager
+def originals_stopped(shells: Shells) -> Iterator[None]:
+    """Within, and in this thread only, raise `OriginalRan` before a user's module runs."""
+    here = threading.get_ident()
+
+    def stop(module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == here and module in shells:
+            raise OriginalRan(type(module).__name__)
+
+    handle = nn.modules.module.register_module_forward_pre_hook(stop)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that is not bound yet
+        return None
+
+
+def _like(value: Any, parts: list[Any]) -> Any:
+    """Make a list, set, tuple or deque of other parts; Keras' own tracked lists become plain."""
+    if isinstance(value, tuple):
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if isinstance(value, deque):
+        return deque(parts, value.maxlen)
+    return set(parts) if isinstance(value, set) else parts
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
