@@ -19,7 +19,7 @@ WIDE = (64, 96)
 
 WINDOWS = {"legrad": Refused("MethodError", "within windows")}
 NO_ATTENTION = {"legrad": Refused("MethodError", "None of the model's layers computes softmax")}
-SIZES = {"legrad": Refused("InputError", "Only maps of one shape can be fused")}
+SIZES = {"legrad": Refused("InputError", "cannot be fused; give layers of one size")}
 
 
 @dataclass(frozen=True)
