@@ -1,10 +1,9 @@
-"""One resize for every rank, and in it every convention that peers use.
+"""Resize arrays of any rank, by the convention of any library.
 
 Interpolation is separable: along one axis it is a small matrix of weights, so a
 resize is one product per axis. Libraries differ only in where an output sample
 falls on the input axis, in the kernel, and in what happens at the border; each of
-these is a field of `Interpolation`, and `PEERS` names the combinations that peers
-settled on.
+these is a field of `Interpolation`, and `PEERS` names the combinations that recipes use.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _ROUNDING: Final[Mapping[str, tuple[type[np.floating[Any]], ...]]] = {
 
 @dataclass(frozen=True)
 class Interpolation:
-    """How values between samples are made up.
+    """How values between samples are computed.
 
     Parameters
     ----------
@@ -76,11 +75,11 @@ class Interpolation:
     Raises
     ------
     InputError
-        A field has a value that is not listed above.
+        A field has a value other than those listed.
 
     See Also
     --------
-    PEERS : which settings equal which library.
+    PEERS : settings that equal a library's.
 
     References
     ----------
@@ -101,7 +100,7 @@ class Interpolation:
             value = getattr(self, name)
             if value not in choices:
                 raise InputError(
-                    f"Interpolation {name}={value!r} is unknown; choose one of "
+                    f"Interpolation {name}={value!r} is unknown; choose from "
                     f"{', '.join(map(repr, choices))}."
                 )
         # Beyond these the kernel loses its positive core and weights may sum to zero.
@@ -133,17 +132,10 @@ LINEAR: Final = Interpolation()
 
 PEERS: Final[Mapping[str, Interpolation]] = MappingProxyType(
     {
-        "opencv-nearest": Interpolation("nearest", "asymmetric", arithmetic="float64"),
         "opencv-linear": LINEAR,
-        "opencv-cubic": Interpolation("cubic"),
         "torch-nearest": Interpolation("nearest", "asymmetric", arithmetic="float32"),
-        "torch-nearest-exact": Interpolation("nearest", arithmetic="float32"),
         "torch-linear": Interpolation(arithmetic="fused"),
         "torch-linear-aligned": Interpolation("linear", "align_corners", arithmetic="float32"),
-        "torch-cubic": Interpolation("cubic", arithmetic="fused"),
-        "torch-cubic-aligned": Interpolation("cubic", "align_corners", arithmetic="float32"),
-        "tensorflow-nearest": Interpolation("nearest", arithmetic="float32"),
-        "tensorflow-linear": Interpolation(arithmetic="float32"),
         "tensorflow-cubic": Interpolation(
             "cubic",
             cubic_coefficient=-0.5,
@@ -151,34 +143,17 @@ PEERS: Final[Mapping[str, Interpolation]] = MappingProxyType(
             arithmetic="float32",
             phases=1024,
         ),
-        "tensorflow-v1-nearest": Interpolation("nearest", "asymmetric", arithmetic="float32"),
-        "tensorflow-v1-nearest-aligned": Interpolation(
-            "nearest", "align_corners", arithmetic="float32"
-        ),
-        "tensorflow-v1-linear": Interpolation("linear", "asymmetric", arithmetic="float32"),
-        "tensorflow-v1-linear-aligned": Interpolation(
-            "linear", "align_corners", arithmetic="float32"
-        ),
-        "tensorflow-v1-cubic": Interpolation(
-            "cubic", "asymmetric", arithmetic="float32", phases=1024
-        ),
-        "tensorflow-v1-cubic-aligned": Interpolation(
-            "cubic", "align_corners", arithmetic="float32", phases=1024
-        ),
         "scipy-linear": Interpolation("linear", "align_corners"),
         "scipy-spline": Interpolation("spline", "align_corners"),
     }
 )
 """Settings that equal a library's, by library and mode.
 
-- ``opencv-*``: ``cv2.resize`` of floats, ``INTER_NEAREST``, ``INTER_LINEAR``, ``INTER_CUBIC``.
+- ``opencv-linear``: ``cv2.resize`` of floats, ``INTER_LINEAR``.
 - ``torch-*``: ``torch.nn.functional.interpolate`` of float32 without antialiasing, one to
-  three dimensions (cubic two); ``-aligned`` is ``align_corners=True``. PyTorch
-  interpolates float64 linearly and cubically with exact coordinates.
-  ``nearest-exact`` is equal but for rare exact ties, such as 2 to 41, where PyTorch's
-  own kernels for different ranks disagree.
-- ``tensorflow-*``: ``tf.image.resize`` without antialiasing.
-- ``tensorflow-v1-*``: ``tf.compat.v1.image.resize_*``; ``-aligned`` is ``align_corners=True``.
+  three dimensions; ``-aligned`` is ``align_corners=True``. PyTorch interpolates float64
+  linearly with exact coordinates.
+- ``tensorflow-cubic``: ``tf.image.resize`` without antialiasing.
 - ``scipy-linear``: ``scipy.ndimage.zoom`` with ``order=1, mode="nearest"``. Its default
   mode is the same, save that rounding puts the last sample beyond the edge at some
   sizes, such as 30 to 15, and zeroes it. ``scipy-spline``: with ``order=3``, its default.
@@ -190,8 +165,8 @@ def resize(
 ) -> Array:
     """Resize the last axes of an array.
 
-    A batch equals its samples. A NaN or infinity reaches no further than the
-    kernel does; a spline's reaches everywhere. Nothing is smoothed before it is made smaller.
+    A batch equals its samples. A NaN or infinity reaches as far as the kernel; a spline's
+    reaches everywhere. Nothing is smoothed before it is made smaller.
 
     Parameters
     ----------
@@ -200,7 +175,7 @@ def resize(
     size : sequence of int
         The new lengths of the last ``len(size)`` axes, `T`.
     interpolation : Interpolation
-        The convention; see `PEERS` for those of other libraries.
+        The convention; `PEERS` has those of other libraries.
 
     Returns
     -------
@@ -212,7 +187,7 @@ def resize(
     Raises
     ------
     InputError
-        `array` is empty or not real, or `size` does not fit it.
+        `array` is empty or not real, or `size` does not fit its shape.
 
     Examples
     --------
@@ -240,12 +215,12 @@ def _real(array: npt.ArrayLike) -> Array:
     values = np.asarray(array)
     if values.dtype.kind not in "biuf":
         raise InputError(
-            f"resize takes real numbers, but the array's dtype is {values.dtype}; "
-            'convert it first, e.g. with array.astype("float32").'
+            f"An array of dtype {values.dtype} cannot be resized; pass real numbers: "
+            'convert it first, as with array.astype("float32").'
         )
     if not values.size:
         raise InputError(
-            f"resize got an empty array of shape {values.shape}; every axis needs a sample."
+            f"An empty array of shape {values.shape} cannot be resized; every axis needs a sample."
         )
     return values.astype(np.result_type(values.dtype, np.float32), copy=False)
 
@@ -255,15 +230,15 @@ def _lengths(size: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
         lengths = tuple(operator.index(length) for length in size)
     except TypeError as error:
         raise InputError(
-            f"resize takes one whole number per axis, e.g. (224, 224), but size is {size!r}."
+            f"size={size!r} is no size; pass one whole number per axis, such as (224, 224)."
         ) from error
     if not 1 <= len(lengths) <= len(shape):
         raise InputError(
-            f"resize got {len(lengths)} lengths, {lengths}, for an array of shape {shape}; "
-            f"give one for each axis to resize, at most {len(shape)}."
+            f"{len(lengths)} lengths, {lengths}, do not fit an array of shape {shape}; "
+            f"pass one for each axis to resize, 1 to {len(shape)}."
         )
     if min(lengths) < 1:
-        raise InputError(f"resize got size {lengths}; every length must be at least 1.")
+        raise InputError(f"size={lengths} is no size; every length must be at least 1.")
     return lengths
 
 
@@ -298,7 +273,7 @@ def _gather(values: Array, axis: int, spans: _Axis, interpolation: Interpolation
 
 @lru_cache(maxsize=64)
 def _matrix(spans: _Axis, interpolation: Interpolation, dtype: np.dtype[Any]) -> Array:
-    """Weights ``(out, in)``."""
+    """Gather the weights in a matrix ``(out, in)``."""
     index, weights = _taps(spans, interpolation)
     matrix = np.zeros(spans[::-1])
     np.add.at(matrix, (np.arange(spans[1]), index), weights)
@@ -308,7 +283,7 @@ def _matrix(spans: _Axis, interpolation: Interpolation, dtype: np.dtype[Any]) ->
 
 
 def _coefficients(length: int) -> Array:
-    """Matrix from samples to the weights of the B-splines whose sum passes through them."""
+    """Compute the matrix from samples to the weights of B-splines that pass through them."""
     values = (4 * np.eye(length) + np.eye(length, k=1) + np.eye(length, k=-1)) / 6
     values[0, 1] += 1 / 6
     values[-1, -2] += 1 / 6
@@ -318,7 +293,7 @@ def _coefficients(length: int) -> Array:
 
 @lru_cache(maxsize=64)
 def _taps(spans: _Axis, interpolation: Interpolation) -> tuple[Array, Array]:
-    """Which samples ``(taps, out)`` make an output sample, and their weights."""
+    """Find which samples ``(taps, out)`` make an output sample, and their weights."""
     last = spans[0] - 1
     position = _positions(spans, interpolation)
     if interpolation.kind == "nearest":
@@ -343,7 +318,7 @@ def _taps(spans: _Axis, interpolation: Interpolation) -> tuple[Array, Array]:
 
 
 def _kernel(fraction: Array, interpolation: Interpolation) -> tuple[Array, Array]:
-    """Offsets ``(taps,)`` from the sample below, and weights ``(taps, out)``."""
+    """Compute offsets ``(taps,)`` from the sample below, and weights ``(taps, out)``."""
     if interpolation.kind == "linear":
         return np.arange(2), np.stack([1 - fraction, fraction])
     a = interpolation.cubic_coefficient
@@ -357,7 +332,7 @@ def _kernel(fraction: Array, interpolation: Interpolation) -> tuple[Array, Array
 
 
 def _positions(spans: _Axis, interpolation: Interpolation) -> Array:
-    """Where each output sample ``(out,)`` falls on the input axis."""
+    """Find where each output sample ``(out,)`` falls on the input axis."""
     n, m = spans
     index = np.arange(m)
     if interpolation.coordinates == "align_corners":

@@ -13,7 +13,33 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from camcore.errors import InputError
-from camcore.resize import LINEAR, PEERS, Interpolation, resize
+from camcore.resize import LINEAR, Interpolation, resize
+from camcore.resize import PEERS as RECIPES_USE
+
+# Conventions that no recipe uses, which `Interpolation` expresses all the same:
+# - "torch-nearest-exact" is equal but for rare exact ties, such as 2 to 41, where PyTorch's
+#   own kernels for different ranks disagree.
+# - "tensorflow-v1-*" is tf.compat.v1.image.resize_*.
+PEERS = {
+    **RECIPES_USE,
+    "opencv-nearest": Interpolation("nearest", "asymmetric", arithmetic="float64"),
+    "opencv-cubic": Interpolation("cubic"),
+    "torch-nearest-exact": Interpolation("nearest", arithmetic="float32"),
+    "torch-cubic": Interpolation("cubic", arithmetic="fused"),
+    "torch-cubic-aligned": Interpolation("cubic", "align_corners", arithmetic="float32"),
+    "tensorflow-nearest": Interpolation("nearest", arithmetic="float32"),
+    "tensorflow-linear": Interpolation(arithmetic="float32"),
+    "tensorflow-v1-nearest": Interpolation("nearest", "asymmetric", arithmetic="float32"),
+    "tensorflow-v1-nearest-aligned": Interpolation(
+        "nearest", "align_corners", arithmetic="float32"
+    ),
+    "tensorflow-v1-linear": Interpolation("linear", "asymmetric", arithmetic="float32"),
+    "tensorflow-v1-linear-aligned": Interpolation("linear", "align_corners", arithmetic="float32"),
+    "tensorflow-v1-cubic": Interpolation("cubic", "asymmetric", arithmetic="float32", phases=1024),
+    "tensorflow-v1-cubic-aligned": Interpolation(
+        "cubic", "align_corners", arithmetic="float32", phases=1024
+    ),
+}
 
 # Up, down, both at once, odd, one sample in or out, and past the dense product's reach.
 PLANES = [
