@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from camcore._shared.atomic import whole
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.table import TABLE
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1
+
+_BATCHED = ("maps", "scores", "classes", "empty", "outputs")
+"""Arrays with a batch axis, next to the raw maps of each layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,72 @@ class Explanation:
 
     def __len__(self) -> int:
         return len(self.maps)
+
+    def __getitem__(self, samples: int | slice | Sequence[int]) -> Explanation:
+        """Select samples; the batch axis stays, of length 1 for an int.
+
+        Parameters
+        ----------
+        samples : int, slice, or sequence of int
+            Which samples of the batch.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        IndexError
+            There is no such sample.
+        """
+        index: Any = samples
+        if not isinstance(samples, slice):
+            index = [samples] if isinstance(samples, int | np.integer) else list(samples)
+        arrays: dict[str, Any] = {
+            name: None if (array := getattr(self, name)) is None else array[index]
+            for name in _BATCHED
+        }
+        raw = {name: maps[index] for name, maps in self.raw.items()}
+        return replace(self, raw=raw, **arrays)
+
+    @staticmethod
+    def concatenate(explanations: Iterable[Explanation]) -> Explanation:
+        """Join the batches of explanations, in order.
+
+        Parameters
+        ----------
+        explanations : iterable of Explanation
+            Of the same method, recipe and layers, and of inputs of one size.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        InputError
+            There are none, or they differ in more than their samples.
+        """
+        parts = list(explanations)
+        if not parts:
+            raise InputError("There is no explanation to join. Give at least one.")
+        first = parts[0]
+        expected = _joinable(first)
+        for part in parts[1:]:
+            for name, value in _joinable(part).items():
+                if value != expected[name]:
+                    raise InputError(
+                        f"Explanations that differ in {name} ({expected[name]!r} and {value!r}) "
+                        "cannot be joined. Join those of the same method, recipe and layers, and "
+                        "of inputs of one size."
+                    )
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in _BATCHED
+            if getattr(first, name) is not None
+        }
+        raw = {name: np.concatenate([part.raw[name] for part in parts]) for name in first.raw}
+        return replace(first, raw=raw, **arrays)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -153,7 +223,7 @@ class Explanation:
         return replace(self, maps=maps)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything into one ``.npz`` file, no pickle; `load` reads it back.
+        """Write everything into one ``.npz`` file without pickles; `load` reads it back.
 
         The file appears whole or not at all.
 
@@ -162,7 +232,6 @@ class Explanation:
         path : str or path
             Replaced where it exists; no suffix is added.
         """
-        target = Path(path)
         about: dict[str, Any] = {
             "format": FORMAT,
             "layers": list(self.raw),
@@ -183,13 +252,8 @@ class Explanation:
             arrays["classes"] = self.classes
         for i, maps in enumerate(self.raw.values()):
             arrays[f"raw_{i}"] = maps
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(Path(path)) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def overlay(self, images: Array, **style: Any) -> Array:
         """Lay the maps over photographs.
@@ -295,6 +359,22 @@ class Explanation:
             f"Explanation({self.method} of {len(self)} at {', '.join(self.layers)}{classes}, "
             f"maps {self.maps.shape}, recipe {self.recipe!r})"
         )
+
+
+def _joinable(explanation: Explanation) -> dict[str, Any]:
+    """List what explanations must share for their batches to be joined."""
+    names = ("method", "recipe", "layers", "fusion", "activation", "overlay_style")
+    arrays = {
+        **{name: getattr(explanation, name) for name in _BATCHED},
+        **{f"raw maps of {name}": maps for name, maps in explanation.raw.items()},
+    }
+    return {
+        **{name: getattr(explanation, name) for name in names},
+        **{
+            f"the shape of {name}": None if array is None else np.shape(array)[1:]
+            for name, array in arrays.items()
+        },
+    }
 
 
 def load(path: str | os.PathLike[str]) -> Explanation:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from camcore.errors import InputError
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]+\.part(\.\w+)?")
-"""Names of drafts, those of `camcore.Explanation.save` among them."""
+"""What drafts are called."""
 
 
 @contextmanager
 def whole(path: Path, *, suffix: str = "") -> Iterator[Path]:
-    """Write to a draft beside a file, which takes the file's place when all went well.
+    """Write `path` through a draft beside it, which takes its place when all went well.
 
     Parameters
     ----------
@@ -55,14 +55,19 @@ def clear_drafts(folder: Path) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the hold ends with the process, however that ends.
+    """Lock `folder` for this process; the lock ends with the process, however that ends.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that exists.
 
     Raises
     ------
     InputError
-        Another process holds it.
+        Another process has locked it.
     """
-    # Windows cannot lock a folder: there, whoever starts two runs is not stopped.
+    # Windows cannot lock a folder, so two runs into one folder are not prevented there.
     if sys.platform == "win32":
         yield
         return
@@ -74,7 +79,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise InputError(
-            f"Another run is writing into {folder}; wait for it, or choose --output."
+            f"Another run is writing into {folder}. Wait for it to end, or choose another --output."
         ) from error
     finally:
         os.close(handle)

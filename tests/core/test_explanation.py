@@ -226,3 +226,77 @@ def test_an_explanation_is_compared_by_identity_and_cannot_be_changed(result):
     assert len({result, replace(result)}) == 2
     with pytest.raises(FrozenInstanceError):
         result.maps = None
+
+
+@pytest.mark.parametrize("samples", [0, 1, -1, np.int64(1), slice(1, 2), slice(None), [1, 0], ()])
+def test_selecting_samples_takes_them_from_every_array(result, samples):
+    index = [samples] if isinstance(samples, int | np.integer) else samples
+    index = list(index) if isinstance(index, tuple) else index
+    found = result[samples]
+    expected = replace(
+        result,
+        maps=result.maps[index],
+        raw={name: maps[index] for name, maps in result.raw.items()},
+        scores=result.scores[index],
+        classes=result.classes[index],
+        empty=result.empty[index],
+        outputs=result.outputs[index],
+    )
+    assert_same(found, expected)
+    assert found.maps.shape[1:] == (8, 8)
+    assert replace(result, classes=None)[samples].classes is None
+
+
+def test_selecting_a_sample_equals_explaining_it_alone(result):
+    for index in range(2):
+        alone = camcore.explain(
+            random_network(), PHOTOS[index : index + 1], layer=["relu1", "relu2"]
+        )
+        np.testing.assert_allclose(result[index].maps, alone.maps, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(result[index].outputs, alone.outputs, rtol=1e-12)
+        assert result[index].classes.tolist() == alone.classes.tolist()
+
+
+def test_a_sample_that_is_not_there_is_an_index_error_so_that_loops_end(result):
+    for wrong in (2, -3, [0, 2]):
+        with pytest.raises(IndexError):
+            result[wrong]
+    assert [len(one) for one in result] == [1, 1]
+
+
+def test_concatenating_selected_samples_gives_back_the_explanation(result):
+    assert_same(camcore.Explanation.concatenate([result[0], result[1]]), result)
+    assert_same(camcore.Explanation.concatenate(one for one in result), result)
+    assert_same(camcore.Explanation.concatenate([result]), result)
+    unnamed = replace(result, classes=None)
+    assert_same(camcore.Explanation.concatenate([unnamed[:1], unnamed[1:]]), unnamed)
+
+
+def test_concatenating_keeps_the_order(result):
+    swapped = camcore.Explanation.concatenate([result[1], result[0]])
+    assert swapped.scores.tolist() == result.scores[::-1].tolist()
+    np.testing.assert_array_equal(swapped.maps, result.maps[::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"method": "layercam"}, "method ('gradcam' and 'layercam')"),
+        ({"recipe": "captum"}, "recipe ('paper' and 'captum')"),
+        ({"raw": {"relu1": np.zeros((2, 6, 6))}}, "layers (('relu1', 'relu2') and ('relu1',))"),
+        ({"fusion": "max"}, "fusion ('mean' and 'max')"),
+        ({"activation": "softmax"}, "activation (None and 'softmax')"),
+        ({"classes": None}, "the shape of classes (() and None)"),
+        ({"maps": np.zeros((2, 9, 9))}, "the shape of maps ((8, 8) and (9, 9))"),
+    ],
+)
+def test_explanations_that_differ_in_more_than_their_samples_are_not_joined(result, change, says):
+    with pytest.raises(InputError) as raised:
+        camcore.Explanation.concatenate([result, replace(result, **change)])
+    assert says in str(raised.value)
+    assert str(raised.value).endswith("inputs of one size.")
+
+
+def test_concatenating_nothing_is_refused():
+    with pytest.raises(InputError, match="no explanation to join"):
+        camcore.Explanation.concatenate([])
