@@ -25,7 +25,7 @@ from timing import against, machine
 
 from camcore import zoo
 from camcore._shared.atomic import whole
-from camcore.batch.photos import Explained, explain_photos
+from camcore.batch import ExplainedPhoto, explain_photos
 from camcore.nest import batch_of
 from camcore.photos.crop import CentreCrop
 from camcore.photos.io import encode
@@ -119,7 +119,7 @@ def explain(loaded: LoadedModel, paths: list[Path], out: Path) -> int:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
 
-    def write(path: Path, one: Explained) -> None:
+    def write(path: Path, one: ExplainedPhoto) -> None:
         with whole(out / path.name) as draft:
             draft.write_bytes(encode(one.overlay(), "jpg"))
 

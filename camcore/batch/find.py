@@ -17,77 +17,76 @@ PHOTOS = frozenset(
         *("jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
     )
 )
-"""Endings of what is taken for a photograph in a folder."""
-
+"""Suffixes of photographs."""
 
 VIDEOS = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"])
-"""Endings of what is taken for a video."""
+"""Suffixes of videos."""
 
-
-_OURS = (".overlay.jpg", ".overlay.png", ".figure.png")
+_RESULTS = (".overlay.jpg", ".overlay.png", ".figure.png")
+"""How the names of camcore's own pictures end."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """Photographs among what a person named.
+class FoundPhotos:
+    """Photographs found among files, folders and patterns.
 
     Parameters
     ----------
     root : Path
-        The folder that all lie in; their results go to the same places below another.
+        The folder that all lie in.
     paths : sequence of Path
-        As they were named, each once, in order of their names within a folder.
-    passed : int
-        Files of the folders that are no photographs by their names.
+        As they were given, each once, by name within a folder.
+    ignored : int
+        Number of files in the folders whose names are not those of photographs.
     """
 
     root: Path
     paths: Sequence[Path]
-    passed: int = 0
+    ignored: int = 0
 
     def within(self, path: Path) -> Path:
-        """The way to one of the photographs from the root."""
+        """Return `path` relative to the root."""
         return _absolute(path).relative_to(self.root)
 
 
 def find_photos(
-    named: Sequence[str | os.PathLike[str]],
+    given: Sequence[str | os.PathLike[str]],
     *,
     recursive: bool = False,
-    apart_from: str | os.PathLike[str] | None = None,
-) -> Found:
+    exclude: str | os.PathLike[str] | None = None,
+) -> FoundPhotos:
     """Find the photographs in files, folders and patterns.
 
     Parameters
     ----------
-    named : sequence of path
-        Files, taken whatever they are called; folders, of which files are taken whose
-        name ends as photographs do; patterns with ``*``, ``?``, ``[...]`` and ``**``.
-        Hidden files and overlays of an earlier run are left out of folders.
+    given : sequence of path
+        Files, whatever their names; folders, of which the files with a photograph's
+        suffix are taken; patterns with ``*``, ``?``, ``[...]`` and ``**``. Hidden files
+        and the pictures of an earlier run are left out of folders.
     recursive : bool
-        Also look into the folders within folders.
-    apart_from : path, optional
-        A folder whose contents are left out: where results go.
+        Also search the folders within folders.
+    exclude : path, optional
+        A folder that is not searched, such as the one for results.
 
     Returns
     -------
-    Found
+    FoundPhotos
 
     Raises
     ------
     InputError
         A folder or pattern holds no photograph.
     """
-    ours = None if apart_from is None else _absolute(apart_from)
+    excluded = None if exclude is None else _absolute(exclude)
     paths: dict[Path, Path] = {}
     roots: list[Path] = []
-    passed = 0
-    for given in named:
-        one = os.fspath(given)
+    ignored = 0
+    for name in given:
+        one = os.fspath(name)
         if os.path.isdir(one):
-            inside = list(_files(Path(one), recursive, None if ours == _absolute(one) else ours))
+            inside = list(_files(Path(one), recursive, excluded))
             photos = [path for path in inside if is_photo(path)]
-            passed += len(inside) - len(photos)
+            ignored += len(inside) - len(photos)
             roots.append(_absolute(one))
             if not photos:
                 hint = "" if recursive else "; --recursive looks into the folders within it"
@@ -103,32 +102,35 @@ def find_photos(
             roots.append(_absolute(one).parent)
         for path in photos:
             paths.setdefault(_absolute(path), path)
-    return Found(_common(roots), list(paths.values()), passed)
+    return FoundPhotos(_common(roots), list(paths.values()), ignored)
 
 
 def is_photo(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name ends as photographs' do."""
+    """Tell whether `path` has the suffix of a photograph."""
     return Path(path).suffix.lower() in PHOTOS
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name ends as videos' do."""
+    """Tell whether `path` has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEOS
 
 
-def _files(folder: Path, recursive: bool, apart_from: Path | None) -> Iterator[Path]:
-    """Files of a folder by name; where it is not gone into, also folders named like photographs."""
+def _files(folder: Path, recursive: bool, excluded: Path | None) -> Iterator[Path]:
+    """List the files of `folder` by name; unless `recursive`, folders named like photographs too.
+
+    Such a folder is then reported as a photograph that cannot be read.
+    """
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder} cannot be looked into ({error.strerror}).") from error
     for path in inside:
-        if path.name.startswith(".") or path.name.endswith(_OURS):
+        if path.name.startswith(".") or path.name.endswith(_RESULTS):
             continue
         if not path.is_dir() or (not recursive and is_photo(path)):
             yield path
-        elif recursive and not path.is_symlink() and _absolute(path) != apart_from:
-            yield from _files(path, recursive, apart_from)
+        elif recursive and not path.is_symlink() and _absolute(path) != excluded:
+            yield from _files(path, recursive, excluded)
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
@@ -140,6 +142,6 @@ def _common(folders: Sequence[Path]) -> Path:
         return Path(os.path.commonpath(folders))
     except ValueError as error:
         raise InputError(
-            "The photographs have no folder in common, being on different drives; "
-            "explain those of each drive by themselves."
+            "The photographs lie on different drives and have no folder in common. "
+            "Explain those of each drive by themselves."
         ) from error

@@ -1,7 +1,6 @@
 """Explain many photographs with one model.
 
-from camcore.batch.find import find_photos
-from camcore.batch.photos import Failed, explain_photos
+from camcore.batch import Failed, explain_photos, find_photos
 from camcore.zoo import load_model
 
 found = find_photos(["holiday"])
@@ -16,9 +15,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,24 +30,25 @@ from camcore.nest import batch_of
 from camcore.photos.crop import CentreCrop
 from camcore.photos.io import read_photo
 from camcore.recipes import OverlayStyle
+from camcore.resize import resize
 from camcore.targets import TargetLike
 from camcore.zoo import LoadedModel
 
-__all__ = ["Explained", "Failed", "Shown", "explain_photos"]
+__all__ = ["ExplainedPhoto", "Failed", "PreparedPhoto", "explain_photos", "explain_prepared"]
 
 Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A photograph, and what the model is given of it.
+class PreparedPhoto:
+    """A photograph and the model's input made of it.
 
     Parameters
     ----------
     photo : (H, W, 3) uint8 array
         RGB.
     crop : CentreCrop
-        Where the model's square lies in the photograph.
+        The square of the photograph that the model sees.
     inputs : array, tensor, or nest of these
         A batch of one, as the model takes it.
     """
@@ -58,50 +58,68 @@ class Shown:
     inputs: Any
 
     @classmethod
-    def to(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8]) -> Shown:
-        """Show a photograph ``(H, W, 3)`` to a model."""
+    def for_model(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8]) -> PreparedPhoto:
+        """Scale, crop and preprocess `photo`, ``(H, W, 3)``, as the model takes it."""
         crop = CentreCrop(photo.shape, loaded.size, loaded.resize, loaded.interpolation)
         return cls(photo, crop, loaded.preprocess(crop.to_model(photo)))
 
+    def explained(self, explanation: Explanation) -> ExplainedPhoto:
+        """Return the photograph with `explanation`, which is of these inputs."""
+        return ExplainedPhoto(self.photo, self.crop, explanation)
+
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class ExplainedPhoto:
     """A photograph and its explanation.
 
     Parameters
     ----------
     photo : (H, W, 3) uint8 array
         RGB.
-    crop : CentreCrop
-        Where the model's square lies in the photograph.
+    crop : CentreCrop or None
+        The square of the photograph that the map covers; None for all of it.
     explanation : Explanation
         Of a batch of one.
     """
 
     photo: npt.NDArray[np.uint8]
-    crop: CentreCrop
+    crop: CentreCrop | None
     explanation: Explanation
 
     @property
+    def is_stretched(self) -> bool:
+        """Whether the map leaves [0, 1], as some recipes have it, and is stretched to it."""
+        shown = self.explanation.maps[0]
+        return float(shown.min()) < 0 or float(shown.max()) > 1
+
+    @property
     def heat(self) -> npt.NDArray[np.float32]:
-        """The shown map of the square, ``(h, w)``; stretched where it leaves [0, 1]."""
+        """The map of the square, ``(h, w)`` in [0, 1]."""
         shown = np.asarray(self.explanation.maps[0], np.float32)
-        low, high = float(shown.min()), float(shown.max())
-        if low < 0 or high > 1:
-            shown = (shown - np.float32(low)) / np.float32(high - low or 1.0)
+        if self.is_stretched:
+            low, high = shown.min(), shown.max()
+            shown = (shown - low) / ((high - low) or np.float32(1))
         return shown
 
     def map(self) -> npt.NDArray[np.float32]:
-        """Lay the map over the whole photograph, ``(H, W)`` in [0, 1]."""
-        return self.crop.to_photo(self.heat)
+        """Lay the map over the whole photograph, ``(H, W)`` in [0, 1]; 0 outside the square."""
+        if self.crop is not None:
+            return self.crop.to_photo(self.heat)
+        whole: npt.NDArray[np.float32] = resize(self.heat[None], self.photo.shape[:2])[0]
+        return whole
 
-    def overlay(self, style: OverlayStyle | None = None) -> npt.NDArray[np.uint8]:
-        """Lay the map over the photograph, which stays bare where the model did not look.
+    def overlay(
+        self, style: OverlayStyle | None = None, *, exact: bool = False
+    ) -> npt.NDArray[np.uint8]:
+        """Lay the colours of the map over the photograph, which stays bare outside the square.
 
         Parameters
         ----------
         style : OverlayStyle, optional
             In place of the recipe's own.
+        exact : bool
+            Mix in floating point, as `camcore.viz.overlay` does. Otherwise OpenCV mixes
+            bytes, in a fraction of the time and at most one of 255 levels away.
 
         Returns
         -------
@@ -113,10 +131,17 @@ class Explained:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
+        from camcore.viz import overlay
         from camcore.viz.overlay import overlay_crop
 
         style = style or self.explanation.overlay_style
-        return overlay_crop(self.photo, self.heat, self.crop, style)
+        if self.crop is None:
+            whole: npt.NDArray[np.uint8] = overlay(self.photo, self.heat, style=style)[0]
+            return whole
+        if not exact:
+            return overlay_crop(self.photo, self.heat, self.crop, style)
+        mixed = overlay(self.photo, self.map(), style=style)[0]
+        return np.where(self.crop.seen()[..., None], mixed, self.photo)
 
 
 @overload
@@ -130,14 +155,14 @@ def explain_photos(
     max_dim: int | None = ...,
     workers: int | None = ...,
     **options: Any,
-) -> Generator[tuple[Path, Explained | Failed], None, None]: ...
+) -> Generator[tuple[Path, ExplainedPhoto | Failed], None, None]: ...
 @overload
 def explain_photos(
     loaded: LoadedModel,
     paths: Iterable[str | os.PathLike[str]],
     *,
     target: TargetLike = ...,
-    finish: Callable[[Path, Explained], Done],
+    finish: Callable[[Path, ExplainedPhoto], Done],
     batch: int = ...,
     max_dim: int | None = ...,
     workers: int | None = ...,
@@ -148,28 +173,27 @@ def explain_photos(
     paths: Iterable[str | os.PathLike[str]],
     *,
     target: TargetLike = None,
-    finish: Callable[[Path, Explained], Any] | None = None,
+    finish: Callable[[Path, ExplainedPhoto], Any] | None = None,
     batch: int = 8,
     max_dim: int | None = 2048,
     workers: int | None = None,
     **options: Any,
 ) -> Generator[tuple[Path, Any], None, None]:
-    """Explain photographs, reading the next and finishing the last while the model runs.
+    """Explain the photographs at `paths`; others are read and finished while the model runs.
 
     Parameters
     ----------
     loaded : LoadedModel
-        The model, with what it needs to be shown a photograph; see
-        `camcore.zoo.load_model`.
+        The model with its preprocessing, from `camcore.zoo.load_model`.
     paths : iterable of path
         Photographs in any format that Pillow reads.
     target : None, int, or Target
-        What is explained in each; None is the class predicted for it.
+        The target in each; None for the class predicted for it.
     finish : callable, optional
-        Done with each path and its `Explained`, in a thread: drawing, writing. What it
-        returns is yielded in place of the `Explained`.
+        Called in a thread with each path and its `ExplainedPhoto`, to draw or to write.
+        What it returns is yielded in place of the `ExplainedPhoto`.
     batch : int
-        How many photographs are run at a time.
+        Number of photographs in one run of the model.
     max_dim : int or None
         Photographs whose longer side exceeds it are scaled down to it.
     workers : int, optional
@@ -179,69 +203,57 @@ def explain_photos(
 
     Yields
     ------
-    (path, Explained or what `finish` returned, or Failed)
+    (path, ExplainedPhoto or what `finish` returned, or Failed)
         In the order of the paths. A photograph that cannot be read or explained is
-        `Failed` and the others go on.
+        `Failed`, and the others go on.
 
     Raises
     ------
     CamcoreError
-        What would go wrong with every photograph: an unknown class, layer or method.
+        The same error would meet every photograph: an unknown class, layer or method.
     """
     explainer = Explainer(loaded.model, **{"layer": loaded.default_layer, **options})
 
-    def prepare(path: Path) -> tuple[Path, Shown]:
-        return path, Shown.to(loaded, read_photo(path, max_dim=max_dim))
+    def prepare(path: Path) -> tuple[Path, PreparedPhoto]:
+        return path, PreparedPhoto.for_model(loaded, read_photo(path, max_dim=max_dim))
 
-    def run(batch: Sequence[tuple[Path, Shown]]) -> list[tuple[Path, Explained] | Failed]:
-        explained = explain_shown(explainer, [shown for _, shown in batch], target)
+    def run(batch: Sequence[tuple[Path, PreparedPhoto]]) -> list[Any]:
+        explained = explain_prepared(explainer, [photo for _, photo in batch], target)
         return [
             one if isinstance(one, Failed) else (path, one)
             for (path, _), one in zip(batch, explained, strict=True)
         ]
 
-    def done(one: tuple[Path, Explained]) -> Any:
+    def done(one: tuple[Path, ExplainedPhoto]) -> Any:
         return one[1] if finish is None else finish(*one)
 
     stages = Stages(prepare, run, done)
     yield from pipelined(map(Path, paths), stages, batch=batch, workers=workers)
 
 
-def explain_shown(
-    explainer: Explainer, batch: Sequence[Shown], target: TargetLike = None
-) -> list[Explained | Failed]:
-    """Explain a batch; where that fails, one by one, so that only the culprit does.
+def explain_prepared(
+    explainer: Explainer, photos: Sequence[PreparedPhoto], target: TargetLike = None
+) -> list[ExplainedPhoto | Failed]:
+    """Explain `photos` as one batch, or one by one where the batch fails.
 
     Parameters
     ----------
     explainer : Explainer
         Of one method.
-    batch : sequence of Shown
-        Photographs before the model.
+    photos : sequence of PreparedPhoto
+        Photographs prepared for the explainer's model.
     target : None, int, or Target
-        What is explained in each.
+        The target in each.
 
     Returns
     -------
-    list of Explained or Failed
+    list of ExplainedPhoto or Failed
+        In the order of `photos`.
     """
     try:
-        result = cast(Explanation, explainer(batch_of([one.inputs for one in batch]), target))
+        result = explainer(batch_of([one.inputs for one in photos]), target)
     except InputError as error:
-        if len(batch) == 1:
+        if len(photos) == 1:
             return [Failed(error)]
-        return [part for one in batch for part in explain_shown(explainer, [one], target)]
-    return [
-        Explained(one.photo, one.crop, _sample(result, index)) for index, one in enumerate(batch)
-    ]
-
-
-def _sample(result: Explanation, index: int) -> Explanation:
-    """One sample of an explanation, batch axis kept."""
-    one = slice(index, index + 1)
-    parts: dict[str, Any] = {
-        field.name: value[one]
-        for field in fields(result)
-        if isinstance(value := getattr(result, field.name), np.ndarray)
-    }
-    return replace(result, raw={name: maps[one] for name, maps in result.raw.items()}, **parts)
+        return [part for one in photos for part in explain_prepared(explainer, [one], target)]
+    return [one.explained(result[index]) for index, one in enumerate(photos)]

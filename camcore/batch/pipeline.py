@@ -1,8 +1,8 @@
-"""Reading ahead and writing behind, while the model runs.
+"""Prepare the next items and finish the last ones while the model runs.
 
-A model is run in the caller's thread, batch after batch; what comes before and after
-it is done for single items in a few threads at the same time. Decoding, scaling and
-encoding let go of Python's lock, so all cores have work.
+The model runs in the caller's thread, batch after batch. What comes before and after it
+is done item by item in a few threads at the same time. Decoding, scaling and encoding
+release Python's global lock, so all cores have work.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Made = TypeVar("Made")
 Done = TypeVar("Done")
 
 _SURVIVED = (InputError, OSError, MemoryError)
-"""What says that one item is bad; anything else says that the work is."""
+"""Errors that fail one item; any other ends the work."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What stands in the place of an item that could not be worked on.
+    """The result of an item that failed.
 
     Parameters
     ----------
     error : Exception
-        Why.
+        Why it failed.
     """
 
     error: Exception
@@ -44,15 +44,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stages(Generic[Item, Ready, Made, Done]):
-    """The work on an item, from what it is called to what is kept of it.
+    """The three stages of the work on an item.
 
     Parameters
     ----------
     prepare : callable
         Takes an item, in any thread.
     run : callable
-        Takes a list of what was prepared, in the caller's thread, and returns as many
-        results or failures.
+        Takes a list of prepared items, in the caller's thread, and returns a result or
+        `Failed` for each.
     finish : callable
         Takes a result, in any thread.
     """
@@ -72,20 +72,20 @@ def pipelined(
     batch: int = 8,
     workers: int | None = None,
 ) -> Iterator[tuple[Item, Done | Failed]]:
-    """Work on items, the stages overlapping, and give them back in order.
+    """Run `items` through overlapping stages and yield their results in order.
 
     Parameters
     ----------
     items : iterable
-        What is worked on; taken as it is needed.
+        Consumed as they are needed.
     stages : Stages
         The work. Where a stage raises `InputError`, `OSError` or `MemoryError`, that
         item fails and the others go on; any other error ends the work.
     batch : int
-        How many items are run at a time. At most four batches are in memory at once:
-        one read ahead, one that is run, two that are finished behind.
+        Number of items in one run. At most four batches are in memory at once: one being
+        prepared, one being run, and two being finished.
     workers : int, optional
-        Threads for preparing and finishing; as many as there are cores, from 2 to 8.
+        Threads that prepare and finish; as many as there are cores, from 2 to 8.
 
     Yields
     ------
@@ -99,40 +99,42 @@ def pipelined(
     """
     count = min(max(os.cpu_count() or 1, 2), 8) if workers is None else workers
     if batch < 1 or count < 1:
-        raise InputError(f"batch={batch} and workers={count}; expected at least one of each")
+        raise InputError(f"batch={batch} and workers={count}. Give at least one of each.")
     source = iter(items)
-    ahead: deque[tuple[Item, Future[Ready]]] = deque()
-    behind: deque[tuple[Item, _Waiting[Done]]] = deque()
+    preparing: deque[tuple[Item, Future[Ready]]] = deque()
+    finishing: deque[tuple[Item, _Waiting[Done]]] = deque()
     pool = ThreadPoolExecutor(count, thread_name_prefix="camcore")
 
-    def read_ahead() -> None:
-        for item in islice(source, batch + count - len(ahead)):
-            ahead.append((item, pool.submit(stages.prepare, item)))
+    def prepare_more() -> None:
+        for item in islice(source, batch + count - len(preparing)):
+            preparing.append((item, pool.submit(stages.prepare, item)))
 
     try:
-        read_ahead()
-        while ahead:
-            prepared = _full_batch(ahead, batch)
-            read_ahead()
-            behind.extend(_run(prepared, stages, pool))
-            while behind and (not ahead or len(behind) > batch or _is_ready(behind[0][1])):
-                item, waiting = behind.popleft()
-                outcome = _settled(waiting)
+        prepare_more()
+        while preparing:
+            prepared = _full_batch(preparing, batch)
+            prepare_more()
+            finishing.extend(_run(prepared, stages, pool))
+            while finishing and (
+                not preparing or len(finishing) > batch or _is_ready(finishing[0][1])
+            ):
+                item, waiting = finishing.popleft()
+                outcome = _outcome(waiting)
                 yield item, outcome
     finally:
-        # What has begun is finished, so that nothing is left half done; the rest is dropped.
+        # Stages that have begun end normally, so that no file is left half written.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _full_batch(
-    ahead: deque[tuple[Item, Future[Ready]]], batch: int
+    preparing: deque[tuple[Item, Future[Ready]]], batch: int
 ) -> list[tuple[Item, Ready | Failed]]:
-    """Take items until a batch of good ones is together."""
+    """Take prepared items until `batch` of them have not failed."""
     taken: list[tuple[Item, Ready | Failed]] = []
     good = 0
-    while ahead and good < batch:
-        item, future = ahead.popleft()
-        one = _settled(future)
+    while preparing and good < batch:
+        item, future = preparing.popleft()
+        one = _outcome(future)
         taken.append((item, one))
         good += not isinstance(one, Failed)
     return taken
@@ -143,6 +145,7 @@ def _run(
     stages: Stages[Item, Ready, Made, Done],
     pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[Item, _Waiting[Done]]]:
+    """Run the items that have not failed, and start to finish their results."""
     good = [one for _, one in prepared if not isinstance(one, Failed)]
     made = iter(stages.run(good) if good else ())
     for item, one in prepared:
@@ -157,7 +160,7 @@ def _is_ready(waiting: _Waiting[Done]) -> bool:
     return isinstance(waiting, Failed) or waiting.done()
 
 
-def _settled(waiting: Future[Done] | Failed) -> Done | Failed:
+def _outcome(waiting: Future[Done] | Failed) -> Done | Failed:
     if isinstance(waiting, Failed):
         return waiting
     try:

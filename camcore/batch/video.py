@@ -1,4 +1,4 @@
-"""Videos: frames explained in batches, and maps that are steady from one to the next."""
+"""Explain the frames of a video in batches, and smooth their maps over time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from camcore._shared.atomic import whole
 from camcore._shared.optional import needs
 from camcore.adapter import Array
-from camcore.batch.photos import Explained, Shown, explain_shown
+from camcore.batch.photos import ExplainedPhoto, PreparedPhoto, explain_prepared
 from camcore.batch.pipeline import Failed, Stages, pipelined
 from camcore.errors import InputError
 from camcore.explainer import Explainer
@@ -28,12 +28,12 @@ from camcore.zoo import LoadedModel
 if TYPE_CHECKING:
     import cv2
 
-__all__ = ["Clip", "Steady", "explain_frames", "overlay_video", "write_video"]
+__all__ = ["Clip", "TemporalSmoothing", "explain_frames", "overlay_video", "write_video"]
 
 Picture = npt.NDArray[np.uint8]
 
 _CODECS = {".mp4": ("mp4v", "avc1"), ".avi": ("MJPG", "XVID"), ".mkv": ("MJPG",)}
-"""Codecs by file ending, the first that this OpenCV can write is taken."""
+"""Codecs by suffix; the first that this OpenCV can write is taken."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Clip:
     path : Path
         The file.
     fps : float
-        Frames a second.
+        Frames per second.
     size : (int, int)
         Height and width of a frame.
     length : int
-        How many frames the file says it has; 0 where it does not say.
+        Number of frames by the file's header; 0 where the header does not tell.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Clip:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Clip:
-        """Look at a video file.
+        """Read the frame rate, size and length of the video at `path`.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Clip:
         try:
             _, first = capture.read()
             if first is None:
-                raise InputError(f"{path} has no frame that OpenCV can read; save it as MP4")
+                raise InputError(f"{path} has no frame that OpenCV can read. Save it as MP4.")
             fps = capture.get(cv2.CAP_PROP_FPS)
             length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         finally:
@@ -87,7 +87,7 @@ class Clip:
         )
 
     def frames(self) -> Iterator[Picture]:
-        """Read the frames, ``(H, W, 3)`` uint8 RGB, one after the other."""
+        """Yield the frames in order, each ``(H, W, 3)`` uint8 RGB."""
         capture = _capture(self.path)
         try:
             while True:
@@ -99,37 +99,38 @@ class Clip:
             capture.release()
 
 
-class Steady:
-    """Smooths explanations of successive frames, and keeps their colours comparable.
+class TemporalSmoothing:
+    """Smooth the maps of successive frames, and keep their colours comparable.
 
-    The signed maps of frame t become ``s[t] = a s[t-1] + (1 - a) m[t]``, with ``s[0] = m[0]``.
-    They are shown as the recipe has it, times ``peak(s[t]) / p[t]``: the strongest evidence
-    of a frame is full heat only where it is the strongest of late, with
+    The signed maps of frame t become ``s[t] = a s[t-1] + (1 - a) m[t]``, with ``s[0] = m[0]``,
+    an exponential moving average. They are shown as the recipe has it, times
+    ``peak(s[t]) / p[t]``: the strongest evidence of a frame has the hottest colour only where
+    it is the strongest of the last frames, with
     ``p[t] = max(peak(s[t]), a p[t-1] + (1 - a) peak(s[t]))``.
 
     Parameters
     ----------
     amount : float in [0, 1)
-        a above: how much of the last frame's map stays; 0 changes nothing.
+        The weight a of the last frame's map; 0 changes nothing.
     recipe : str or Recipe, optional
         The recipe that makes the maps, where it is one of your own.
 
     Raises
     ------
     InputError
-        `amount` is no such number.
+        `amount` is outside [0, 1).
     """
 
     def __init__(self, amount: float, recipe: RecipeLike | None = None) -> None:
         if not 0 <= amount < 1:
-            raise InputError(f"steady is {amount}; expected a number from 0 to below 1")
+            raise InputError(f"steady is {amount}. Give a number from 0 to below 1.")
         self.amount = amount
         self.recipe = recipe
         self._signed: dict[str, Array] = {}
         self._peak = 0.0
 
     def __call__(self, result: Explanation) -> Explanation:
-        """Smooth the next frame's explanation, a batch of one."""
+        """Smooth `result`, the explanation of the next frame, a batch of one."""
         if not self.amount:
             return result
         signed = {name: self._smoothed(name, maps) for name, maps in result.raw.items()}
@@ -144,8 +145,8 @@ class Steady:
         last = self._signed.get(name, maps)
         if last.shape != maps.shape:
             raise InputError(
-                f"frames whose maps at {name} are {last.shape[1:]} and {maps.shape[1:]} cannot be "
-                "smoothed; all frames of a video have one size"
+                f"Frames whose maps at {name} are {last.shape[1:]} and {maps.shape[1:]} cannot be "
+                "smoothed. Give frames of one size."
             )
         smoothed: Array = (self.amount * last + (1 - self.amount) * maps).astype(maps.dtype)
         return smoothed
@@ -159,34 +160,34 @@ def explain_frames(
     steady: float = 0.0,
     every: int = 1,
     batch: int = 8,
-    finish: Callable[[Explained], Any] | None = None,
+    finish: Callable[[ExplainedPhoto], Any] | None = None,
     **options: Any,
 ) -> Generator[Any, None, None]:
-    """Explain successive frames.
+    """Explain the successive frames of a video.
 
     Parameters
     ----------
     loaded : LoadedModel
-        The model, with what it needs to be shown a photograph.
+        The model with its preprocessing, from `camcore.zoo.load_model`.
     frames : iterable of (H, W, 3) uint8 array
         RGB, all of one size.
     target : None, int, or Target
-        What is explained in each; None is the class predicted for it, which may change
-        from frame to frame.
+        The target in each; None for the class predicted for it, which may change from
+        frame to frame.
     steady : float in [0, 1)
-        How much of the last frame's map stays; see `Steady`.
+        The weight of the last frame's map; see `TemporalSmoothing`.
     every : int
-        Explain each so-manieth frame; those between keep the map of the one before.
+        Explain every N-th frame; frames between reuse the last map.
     batch : int
-        How many frames are run at a time.
+        Number of frames in one run of the model.
     finish : callable, optional
-        Done with each `Explained`, in a thread; what it returns is yielded instead.
+        Called in a thread with each `ExplainedPhoto`; what it returns is yielded instead.
     **options
         What `camcore.Explainer` takes: `layer`, `method` (one of them), `recipe`, ...
 
     Yields
     ------
-    Explained, or what `finish` returned
+    ExplainedPhoto, or what `finish` returned
         For each frame, in order.
 
     Raises
@@ -195,31 +196,33 @@ def explain_frames(
         A frame cannot be explained, or an argument is out of range.
     """
     if every < 1:
-        raise InputError(f"every is {every}; expected 1 for each frame, 2 for each second, ...")
+        raise InputError(f"every is {every}. Give 1 for each frame, 2 for every second, ...")
     explainer = Explainer(loaded.model, **{"layer": loaded.default_layer, **options})
-    smooth = Steady(steady, explainer.recipe)
-    last: list[Explained] = []
+    smooth = TemporalSmoothing(steady, explainer.recipe)
+    last: ExplainedPhoto | None = None
 
-    def prepare(numbered: tuple[int, Picture]) -> Shown | Picture:
+    def prepare(numbered: tuple[int, Picture]) -> PreparedPhoto | Picture:
         number, frame = numbered
-        return frame if number % every else Shown.to(loaded, frame)
+        return frame if number % every else PreparedPhoto.for_model(loaded, frame)
 
-    def run(batch: Sequence[Shown | Picture]) -> list[Explained | Failed]:
-        shown = [one for one in batch if isinstance(one, Shown)]
-        explained = iter(explain_shown(explainer, shown, target) if shown else ())
-        results: list[Explained | Failed] = []
+    def run(batch: Sequence[PreparedPhoto | Picture]) -> list[ExplainedPhoto | Failed]:
+        nonlocal last
+        prepared = [one for one in batch if isinstance(one, PreparedPhoto)]
+        explained = iter(explain_prepared(explainer, prepared, target) if prepared else ())
+        results: list[ExplainedPhoto | Failed] = []
         for one in batch:
-            if isinstance(one, Shown):
-                next_one = next(explained)
-                if isinstance(next_one, Failed):
-                    raise next_one.error
-                last[:] = [replace(next_one, explanation=smooth(next_one.explanation))]
-                results += last
+            if isinstance(one, PreparedPhoto):
+                found = next(explained)
+                if isinstance(found, Failed):
+                    raise found.error
+                last = replace(found, explanation=smooth(found.explanation))
+                results.append(last)
             else:
-                results.append(replace(last[0], photo=one))
+                assert last is not None  # The first frame is explained.
+                results.append(replace(last, photo=one))
         return results
 
-    def done(one: Explained) -> Any:
+    def done(one: ExplainedPhoto) -> Any:
         return one if finish is None else finish(one)
 
     together = min(batch * every, max(batch, 16))
@@ -235,39 +238,40 @@ def overlay_video(
     output: str | os.PathLike[str],
     *,
     progress: Callable[[], object] | None = None,
-    **how: Any,
+    **options: Any,
 ) -> int:
-    """Lay each frame's map over it, in a video of the same size and speed, without sound.
+    """Write a video of `source` with each frame's map laid over it, without sound.
 
-    OpenCV drops the last row or column where their number is odd.
+    It has the size and speed of `source`; OpenCV drops the last row or column where their
+    number is odd.
 
     Parameters
     ----------
     loaded : LoadedModel
-        The model, with what it needs to be shown a photograph.
+        The model with its preprocessing, from `camcore.zoo.load_model`.
     source : path
         A video that OpenCV reads.
     output : path
-        Where to, ``.mp4``, ``.avi`` or ``.mkv``; the file is either whole or not there.
+        The ``.mp4``, ``.avi`` or ``.mkv`` file to write, which is either whole or not there.
     progress : callable, optional
         Called when a frame is done.
-    **how
-        As `explain_frames` takes it: `target`, `steady`, `every`, `batch`, `method`, ...
+    **options
+        Options of `explain_frames`: `target`, `steady`, `every`, `batch`, `method`, ...
 
     Returns
     -------
     int
-        How many frames were written.
+        Number of frames written.
 
     Raises
     ------
     InputError
-        The video cannot be read, or not written.
+        The video cannot be read or written.
     MissingExtraError
         OpenCV is not installed.
     """
     clip = Clip.open(source)
-    pictures = explain_frames(loaded, clip.frames(), finish=Explained.overlay, **how)
+    pictures = explain_frames(loaded, clip.frames(), finish=ExplainedPhoto.overlay, **options)
     with closing(pictures):
         return write_video(output, pictures, clip.fps, progress=progress)
 
@@ -279,25 +283,25 @@ def write_video(
     *,
     progress: Callable[[], object] | None = None,
 ) -> int:
-    """Write a video; the file is either whole or not there.
+    """Write `pictures` as a video; the file is either whole or not there.
 
     OpenCV drops the last row or column where their number is odd.
 
     Parameters
     ----------
     path : path
-        Where to, ``.mp4``, ``.avi`` or ``.mkv``; an existing file is replaced.
+        The ``.mp4``, ``.avi`` or ``.mkv`` file to write; an existing one is replaced.
     pictures : iterable of (H, W, 3) uint8 array
         RGB, all of one size.
     fps : float
-        Frames a second.
+        Frames per second.
     progress : callable, optional
         Called when a frame is written.
 
     Returns
     -------
     int
-        How many there were.
+        Number of frames written.
 
     Raises
     ------
@@ -321,7 +325,7 @@ def write_video(
             if writer is not None:
                 writer.release()
         if not written:
-            raise InputError(f"{path} would be a video without a frame; nothing was written")
+            raise InputError(f"{path} would be a video without a frame. Give at least one picture.")
     return written
 
 
@@ -330,21 +334,24 @@ def _capture(path: Path) -> cv2.VideoCapture:
         import cv2
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {state}; pass the path of a video")
+        raise InputError(f"{path} {state}. Give the path of a video.")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         capture.release()
-        raise InputError(f"{path} is no video that OpenCV can read; save it as MP4 or AVI")
+        raise InputError(f"{path} is no video that OpenCV can read. Save it as MP4 or AVI.")
     return capture
 
 
 def _writer(path: Path, fps: float, size: tuple[int, ...]) -> cv2.VideoWriter:
-    """A writer with the first codec that there is."""
+    """Open a writer with the first codec of the suffix that this OpenCV has."""
     with needs("viz", "writing videos"):
         import cv2
     codecs = _CODECS.get(path.suffix.lower())
     if codecs is None:
-        raise InputError(f"videos are written as {', '.join(_CODECS)}, not {path.suffix!r}")
+        raise InputError(
+            f"Videos are written as {', '.join(_CODECS)}, not {path.suffix!r}. "
+            "Choose another file name."
+        )
     for codec in codecs:
         fourcc = cv2.VideoWriter.fourcc(*codec)
         writer = cv2.VideoWriter(str(path), fourcc, fps, (size[1], size[0]))
@@ -352,6 +359,6 @@ def _writer(path: Path, fps: float, size: tuple[int, ...]) -> cv2.VideoWriter:
             return writer
         writer.release()
     raise InputError(
-        f"this OpenCV writes none of {', '.join(codecs)} into {path.suffix}; choose another of "
-        f"{', '.join(_CODECS)}"
+        f"This OpenCV writes none of {', '.join(codecs)} into {path.suffix}. Choose another of "
+        f"{', '.join(_CODECS)}."
     )

@@ -9,7 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 import camcore
-from camcore.cli import compare, console, demo, explain, listing
+from camcore.cli import console, listing
+from camcore.cli.compare import command as compare
+from camcore.cli.demo import demo
+from camcore.cli.explain.command import explain
 from camcore.errors import CamcoreError
 
 
@@ -50,8 +53,8 @@ def start(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-app.command("demo")(demo.demo)
-app.command("explain")(explain.explain)
+app.command("demo")(demo)
+app.command("explain")(explain)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)

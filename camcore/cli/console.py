@@ -1,27 +1,17 @@
-"""What every command prints with."""
+"""Print results, progress, notes and errors, the same way in every command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rich.text import Text
 
+from camcore._shared.progress import Bar
 from camcore.errors import InputError
 
 out = Console()
@@ -32,18 +22,18 @@ err = Console(stderr=True)
 
 
 def fail(message: str) -> None:
-    """Print an error as one line; a terminal wraps it where it likes."""
+    """Print `message` as an error, on one line that the terminal wraps."""
     line = " ".join(message.split())
     err.print(f"[bold red]Error:[/] [red]{escape(line)}[/]", soft_wrap=True, highlight=False)
 
 
 def warn(message: str) -> None:
-    """Print what the user would want to know."""
+    """Print `message` as a note on stderr."""
     err.print(f"[bold yellow]Note:[/] {escape(message)}", soft_wrap=True, highlight=False)
 
 
 def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
-    """Start a table; columns among `numbers` are aligned right, the first is kept on one line."""
+    """Start a table; `numbers` are right-aligned columns, and the first column is not wrapped."""
     started = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for number, column in enumerate(columns):
         started.add_column(
@@ -56,60 +46,58 @@ def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) 
 
 
 def percent(probability: float) -> str:
-    """Write a probability for people."""
+    """Format a probability as a percentage."""
     return f"{probability:.1%}"
 
 
-class Steps:
-    """Progress on stderr: a bar in a terminal, a line for each step elsewhere.
+class Steps(Bar):
+    """Show the steps of a command on stderr: with a bar in a terminal, line by line elsewhere.
 
     Parameters
     ----------
     total : int
-        How many steps there are.
+        Number of steps.
     """
 
     def __init__(self, total: int) -> None:
-        self._bar = Progress(
-            SpinnerColumn(),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=total)
-
-    def __enter__(self) -> Steps:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        super().__init__(total, layout="{n_fmt}/{total_fmt} |{bar:30}| {desc}")
 
     @contextmanager
-    def step(self, what: str, *, noisy: bool = False) -> Iterator[None]:
-        """Say what is being done until it is done.
+    def step(self, text: str, *, noisy: bool = False) -> Iterator[None]:
+        """Show `text` while the step lasts.
 
-        Frameworks greet on stderr while they load; a `noisy` step has no bar to garble.
+        Frameworks print to stderr while they load; a `noisy` step hides the bar from them.
         """
-        self._bar.update(self._task, description=what)
-        if noisy or self._bar.disable:
-            self._bar.stop()
-            err.print(f"{what} …", markup=False, highlight=False, soft_wrap=True)
+        self.describe(text)
+        if noisy or not self:
+            self.clear()
+            err.print(f"{text} …", markup=False, highlight=False, soft_wrap=True)
         yield
-        self._bar.advance(self._task)
-        self._bar.start()
+        self.advance()
+
+
+def count(total: int | None, unit: str, *, hidden: bool = False) -> Bar:
+    """Make a bar of how many items are done, how many a second, and the time left.
+
+    Parameters
+    ----------
+    total : int or None
+        Number of items, where it is known.
+    unit : str
+        The name of an item.
+    hidden : bool
+        Show no bar where results are printed to the same terminal.
+    """
+    return Bar(total, unit, show=False if hidden and out.is_terminal else None)
 
 
 def folder(path: Path) -> Path:
-    """Make the folder that results go to.
+    """Create the folder `path` for results, and check that it can be written to.
 
     Raises
     ------
     InputError
-        It cannot be made or written to.
+        It cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -118,13 +106,13 @@ def folder(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"Cannot write into {path} ({error.strerror}); choose --output."
+            f"Cannot write into {path} ({error.strerror}). Choose another --output."
         ) from error
     return path
 
 
 def wrote(path: Path, names: Sequence[str]) -> None:
-    """Say where the results are."""
+    """Print which files `names` were written into the folder `path`."""
     out.print(
         f"Wrote {', '.join(names)} into {path.resolve()}",
         markup=False,
@@ -134,54 +122,15 @@ def wrote(path: Path, names: Sequence[str]) -> None:
 
 
 def say(text: str) -> None:
-    """Print a result as it is."""
+    """Print `text` as a result, without markup."""
     out.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def detail(text: str) -> None:
-    """Print a line that belongs to the error above it."""
+    """Print `text` as a line below an error."""
     err.print(f"  {_printable(text)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _printable(text: str) -> str:
-    """Names of files may hold bytes that are no text; they become question marks."""
+    """Replace undecodable bytes, as some file names have, by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-class _Rate(ProgressColumn):
-    """Items a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:.1f}/s", style="cyan")
-
-
-@contextmanager
-def counting(total: int | None, *, hidden: bool = False) -> Iterator[Callable[[], None]]:
-    """Show how many are done, how many a second, and the time left, on stderr in a terminal.
-
-    Parameters
-    ----------
-    total : int or None
-        How many there are, where that is known.
-    hidden : bool
-        Show nothing where results are printed to the same terminal.
-
-    Yields
-    ------
-    callable
-        To be called when one more is done.
-    """
-    bar = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal or (hidden and out.is_terminal),
-        # Results on stdout are for a file or another program, not for the bar's terminal.
-        redirect_stdout=False,
-    )
-    with bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -1,28 +1,40 @@
-"""One network in two frameworks, real weights, real photographs: whether the maps agree."""
+"""The command ``camcore demo``: whether one network's maps agree in two frameworks."""
 
 from __future__ import annotations
 
 import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from rich.markup import escape
 
 from camcore import registry
 from camcore._shared.optional import needs
-from camcore.cli import console, sight
-from camcore.cli.side import Photos, Side, gradient_methods, run
+from camcore.batch import ExplainedPhoto, PreparedPhoto
+from camcore.cli import console, labels
+from camcore.cli.compare.run import LoadedSpec, ModelSpec
+from camcore.cli.console import Steps
 from camcore.errors import MissingExtraError
-from camcore.metrics.agreement import largest_difference, pearson, spearman
+from camcore.explanation import Explanation
+from camcore.methods.table import TABLE, Method
+from camcore.metrics.agreement import largest_difference
 from camcore.photos.io import write_image
+from camcore.report import Entry, compare_entries
 from camcore.viz import compare_figure, figure, png_bytes
 
+Photo: TypeAlias = npt.NDArray[np.uint8]
+
 MODELS = {
-    "torch": "demo-torch:efficientnet_lite0",
-    "tensorflow": "demo-keras:efficientnet_lite0",
+    "torch": ModelSpec("demo-torch:efficientnet_lite0", "PyTorch"),
+    "tensorflow": ModelSpec("demo-keras:efficientnet_lite0", "TensorFlow"),
 }
 PHOTOS = ("chelsea", "coffee", "rocket", "camera")
 TOLERANCE = 1e-4
@@ -39,6 +51,39 @@ class Framework(str, Enum):
     tensorflow = "tensorflow"
 
 
+@dataclass(frozen=True)
+class FrameworkResult:
+    """The network in one framework, and its explanations of the photographs.
+
+    Parameters
+    ----------
+    framework : str
+        Import name of the framework.
+    model : LoadedSpec
+        The network.
+    entries : mapping of str to Entry
+        By gradient method, the explanations of all photographs.
+    photos : sequence of ExplainedPhoto
+        Each photograph with its Grad-CAM explanation.
+    cost : float
+        What Grad-CAM costs, in forward passes.
+    forward : float
+        Seconds of a forward pass.
+    """
+
+    framework: str
+    model: LoadedSpec
+    entries: Mapping[str, Entry]
+    photos: Sequence[ExplainedPhoto]
+    cost: float
+    forward: float
+
+    @property
+    def name(self) -> str:
+        """Name of the framework, for people."""
+        return self.model.spec.label
+
+
 def demo(
     output: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where pictures and arrays go.")
@@ -52,11 +97,11 @@ def demo(
     photos = _photos()
     folder = console.folder(output)
     with console.Steps(len(wanted) * (len(photos) + 2)) as steps:
-        sides = [run(name, MODELS[name], photos, ROUNDS, steps) for name in wanted]
-    _print_top(sides, list(photos))
-    agree = len(sides) < 2 or _print_agreement(sides[0], sides[1], list(photos))
-    _print_cost(sides)
-    _write(folder, sides, photos)
+        results = [_run(name, photos, steps) for name in wanted]
+    _print_top(results, list(photos))
+    agree = len(results) < 2 or _print_agreement(results[0], results[1], list(photos))
+    _print_cost(results)
+    _write(folder, results, photos)
     kinds = "an overlay (.png) and the arrays (.npz) of each photo in each framework"
     console.wrote(folder, ["side_by_side.png", kinds])
     if not agree:
@@ -67,8 +112,17 @@ def demo(
         raise typer.Exit(1)
 
 
+def gradient_methods() -> list[Method]:
+    """List the methods that need one pass and its gradients."""
+    return [
+        method
+        for method in TABLE
+        if set(method.needs) == {"activations", "gradients"} and method.passes == "1"
+    ]
+
+
 def _wanted(framework: Framework | None) -> list[str]:
-    """Frameworks to run; says what is missing."""
+    """List the frameworks to run, and note which are missing."""
     if framework is not None:
         return [framework.value]
     installed = registry.frameworks()
@@ -86,7 +140,8 @@ def _wanted(framework: Framework | None) -> list[str]:
     return present
 
 
-def _photos() -> Photos:
+def _photos() -> Mapping[str, Photo]:
+    """Load the packaged photographs, RGB, by name."""
     with needs("demo", "Loading the demo's photographs"):
         from skimage import data
     photos = {name: np.asarray(getattr(data, name)()) for name in PHOTOS}
@@ -96,22 +151,57 @@ def _photos() -> Photos:
     }
 
 
-def _print_top(sides: list[Side], names: list[str]) -> None:
-    table = console.table("photo", *(side.name for side in sides), title="Top-5 classes")
+def _run(framework: str, photos: Mapping[str, Photo], steps: Steps) -> FrameworkResult:
+    """Load the network, explain each photograph by every gradient method, and time it."""
+    spec = MODELS[framework]
+    model = LoadedSpec.load(spec, steps)
+    methods = [method.name for method in gradient_methods()]
+    explainer = model.explainer(method=methods)
+    prepared: list[PreparedPhoto] = []
+    found: list[Mapping[str, Explanation]] = []
+    for name, photo in photos.items():
+        with steps.step(f"{spec.label}: explaining {name}"):
+            prepared.append(PreparedPhoto.for_model(model.loaded, photo))
+            found.append(explainer(prepared[-1].inputs))
+    with steps.step(f"{spec.label}: measuring the cost"):
+        cost, forward = _cost(model, prepared[0])
+    crops = [one.crop for one in prepared]
+    return FrameworkResult(
+        framework,
+        model,
+        {name: model.entry([by_method[name] for by_method in found], crops) for name in methods},
+        [p.explained(by_method["gradcam"]) for p, by_method in zip(prepared, found, strict=True)],
+        cost,
+        forward,
+    )
+
+
+def _cost(model: LoadedSpec, photo: PreparedPhoto) -> tuple[float, float]:
+    """Measure the median ratio of Grad-CAM to a forward pass, and the seconds of the pass."""
+    forward = partial(model.adapter.run, photo.inputs)
+    explain = partial(model.explainer(), photo.inputs)
+    # The first rounds compile and warm up.
+    pairs = [(model.timed(forward)[0], model.timed(explain)[0]) for _ in range(ROUNDS + 2)][2:]
+    ratio = statistics.median(explained / plain for plain, explained in pairs)
+    return ratio, statistics.median(plain for plain, _ in pairs)
+
+
+def _print_top(results: Sequence[FrameworkResult], names: Sequence[str]) -> None:
+    table = console.table("photo", *(one.name for one in results), title="Top-5 classes")
     for index, name in enumerate(names):
         columns = [
             "\n".join(
                 f"{console.percent(p):>6}  {escape(label)}"
-                for label, p in sight.top(side.loaded, side.results[index]["gradcam"])
+                for label, p in labels.top(one.model.loaded, one.photos[index].explanation)
             )
-            for side in sides
+            for one in results
         ]
         table.add_row(name, *columns, end_section=True)
     console.out.print(table)
 
 
-def _print_agreement(first: Side, second: Side, names: list[str]) -> bool:
-    """Print how far the maps are apart; whether all agree and name the same class."""
+def _print_agreement(first: FrameworkResult, second: FrameworkResult, names: Sequence[str]) -> bool:
+    """Print how far the maps are apart; tell whether all agree and rank one class highest."""
     columns = ("largest difference", "Pearson", "Spearman")
     table = console.table(
         "photo",
@@ -120,17 +210,15 @@ def _print_agreement(first: Side, second: Side, names: list[str]) -> bool:
         title="Grad-CAM maps, from 0 to 1, of both frameworks",
         numbers=columns,
     )
-    verdicts = []
+    [compared] = compare_entries([one.entries["gradcam"] for one in (first, second)], scaled=False)
+    same = [] if compared.same is None else compared.same.tolist()
     for index, name in enumerate(names):
-        one, other = first.results[index]["gradcam"], second.results[index]["gradcam"]
-        same = bool(one.outputs.argmax() == other.outputs.argmax())
-        verdicts.append(same)
         table.add_row(
             name,
-            f"{largest_difference(one.maps, other.maps)[0]:.1e}",
-            _correlation(pearson(one.maps, other.maps)[0]),
-            _correlation(spearman(one.maps, other.maps)[0]),
-            "[green]✓[/]" if same else "[red]✗[/]",
+            f"{compared.pair.largest[index]:.1e}",
+            _correlation(compared.pair.pearson[index]),
+            _correlation(compared.pair.spearman[index]),
+            "[green]✓[/]" if same[index] else "[red]✗[/]",
         )
     console.out.print(table)
     column = "largest difference, relative"
@@ -140,32 +228,34 @@ def _print_agreement(first: Side, second: Side, names: list[str]) -> bool:
         title="Signed maps of each method, worst photo",
         numbers=[column],
     )
+    agree = all(same)
     for method in gradient_methods():
-        worst = max(_apart(first, second, index, method.name) for index in range(len(names)))
-        verdicts.append(worst <= TOLERANCE)
+        worst = _largest(first.entries[method.name], second.entries[method.name])
+        agree &= worst <= TOLERANCE
         table.add_row(method.label, _verdict(worst))
     console.out.print(table)
-    return all(verdicts)
+    return agree
 
 
 def _correlation(value: float) -> str:
     return "undefined" if np.isnan(value) else f"{value:.8f}"
 
 
-def _apart(first: Side, second: Side, index: int, method: str) -> float:
-    one, other = (next(iter(side.results[index][method].raw.values())) for side in (first, second))
-    return float(largest_difference(one, other, relative=True)[0])
+def _largest(first: Entry, second: Entry) -> float:
+    """Measure the largest relative difference of the signed maps on any photograph."""
+    one, other = (next(iter(entry.explanation.raw.values())) for entry in (first, second))
+    return float(largest_difference(one, other, relative=True).max())
 
 
 def _verdict(apart: float) -> str:
     return f"{apart:.1e} [green]✓[/]" if apart <= TOLERANCE else f"[red]{apart:.1e} ✗[/]"
 
 
-def _print_cost(sides: list[Side]) -> None:
-    for side in sides:
+def _print_cost(results: Sequence[FrameworkResult]) -> None:
+    for one in results:
         console.out.print(
-            f"Grad-CAM costs [bold]{side.cost:.2f}×[/] a forward pass in {side.name} "
-            f"({1e3 * side.forward:.0f} ms)",
+            f"Grad-CAM costs [bold]{one.cost:.2f}×[/] a forward pass in {one.name} "
+            f"({1e3 * one.forward:.0f} ms)",
             highlight=False,
         )
     console.out.print(
@@ -175,25 +265,21 @@ def _print_cost(sides: list[Side]) -> None:
     )
 
 
-def _write(folder: Path, sides: list[Side], photos: Photos) -> None:
-    for side in sides:
-        for name, view, results in zip(photos, side.views, side.results, strict=True):
-            stem = f"{name}_{side.framework}"
-            write_image(folder / f"{stem}.png", view.overlay(results["gradcam"]))
-            results["gradcam"].save(folder / f"{stem}.npz")
-    write_image(folder / "side_by_side.png", _drawing(sides, photos))
+def _write(folder: Path, results: Sequence[FrameworkResult], photos: Mapping[str, Photo]) -> None:
+    for one in results:
+        for name, photo in zip(photos, one.photos, strict=True):
+            write_image(folder / f"{name}_{one.framework}.png", photo.overlay(exact=True))
+            photo.explanation.save(folder / f"{name}_{one.framework}.npz")
+    write_image(folder / "side_by_side.png", _draw(results, list(photos.values())))
 
 
-def _drawing(sides: list[Side], photos: Photos) -> bytes:
-    maps = [
-        [view.map(result["gradcam"]) for view, result in zip(side.views, side.results, strict=True)]
-        for side in sides
-    ]
-    views = sides[0].views
-    titles = [sight.top(sides[0].loaded, result["gradcam"], 1)[0][0] for result in sides[0].results]
-    seen = [view.crop.seen() for view in views]
-    pictures = list(photos.values())
-    if len(sides) == 1:
-        return png_bytes(figure(pictures, maps[0], titles=titles, seen=seen))
-    names = (sides[0].name, sides[1].name)
-    return png_bytes(compare_figure(pictures, *maps, names=names, titles=titles, seen=seen))
+def _draw(results: Sequence[FrameworkResult], photos: Sequence[Photo]) -> bytes:
+    """Draw the maps of both frameworks side by side, or those of the only one."""
+    maps = [[photo.map() for photo in one.photos] for one in results]
+    first = results[0]
+    titles = [labels.top(first.model.loaded, one.explanation, 1)[0][0] for one in first.photos]
+    seen = [crop.seen() for crop in first.entries["gradcam"].crops or ()]
+    if len(results) == 1:
+        return png_bytes(figure(photos, maps[0], titles=titles, seen=seen))
+    names = (first.name, results[1].name)
+    return png_bytes(compare_figure(photos, *maps, names=names, titles=titles, seen=seen))

@@ -1,25 +1,40 @@
-"""What stands in a report, as a template reads it."""
+"""The values that a report's template reads: pictures, numbers and calls."""
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 import camcore
+from camcore._shared.optional import needs
+from camcore.batch.photos import ExplainedPhoto
 from camcore.errors import InputError
 from camcore.methods.table import TABLE
-from camcore.report.entries import AXES, Entry, Held, values
-from camcore.report.pictures import data_uri, laid_over, shrunk
+from camcore.report.entries import AXES, ComparedPair, Entry, values
 
-_MATTER = ("torch", "torchvision", "timm", "tensorflow", "keras", "tf_keras", "onnxruntime", "jax")
-"""Packages that a map's digits may depend on, where they are imported."""
+Picture: TypeAlias = npt.NDArray[np.uint8]
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "onnxruntime",
+    "jax",
+)
+"""Packages that the digits of a map may depend on."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,7 @@ class Row:
 
     @property
     def apart(self) -> float:
-        """The largest difference between any two maps held together."""
+        """The largest difference between any two maps that are compared."""
         return max((gap.largest for gap in self.gaps), default=0.0)
 
 
@@ -74,22 +89,22 @@ def rows(
     photos: Sequence[npt.ArrayLike],
     names: Sequence[str],
     entries: Sequence[Entry],
-    held: Sequence[Held],
+    pairs: Sequence[ComparedPair],
     tolerance: float | None,
     side: int,
 ) -> list[Row]:
-    """Make each photograph's pictures and numbers.
+    """Make the pictures and numbers of each photograph.
 
     Parameters
     ----------
     photos : sequence of B (H, W, 3) arrays
         uint8, or floating in [0, 1].
     names : sequence of B str
-        What they are called.
+        Their names.
     entries : sequence of Entry
         Their explanations.
-    held : sequence of Held
-        Which of them are held against one another.
+    pairs : sequence of ComparedPair
+        Which of them are compared.
     tolerance : float or None
         Largest difference that counts as agreement.
     side : int
@@ -97,7 +112,7 @@ def rows(
     """
     made = []
     for index, (photo, name) in enumerate(zip(photos, names, strict=True)):
-        small = shrunk(photo, side)
+        small = shrink(photo, side)
         made.append(
             Row(
                 index=index,
@@ -106,59 +121,58 @@ def rows(
                 width=small.shape[1],
                 height=small.shape[0],
                 cells=[_cell(entry, index, name, small) for entry in entries],
-                gaps=[_gap(one, index, tolerance) for one in held],
+                gaps=[_gap(one, index, tolerance) for one in pairs],
             )
         )
     return made
 
 
-def _cell(entry: Entry, index: int, name: str, photo: npt.NDArray[np.uint8]) -> Cell:
-    result = entry.explanation
+def _cell(entry: Entry, index: int, name: str, photo: Picture) -> Cell:
+    result = entry.explanation[index]
     crop = None
     if entry.crops is not None:
-        found = entry.crops[index]
-        crop = type(found)(photo.shape, found.size, found.resize, found.interpolation)
+        crop = replace(entry.crops[index], photo_shape=photo.shape)
     explained, probability = "the score asked for", ""
     if result.classes is not None:
-        number = int(result.classes[index])
+        number = int(result.classes[0])
         explained = entry.class_name(number)
         if result.probabilities is not None:
-            probability = f"{result.probabilities[index, number]:.1%}"
-    told = ", ".join(filter(None, (entry.method, entry.model, entry.recipe)))
+            probability = f"{result.probabilities[0, number]:.1%}"
+    made_by = ", ".join(filter(None, (entry.method, entry.model, entry.recipe)))
     return Cell(
         entry=entry,
         index=index,
-        picture=data_uri(laid_over(photo, result.maps[index], result.overlay_style, crop)),
+        picture=data_uri(ExplainedPhoto(photo, crop, result).overlay(exact=True)),
         explained=explained,
-        score=f"{result.scores[index]:.4g}",
+        score=f"{result.scores[0]:.4g}",
         probability=probability,
-        empty=bool(result.empty[index]),
-        alt=f"{name} with its map of {explained} laid over: {told}",
+        empty=bool(result.empty[0]),
+        alt=f"{name} with its map of {explained} laid over: {made_by}",
     )
 
 
-def _gap(held: Held, index: int, tolerance: float | None) -> Gap:
-    pair = held.pair
+def _gap(compared: ComparedPair, index: int, tolerance: float | None) -> Gap:
+    pair, same = compared.pair, compared.same
     return Gap(
-        names=held.names,
-        alike=held.alike,
+        names=compared.names,
+        alike=compared.alike,
         largest=float(pair.largest[index]),
         pearson=float(pair.pearson[index]),
         spearman=float(pair.spearman[index]),
         ssim=None if pair.ssim is None else float(pair.ssim[index]),
         overlap=float(pair.overlap[index]),
-        same="" if held.same is None else "yes" if held.same[index] else "no",
+        same="" if same is None else "yes" if same[index] else "no",
         agrees=tolerance is None or bool(pair.largest[index] <= tolerance),
     )
 
 
-def summary(held: Sequence[Held], tolerance: float | None) -> list[Gap]:
-    """Each pair at its worst over the photographs.
+def summary(pairs: Sequence[ComparedPair], tolerance: float | None) -> list[Gap]:
+    """Take the numbers of each pair from the photograph on which they are worst.
 
     Parameters
     ----------
-    held : sequence of Held
-        Pairs.
+    pairs : sequence of ComparedPair
+        The compared pairs.
     tolerance : float or None
         Largest difference that counts as agreement.
     """
@@ -175,31 +189,31 @@ def summary(held: Sequence[Held], tolerance: float | None) -> list[Gap]:
             agrees=tolerance is None or one.largest <= tolerance,
             worst=one.pair.worst,
         )
-        for one in held
+        for one in pairs
     ]
 
 
 def least(numbers: npt.NDArray[np.floating]) -> float:
-    """Find the smallest that is a number; NaN where none is."""
+    """Find the smallest of `numbers`, NaN left out; NaN where all are."""
     kept = numbers[~np.isnan(numbers)]
     return float(kept.min()) if len(kept) else float("nan")
 
 
 def correlation(value: float | None) -> str:
-    """Write four digits; eight where four would make 1.0000 of what is not."""
+    """Format a correlation with four digits, or eight where four would round it up to 1."""
     if value is None or np.isnan(value):
         return "-"
     return f"{value:.8f}" if 0.99995 <= value < 1 - 5e-9 else f"{value:.4f}"
 
 
 def filters(entries: Sequence[Entry]) -> list[tuple[str, list[str]]]:
-    """List the axes on which entries differ, with what they have on each."""
+    """List the axes on which entries differ, with their values on each."""
     found = [(axis, values(entries, axis)) for axis in AXES]
     return [(axis, several) for axis, several in found if len(several) > 1]
 
 
 def cost(entry: Entry) -> dict[str, str]:
-    """Write down what an entry is made of and what it took."""
+    """Format the layers of an entry, and its cost."""
     row = next((row for row in TABLE if row.name == entry.explanation.method), None)
     return {
         "layers": ", ".join(entry.explanation.layers),
@@ -210,7 +224,7 @@ def cost(entry: Entry) -> dict[str, str]:
 
 
 def calls(entries: Sequence[Entry]) -> str:
-    """Write the calls of the library that made the explanations."""
+    """Write the calls of `camcore.explain` that made the explanations."""
     lines = []
     for entry in entries:
         one = entry.explanation
@@ -229,7 +243,7 @@ def calls(entries: Sequence[Entry]) -> str:
 
 
 def seed(entries: Sequence[Entry], given: int | None) -> str:
-    """Write down the seed, or that there is none to write down."""
+    """Format the seed, or say that none is known or needed."""
     if given is not None:
         return str(given)
     names = {entry.explanation.method for entry in entries}
@@ -238,13 +252,13 @@ def seed(entries: Sequence[Entry], given: int | None) -> str:
 
 
 def versions() -> list[tuple[str, str]]:
-    """List what ran: camcore, Python, NumPy and the frameworks that are imported."""
+    """List the versions of camcore, Python, NumPy and the frameworks that are imported."""
     found = [
         ("camcore", camcore.__version__),
         ("Python", platform.python_version()),
         ("NumPy", np.__version__),
     ]
-    for package in _MATTER:
+    for package in _PACKAGES:
         if package in sys.modules:
             try:
                 found.append((package, version(package)))
@@ -255,17 +269,58 @@ def versions() -> list[tuple[str, str]]:
 
 
 def as_photos(photos: object, count: int) -> list[npt.NDArray[np.generic]]:
-    """Bring photographs to a list.
+    """List `photos`, one or several, one by one.
 
     Raises
     ------
     InputError
-        There are not as many as explained.
+        Their number is not `count`, that of the explained ones.
     """
     single = isinstance(photos, np.ndarray) and photos.ndim == 3
     listed = [photos] if single else list(photos)  # type: ignore[call-overload]
     if len(listed) != count:
         raise InputError(
-            f"{len(listed)} photographs and explanations of {count}; give the ones explained."
+            f"{len(listed)} photographs and explanations of {count}. Give the explained ones."
         )
     return [np.asarray(photo) for photo in listed]
+
+
+def shrink(photo: npt.ArrayLike, side: int) -> Picture:
+    """Convert a photograph to uint8 RGB with a longer side of at most `side`.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) or (H, W, 1) array
+        uint8, or floating in [0, 1].
+    side : int
+        In pixels; smaller photographs keep their size.
+
+    Returns
+    -------
+    (h, w, 3) uint8 array
+    """
+    from camcore.viz.arrays import as_images
+
+    with needs("report", "scaling photographs"):
+        from PIL import Image
+    pixels = np.asarray(photo)
+    if pixels.ndim != 3:
+        raise InputError(f"A photograph has shape {pixels.shape}. Give one of shape (H, W, 3).")
+    image = Image.fromarray(np.rint(as_images(pixels)[0]).astype(np.uint8))
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def data_uri(picture: Picture) -> str:
+    """Encode a picture as a JPEG within a ``data:`` address.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8 array
+        RGB.
+    """
+    with needs("report", "encoding pictures"):
+        from PIL import Image
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=84, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

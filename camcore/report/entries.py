@@ -1,4 +1,4 @@
-"""What a report is about: explanations of the same photographs, and which are held together."""
+"""The entries of a report: explanations of the same photographs, and which are compared."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from camcore.methods.table import TABLE
 from camcore.photos.crop import CentreCrop
 
 AXES = ("model", "recipe", "method")
-"""What may tell entries apart, the most telling first."""
+"""Attributes in which entries may differ, in the order in which they are compared."""
 
 STRETCHED = (
     "Some maps do not go from 0 to 1, as their recipes have it; they were stretched to that range "
     "to be compared."
 )
+"""The note beside a comparison of such maps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +35,15 @@ class Entry:
     explanation : Explanation
         Of B photographs, in their order.
     model : str
-        What the model is called.
+        Name of the model.
     framework : str
-        What its framework is called.
+        Name of its framework.
     crops : sequence of B CentreCrop, optional
-        Where the maps lie within each photograph; all over it unless given.
+        The square of each photograph that its map covers; all of it unless given.
     classes : sequence of str, optional
         Class names by index.
     seconds : float, optional
-        What one photograph took.
+        Time for one photograph.
     passes : float, optional
         The same, in forward passes of the model.
     """
@@ -55,9 +56,14 @@ class Entry:
     seconds: float | None = None
     passes: float | None = None
 
+    def __getitem__(self, samples: Sequence[int]) -> Entry:
+        """Select photographs by their indices."""
+        crops = self.crops and [self.crops[index] for index in samples]
+        return replace(self, explanation=self.explanation[samples], crops=crops)
+
     @property
     def method(self) -> str:
-        """The method, as papers write it."""
+        """The method's name, as papers write it."""
         name = self.explanation.method
         return next((row.label for row in TABLE if row.name == name), name)
 
@@ -68,7 +74,7 @@ class Entry:
 
     @property
     def best(self) -> Array | None:
-        """The highest class of each photograph, ``(B,)``; None where outputs are no classes."""
+        """The highest class of each photograph, ``(B,)``; None without class scores."""
         outputs = self.explanation.outputs
         if outputs.ndim != 2 or outputs.shape[1] < 2:
             return None
@@ -76,27 +82,31 @@ class Entry:
         return best
 
     def class_name(self, index: int) -> str:
-        """Name a class, or number it where names are unknown."""
-        names = self.classes
-        return f"class {index}" if names is None or index >= len(names) else str(names[index])
+        """Name the class `index`, by its number where names are unknown."""
+        return class_name(self.classes, index)
+
+
+def class_name(names: Sequence[str] | None, index: int) -> str:
+    """Name the class `index`, by its number where `names` do not tell."""
+    return f"class {index}" if names is None or index >= len(names) else str(names[index])
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """Two entries held against one another.
+class ComparedPair:
+    """Two entries that differ in one of `AXES` alone, compared.
 
     Parameters
     ----------
     first, second : Entry
-        They differ in one of `AXES` alone.
+        The two.
     axis : str
-        In which.
+        The one of `AXES` in which they differ.
     alike : tuple of str
-        What they share that other pairs do not.
+        Their values on the other axes, as far as these tell pairs apart.
     pair : Pair
         How far they are apart on each photograph.
     same : (B,) bool array or None
-        Whether both rank the same class highest; None where that means nothing.
+        Whether both rank the same class highest; None without class scores.
     """
 
     first: Entry
@@ -108,7 +118,7 @@ class Held:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two are called."""
+        """Names of the two: their values on the axis."""
         return getattr(self.first, self.axis), getattr(self.second, self.axis)
 
     @property
@@ -124,14 +134,14 @@ Reportable: TypeAlias = (
 
 
 def as_entries(explanations: Reportable) -> list[Entry]:
-    """Bring what people have to entries that can be told apart.
+    """Convert `explanations` to entries with names of their own.
 
     Parameters
     ----------
     explanations : Explanation, Entry, sequence of these, or mapping
-        A mapping is by name of the model, of explanations or of mappings of them by
-        method, as `camcore.explain` returns for several methods; one by method is
-        taken as such.
+        A mapping has the name of the model as key, and as value an explanation or what
+        `camcore.explain` returns for several methods: a mapping by method. The latter
+        may also be given alone.
 
     Returns
     -------
@@ -140,8 +150,8 @@ def as_entries(explanations: Reportable) -> list[Entry]:
     Raises
     ------
     InputError
-        There are none, they are of different numbers of photographs, or their maps are
-        not flat.
+        There are none, they are of different numbers of photographs, or their maps do
+        not have two spatial axes.
     """
     found = _unique(_listed(explanations))
     if not found:
@@ -150,7 +160,7 @@ def as_entries(explanations: Reportable) -> list[Entry]:
     if len(counts) > 1:
         raise InputError(
             f"Explanations of {' and '.join(map(str, sorted(counts)))} photographs cannot share "
-            "a report; explain the same ones."
+            "a report. Explain the same ones."
         )
     for entry in found:
         if entry.explanation.maps.ndim != 3:
@@ -185,86 +195,84 @@ def _entry(value: object, model: str) -> Entry:
         return value if value.model or not model else replace(value, model=model)
     raise InputError(
         f"A report is made of explanations; got a {type(value).__name__}. "
-        "Of several targets, give one explanation for each name."
+        "Give one explanation for each name where there are several targets."
     )
 
 
 def _unique(entries: Sequence[Entry]) -> list[Entry]:
-    """Tell entries apart that are alike in every axis: by their layers, or by a number."""
+    """Give entries that agree on every axis names with their layers, or with a number."""
 
-    def alike(several: Sequence[Entry]) -> bool:
-        return len({_place(entry) for entry in several}) < len(several)
+    def ambiguous(several: Sequence[Entry]) -> bool:
+        return len({tuple(getattr(e, axis) for axis in AXES) for e in several}) < len(several)
 
-    if alike(entries):
+    if ambiguous(entries):
         entries = [
             replace(e, model=f"{e.model} at {', '.join(e.explanation.layers)}".strip())
             for e in entries
         ]
-    if alike(entries):
+    if ambiguous(entries):
         entries = [replace(e, model=f"{e.model} #{i}") for i, e in enumerate(entries, 1)]
     return list(entries)
 
 
-def _place(entry: Entry) -> tuple[str, ...]:
-    return tuple(getattr(entry, axis) for axis in AXES)
-
-
 def values(entries: Sequence[Entry], axis: str) -> list[str]:
-    """List what entries have on an axis, in order, each once."""
+    """List the values of `entries` on an axis, in order, each once."""
     return list(dict.fromkeys(getattr(entry, axis) for entry in entries))
 
 
-def compared(entries: Sequence[Entry]) -> str | None:
-    """Name the axis on which entries are held together: the first on which they differ."""
+def compared_axis(entries: Sequence[Entry]) -> str | None:
+    """Find the axis on which entries are compared: the first on which they differ."""
     return next((axis for axis in AXES if len(values(entries, axis)) > 1), None)
 
 
-def paired(entries: Sequence[Entry]) -> list[Entry]:
-    """Order entries so that those held together are neighbours."""
-    held = compared(entries)
-    order = [axis for axis in AXES if axis != held] + ([held] if held else [])
+def sort_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """Sort entries so that those that are compared are neighbours."""
+    last = compared_axis(entries)
+    order = [axis for axis in AXES if axis != last] + ([last] if last else [])
     known = {axis: values(entries, axis) for axis in order}
     return sorted(entries, key=lambda e: [known[axis].index(getattr(e, axis)) for axis in order])
 
 
-def hold(entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = None) -> list[Held]:
-    """Hold entries against one another that differ in one thing alone.
+def compare_entries(
+    entries: Sequence[Entry], *, share: float = 0.1, scaled: bool | None = None
+) -> list[ComparedPair]:
+    """Compare each two entries that differ on one axis alone.
 
-    Models are held together where there are several, else recipes, else methods: what
-    two models make of two methods is two pairs, not six.
+    The axis is the model where there are several, else the recipe, else the method: of
+    two models and two methods, two pairs are compared, not six.
 
     Parameters
     ----------
     entries : sequence of Entry
         Explanations of the same photographs.
     share : float
-        Which share of the positions counts as the strongest.
+        Share of the positions that counts as the strongest.
     scaled : bool, optional
         Bring each map to [0, 1] by its own extremes first. Left out, where a recipe
         leaves maps in other units.
 
     Returns
     -------
-    list of Held
+    list of ComparedPair
         Those that agree least first; none where nothing differs.
     """
-    axis = compared(entries)
+    axis = compared_axis(entries)
     if axis is None:
         return []
     if scaled is None:
         scaled = unscaled(entries)
     others = [other for other in AXES if other != axis]
     telling = [other for other in others if len(values(entries, other)) > 1]
-    held = [
-        _held(first, second, axis, tuple(getattr(first, one) for one in telling), share, scaled)
+    pairs = [
+        _compared(first, second, axis, tuple(getattr(first, one) for one in telling), share, scaled)
         for first, second in combinations(entries, 2)
         if all(getattr(first, other) == getattr(second, other) for other in others)
     ]
-    return sorted(held, key=lambda one: -one.largest)
+    return sorted(pairs, key=lambda one: -one.largest)
 
 
 def unscaled(entries: Sequence[Entry]) -> bool:
-    """Whether a map that is not empty does not reach 1, or leaves [0, 1].
+    """Tell whether any map that is not empty leaves [0, 1] or does not reach 1.
 
     Some recipes leave maps in the units of the score.
     """
@@ -276,21 +284,21 @@ def unscaled(entries: Sequence[Entry]) -> bool:
     return False
 
 
-def _held(
+def _compared(
     first: Entry, second: Entry, axis: str, alike: tuple[str, ...], share: float, scaled: bool
-) -> Held:
-    one, other = _of_one_view(first, second)
+) -> ComparedPair:
+    one, other = _common_squares(first, second)
     names = (getattr(first, axis), getattr(second, axis))
     pair = compare({"first": one, "second": other}, share=share, scaled=scaled).pairs[0]
     best = first.best, second.best
     same = None
     if best[0] is not None and best[1] is not None:
         same = np.asarray(best[0] == best[1])
-    return Held(first, second, axis, alike, replace(pair, names=names), same)
+    return ComparedPair(first, second, axis, alike, replace(pair, names=names), same)
 
 
-def _of_one_view(first: Entry, second: Entry) -> tuple[Explanation, Explanation]:
-    """Both explanations, of the square that both models see: all squares are centred."""
+def _common_squares(first: Entry, second: Entry) -> tuple[Explanation, Explanation]:
+    """Cut both maps to the square that both models see; all squares are centred."""
     if not first.crops or not second.crops:
         return first.explanation, second.explanation
     seen = [crops[0].size / crops[0].short_side for crops in (first.crops, second.crops)]
@@ -303,6 +311,7 @@ def _of_one_view(first: Entry, second: Entry) -> tuple[Explanation, Explanation]
 
 
 def _middle(explanation: Explanation, share: float) -> Explanation:
+    """Cut the maps to the middle `share` of their sides."""
     if share == 1:
         return explanation
     cuts = [round(side * (1 - share) / 2) for side in explanation.maps.shape[1:]]

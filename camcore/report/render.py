@@ -1,4 +1,4 @@
-"""A report's page, put together and written whole or not at all."""
+"""Render a report, and write it whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from camcore._shared.atomic import whole
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.report import context as content
+from camcore.report import context
 from camcore.report.entries import (
     STRETCHED,
     Reportable,
     as_entries,
-    hold,
-    paired,
+    compare_entries,
+    sort_entries,
     unscaled,
     values,
 )
 
-_HERE = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 
 
 def html(
@@ -39,7 +39,7 @@ def html(
     notes: Sequence[str] = (),
     side: int = 448,
 ) -> str:
-    """Make a report: one HTML page that fetches nothing.
+    """Make a report of `explanations`: one HTML page that fetches nothing.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ def html(
         Of these photographs: what `camcore.explain` returns, or several of them by the
         name of their model. `camcore.report.Entry` says more about each.
     names : sequence of str, optional
-        What the photographs are called.
+        Names of the photographs.
     title : str
         The page's heading.
     call : str, optional
-        The exact call that makes the explanations again; calls of `camcore.explain`
-        unless given.
+        The call that makes the explanations again; calls of `camcore.explain` unless
+        given.
     seed : int, optional
-        The seed of what was drawn at random.
+        The seed of the random numbers.
     tolerance : float, optional
         Largest difference of maps that counts as agreement.
     notes : sequence of str
-        What a reader should know besides.
+        Sentences below the heading.
     side : int
         Longer side of the pictures, in pixels.
 
@@ -76,14 +76,14 @@ def html(
         The extra ``report`` is not installed.
     """
     if side < 16:
-        raise InputError(f"side={side}; pictures need at least 16 pixels.")
-    entries = paired(as_entries(explanations))
-    listed = content.as_photos(photos, len(entries[0].explanation))
+        raise InputError(f"side={side} is too small. Give at least 16 pixels.")
+    entries = sort_entries(as_entries(explanations))
+    listed = context.as_photos(photos, len(entries[0].explanation))
     called = [f"photograph {i + 1}" for i in range(len(listed))] if names is None else list(names)
     if len(called) != len(listed):
-        raise InputError(f"{len(called)} names for {len(listed)} photographs.")
-    held = hold(entries)
-    rows = content.rows(listed, called, entries, held, tolerance, side)
+        raise InputError(f"{len(called)} names for {len(listed)} photographs. Give one for each.")
+    pairs = compare_entries(entries)
+    rows = context.rows(listed, called, entries, pairs, tolerance, side)
     environment = _environment()
     style, script = (_asset(name) for name in ("style.css", "script.js"))
     pictures = "\n".join(f'.photo-{row.index} {{ --photo: url("{row.uri}"); }}' for row in rows)
@@ -91,13 +91,13 @@ def html(
         title=title,
         rows=rows,
         entries=entries,
-        summary=content.summary(held, tolerance),
-        filters=content.filters(entries),
-        costs=[content.cost(entry) for entry in entries],
-        versions=content.versions(),
-        call=call or content.calls(entries),
-        seed=content.seed(entries, seed),
-        abreast=len(values(entries, held[0].axis)) if held else 1,
+        summary=context.summary(pairs, tolerance),
+        filters=context.filters(entries),
+        costs=[context.cost(entry) for entry in entries],
+        versions=context.versions(),
+        call=call or context.calls(entries),
+        seed=context.seed(entries, seed),
+        abreast=len(values(entries, pairs[0].axis)) if pairs else 1,
         tolerance=tolerance,
         notes=[*notes, *([STRETCHED] if unscaled(entries) else [])],
         made=datetime.now(timezone.utc),
@@ -112,19 +112,19 @@ def html(
 def write(
     path: str | os.PathLike[str], photos: Any, explanations: Reportable, **options: Any
 ) -> Path:
-    """Write a report into one file, which appears whole or not at all.
+    """Write a report of `explanations` to `path`; it appears whole or not at all.
 
     Parameters
     ----------
     path : path
-        Where to; an existing file is replaced.
+        The file; an existing one is replaced.
     photos, explanations, **options
         As `html` takes them.
 
     Returns
     -------
     Path
-        Where the file is.
+        The file.
 
     Raises
     ------
@@ -149,22 +149,22 @@ def _environment() -> Any:
     with needs("report", "writing a report"):
         import jinja2
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["correlation"] = content.correlation
+    environment.filters["correlation"] = context.correlation
     return environment
 
 
 def _asset(name: str) -> str:
-    return (_HERE / name).read_text("utf-8").strip()
+    return (_FOLDER / name).read_text("utf-8").strip()
 
 
 def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """A content policy under which this page's own styles and script run, and nothing loads."""
+    """Write a content policy that allows the page its own styles and script, and no loading."""
 
     def allowed(texts: Sequence[str]) -> str:
         digests = [hashlib.sha256(text.encode("utf-8")).digest() for text in texts]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch, require):
+def tiny(require):
     for package in ("typer", "rich", "matplotlib", "PIL"):
         require(package)
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return require("tiny_models")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import camcore as library
-from camcore.cli.sight import Sight
+from camcore.batch import PreparedPhoto
 from camcore.photos.io import read_photo, write_image
 
 NAMED = ("--model", "tiny_models:named")
@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def facts(camcore, folder, tmp_path):
+def printed(camcore, folder, tmp_path):
     """The JSON that a command prints."""
 
     def run(*words, code=0):
@@ -57,12 +57,12 @@ def facts(camcore, folder, tmp_path):
 def by_hand(folder, loaded, **options):
     """Explanations of one photograph after the other, by the library."""
     paths = [folder / f"{name}.png" for name in ("a", "b", "below/d", "c", "e")]
-    views = [Sight(loaded, read_photo(path)) for path in paths]
-    return [library.explain(loaded.model, view.inputs, **options) for view in views]
+    photos = [PreparedPhoto.for_model(loaded, read_photo(path)) for path in paths]
+    return [library.explain(loaded.model, photo.inputs, **options) for photo in photos]
 
 
-def test_numbers_are_the_librarys_own_whatever_the_batch(facts, folder, tiny):
-    found = facts(*BOTH, "--batch", 2, code=1)
+def test_numbers_are_the_librarys_own_whatever_the_batch(printed, folder, tiny):
+    found = printed(*BOTH, "--batch", 2, code=1)
     one, other = (by_hand(folder, model) for model in (tiny.named(), tiny.other()))
     [pair] = found["pairs"]
     assert pair["names"] == ["tiny_models:named", "tiny_models:other"]
@@ -83,8 +83,8 @@ def test_numbers_are_the_librarys_own_whatever_the_batch(facts, folder, tiny):
     assert all(entry["seconds"] > 0 and entry["passes"] > 0 for entry in found["entries"])
 
 
-def test_saved_arrays_are_the_librarys_own(facts, folder, tiny, tmp_path):
-    facts(*NAMED, "--method", "Grad-CAM", "--method", "layercam", "--target", "tiger cat")
+def test_saved_arrays_are_the_librarys_own(printed, folder, tiny, tmp_path):
+    printed(*NAMED, "--method", "Grad-CAM", "--method", "layercam", "--target", "tiger cat")
     saved = library.load(tmp_path / "out" / "02_tiny_models-named_paper_layercam.npz")
     expected = by_hand(folder, tiny.named(), method="layercam", target=1)
     assert np.allclose(saved.maps, np.concatenate([one.maps for one in expected]), atol=1e-6)
@@ -124,15 +124,15 @@ def test_unreadable_files_are_named_at_the_end_and_the_rest_is_compared(camcore,
     assert "Left out torn.jpg" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
-def test_methods_recipes_and_models_are_held_together_one_thing_at_a_time(facts):
+def test_models_recipes_and_methods_are_compared_on_one_axis_at_a_time(printed):
     methods = ("--method", "gradcam", "--method", "LayerCAM")
     recipes = ("--recipe", "paper", "--recipe", "captum")
-    assert [p["names"] for p in facts(*NAMED, *methods)["pairs"]] == [["Grad-CAM", "LayerCAM"]]
-    found = facts(*NAMED, *methods, *recipes)
+    assert [p["names"] for p in printed(*NAMED, *methods)["pairs"]] == [["Grad-CAM", "LayerCAM"]]
+    found = printed(*NAMED, *methods, *recipes)
     assert found["tolerance"] is None
     assert [p["names"] for p in found["pairs"]] == [["paper", "captum"]] * 2
     assert {p["alike"][0] for p in found["pairs"]} == {"Grad-CAM", "LayerCAM"}
-    found = facts(*BOTH, *methods, *recipes, code=1)
+    found = printed(*BOTH, *methods, *recipes, code=1)
     assert len(found["entries"]) == 8
     assert len(found["pairs"]) == 4
     assert {tuple(p["alike"]) for p in found["pairs"]} == {
@@ -143,44 +143,44 @@ def test_methods_recipes_and_models_are_held_together_one_thing_at_a_time(facts)
     assert max(gaps) <= 1
 
 
-def test_each_model_has_its_layer(facts):
-    found = facts(*NAMED, *NAMED, "--layer", "relu1", "--layer", "-", code=1)
+def test_each_model_has_its_layer(printed):
+    found = printed(*NAMED, *NAMED, "--layer", "relu1", "--layer", "-", code=1)
     assert [entry["layers"] for entry in found["entries"]] == [["relu1"], ["relu2"]]
     assert found["entries"][0]["model"] == "tiny_models:named at relu1"
-    found = facts(*NAMED, *NAMED, "--layer", "relu1")
+    found = printed(*NAMED, *NAMED, "--layer", "relu1")
     assert [entry["layers"] for entry in found["entries"]] == [["relu1"]] * 2
 
 
-def test_the_call_in_the_report_makes_the_same_again(facts, camcore, folder, tmp_path):
+def test_the_call_in_the_report_makes_the_same_again(printed, camcore, folder, tmp_path):
     words = (*NAMED, "--method", "gradcam", "--method", "random", "--seed", 3, "--batch", 4)
-    first = facts(*words)
+    first = printed(*words)
     again = shlex.split(first["call"])
     assert again[:2] == ["camcore", "compare"]
     done = camcore(*again[1:], "--json")
     second = json.loads(done.stdout)
     assert second["call"] == first["call"]
     assert second["pairs"] == first["pairs"]
-    other = facts(*words[:-3], 4, "--batch", 4)
+    other = printed(*words[:-3], 4, "--batch", 4)
     assert other["pairs"] != first["pairs"]
     text = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "<dt>seed</dt><dd>4</dd>" in text
 
 
-def test_a_report_goes_where_it_is_asked_for(facts, tmp_path):
+def test_a_report_goes_where_it_is_asked_for(printed, tmp_path):
     path = tmp_path / "elsewhere" / "mine.html"
-    assert facts(*NAMED, *NAMED, "--report", path)["report"] == str(path)
+    assert printed(*NAMED, *NAMED, "--report", path)["report"] == str(path)
     assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
     assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_a_report_of_very_many_photographs_shows_the_worst(
-    camcore, folder, tmp_path, monkeypatch, facts
+    camcore, folder, tmp_path, monkeypatch, printed
 ):
-    from camcore.cli import compare
+    from camcore.cli.compare import command
 
-    everything = facts(*BOTH, code=1)["pairs"][0]["photos"]
+    everything = printed(*BOTH, code=1)["pairs"][0]["photos"]
     worst = sorted(everything, key=lambda row: -row["largest"])[:2]
-    monkeypatch.setattr(compare, "PICTURES", 4)
+    monkeypatch.setattr(command, "PICTURES", 4)
     camcore("compare", folder, *BOTH, "--output", tmp_path / "few")
     text = (tmp_path / "few" / "report.html").read_text("utf-8")
     assert "Of 5 photographs, the 2 that agree least are shown." in text
@@ -228,7 +228,7 @@ def test_bad_names_get_one_line(words, says, camcore, folder, tmp_path):
     assert says in errors[0]
 
 
-def test_folders_without_a_readable_photograph(camcore, tmp_path):
+def test_folders_without_a_readable_photograph_are_refused(camcore, tmp_path):
     done = camcore("compare", tmp_path, *BOTH)
     assert done.exit_code == 1
     assert "without photographs" in " ".join(done.stderr.split())

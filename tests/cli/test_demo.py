@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,21 +18,19 @@ def fake(monkeypatch):
     """Both frameworks replaced by a NumPy model each, and two photographs."""
     from camcore import registry
     from camcore.cli import demo
+    from camcore.cli.compare.run import ModelSpec
 
     photos = np.random.default_rng(0).integers(0, 256, (2, 30, 45, 3), dtype=np.uint8)
 
     def use(installed=("torch", "tensorflow"), second="named"):
-        models = {"torch": "tiny_models:named", "tensorflow": f"tiny_models:{second}"}
-        names = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+        models = {
+            "torch": ModelSpec("tiny_models:named", "PyTorch"),
+            "tensorflow": ModelSpec(f"tiny_models:{second}", "TensorFlow"),
+        }
         monkeypatch.setattr(demo, "MODELS", models)
         monkeypatch.setattr(demo, "_photos", lambda: {"one": photos[0], "two": photos[1]})
         monkeypatch.setattr(
             registry, "frameworks", lambda: {name: name in installed for name in models}
-        )
-        monkeypatch.setattr(
-            registry,
-            "backend",
-            lambda name: SimpleNamespace(name=names[name], synchronize=lambda: None),
         )
 
     return use

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import camcore as library
-from camcore.cli.sight import Sight
+from camcore.batch import PreparedPhoto
 from camcore.photos.crop import CentreCrop
 from camcore.photos.io import read_photo
 
 
-def test_writes_overlay_figure_and_arrays_of_the_librarys_own_explanation(
+def test_one_photograph_gives_overlay_figure_and_arrays_of_the_librarys_own_explanation(
     camcore, photo, tiny, tmp_path
 ):
     out = tmp_path / "out"
@@ -22,11 +22,13 @@ def test_writes_overlay_figure_and_arrays_of_the_librarys_own_explanation(
         "figure.png",
         "overlay.png",
     ]
-    view = Sight(tiny.named(), read_photo(photo))
-    expected = library.explain(view.loaded.model, view.inputs)
+    loaded = tiny.named()
+    prepared = PreparedPhoto.for_model(loaded, read_photo(photo))
+    expected = library.explain(loaded.model, prepared.inputs)
     saved = library.load(out / "explanation.npz")
     assert np.array_equal(saved.maps, expected.maps)
-    assert np.array_equal(read_photo(out / "overlay.png"), view.overlay(expected))
+    drawn = prepared.explained(expected).overlay(exact=True)
+    assert np.array_equal(read_photo(out / "overlay.png"), drawn)
     best, probability = expected.top(1)[0][0]
     row = next(line for line in done.stdout.splitlines() if "%" in line)
     assert row.split()[-1] == f"{probability:.1%}"
@@ -39,7 +41,7 @@ def test_the_overlay_has_the_photographs_size_and_is_bare_outside_the_models_vie
 ):
     camcore("explain", photo, "-m", "tiny_models:named", "--output", tmp_path / "out")
     shown, pixels = read_photo(tmp_path / "out" / "overlay.png"), read_photo(photo)
-    seen = Sight(tiny.named(), pixels).crop.seen()
+    seen = PreparedPhoto.for_model(tiny.named(), pixels).crop.seen()
     assert shown.shape == pixels.shape
     assert np.array_equal(shown[~seen], pixels[~seen])
     assert (shown[seen] != pixels[seen]).any(axis=-1).mean() > 0.9
@@ -131,7 +133,7 @@ def test_bad_input_gets_one_line_and_exit_code_1(words, says, camcore, photo, tm
     assert not out.exists()
 
 
-def test_a_file_that_is_no_image(camcore, tmp_path):
+def test_a_file_that_is_no_image_is_named(camcore, tmp_path):
     text = tmp_path / "notes.txt"
     text.write_text("no picture")
     done = camcore("explain", text, "-m", "tiny_models:named")
@@ -139,7 +141,7 @@ def test_a_file_that_is_no_image(camcore, tmp_path):
     assert "notes.txt is no image" in done.stderr
 
 
-def test_a_folder_that_cannot_be_written_to(camcore, photo):
+def test_a_folder_that_cannot_be_written_to_is_named(camcore, photo):
     done = camcore("explain", photo, "-m", "tiny_models:named", "--output", photo / "below")
     assert done.exit_code == 1
     assert "--output" in done.stderr

@@ -8,16 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import camcore as library
-from camcore.batch.find import find_photos
-from camcore.batch.photos import explain_photos
-from camcore.cli.sight import Sight
+from camcore.batch import PreparedPhoto
 from camcore.photos.io import read_photo, write_image
 
 MODEL = ("--model", "tiny_models:named")
@@ -67,8 +64,10 @@ def test_each_photograph_gets_the_librarys_own_overlay_at_a_mirrored_place(
         "in/b.overlay.png",
     ]
     for path, made in (("a.bmp", "a.bmp"), ("a.png", "a.png"), ("in/b.png", "in/b")):
-        view = Sight(tiny.named(), read_photo(folder / path))
-        expected = view.overlay(library.explain(view.loaded.model, view.inputs)).astype(int)
+        loaded = tiny.named()
+        photo = PreparedPhoto.for_model(loaded, read_photo(folder / path))
+        result = library.explain(loaded.model, photo.inputs)
+        expected = photo.explained(result).overlay(exact=True).astype(int)
         assert np.abs(read_photo(out / f"{made}.overlay.png") - expected).max() <= 1
 
 
@@ -83,8 +82,9 @@ def test_json_says_what_the_library_says(camcore, folder, tiny, tmp_path):
     assert len({tuple(line) for line in each.values()}) == 1  # the same keys in every line
     for name, stem in (("a.bmp", "a.bmp"), ("b.png", "b")):
         line = each[str(folder / name)]
-        view = Sight(tiny.named(), read_photo(folder / name))
-        expected = library.explain(view.loaded.model, view.inputs)
+        loaded = tiny.named()
+        photo = PreparedPhoto.for_model(loaded, read_photo(folder / name))
+        expected = library.explain(loaded.model, photo.inputs)
         index, probability = expected.top(1)[0][0]
         assert (line["class"], line["class_name"]) == (index, tiny.CLASSES[index])
         assert line["probability"] == pytest.approx(probability, abs=1e-6)
@@ -95,7 +95,7 @@ def test_json_says_what_the_library_says(camcore, folder, tiny, tmp_path):
         assert saved.maps == pytest.approx(expected.maps, abs=1e-6)
 
 
-def test_files_patterns_and_figures(camcore, folder, tmp_path):
+def test_files_and_patterns_are_explained_with_figures(camcore, folder, tmp_path):
     out = tmp_path / "out"
     words = [folder / "a.bmp", f"{folder}/**/b.png", folder / "a.bmp", *MODEL]
     done = camcore("explain", *words, "--figures", "--target", 1, "--json", "-o", out)
@@ -176,7 +176,7 @@ def test_resume_does_what_is_missing_and_refuses_another_call(camcore, folder, t
     # The same method by another name is the same call.
     assert camcore(*words, "--method", "Grad-CAM").exit_code == 0
     (out / "camcore-run.json").write_text("{")
-    assert "start over without --resume" in " ".join(camcore(*words).stderr.split())
+    assert "Start over without --resume" in " ".join(camcore(*words).stderr.split())
 
 
 def test_another_run_into_the_same_folder_is_refused(camcore, folder, tmp_path):
@@ -190,12 +190,12 @@ def test_another_run_into_the_same_folder_is_refused(camcore, folder, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_and_says_how_to_go_on(camcore, folder, tmp_path, monkeypatch):
-    from camcore.cli import many
+    from camcore.cli.explain import folder as command
 
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(many, "write_image", full)
+    monkeypatch.setattr(command, "write_image", full)
     done = camcore("explain", folder, *MODEL, "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "No space left on device" in done.stderr
@@ -219,26 +219,7 @@ def test_files_that_are_missing_or_have_odd_names_are_named(camcore, folder, tmp
     assert "is no image" in each[odd]["error"]
 
 
-def test_one_photograph_that_the_model_refuses_does_not_take_its_batch_along(folder, tiny):
-    write_image(folder / "aa.png", np.zeros((30, 45, 3), np.uint8))
-
-    def not_finite_in_the_dark(photo):
-        return np.where(photo.any(), tiny.preprocess(photo), np.nan)
-
-    loaded = replace(tiny.named(), preprocess=not_finite_in_the_dark)
-    results = dict(explain_photos(loaded, find_photos([folder]).paths, layer="relu1", batch=8))
-    assert [path.name for path in results] == ["a.bmp", "a.png", "aa.png", "b.png"]
-    assert "NaN" in str(results.pop(folder / "aa.png"))
-    for path, one in results.items():
-        view = Sight(loaded, read_photo(path))
-        expected = library.explain(loaded.model, view.inputs, layer="relu1")
-        assert one.explanation.maps == pytest.approx(expected.maps, abs=1e-6)
-        assert one.explanation.raw["relu1"] == pytest.approx(expected.raw["relu1"], rel=1e-6)
-        assert one.explanation.outputs == pytest.approx(expected.outputs, rel=1e-6)
-        assert one.map() == pytest.approx(view.map(expected), abs=1e-6)
-
-
-def test_a_folder_that_may_not_be_looked_into(camcore, folder, tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_misuse(camcore, folder, tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -283,7 +264,7 @@ def five_hundred(tmp_path_factory, require):
 
 def start(folder, out, *words):
     """The command in a process of its own."""
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1] / "support")
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [

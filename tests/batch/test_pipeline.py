@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: everything once, in order, bounded, and stopped cleanly."""
+"""Overlapping stages: everything once, in order, bounded, and stopped cleanly."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_no_more_than_four_batches_are_in_memory():
     assert len(given) == 200
 
 
-def test_whoever_stops_early_waits_for_what_has_begun_and_for_nothing_else():
+def test_closing_early_waits_for_what_has_begun_and_for_nothing_else():
     begun, ended = [], []
 
     def finish(item):
@@ -131,7 +131,7 @@ def test_reading_and_writing_go_on_while_the_model_runs():
     assert min(overlapped.values()) >= 10
 
 
-def test_sizes_below_one_are_refused():
+def test_batches_and_workers_below_one_are_refused():
     for wrong in ({"batch": 0}, {"workers": 0}):
         with pytest.raises(InputError, match="at least one"):
             next(pipelined([1], Stages(lambda i: i, same, lambda i: i), **wrong))

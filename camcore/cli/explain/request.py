@@ -1,4 +1,4 @@
-"""What is asked of a model, whether for one photograph, for many, or for a video."""
+"""What ``camcore explain`` is asked for, whether of one photograph, of many, or of a video."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camcore import zoo
-from camcore.cli import sight
+from camcore.cli import labels
 from camcore.cli.console import Steps
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
@@ -17,21 +17,21 @@ from camcore.zoo import LoadedModel
 
 
 @dataclass(frozen=True)
-class Call:
-    """The model, and what is to be explained how.
+class ExplainRequest:
+    """The model to explain, and how to explain it.
 
     Parameters
     ----------
     model, weights : str
         As `camcore.zoo.load_model` takes them.
     layer : sequence of str
-        Empty where it is left to the model.
+        Empty for the model's default.
     target : str or None
-        A class by index or name.
+        A class by index or name; None for the predicted one.
     method, recipe : str
         By name.
     max_dim : int
-        Longer sides are scaled down to this.
+        Photographs with longer sides are scaled down to this.
     """
 
     model: str
@@ -43,16 +43,16 @@ class Call:
     max_dim: int
 
     def check(self) -> None:
-        """Find what is named wrongly, before a model is loaded."""
+        """Raise an error for an unknown method or recipe, before a model is loaded."""
         find(self.method), find_recipe(self.recipe)
 
-    def load(self, steps: Steps) -> LoadedModel:
-        """Load the model, a step of the work."""
+    def load_model(self, steps: Steps) -> LoadedModel:
+        """Load the model as one of the `steps`."""
         with steps.step(f"loading {self.model}", noisy=True):
             return zoo.load_model(self.model, self.weights)
 
     def options(self, loaded: LoadedModel) -> dict[str, Any]:
-        """What `camcore.Explainer` takes."""
+        """Collect the options of `camcore.Explainer`."""
         return {
             "layer": list(self.layer) or loaded.default_layer,
             "method": self.method,
@@ -60,11 +60,11 @@ class Call:
         }
 
     def class_index(self, loaded: LoadedModel) -> int | None:
-        """The class that is explained; None where it is the predicted one."""
-        return None if self.target is None else sight.class_index(loaded, self.target)
+        """Find the index of the class to explain; None for the predicted one."""
+        return None if self.target is None else labels.class_index(loaded, self.target)
 
-    def said(self) -> Mapping[str, Any]:
-        """What decides over the results, in words to be compared with another call's."""
+    def settings(self) -> Mapping[str, Any]:
+        """Collect what the results depend on, to be compared with an earlier run's."""
         return {
             "model": _with_date(self.model),
             "weights": None if self.weights is None else _with_date(self.weights),
@@ -77,7 +77,7 @@ class Call:
 
 
 def _with_date(name: str) -> str:
-    """A file's name with when it was last changed; other names as they are."""
+    """Add the time of the last change to the name of a file; leave other names alone."""
     path = Path(name)
     if not path.is_file():
         return name

@@ -1,4 +1,4 @@
-"""A video, and what the model saw in each of its frames."""
+"""Explain a video: a video of its overlays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import typer
 
 from camcore._shared.atomic import alone_in, clear_drafts
-from camcore.batch.video import Clip, overlay_video
+from camcore.batch import Clip, overlay_video
 from camcore.cli import console
-from camcore.cli.call import Call
+from camcore.cli.explain.request import ExplainRequest
 
 
 def explain_video(
-    call: Call,
+    request: ExplainRequest,
     path: Path,
     output: Path | None,
     steady: float,
@@ -23,37 +23,37 @@ def explain_video(
     batch: int,
     as_json: bool,
 ) -> None:
-    """Write a video of overlays, and end with what scripts can use.
+    """Explain the video at `path`, write the video of overlays, and print a summary.
 
     Raises
     ------
     typer.Exit
         130 after Ctrl-C.
     """
-    call.check()
+    request.check()
     clip = Clip.open(path)
     folder = output or Path(f"camcore-{path.stem}")
     made = folder / f"{path.stem}.overlay.mp4"
     try:
         with console.Steps(1) as steps:
-            loaded = call.load(steps)
-        target = call.class_index(loaded)
+            loaded = request.load_model(steps)
+        target = request.class_index(loaded)
         if not loaded.pretrained:
             console.warn("random weights: the video shows that all parts work, no more than that")
         started = time.perf_counter()
         with alone_in(console.folder(folder)):
             clear_drafts(folder)
-            with console.counting(clip.length or None, hidden=as_json) as advance:
+            with console.count(clip.length or None, "frame", hidden=as_json) as bar:
                 frames = overlay_video(
                     loaded,
                     path,
                     made,
-                    progress=advance,
+                    progress=bar.advance,
                     target=target,
                     steady=steady,
                     every=every,
                     batch=batch,
-                    **call.options(loaded),
+                    **request.options(loaded),
                 )
     except KeyboardInterrupt:
         console.fail(f"interrupted; of {path.name} nothing was written")

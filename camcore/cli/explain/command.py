@@ -1,4 +1,4 @@
-"""The command ``camcore explain``: what spoke for the class, in one photograph or in many."""
+"""The arguments of ``camcore explain``, and what they ask for."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
-import camcore
-from camcore.batch.find import find_photos, is_video
-from camcore.batch.photos import Explained
-from camcore.cli import console, sight
-from camcore.cli.call import Call
+from camcore.batch import find_photos, is_video
+from camcore.cli.explain.folder import explain_folder
+from camcore.cli.explain.output import OutputOptions
+from camcore.cli.explain.photo import explain_photo
+from camcore.cli.explain.request import ExplainRequest
+from camcore.cli.explain.video import explain_video
 from camcore.cli.listing import ModelOption, WeightsOption
-from camcore.cli.many import draw, explain_many
-from camcore.cli.run import Kept
-from camcore.cli.sight import Sight
-from camcore.cli.video import explain_video
 from camcore.errors import InputError
-from camcore.explanation import Explanation
-from camcore.methods.table import find
-from camcore.photos.io import read_photo, write_image
-from camcore.zoo import LoadedModel
 
 _WHAT = "What is explained"
 _MANY = "Many photographs"
@@ -175,7 +167,7 @@ def explain(
     Exit codes: 0 when all is done, 1 when something failed, 2 when the command
     makes no sense, 130 after Ctrl-C, from where --resume goes on.
     """
-    call = Call(model, weights, layer or (), target, method, recipe, max_dim)
+    request = ExplainRequest(model, weights, layer or (), target, method, recipe, max_dim)
     for_many = {
         "--resume": resume,
         "--recursive": recursive,
@@ -191,75 +183,29 @@ def explain(
                 if given
                 else "A video is explained by itself; give it a command of its own."
             )
-        explain_video(call, Path(photos[0]), output, steady, every, batch, as_json)
+        explain_video(request, Path(photos[0]), output, steady, every, batch, as_json)
     elif steady or every > 1:
         raise typer.BadParameter("--steady and --every are for a video.")
     elif len(photos) == 1 and not given and not as_json and _is_one(photos[0]):
-        _explain_one(call, Path(photos[0]), output)
+        explain_photo(request, Path(photos[0]), output)
     else:
         folder = output or Path(_named_after(photos))
         try:
-            found = find_photos(photos, recursive=recursive, apart_from=folder)
+            found = find_photos(photos, recursive=recursive, exclude=folder)
         except InputError as error:
             raise typer.BadParameter(str(error)) from error
-        kept = Kept(kind or "jpg", save is not None, figures)
-        explain_many(call, found, folder, kept, batch=batch, resume=resume, as_json=as_json)
+        options = OutputOptions(kind or "jpg", save is not None, figures)
+        explain_folder(request, found, folder, options, batch=batch, resume=resume, as_json=as_json)
 
 
 def _is_one(photo: str) -> bool:
-    """Whether it is a file's name, whether or not there is such a file."""
+    """Tell whether `photo` is the name of one file, whether or not there is such a file."""
     return os.path.isfile(photo) or not (os.path.isdir(photo) or glob.has_magic(photo))
 
 
 def _named_after(photos: Sequence[str]) -> str:
-    """The folder that results go to when none is given."""
+    """Name the folder for results after the photographs."""
     if len(photos) == 1 and not glob.has_magic(photos[0]):
         path = Path(os.path.abspath(photos[0]))
         return f"camcore-{path.name if path.is_dir() else path.stem}"
     return "camcore-photos"
-
-
-def _explain_one(call: Call, path: Path, output: Path | None) -> None:
-    # What costs nothing to check comes before a model is loaded.
-    photo = read_photo(path, max_dim=call.max_dim)
-    call.check()
-    with console.Steps(2) as steps:
-        loaded = call.load(steps)
-        with steps.step("explaining"):
-            view = Sight(loaded, photo)
-            target = call.class_index(loaded)
-            result = camcore.explain(loaded.model, view.inputs, target, **call.options(loaded))
-    _report(loaded, result)
-    _write(console.folder(output or Path(f"camcore-{path.stem}")), view, result)
-
-
-def _report(loaded: LoadedModel, result: Explanation) -> None:
-    if not loaded.pretrained:
-        console.warn("random weights: the picture shows that all parts work, not what they learned")
-    if result.empty[0]:
-        console.warn("nothing speaks for this class at this layer: the map is all zeros")
-    table = console.table("class", "probability", numbers=["probability"])
-    for name, probability in sight.top(loaded, result):
-        table.add_row(escape(name), console.percent(probability))
-    if table.rows:
-        console.out.print(table)
-    console.say(
-        f"{find(result.method).label}, recipe {result.recipe}, of {_explained(loaded, result)} "
-        f"at {', '.join(result.layers)}"
-    )
-
-
-def _explained(loaded: LoadedModel, result: Explanation) -> str:
-    score = f"score {result.scores[0]:.4g}"
-    if result.classes is None:
-        return score
-    index = int(result.classes[0])
-    name = sight.label(loaded, index)
-    return f"{name} (class {index}, {score})" if loaded.classes else f"{name} ({score})"
-
-
-def _write(folder: Path, view: Sight, result: Explanation) -> None:
-    write_image(folder / "overlay.png", view.overlay(result))
-    write_image(folder / "figure.png", draw(view.loaded, Explained(view.photo, view.crop, result)))
-    result.save(folder / "explanation.npz")
-    console.wrote(folder, ["overlay.png", "figure.png", "explanation.npz"])

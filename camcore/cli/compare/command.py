@@ -1,10 +1,10 @@
-"""Several models, recipes or methods on the same photographs: how far their maps are apart."""
+"""The command ``camcore compare``: how far maps of models, recipes or methods are apart."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +15,13 @@ from rich.table import Table
 
 from camcore import report as reports
 from camcore._shared.optional import needs
-from camcore.cli import console, crowd
-from camcore.cli.album import Album, collect
-from camcore.cli.crowd import Asked, Questions
-from camcore.cli.facts import as_json
+from camcore.cli import console
+from camcore.cli.compare.as_json import as_json
+from camcore.cli.compare.photos import PhotoSet
+from camcore.cli.compare.run import CompareResult, CompareSettings, ModelSpec, explain_model
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
-from camcore.report import Entry, Held
+from camcore.report import ComparedPair, Entry
 from camcore.report.context import correlation, least
 from camcore.report.entries import STRETCHED, unscaled
 
@@ -32,10 +32,10 @@ SIDE = 448
 """Longer side of a report's pictures, in pixels."""
 
 PICTURES = 300
-"""Overlays that one report holds at most; beyond them it shows the worst photographs."""
+"""Largest number of overlays in one report; of more, it shows the worst photographs."""
 
 LINES = 10
-"""Photographs that the terminal lists."""
+"""Number of photographs listed in the terminal."""
 
 HELP = (
     "Hold models, recipes or methods against each other on the same photos.\n\n"
@@ -119,10 +119,10 @@ def compare(
         int, typer.Option(min=16, metavar="PIXELS", help="Scale longer sides down to this.")
     ] = 2048,
 ) -> None:
-    """Hold models, recipes or methods against each other on the same photos."""
+    """Compare models, recipes or methods on the same photos."""
     # What costs nothing to check comes before a model is loaded.
-    asked = _asked(model, weights, layer)
-    questions = Questions(
+    specs = _specs(model, weights, layer)
+    settings = CompareSettings(
         methods=list(dict.fromkeys(find(one).name for one in method or ["gradcam"])),
         recipes=list(dict.fromkeys(find_recipe(one).name for one in recipe or ["paper"])),
         target=target,
@@ -130,42 +130,55 @@ def compare(
         batch=batch,
         max_dim=max_dim,
     )
-    if len(asked) * len(questions.methods) * len(questions.recipes) < 2:
+    if len(specs) * len(settings.methods) * len(settings.recipes) < 2:
         raise typer.BadParameter(
             "one model, one method and one recipe leave nothing to compare; repeat one of "
             "--model, --method and --recipe"
         )
     with needs("report", "writing a report"):
         import jinja2  # noqa: F401
-    album = collect(photos, SIDE, output)
+    photo_set = PhotoSet.read(photos, SIDE, output)
     folder = console.folder(output)
     if report is not None:
         console.folder(report.parent)
-    entries = _explained(asked, questions, album)
-    held = reports.hold(entries)
-    if tolerance is None and held[0].axis == "model":
+    entries = _explain(specs, settings, photo_set)
+    pairs = reports.compare_entries(entries)
+    if tolerance is None and pairs[0].axis == "model":
         tolerance = TOLERANCE
-    call = _call(photos, asked, questions, weights, layer, output, report, tolerance)
-    path = _write(folder, report, album, entries, held, call, tolerance, questions)
-    agree = tolerance is None or held[0].largest <= tolerance
+    options = {
+        "model": model,
+        "weights": weights,
+        "layer": layer,
+        "method": settings.methods,
+        "recipe": settings.recipes,
+        "target": target,
+        "tolerance": None if tolerance is None else f"{tolerance:g}",
+        "batch": batch,
+        "seed": seed,
+        "max-dim": max_dim,
+        "output": output,
+        "report": report,
+    }
+    result = CompareResult(photo_set, entries, pairs, tolerance, _call(photos, options))
+    path = _write(result, settings, folder, report or folder / "report.html")
     if json:
-        typer.echo(as_json(album, entries, held, call, tolerance, path))
+        typer.echo(as_json(result, path))
     else:
-        _print(album, entries, held, tolerance)
+        _print(result)
         console.wrote(path.parent, [path.name])
-    for name, why in album.unreadable:
+    for name, why in photo_set.unreadable:
         console.warn(f"left out {name}: {why}")
-    if not agree:
+    if not result.agree:
         console.fail(
-            f"the maps disagree: up to {held[0].largest:.2g} apart, more than {tolerance:g}"
+            f"the maps disagree: up to {pairs[0].largest:.2g} apart, more than {tolerance:g}"
         )
         raise typer.Exit(1)
 
 
-def _asked(
+def _specs(
     models: Sequence[str], weights: Sequence[str] | None, layers: Sequence[str] | None
-) -> list[Asked]:
-    """Models with their weights and layers, told apart by number where they have one name."""
+) -> list[ModelSpec]:
+    """Pair models with their weights and layers; equal names are told apart by a number."""
 
     def spread(given: Sequence[str] | None, option: str, *, shared: bool) -> list[str | None]:
         if not given:
@@ -178,168 +191,127 @@ def _asked(
             )
         return [None if one == "-" else one for one in given]
 
-    rows = list(
-        zip(
-            models,
-            spread(weights, "--weights", shared=False),
-            spread(layers, "--layer", shared=True),
-            strict=True,
-        )
-    )
+    files = spread(weights, "--weights", shared=False)
+    at = spread(layers, "--layer", shared=True)
     labels = list(models)
     if len(set(labels)) < len(labels):
-        labels = [f"{spec} at {layer}" if layer else spec for spec, _, layer in rows]
+        labels = [f"{m} at {layer}" if layer else m for m, layer in zip(models, at, strict=True)]
     if len(set(labels)) < len(labels):
         labels = [f"{label} #{number}" for number, label in enumerate(labels, 1)]
-    return [Asked(spec, label, w, at) for (spec, w, at), label in zip(rows, labels, strict=True)]
+    return [ModelSpec(*values) for values in zip(models, labels, files, at, strict=True)]
 
 
-def _explained(asked: Sequence[Asked], questions: Questions, album: Album) -> list[Entry]:
-    """Explanations in the order asked for; models are loaded one after the other."""
-    per_model = 1 + len(crowd.batches(album, questions.batch))
+def _explain(
+    specs: Sequence[ModelSpec], settings: CompareSettings, photos: PhotoSet
+) -> list[Entry]:
+    """Explain by each model, one loaded after the other; entries are in the order of `specs`."""
+    per_model = 1 + len(settings.batches(len(photos)))
     found: dict[str, list[Entry]] = {}
-    with console.Steps(len(asked) * per_model) as steps:
+    with console.Steps(len(specs) * per_model) as steps:
         # torchvision, which PyTorch's models bring along, cannot be imported after TensorFlow.
-        for one in sorted(asked, key=lambda one: _is_keras(one.spec)):
-            found[one.label] = crowd.explain(one, questions, album, steps)
-    return [entry for one in asked for entry in found[one.label]]
+        for spec in sorted(specs, key=lambda spec: spec.is_keras):
+            found[spec.label] = explain_model(spec, settings, photos, steps)
+    return [entry for spec in specs for entry in found[spec.label]]
 
 
-def _is_keras(spec: str) -> bool:
-    scheme = spec.partition(":")[0]
-    return scheme in ("keras", "keras-file", "demo-keras") or spec.endswith((".keras", ".h5"))
-
-
-def _call(
-    photos: Sequence[Path],
-    asked: Sequence[Asked],
-    questions: Questions,
-    weights: Sequence[str] | None,
-    layers: Sequence[str] | None,
-    output: Path,
-    report: Path | None,
-    tolerance: float | None,
-) -> str:
-    """The command that does the same, with what was left out written down."""
-    options: list[tuple[str, Any]] = [
-        *(("--model", one.spec) for one in asked),
-        *(("--weights", one) for one in weights or ()),
-        *(("--layer", one) for one in layers or ()),
-        *(("--method", one) for one in questions.methods),
-        *(("--recipe", one) for one in questions.recipes),
-        ("--target", questions.target),
-        ("--tolerance", None if tolerance is None else f"{tolerance:g}"),
-        ("--batch", questions.batch),
-        ("--seed", questions.seed),
-        ("--max-dim", questions.max_dim),
-        ("--output", output),
-        ("--report", report),
-    ]
+def _call(photos: Sequence[Path], options: Mapping[str, Any]) -> str:
+    """Write the command that does the same, with the values of all `options`."""
     words = ["camcore", "compare", *map(str, photos)]
-    for option, value in options:
-        if value is not None:
-            words += [option, str(value)]
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                words += [f"--{name}", str(one)]
     return shlex.join(words)
 
 
-def _write(
-    folder: Path,
-    report: Path | None,
-    album: Album,
-    entries: Sequence[Entry],
-    held: Sequence[Held],
-    call: str,
-    tolerance: float | None,
-    questions: Questions,
-) -> Path:
-    """Write arrays and the report; where the report is."""
-    for number, entry in enumerate(entries, 1):
+def _write(result: CompareResult, settings: CompareSettings, folder: Path, report: Path) -> Path:
+    """Write the arrays into `folder`, and the report; return the report's path."""
+    for number, entry in enumerate(result.entries, 1):
         name = "_".join((entry.model, entry.recipe, entry.explanation.method))
         plain = re.sub(r"[^\w.#-]+", "-", name)
         entry.explanation.save(folder / f"{number:02d}_{plain}.npz")
-    notes = [f"Left out {name}: {why}" for name, why in album.unreadable]
-    places = _worst(held)[: max(1, PICTURES // len(entries))]
-    if len(places) < len(album.names):
-        notes.append(
-            f"Of {len(album.names)} photographs, the {len(places)} that agree least are shown."
-        )
-    places = sorted(places)
+    photos = result.photos
+    notes = [f"Left out {name}: {why}" for name, why in photos.unreadable]
+    shown = _worst(result.pairs)[: max(1, PICTURES // len(result.entries))]
+    if len(shown) < len(photos):
+        notes.append(f"Of {len(photos)} photographs, the {len(shown)} that agree least are shown.")
+    shown = sorted(shown)
     return reports.write(
-        report or folder / "report.html",
-        [album.small[i] for i in places],
-        [crowd.taken(entry, places) for entry in entries],
-        names=[album.names[i] for i in places],
-        title=_title(held),
-        call=call,
-        seed=questions.seed if questions.drawn else None,
-        tolerance=tolerance,
+        report,
+        [photos.thumbnails[i] for i in shown],
+        [entry[shown] for entry in result.entries],
+        names=[photos.names[i] for i in shown],
+        title=_title(result.pairs),
+        call=result.call,
+        seed=settings.seed if settings.is_random else None,
+        tolerance=result.tolerance,
         notes=notes,
         side=SIDE,
     )
 
 
-def _title(held: Sequence[Held]) -> str:
-    names = list(dict.fromkeys(name for one in reversed(held) for name in one.names))
+def _title(pairs: Sequence[ComparedPair]) -> str:
+    names = list(dict.fromkeys(name for one in reversed(pairs) for name in one.names))
     return f"Maps of {', '.join(names[:-1])} and {names[-1]}, compared"
 
 
-def _worst(held: Sequence[Held]) -> list[int]:
-    """Photographs, those that agree least first."""
-    gaps = np.max([one.pair.largest for one in held], axis=0)
+def _worst(pairs: Sequence[ComparedPair]) -> list[int]:
+    """Sort the indices of the photographs, those that agree least first."""
+    gaps = np.max([one.pair.largest for one in pairs], axis=0)
     return [int(i) for i in np.argsort(-gaps, kind="stable")]
 
 
-def _print(
-    album: Album, entries: Sequence[Entry], held: Sequence[Held], tolerance: float | None
-) -> None:
-    if unscaled(entries):
+def _print(result: CompareResult) -> None:
+    """Print a table of the pairs, one of the photographs, and the times."""
+    if unscaled(result.entries):
         console.warn(STRETCHED)
-    title = f"Maps from 0 to 1: how far apart they are at worst, of {len(album.names)} photos"
-    table = _table("", title)
-    for one in held:
+    count = len(result.photos)
+    table = _table("", f"Maps from 0 to 1: how far apart they are at worst, of {count} photos")
+    for one in result.pairs:
         pair, same = one.pair, one.same
         table.add_row(
             escape("\n".join((*one.alike, *one.names))),
-            _verdict(one.largest, tolerance),
+            _verdict(one.largest, result.tolerance),
             *(correlation(least(each)) for each in (pair.pearson, pair.spearman)),
             console.percent(least(pair.overlap)),
             "-" if same is None else f"{int(same.sum())} of {len(same)}",
             end_section=True,
         )
     console.out.print(table)
-    _print_photos(album, held[0], tolerance)
-    for entry in entries:
+    _print_photos(result)
+    for entry in result.entries:
         if entry.seconds is not None:
-            told = ", ".join((entry.method, entry.recipe, entry.model, entry.framework))
+            text = ", ".join((entry.method, entry.recipe, entry.model, entry.framework))
             console.out.print(
-                f"{1e3 * entry.seconds:.0f} ms a photo, {entry.passes:.2f} forward passes: {told}",
+                f"{1e3 * entry.seconds:.0f} ms a photo, {entry.passes:.2f} forward passes: {text}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
             )
 
 
-def _print_photos(album: Album, held: Held, tolerance: float | None) -> None:
-    """List the photographs on which the pair that agrees least does so."""
-    pair, same = held.pair, held.same
-    names = f"{', '.join(held.alike) or 'Worst'}: {' and '.join(held.names)}"
+def _print_photos(result: CompareResult) -> None:
+    """Print the photographs on which the first pair, which agrees least, agrees least."""
+    first = result.pairs[0]
+    pair, same = first.pair, first.same
+    names = f"{', '.join(first.alike) or 'Worst'}: {' and '.join(first.names)}"
     table = _table("photo", escape(names))
-    for index in _worst([held])[:LINES]:
+    for index in _worst([first])[:LINES]:
         table.add_row(
-            escape(album.names[index]),
-            _verdict(float(pair.largest[index]), tolerance),
+            escape(result.photos.names[index]),
+            _verdict(float(pair.largest[index]), result.tolerance),
             *(correlation(float(each[index])) for each in (pair.pearson, pair.spearman)),
             console.percent(float(pair.overlap[index])),
             "-" if same is None else "[green]✓[/]" if same[index] else "[red]✗[/]",
         )
     console.out.print(table)
-    rest = len(album.names) - LINES
+    rest = len(result.photos) - LINES
     if rest > 0:
         console.out.print(f"{rest} more agree as well or better; they are in the report.")
 
 
 def _table(first: str, title: str) -> Table:
-    """A table of numbers, which are kept on one line; the names before them may be folded."""
+    """Start a table of numbers, which are not wrapped, unlike the names before them."""
     columns = ("apart", "Pearson", "Spearman", "top 10%", "same class")
     started = console.table(first, *columns, title=title, numbers=columns)
     for column in started.columns:

@@ -1,0 +1,1 @@
+"""The command ``camcore compare``: models, recipes or methods on the same photographs."""

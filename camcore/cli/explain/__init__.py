@@ -1,0 +1,1 @@
+"""The command ``camcore explain``: one photograph, many, or a video."""

@@ -1,0 +1,310 @@
+"""Explain many photographs: an overlay of each, and a summary of what failed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+import warnings
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import typer
+
+from camcore._shared.atomic import alone_in, clear_drafts
+from camcore.batch import ExplainedPhoto, Failed, FoundPhotos, explain_photos
+from camcore.cli import console, labels
+from camcore.cli.explain.output import (
+    OutputOptions,
+    OutputPaths,
+    changed_settings,
+    draw_figure,
+    write_settings,
+)
+from camcore.cli.explain.request import ExplainRequest
+from camcore.errors import CamcoreError, InputError
+from camcore.photos.io import encode, write_image
+from camcore.zoo import LoadedModel
+
+_DRAWING = Lock()
+"""matplotlib draws one figure at a time."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class PhotoSummary:
+    """What is printed of a photograph.
+
+    Parameters
+    ----------
+    output : Path
+        Its overlay.
+    index, name : int and str, or None
+        The explained class, where the target is one and it has a name.
+    probability : float or None
+        Of that class, where outputs are class scores.
+    score : float
+        The explained score.
+    empty : bool
+        Whether the map is all zeros.
+    stretched : bool
+        Whether the map left [0, 1].
+    """
+
+    output: Path
+    index: int | None
+    name: str | None
+    probability: float | None
+    score: float
+    empty: bool
+    stretched: bool
+
+
+@dataclass
+class RunSummary:
+    """Counts of what was done so far."""
+
+    total: int
+    skipped: int = 0
+    explained: int = 0
+    empty: int = 0
+    stretched: bool = False
+    classes: Counter[str] = field(default_factory=Counter)
+    failed: dict[Path, Failed] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, path: Path, one: PhotoSummary | Failed) -> None:
+        """Count the photograph at `path`."""
+        if isinstance(one, Failed):
+            self.failed[path] = one
+            return
+        self.explained += 1
+        self.empty += one.empty
+        self.stretched |= one.stretched
+        if one.index is not None:
+            self.classes[one.name or f"class {one.index}"] += 1
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the first photograph."""
+        return time.perf_counter() - self.started
+
+
+def explain_folder(
+    request: ExplainRequest,
+    found: FoundPhotos,
+    folder: Path,
+    options: OutputOptions,
+    *,
+    batch: int,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Explain the photographs that were found into `folder`, and print a summary.
+
+    Raises
+    ------
+    typer.Exit
+        1 where photographs failed, 130 after Ctrl-C.
+    """
+    request.check()
+    outputs = OutputPaths.below(folder, found, options)
+    settings = {
+        **request.settings(),
+        "photographs below": str(found.root),
+        "format": options.kind,
+    }
+    done = _done_before(folder, outputs, settings) if resume else set()
+    summary = RunSummary(len(found.paths), skipped=len(done))
+    try:
+        with console.Steps(1) as steps:
+            loaded = request.load_model(steps)
+        target = request.class_index(loaded)
+        with alone_in(console.folder(folder)):
+            clear_drafts(folder)
+            write_settings(folder, settings)
+            summary.started = time.perf_counter()
+            _run(loaded, request, target, outputs, batch, done, summary, as_json)
+    except KeyboardInterrupt:
+        finished = summary.skipped + summary.explained
+        console.fail(
+            f"interrupted; {finished} of {summary.total} photographs are done and stay in "
+            f"{folder}. The same command with --resume does the others."
+        )
+        raise typer.Exit(130) from None
+    _print_end(loaded, found, folder, options, summary, as_json)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _done_before(folder: Path, outputs: OutputPaths, settings: dict[str, Any]) -> set[Path]:
+    """Find the photographs that an earlier run with the same `settings` has finished."""
+    changed = changed_settings(folder, settings)
+    if changed:
+        raise InputError(
+            f"{folder} holds the results of another call: {'; '.join(changed)}. Repeat that call "
+            "to go on with it, leave --resume out to start over, or choose another --output."
+        )
+    return set() if changed is None else {path for path in outputs.stems if outputs.is_done(path)}
+
+
+def _run(
+    loaded: LoadedModel,
+    request: ExplainRequest,
+    target: int | None,
+    outputs: OutputPaths,
+    batch: int,
+    done: set[Path],
+    summary: RunSummary,
+    as_json: bool,
+) -> None:
+    """Explain the photographs that are not `done`, and count them in `summary`."""
+    # Pillow's warnings about odd files would garble the bar; what it cannot read fails anyway.
+    warnings.filterwarnings("ignore", module="PIL")
+    for path in outputs.stems:
+        if path in done and as_json:
+            _print_line(path, output=str(outputs.file(path, "overlay")), skipped=True)
+
+    def finish(path: Path, one: ExplainedPhoto) -> PhotoSummary:
+        try:
+            return _write(loaded, outputs, path, one)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            # Every photograph after this one would fail in the same way.
+            raise CamcoreError(
+                f"Cannot write {error.filename or outputs.stems[path]}: {error.strerror}. Make "
+                "room, then repeat the command with --resume."
+            ) from error
+
+    todo = [path for path in outputs.stems if path not in done]
+    results = explain_photos(
+        loaded,
+        todo,
+        target=target,
+        finish=finish,
+        batch=batch,
+        max_dim=request.max_dim,
+        **request.options(loaded),
+    )
+    with closing(results), console.count(len(todo), "photo", hidden=as_json) as bar:
+        for path, one in results:
+            summary.add(path, one)
+            if as_json:
+                _print_result(path, one)
+            bar.advance()
+
+
+def _write(
+    loaded: LoadedModel, outputs: OutputPaths, path: Path, one: ExplainedPhoto
+) -> PhotoSummary:
+    """Write the outputs of the photograph at `path`, the overlay last."""
+    options = outputs.options
+    overlay = outputs.file(path, "overlay")
+    overlay.parent.mkdir(parents=True, exist_ok=True)
+    if options.arrays:
+        one.explanation.save(outputs.file(path, "arrays"))
+    if options.figures:
+        with _DRAWING:
+            drawing = draw_figure(loaded, one)
+        write_image(outputs.file(path, "figure"), drawing)
+    write_image(overlay, encode(one.overlay(), options.kind))
+    return _summary(loaded, one, overlay)
+
+
+def _summary(loaded: LoadedModel, one: ExplainedPhoto, output: Path) -> PhotoSummary:
+    result = one.explanation
+    index = None if result.classes is None else int(result.classes[0])
+    name = probability = None
+    if index is not None:
+        name = None if loaded.classes is None else labels.label(loaded, index)
+        if result.probabilities is not None:
+            probability = float(result.probabilities[0, index])
+    return PhotoSummary(
+        output=output,
+        index=index,
+        name=name,
+        probability=probability,
+        score=float(result.scores[0]),
+        empty=bool(result.empty[0]),
+        stretched=one.is_stretched,
+    )
+
+
+def _print_result(path: Path, one: PhotoSummary | Failed) -> None:
+    if isinstance(one, Failed):
+        _print_line(path, error=str(one))
+        return
+    _print_line(
+        path,
+        **{"class": one.index},
+        class_name=one.name,
+        probability=one.probability,
+        score=one.score,
+        empty=one.empty,
+        output=str(one.output),
+    )
+
+
+_KEYS = ("class", "class_name", "probability", "score", "empty", "output", "error")
+
+
+def _print_line(path: Path, **values: Any) -> None:
+    """Print the JSON of a photograph, always with the same keys; missing values are null."""
+    line = {"path": str(path), **dict.fromkeys(_KEYS), "skipped": False, **values}
+    typer.echo(json.dumps(line))
+
+
+def _print_end(
+    loaded: LoadedModel,
+    found: FoundPhotos,
+    folder: Path,
+    options: OutputOptions,
+    summary: RunSummary,
+    as_json: bool,
+) -> None:
+    """Print notes, the summary, and the photographs that failed."""
+    if not loaded.pretrained:
+        console.warn("random weights: the picture shows that all parts work, not what they learned")
+    if summary.stretched:
+        console.warn("the recipe leaves maps beyond 0..1; drawn stretched to 0..1")
+    if summary.empty:
+        console.warn(f"maps that are all zeros, nothing speaking for the class: {summary.empty}")
+    if found.ignored:
+        console.warn(f"files passed over, which are no photographs by their names: {found.ignored}")
+    if as_json:
+        counts = {
+            "photographs": summary.total,
+            "explained": summary.explained,
+            "skipped": summary.skipped,
+            "failed": len(summary.failed),
+            "seconds": round(summary.seconds, 3),
+            "output": str(folder),
+        }
+        typer.echo(json.dumps({"summary": counts}))
+    else:
+        _print_summary(folder, options, summary)
+    if summary.failed:
+        console.fail(f"{len(summary.failed)} of {summary.total} photographs failed:")
+        for path, one in summary.failed.items():
+            reason = str(one)
+            console.detail(reason if str(path) in reason else f"{path}: {reason}")
+
+
+def _print_summary(folder: Path, options: OutputOptions, summary: RunSummary) -> None:
+    rate = summary.explained / summary.seconds
+    skipped = f", {summary.skipped} were done before" if summary.skipped else ""
+    lines = [
+        f"Explained {summary.explained} of {summary.total} photographs in "
+        f"{summary.seconds:.1f} s ({rate:.1f} a second){skipped}"
+    ]
+    if summary.classes:
+        often = ", ".join(f"{name} ({n})" for name, n in summary.classes.most_common(5))
+        lines.append(f"Most often: {often}")
+    console.say("\n".join(lines))
+    console.wrote(folder, [f"NAME{ending}" for ending in options.endings.values()])

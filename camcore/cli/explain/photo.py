@@ -1,0 +1,76 @@
+"""Explain one photograph: an overlay, a figure and the arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+
+import camcore
+from camcore.batch import ExplainedPhoto, PreparedPhoto
+from camcore.cli import console, labels
+from camcore.cli.explain.output import draw_figure
+from camcore.cli.explain.request import ExplainRequest
+from camcore.explanation import Explanation
+from camcore.methods.table import find
+from camcore.photos.io import read_photo, write_image
+from camcore.zoo import LoadedModel
+
+
+def explain_photo(request: ExplainRequest, path: Path, output: Path | None) -> None:
+    """Explain the photograph at `path`, print its classes, and write pictures and arrays."""
+    # What costs nothing to check comes before a model is loaded.
+    photo = read_photo(path, max_dim=request.max_dim)
+    request.check()
+    with console.Steps(2) as steps:
+        loaded = request.load_model(steps)
+        with steps.step("explaining"):
+            prepared = PreparedPhoto.for_model(loaded, photo)
+            target = request.class_index(loaded)
+            result = camcore.explain(
+                loaded.model, prepared.inputs, target, **request.options(loaded)
+            )
+    one = prepared.explained(result)
+    _print(loaded, one.explanation)
+    _write(console.folder(output or Path(f"camcore-{path.stem}")), loaded, one)
+
+
+def _print(loaded: LoadedModel, result: Explanation) -> None:
+    """Print the highest classes, and what was explained."""
+    if not loaded.pretrained:
+        console.warn("random weights: the picture shows that all parts work, not what they learned")
+    if result.empty[0]:
+        console.warn("nothing speaks for this class at this layer: the map is all zeros")
+    table = console.table("class", "probability", numbers=["probability"])
+    for name, probability in labels.top(loaded, result):
+        table.add_row(escape(name), console.percent(probability))
+    if table.rows:
+        console.out.print(table)
+    console.say(
+        f"{find(result.method).label}, recipe {result.recipe}, of {_explained(loaded, result)} "
+        f"at {', '.join(result.layers)}"
+    )
+
+
+def _explained(loaded: LoadedModel, result: Explanation) -> str:
+    """Name the explained class and its score."""
+    score = f"score {result.scores[0]:.4g}"
+    if result.classes is None:
+        return score
+    index = int(result.classes[0])
+    name = labels.label(loaded, index)
+    return f"{name} (class {index}, {score})" if loaded.classes else f"{name} ({score})"
+
+
+def _write(folder: Path, loaded: LoadedModel, one: ExplainedPhoto) -> None:
+    result = one.explanation
+    if one.is_stretched:
+        low, high = float(result.maps.min()), float(result.maps.max())
+        console.warn(
+            f"the recipe {result.recipe} leaves maps from {low:.3g} to {high:.3g}; "
+            "drawn stretched to 0..1"
+        )
+    write_image(folder / "overlay.png", one.overlay(exact=True))
+    write_image(folder / "figure.png", draw_figure(loaded, one))
+    result.save(folder / "explanation.npz")
+    console.wrote(folder, ["overlay.png", "figure.png", "explanation.npz"])
