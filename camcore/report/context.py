@@ -15,7 +15,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-import camcore
 from camcore._shared.optional import needs
 from camcore.batch.photos import ExplainedPhoto
 from camcore.errors import InputError
@@ -253,19 +252,25 @@ def seed(entries: Sequence[Entry], given: int | None) -> str:
 
 def versions() -> list[tuple[str, str]]:
     """List the versions of camcore, Python, NumPy and the frameworks that are imported."""
-    found = [
-        ("camcore", camcore.__version__),
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return [
+        *_installed(["camcore"]),
         ("Python", platform.python_version()),
         ("NumPy", np.__version__),
+        *_installed([package for package in _PACKAGES if package in sys.modules]),
+        ("machine", machine),
     ]
-    for package in _PACKAGES:
-        if package in sys.modules:
-            try:
-                found.append((package, version(package)))
-            except PackageNotFoundError:
-                continue
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
-    return [*found, ("machine", machine)]
+
+
+def _installed(packages: Sequence[str]) -> list[tuple[str, str]]:
+    """List the versions of those of `packages` that are installed."""
+    found = []
+    for package in packages:
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def as_photos(photos: object, count: int) -> list[npt.NDArray[np.generic]]:
