@@ -1,4 +1,4 @@
-"""Activation checkpoints left out: what they would compute a second time is kept instead.
+"""Leave activation checkpoints out: what they would compute a second time is kept instead.
 
 A reentrant checkpoint refuses ``autograd.grad``, and cuts off what a hook does inside it.
 The other kind is served as it is.
@@ -20,7 +20,7 @@ _without: Counter[int] = Counter()
 """How often each thread is within `left_out`."""
 
 
-class _Kept(_usual):  # type: ignore[misc,valid-type]
+class _Kept(_usual):
     """Runs the function once, in threads that want that."""
 
     @classmethod
@@ -37,7 +37,7 @@ def left_out() -> Iterator[None]:
     here = threading.get_ident()
     with _changing:
         _without[here] += 1
-        checkpoint.CheckpointFunction = _Kept
+        vars(checkpoint)["CheckpointFunction"] = _Kept
     try:
         yield
     finally:
@@ -46,4 +46,4 @@ def left_out() -> Iterator[None]:
             if not _without[here]:
                 del _without[here]
             if not _without:
-                checkpoint.CheckpointFunction = _usual
+                vars(checkpoint)["CheckpointFunction"] = _usual

@@ -11,7 +11,7 @@ try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ImportError:
     try:
-        from pytorch_lightning import (  # type: ignore[assignment, no-redef]
+        from pytorch_lightning import (  # type: ignore[assignment]
             Callback,
             LightningModule,
             Trainer,

@@ -52,4 +52,4 @@ class _Linear(torch.autograd.Function):
             return gradient @ weight, None, None
         pulled = gradient.new_zeros(len(rows), weight.shape[1])
         pulled[live] = rows[live] @ weight
-        return pulled.unflatten(0, gradient.shape[:-1]), None, None
+        return pulled.reshape(*gradient.shape[:-1], -1), None, None
