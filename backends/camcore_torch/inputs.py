@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -85,9 +85,8 @@ def prepare(model: nn.Module, inputs: Any) -> Any:
 
     A model that works in place does not reach the caller's data so.
     """
-    weights = list(chain(model.parameters(), model.buffers()))
-    device = weights[0].device if weights else torch.device("cpu")
-    dtype = next((t.dtype for t in weights if t.is_floating_point()), None)
+    device = next((t.device for t in _weights(model)), torch.device("cpu"))
+    dtype = next((t.dtype for t in _weights(model) if t.is_floating_point()), None)
 
     def own(path: str, value: Any) -> Any:
         is_tensor = isinstance(value, torch.Tensor)
@@ -98,6 +97,10 @@ def prepare(model: nn.Module, inputs: Any) -> Any:
         return tensor.to(device, cast, copy=is_tensor)
 
     return map_leaves(inputs, own)
+
+
+def _weights(model: nn.Module) -> Iterator[torch.Tensor]:
+    return chain(model.parameters(), model.buffers())
 
 
 def _tensor(array: Array, path: str) -> torch.Tensor:

@@ -87,32 +87,38 @@ class Shells:
             return module
         shell: nn.Module = object.__new__(type(module))
         self._made[id(module)] = module, shell
+        held = module.__dict__
         own = shell.__dict__
-        own.update(module.__dict__)
+        own.update(held)
         own["training"] = False
-        if own.get("_compiled_call_impl") is not None:
-            own["_compiled_call_impl"] = None  # compiled code knows nothing of new hooks
+        own["_compiled_call_impl"] = None  # compiled code knows nothing of new hooks
         for name in _HOOKS:
-            hooks = own[name]
-            own[name] = OrderedDict((key, self._mapped(hook)) for key, hook in hooks.items())
-        for name in ("_parameters", "_buffers"):
-            own[name] = tensors = own[name].copy()
-            if self._stand_ins:
-                for key, tensor in tensors.items():
-                    if tensor is not None and tensor.is_inference():
-                        tensors[key] = tensor.clone()
-        own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
-        own["_modules"] = {
-            name: None if child is None else self.of(without_compile(child))
-            for name, child in module._modules.items()
-        }
-        for name, value in module.__dict__.items():
-            if type(value) not in _PLAIN and name not in _OWN:
+            hooks = held[name]
+            own[name] = (
+                OrderedDict((key, self._mapped(hook)) for key, hook in hooks.items())
+                if hooks
+                else OrderedDict()
+            )
+        own["_parameters"] = held["_parameters"].copy()
+        own["_buffers"] = held["_buffers"].copy()
+        if self._stand_ins:
+            _stand_in(own["_parameters"])
+            _stand_in(own["_buffers"])
+        own["_non_persistent_buffers_set"] = held["_non_persistent_buffers_set"].copy()
+        own["_modules"] = children = held["_modules"].copy()
+        for name, child in children.items():
+            if child is not None:
+                children[name] = self.of(without_compile(child))
+        for name, value in held.items():
+            kind = type(value)
+            if kind in _PLAIN or name in _OWN:
+                continue
+            if kind is not tuple or not _PLAIN.issuperset(map(type, value)):
                 mapped = self._mapped(value, own=True)
                 if mapped is not value:
                     own[name] = mapped
         if "_nodes_by_depth" in own and is_keras(module):
-            own["_nodes_by_depth"] = self._nodes(module.__dict__["_nodes_by_depth"])
+            own["_nodes_by_depth"] = self._nodes(held["_nodes_by_depth"])
         return shell
 
     def drop(self) -> None:
@@ -222,6 +228,13 @@ def originals_stopped(shells: Shells) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _stand_in(tensors: dict[str, torch.Tensor | None]) -> None:
+    """Put copies in place of tensors that were made in inference mode."""
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.is_inference():
+            tensors[name] = tensor.clone()
 
 
 def _contents(cell: CellType) -> Any:
