@@ -133,7 +133,10 @@ _known: WeakKeyDictionary[Any, dict[tuple[_Rule, tuple[int, ...]], tuple[str, ..
 
 def _surveyed(model: object, adapter: Adapter, inputs: Inputs, rule: _Rule) -> tuple[str, ...]:
     """Name the layers that a rule picks from a survey of the model."""
-    known = _known.setdefault(model, {})
+    try:
+        known = _known.setdefault(model, {})
+    except TypeError:  # a model that nothing can refer to weakly, such as a dict
+        known = {}
     names = known.get((rule, inputs.size))
     if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
         names = rule(adapter.survey(inputs.native), inputs.size, inputs.channels)
