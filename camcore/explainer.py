@@ -19,7 +19,8 @@ from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
-from camcore.methods.table import Method, MethodLike, smoothed, with_options
+from camcore.methods.spectral import smoothed
+from camcore.methods.table import Method, MethodLike, with_options
 from camcore.outputs import OutputSelector, check_finite
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe

@@ -1,69 +1,40 @@
 """The methods, as functions of arrays; usable with no framework installed.
 
 ``camcore.methods.gradcam(activations, gradients)`` takes ``(B, C, *S)`` arrays
-and returns the signed map ``(B, *S)``.
+and returns the signed map ``(B, *S)``. `TABLE` lists the methods, `find` finds one
+by name, and `register` adds one.
 """
 
-from camcore.methods.activation import activation_map, fem, random_map
-from camcore.methods.attention import legrad
-from camcore.methods.attribution import (
-    fullgrad,
-    gradient_times_input,
-    guided_backprop,
-    guided_gradcam,
-    integrated_gradients,
-    saliency,
-    smoothgrad,
-)
-from camcore.methods.gradient import (
-    cam,
-    elementwise_gradcam,
-    gradcam,
-    gradcampp,
-    hirescam,
-    layercam,
-    segxrescam,
-    shapleycam,
-    smooth_gradcampp,
-    xgradcam,
-)
-from camcore.methods.masking import iscam, scorecam, sscam
-from camcore.methods.perturbation import ablationcam, occlusion, rise
-from camcore.methods.spectral import eigencam, eigengradcam, kpcacam
-from camcore.methods.table import TABLE, Method, find
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "TABLE",
-    "Method",
-    "ablationcam",
-    "activation_map",
-    "cam",
-    "eigencam",
-    "eigengradcam",
-    "elementwise_gradcam",
-    "fem",
-    "find",
-    "fullgrad",
-    "gradcam",
-    "gradcampp",
-    "gradient_times_input",
-    "guided_backprop",
-    "guided_gradcam",
-    "hirescam",
-    "integrated_gradients",
-    "iscam",
-    "kpcacam",
-    "layercam",
-    "legrad",
-    "occlusion",
-    "random_map",
-    "rise",
-    "saliency",
-    "scorecam",
-    "segxrescam",
-    "shapleycam",
-    "smooth_gradcampp",
-    "smoothgrad",
-    "sscam",
-    "xgradcam",
-]
+from camcore.methods.table import TABLE as TABLE
+from camcore.methods.table import Method as Method
+from camcore.methods.table import find as find
+from camcore.methods.table import register as register
+
+if TYPE_CHECKING:
+    from camcore.methods.activation import *
+    from camcore.methods.attention import *
+    from camcore.methods.attribution import *
+    from camcore.methods.gradient import *
+    from camcore.methods.masking import *
+    from camcore.methods.noise import *
+    from camcore.methods.perturbation import *
+    from camcore.methods.spectral import *
+else:
+    # A module registers its methods as it is imported; this is the order of the table.
+    for _module in (
+        "gradient",
+        "noise",
+        "attention",
+        "spectral",
+        "activation",
+        "masking",
+        "perturbation",
+        "attribution",
+    ):
+        import_module(f"{__name__}.{_module}")
+    _functions = {row.function.__name__: row.function for row in TABLE}
+    globals().update(_functions)
+    __all__ = sorted(["TABLE", "Method", "find", "register", *_functions])

@@ -9,10 +9,12 @@ import numpy as np
 from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, mean_space, per_channel, weighted
+from camcore.methods.table import register
 
 
+@register("fem", "FEM", ("activations",), "1", "Fuad et al., IPTA 2020")
 def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction") -> Array:
-    """FEM: channels where they exceed μ_c + 2σ_c, by one of two published readings.
+    """Compute FEM: channels where they exceed μ_c + 2σ_c, by one of two published readings.
 
     Parameters
     ----------
@@ -51,8 +53,9 @@ def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction"
     raise MethodError(f"reading={reading!r}; FEM has the readings 'fraction' and 'mean'.")
 
 
+@register("activations", "Activations", ("activations",), "1", "mean over channels")
 def activation_map(activations: Array) -> Array:
-    """The activations themselves: their mean over channels.
+    """Average the activations over channels.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ def activation_map(activations: Array) -> Array:
     Returns
     -------
     (B, *S) array
-        Signed map; says nothing of the target.
+        Signed map; it does not depend on the target.
 
     Raises
     ------
@@ -74,8 +77,9 @@ def activation_map(activations: Array) -> Array:
     return weighted(share, activations)
 
 
+@register("random", "Random", ("activations",), "1", "baseline", additive=False)
 def random_map(activations: Array, *, seed: int = 0) -> Array:
-    """A uniform random map in [0, 1): what a method has to beat.
+    """Draw a uniform random map in [0, 1), which a method has to beat.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from camcore.errors import InputError, MethodError
 
 
 def paired(activations: Array, gradients: Array) -> tuple[Array, Array]:
-    """Activations and gradients as floating arrays of one shape ``(B, C, *S)``."""
+    """Read activations and gradients as floating arrays of one shape ``(B, C, *S)``."""
     activations = floating(activations, "activations")
     gradients = floating(gradients, "gradients")
     if activations.shape != gradients.shape:
@@ -29,7 +29,7 @@ def paired(activations: Array, gradients: Array) -> tuple[Array, Array]:
 
 
 def floating(array: Array, name: str) -> Array:
-    """Read as a floating ``(B, C, *S)`` array; half precision and integers become float32."""
+    """Read `array` as floating ``(B, C, *S)``; half precision and integers become float32."""
     array = np.asarray(array)
     if array.ndim < 3 or 0 in array.shape:
         raise InputError(
@@ -43,42 +43,42 @@ def floating(array: Array, name: str) -> Array:
 
 
 def flat(array: Array) -> Array:
-    """``(B, C, *S)`` as ``(B, C, N)``, without a copy for the usual layouts."""
+    """Flatten space, ``(B, C, *S)`` to ``(B, C, N)``, without a copy for the usual layouts."""
     return array.reshape(*array.shape[:2], -1)
 
 
 def sum_space(array: Array) -> Array:
-    """Σ_s: ``(B, C, *S)`` to ``(B, C)``."""
+    """Sum over space, Σ_s: ``(B, C, *S)`` to ``(B, C)``."""
     positions = flat(array)
     total: Array = positions @ np.ones(positions.shape[2], positions.dtype)
     return total
 
 
 def mean_space(array: Array) -> Array:
-    """mean_s: ``(B, C, *S)`` to ``(B, C)``."""
+    """Average over space, mean_s: ``(B, C, *S)`` to ``(B, C)``."""
     mean: Array = sum_space(array) / array.dtype.type(flat(array).shape[2])
     return mean
 
 
 def sum_channels(array: Array) -> Array:
-    """Σ_c: ``(B, C, *S)`` to ``(B, *S)``."""
+    """Sum over channels, Σ_c: ``(B, C, *S)`` to ``(B, *S)``."""
     return weighted(np.ones(array.shape[:2], array.dtype), array)
 
 
 def weighted(weights: Array, activations: Array) -> Array:
-    """Σ_c w_c · A_c: ``(B, C)`` and ``(B, C, *S)`` to ``(B, *S)``."""
+    """Weight and sum channels, Σ_c w_c · A_c: ``(B, C)`` and ``(B, C, *S)`` to ``(B, *S)``."""
     maps = weights[:, None, :] @ flat(activations)
     result: Array = maps.reshape(len(activations), *activations.shape[2:])
     return result
 
 
 def per_channel(weights: Array, like: Array) -> Array:
-    """``(B, C)`` with the spatial axes of `like` appended, to broadcast against it."""
+    """Append the spatial axes of `like` to ``(B, C)``, to broadcast against it."""
     return weights.reshape(weights.shape + (1,) * (like.ndim - 2))
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
-    """Numerator / denominator, 0 where the denominator is 0."""
+    """Divide `numerator` by `denominator`, 0 where the denominator is 0."""
     quotient: Array = np.divide(
         numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0
     )
@@ -88,14 +88,14 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 T = TypeVar("T")
 
 ScoreImages: TypeAlias = Callable[[int, Array], Array]
-"""Of a sample, N alterations of its input ``(N, C, *S)``, the scores ``(N,)``."""
+"""From a sample and N alterations of its input ``(N, C, *S)`` to their scores ``(N,)``."""
 
 Resume: TypeAlias = Callable[[int], AbstractContextManager[Callable[[Array], Array]]]
-"""Of a sample, a context that scores N alterations of its activations ``(N, C, *S)``."""
+"""From a sample to a context that scores N alterations of its activations ``(N, C, *S)``."""
 
 
 def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """The items, `size` at a time."""
+    """Split the items into runs of `size`, the last of them what is left."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 

@@ -1,4 +1,4 @@
-"""Methods that read what a score gains from attention.
+"""Methods that look at what a score gains from attention.
 
 A is a layer's softmaxed attention, ``(B, heads, queries, *S)``: for each head and query,
 how much it takes from each patch of the input.
@@ -11,11 +11,21 @@ import numpy as np
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import floating
+from camcore.methods.table import register
 from camcore.postprocess import relu
 
 
+@register(
+    "legrad",
+    "LeGrad",
+    ("attention_gradients",),
+    "1",
+    "Bousselham et al., ICCV 2025",
+    level="attention",
+    joins="signed",
+)
 def legrad(attention_gradients: Array) -> Array:
-    """LeGrad: mean_h,q relu(∂y/∂A_hq).
+    """Compute LeGrad: mean_h,q relu(∂y/∂A_hq).
 
     The score y is the model's own at every layer. The paper scores layer l by the tokens
     that layer itself returns, put through the model's final norm, pooling and head; at

@@ -13,19 +13,27 @@ import numpy as np
 
 from camcore._shared.progress import track
 from camcore.adapter import Array
-from camcore.errors import MethodError
-from camcore.methods.arrays import floating, paired, per_channel, sum_channels
+from camcore.methods.arrays import at_least_one, floating, paired, per_channel, sum_channels
 from camcore.methods.gradient import gradcam
-from camcore.methods.noise import noisy_inputs
+from camcore.methods.noise import sum_over_noise
+from camcore.methods.table import BOTH, described, register
 from camcore.postprocess import relu
-from camcore.resize import Interpolation, resize
+from camcore.resize import LINEAR, resize
 
 ImageGradients: TypeAlias = Callable[[Array], Array]
 """Of a batch in place of the input, ``(B, C, *S)``, the target's gradients there."""
 
 
+@register(
+    "saliency",
+    "Saliency",
+    ("image_gradients",),
+    "1 + backward",
+    "Simonyan et al., ICLR Workshops 2014",
+    level="input",
+)
 def saliency(image_gradients: Array) -> Array:
-    """Saliency: max_c |g_c|.
+    """Compute Saliency: max_c |g_c|.
 
     Parameters
     ----------
@@ -51,8 +59,16 @@ def saliency(image_gradients: Array) -> Array:
     return largest
 
 
+@register(
+    "gradienttimesinput",
+    "Gradient x Input",
+    ("images", "image_gradients"),
+    "1 + backward",
+    "Shrikumar et al., arXiv:1605.01713",
+    level="input",
+)
 def gradient_times_input(images: Array, image_gradients: Array) -> Array:
-    """Gradient × input: Σ_c x_c · g_c.
+    """Compute Gradient × input: Σ_c x_c · g_c.
 
     Parameters
     ----------
@@ -78,6 +94,14 @@ def gradient_times_input(images: Array, image_gradients: Array) -> Array:
     return sum_channels(images * image_gradients)
 
 
+@register(
+    "smoothgrad",
+    "SmoothGrad",
+    ("images", "gradients_at"),
+    "1 + samples x (1 + backward)",
+    "Smilkov et al., arXiv:1706.03825",
+    level="input",
+)
 def smoothgrad(
     images: Array,
     gradients_at: ImageGradients,
@@ -87,7 +111,7 @@ def smoothgrad(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Array:
-    """SmoothGrad: max_c |mean of g_c over noisy inputs|.
+    """Compute SmoothGrad: max_c |mean of g_c over noisy inputs|.
 
     Parameters
     ----------
@@ -119,12 +143,20 @@ def smoothgrad(
     Smilkov et al., "SmoothGrad: removing noise by adding noise", arXiv:1706.03825.
     """
     images = floating(images, "images")
-    total = np.zeros(images.shape)
-    for noisy in track(noisy_inputs(images, samples, sigma, seed), "SmoothGrad", progress):
-        total += gradients_at(noisy())
+    total = sum_over_noise(
+        images, gradients_at, samples, sigma, seed, label="SmoothGrad", progress=progress
+    )
     return saliency((total / samples).astype(images.dtype))
 
 
+@register(
+    "integratedgradients",
+    "Integrated Gradients",
+    ("images", "gradients_at"),
+    "1 + steps x (1 + backward)",
+    "Sundararajan et al., ICML 2017",
+    level="input",
+)
 def integrated_gradients(
     images: Array,
     gradients_at: ImageGradients,
@@ -133,7 +165,7 @@ def integrated_gradients(
     baseline: float = 0.0,
     progress: bool | None = None,
 ) -> Array:
-    """Integrated gradients: Σ_c (x − x₀)_c · ∫ g_c(x₀ + t (x − x₀)) dt, t from 0 to 1.
+    """Compute Integrated gradients: Σ_c (x − x₀)_c · ∫ g_c(x₀ + t (x − x₀)) dt, t from 0 to 1.
 
     The integral is taken by Gauss-Legendre quadrature, exact for polynomials of
     degree 2·steps − 1.
@@ -166,21 +198,62 @@ def integrated_gradients(
     Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017, eq. 1.
     """
     images = floating(images, "images")
-    if steps < 1:
-        raise MethodError(f"steps={steps}; it must be at least 1.")
+    at_least_one(steps=steps)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    difference = images - images.dtype.type(baseline)
-    total = np.zeros(images.shape)
-    at = list(zip((nodes + 1) / 2, weights / 2, strict=True))
-    for t, weight in track(at, "Integrated gradients", progress):
-        total += weight * gradients_at(
-            images.dtype.type(baseline) + images.dtype.type(t) * difference
-        )
-    return sum_channels((difference * total).astype(images.dtype))
+    difference, average = average_on_path(
+        images, gradients_at, (nodes + 1) / 2, weights / 2, baseline, progress
+    )
+    return sum_channels((difference * average).astype(images.dtype))
 
 
+def average_on_path(
+    images: Array,
+    gradients_at: ImageGradients,
+    places: Array,
+    weights: Array,
+    baseline: float,
+    progress: bool | None,
+) -> tuple[Array, Array]:
+    """Average gradients over places in [0, 1] on the straight path from `baseline` to `images`.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input x.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    places, weights : (N,) array
+        Where on the path, 0 at its start, and how much each place counts.
+    baseline : float
+        Every value of the path's start x₀.
+    progress : bool or None
+        Show a progress bar; see `camcore._shared.progress.track`.
+
+    Returns
+    -------
+    difference, average : (B, C, *S) array
+        x − x₀, and the weighted sum of the gradients in float64.
+    """
+    start = images.dtype.type(baseline)
+    difference = images - start
+    average = np.zeros(images.shape)
+    steps = list(zip(places, weights, strict=True))
+    for place, weight in track(steps, "Integrated gradients", progress):
+        average += weight * gradients_at(start + images.dtype.type(place) * difference)
+    return difference, average
+
+
+@register(
+    "guidedbackprop",
+    "Guided Backpropagation",
+    ("guided_gradients",),
+    "2 + backward",
+    "Springenberg et al., ICLR Workshops 2015",
+    level="input",
+)
+@described("Guided backpropagation: max_c |g_c|, with only positive gradients past each rectifier")
 def guided_backprop(guided_gradients: Array) -> Array:
-    """Guided backpropagation: max_c |g_c|, with only positive gradients past each rectifier.
+    """Compute Guided backpropagation: max_c |g_c|, only positive gradients passing rectifiers.
 
     Parameters
     ----------
@@ -205,8 +278,15 @@ def guided_backprop(guided_gradients: Array) -> Array:
     return saliency(guided_gradients)
 
 
+@register(
+    "guidedgradcam",
+    "Guided Grad-CAM",
+    (*BOTH, "guided_gradients"),
+    "2 + backward",
+    "Selvaraju et al., ICCV 2017",
+)
 def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array) -> Array:
-    """Guided Grad-CAM: guided backpropagation × the enlarged positive part of Grad-CAM.
+    """Compute Guided Grad-CAM: guided backpropagation × the enlarged positive part of Grad-CAM.
 
     Parameters
     ----------
@@ -232,11 +312,20 @@ def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array
     """
     coarse = relu(gradcam(activations, gradients))
     size = floating(guided_gradients, "guided_gradients").shape[2:]
-    return guided_backprop(guided_gradients) * resize(coarse, size, Interpolation())
+    return guided_backprop(guided_gradients) * resize(coarse, size, LINEAR)
 
 
+@register(
+    "fullgrad",
+    "FullGrad",
+    ("images", "image_gradients", "bias_terms"),
+    "2 + backward",
+    "Srinivas and Fleuret, NeurIPS 2019",
+    level="input",
+)
+@described("Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged, scaled absolute value")
 def fullgrad(images: Array, image_gradients: Array, bias_terms: Sequence[Array]) -> Array:
-    """FullGrad: Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged, scaled absolute value.
+    """Compute FullGrad: Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the scaled absolute value.
 
     ψ takes the absolute value of each channel's map, scales it to [0, 1] by its own
     minimum and maximum, and interpolates it to the input's size.
@@ -264,20 +353,37 @@ def fullgrad(images: Array, image_gradients: Array, bias_terms: Sequence[Array])
     Srinivas and Fleuret, "Full-Gradient Representation for Neural Network
     Visualization", NeurIPS 2019, eq. 7; post-processing as in the authors' code.
     """
+    return full_gradients(images, image_gradients, bias_terms)
+
+
+def full_gradients(
+    images: Array, image_gradients: Array, bias_terms: Sequence[Array], eps: float = 0.0
+) -> Array:
+    """Add up ψ of the input's and of the biases' terms, `eps` added to the divisor in ψ.
+
+    Parameters
+    ----------
+    images, image_gradients, bias_terms
+        As in `fullgrad`.
+    eps : float
+        Where it is 0, channels that are constant over space count as 0.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values, at the input's size.
+    """
     images, image_gradients = paired(images, image_gradients)
     size = images.shape[2:]
-    total = _post_processed(images * image_gradients, size)
-    for term in bias_terms:
-        if term.ndim == images.ndim:
-            total = total + _post_processed(term, size)
+    total = np.zeros((len(images), *size), images.dtype)
+    for term in [images * image_gradients, *bias_terms]:
+        if term.ndim != images.ndim:
+            continue
+        term = np.abs(term)
+        axes = tuple(range(2, term.ndim))
+        shifted = term - term.min(axis=axes, keepdims=True)
+        spread = shifted.max(axis=axes) + term.dtype.type(eps)
+        scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+        # Interpolation is linear, so the channels may be summed before it.
+        total += resize(sum_channels(shifted * per_channel(scale, term)), size, LINEAR)
     return total
-
-
-def _post_processed(terms: Array, size: tuple[int, ...]) -> Array:
-    terms = np.abs(terms)
-    axes = tuple(range(2, terms.ndim))
-    low = terms.min(axis=axes, keepdims=True)
-    spread = terms.max(axis=axes) - low.reshape(terms.shape[:2])
-    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
-    # Interpolation is linear, so the channels may be summed before it.
-    return resize(sum_channels((terms - low) * per_channel(scale, terms)), size, Interpolation())

@@ -7,12 +7,10 @@ signed map ``(B, *S)``: no ReLU, no normalisation, no resizing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.errors import InputError, MethodError
 from camcore.methods.arrays import (
@@ -25,12 +23,14 @@ from camcore.methods.arrays import (
     sum_space,
     weighted,
 )
-from camcore.methods.noise import noisy_inputs
+from camcore.methods.table import BOTH, described, register
 from camcore.postprocess import relu
+from camcore.targets import Class, Contrast, Target
 
 
+@register("cam", "CAM", ("activations", "class_weights"), "1", "Zhou et al., CVPR 2016")
 def cam(activations: Array, class_weights: Array) -> Array:
-    """CAM: Σ_c W_kc · A_c.
+    """Compute CAM: Σ_c W_kc · A_c.
 
     Parameters
     ----------
@@ -64,8 +64,9 @@ def cam(activations: Array, class_weights: Array) -> Array:
     return weighted(class_weights, activations)
 
 
+@register("gradcam", "Grad-CAM", BOTH, "1", "Selvaraju et al., ICCV 2017")
 def gradcam(activations: Array, gradients: Array) -> Array:
-    """Grad-CAM: Σ_c mean_s(g_c) · A_c.
+    """Compute Grad-CAM: Σ_c mean_s(g_c) · A_c.
 
     Parameters
     ----------
@@ -91,8 +92,9 @@ def gradcam(activations: Array, gradients: Array) -> Array:
     return weighted(mean_space(gradients), activations)
 
 
+@register("gradcampp", "Grad-CAM++", BOTH, "1", "Chattopadhay et al., WACV 2018")
 def gradcampp(activations: Array, gradients: Array) -> Array:
-    """Grad-CAM++: Σ_c w_c · A_c with w = Σ_s α · relu(g), α = g² / (2g² + Σ_s(A) · g³).
+    """Compute Grad-CAM++: Σ_c w_c · A_c with w = Σ_s α · relu(g), α = g² / (2g² + Σ_s(A) · g³).
 
     α is 0 where g is 0 or the denominator vanishes. It is evaluated as
     1 / (2 + Σ_s(A) · g), the same number without powers that underflow. The
@@ -126,8 +128,9 @@ def gradcampp(activations: Array, gradients: Array) -> Array:
     return weighted(sum_space(ratio(positive, 2 + total * positive)), activations)
 
 
+@register("xgradcam", "XGrad-CAM", BOTH, "1", "Fu et al., BMVC 2020")
 def xgradcam(activations: Array, gradients: Array) -> Array:
-    """XGrad-CAM: Σ_c w_c · A_c with w = Σ_s(g · A) / Σ_s(A), 0 where Σ_s(A) = 0.
+    """Compute XGrad-CAM: Σ_c w_c · A_c with w = Σ_s(g · A) / Σ_s(A), 0 where Σ_s(A) = 0.
 
     Parameters
     ----------
@@ -154,8 +157,9 @@ def xgradcam(activations: Array, gradients: Array) -> Array:
     return weighted(weights, activations)
 
 
+@register("hirescam", "HiResCAM", BOTH, "1", "Draelos and Carin, arXiv:2011.08891")
 def hirescam(activations: Array, gradients: Array) -> Array:
-    """HiResCAM: Σ_c g_c · A_c.
+    """Compute HiResCAM: Σ_c g_c · A_c.
 
     Parameters
     ----------
@@ -181,8 +185,9 @@ def hirescam(activations: Array, gradients: Array) -> Array:
     return sum_channels(gradients * activations)
 
 
+@register("elementwisegradcam", "Element-wise Grad-CAM", BOTH, "1", "pytorch-grad-cam")
 def elementwise_gradcam(activations: Array, gradients: Array) -> Array:
-    """Element-wise Grad-CAM: Σ_c relu(g_c · A_c).
+    """Compute Element-wise Grad-CAM: Σ_c relu(g_c · A_c).
 
     Parameters
     ----------
@@ -207,8 +212,9 @@ def elementwise_gradcam(activations: Array, gradients: Array) -> Array:
     return sum_channels(relu(gradients * activations))
 
 
+@register("layercam", "LayerCAM", BOTH, "1", "Jiang et al., IEEE TIP 2021")
 def layercam(activations: Array, gradients: Array) -> Array:
-    """LayerCAM: Σ_c relu(g_c) · A_c.
+    """Compute LayerCAM: Σ_c relu(g_c) · A_c.
 
     Parameters
     ----------
@@ -234,8 +240,9 @@ def layercam(activations: Array, gradients: Array) -> Array:
     return sum_channels(relu(gradients) * activations)
 
 
+@register("shapleycam", "ShapleyCAM", (*BOTH, "hessian_products"), "2", "Cai, arXiv:2501.06261")
 def shapleycam(activations: Array, gradients: Array, hessian_products: Array) -> Array:
-    """ShapleyCAM: Σ_c mean_s(g_c − ½ (H·A)_c) · A_c, H the score's Hessian in A.
+    """Compute ShapleyCAM: Σ_c mean_s(g_c − ½ (H·A)_c) · A_c, H the score's Hessian in A.
 
     Parameters
     ----------
@@ -263,14 +270,11 @@ def shapleycam(activations: Array, gradients: Array, hessian_products: Array) ->
     return weighted(mean_space(gradients - hessian_products / 2), activations)
 
 
+@register("segxrescam", "Seg-XRes-CAM", BOTH, "1", "Hasany et al., CVPR Workshops 2023")
 def segxrescam(
-    activations: Array,
-    gradients: Array,
-    *,
-    window: int = 2,
-    pool: Literal["max", "mean"] = "max",
+    activations: Array, gradients: Array, *, window: int = 2, pool: Literal["max", "mean"] = "max"
 ) -> Array:
-    """Seg-XRes-CAM: Σ_c up(pool(g_c)) · A_c.
+    """Compute Seg-XRes-CAM: Σ_c up(pool(g_c)) · A_c.
 
     Gradients are pooled over windows and spread back over them, between Grad-CAM
     (mean over one window as large as the map) and HiResCAM (windows of 1).
@@ -316,59 +320,48 @@ def segxrescam(
     return sum_channels(pooled.astype(activations.dtype) * activations)
 
 
-def smooth_gradcampp(
-    activations: Array,
-    images: Array,
-    rerun: Callable[[Array], tuple[Array, Array]],
-    *,
-    samples: int = 4,
-    sigma: float = 0.3,
-    seed: int = 0,
-    progress: bool | None = None,
-) -> Array:
-    """Smooth Grad-CAM++: Grad-CAM++ with g, g² and g³ averaged over noisy inputs.
-
-    w = Σ_s α · relu(ḡ), α = mean(g²) / (2 mean(g²) + Σ_s(A) · mean(g³)).
-
-    Parameters
-    ----------
-    activations : (B, C, *S) array
-        The layer's output for the input without noise.
-    images : (B, C, *S) array
-        The model's input.
-    rerun : callable
-        The layer's activations and gradients at other inputs.
-    samples : int
-        How many noisy inputs.
-    sigma : float
-        Standard deviation of the noise, as a share of each image's range.
-    seed : int
-        Of the noise; the same seed gives the same map in every framework.
-    progress : bool, optional
-        Show a progress bar; see `camcore._shared.progress.track`.
-
-    Returns
-    -------
-    (B, *S) array
-        Signed map; with ``sigma=0`` it is Grad-CAM++.
+@described("FinerCAM's target: a class against those most like it; a contrast stays as it is")
+def contrasted(target: Any) -> Any:
+    """Set a class against those most like it, for FinerCAM; a contrast stays as it is.
 
     Raises
     ------
-    InputError, MethodError
-        The shapes do not fit, or an option is out of range.
-
-    References
-    ----------
-    Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization
-    Technique for Deep Convolutional Neural Network Models", arXiv:1908.01224.
+    MethodError
+        The target is not a class.
     """
-    activations = floating(activations, "activations")
-    powers = np.zeros((3, *activations.shape))
-    draws = noisy_inputs(floating(images, "images"), samples, sigma, seed)
-    for noisy in track(draws, "Smooth Grad-CAM++", progress):
-        gradients = rerun(noisy())[1].astype(np.float64)
-        powers += np.stack([gradients, gradients**2, gradients**3]) / samples
-    total = per_channel(sum_space(activations), activations)
-    alpha = ratio(powers[1], 2 * powers[1] + total * powers[2])
-    weights = sum_space(alpha * relu(powers[0]))
-    return weighted(weights.astype(activations.dtype), activations)
+    if isinstance(target, Contrast):
+        return target
+    if type(target) is Class and target.rank == 0:
+        return Contrast(target.index)
+    raise MethodError(
+        f"FinerCAM contrasts a class with its nearest ones; got {target!r}. Give a class, "
+        "or say the contrast: target=camcore.targets.Contrast(...)."
+    )
+
+
+@described("The counterfactual's target: what lowers the score")
+def negated(target: Any) -> Any:
+    """Negate a target, for the counterfactual: what lowers its score.
+
+    Raises
+    ------
+    MethodError
+        The target is a native callable.
+    """
+    if isinstance(target, Target):
+        return -target
+    raise MethodError("Negate a native callable yourself: the counterfactual of it is -score.")
+
+
+register("finercam", "FinerCAM", BOTH, "1", "Zhang et al., CVPR 2025", aim=contrasted)(gradcam)
+register(
+    "counterfactual",
+    "Counterfactual Grad-CAM",
+    BOTH,
+    "1",
+    "Selvaraju et al., ICCV 2017",
+    aim=negated,
+)(gradcam)
+register("refinecam", "RefineCAM", BOTH, "1", "product over the layers given", fusion="product")(
+    gradcam
+)

@@ -1,4 +1,4 @@
-"""Score-CAM and its kin: the image is masked by each channel, and the score weights the channel.
+"""Score-CAM and its kin: each channel masks the image, and the score under it is its weight.
 
 How a channel becomes a mask, and a score a weight, is a `Masking`; libraries differ in it.
 """
@@ -15,11 +15,12 @@ from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.methods.arrays import ScoreImages, at_least_one, batches, floating, weighted
 from camcore.methods.noise import check_sigma
+from camcore.methods.table import described, register
 from camcore.resize import LINEAR, Interpolation, resize
 from camcore.targets import softmax
 
 ScoreMasks: TypeAlias = Callable[[int, Array, Array], Array]
-"""Of a sample, channels ``(N,)`` and their masks ``(N, *S)`` in [0, 1], the scores ``(N,)``."""
+"""From a sample, channels ``(N,)`` and their masks ``(N, *S)`` in [0, 1] to scores ``(N,)``."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,36 @@ class Masking:
     weights: Literal["softmax", "score"] = "softmax"
 
     def masks(self, channels: Array, size: tuple[int, ...]) -> Array:
-        """Channels ``(N, *S)`` as masks ``(N, *size)``."""
+        """Turn channels ``(N, *S)`` into masks ``(N, *size)``."""
         if self.scaled == "before":
             return resize(self._scale(channels), size, self.interpolation)
         return self._scale(resize(channels, size, self.interpolation))
 
-    def live(self, activation: Array, most: int | None = None) -> Array:
-        """Which channels of ``(C, *S)`` are scored; at most the `most` that vary most."""
+    def scored_channels(self, activation: Array, limit: int | None = None) -> Array:
+        """Choose the channels to score: at most `limit`, those of largest variance.
+
+        Parameters
+        ----------
+        activation : (C, *S) array
+            One sample's activations.
+        limit : int, optional
+            How many at the most; left out, all.
+
+        Returns
+        -------
+        (N,) int array
+            Their indices, ascending.
+        """
         positions = activation.reshape(len(activation), -1)
         varies = np.ptp(positions, axis=1) > 0
-        live = np.arange(len(activation)) if self.constant else np.flatnonzero(varies)
-        if most is not None and most < len(live):
-            variance = positions[live].var(axis=1)
-            live = np.sort(live[np.argsort(-variance, kind="stable")[:most]])
-        return live
+        chosen = np.arange(len(activation)) if self.constant else np.flatnonzero(varies)
+        if limit is not None and limit < len(chosen):
+            variance = positions[chosen].var(axis=1)
+            chosen = np.sort(chosen[np.argsort(-variance, kind="stable")[:limit]])
+        return chosen
 
     def weigh(self, scores: Array) -> Array:
-        """Scores ``(N,)`` as weights."""
+        """Turn scores ``(N,)`` into weights."""
         return softmax(scores) if self.weights == "softmax" else scores
 
     def __str__(self) -> str:
@@ -87,7 +101,11 @@ class Masking:
 
 PAPER: Final = Masking()
 
+_NEEDS: Final = ("activations", "images", "score_images")
 
+
+@register("scorecam", "Score-CAM", _NEEDS, "1 + channels", "Wang et al., CVPR Workshops 2020")
+@described("Σ_c w_c · A_c with w = softmax_c(score(x · mask_c)), mask_c the scaled A_c")
 def scorecam(
     activations: Array,
     images: Array,
@@ -98,7 +116,7 @@ def scorecam(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
-    """Score-CAM: Σ_c w_c · A_c with w = softmax_c(score(x · mask_c)), mask_c the scaled A_c.
+    """Compute Score-CAM: Σ_c w_c · A_c, w = softmax_c(score(x · mask_c)), mask_c the scaled A_c.
 
     A channel that is constant over space makes no mask; it is not run and its
     weight is 0. A baseline's score would cancel in the softmax and is left out.
@@ -112,7 +130,7 @@ def scorecam(
     score_images : callable
         Scores of altered inputs.
     channels : int, optional
-        Only the so many channels of largest variance over space (Faster Score-CAM).
+        How many channels to score, those of largest variance over space (Faster Score-CAM).
     masking : Masking
         How channels become masks, and scores weights.
     batch_size : int
@@ -136,18 +154,26 @@ def scorecam(
     Neural Networks", CVPR Workshops 2020, eq. 4 and algorithm 1. Faster Score-CAM:
     github.com/tabayashi0117/Score-CAM.
     """
+
+    def scores(sample: int, _: Array, masks: Array) -> Array:
+        return score_images(sample, images[sample] * masks[:, None])
+
     return score_weighted(
-        activations,
-        images,
-        lambda sample, _, masks: score_images(sample, images[sample] * masks[:, None]),
-        channels=channels,
-        masking=masking,
-        batch_size=batch_size,
-        progress=progress,
-        label="Score-CAM",
+        activations, images, scores, "Score-CAM", batch_size, progress, masking, channels
     )
 
 
+register(
+    "fasterscorecam",
+    "Faster Score-CAM",
+    _NEEDS,
+    "1 + 10",
+    "github.com/tabayashi0117/Score-CAM",
+    options={"channels": 10},
+)(scorecam)
+
+
+@register("sscam", "SS-CAM", _NEEDS, "1 + channels x samples", "Wang et al., arXiv:2006.14255")
 def sscam(
     activations: Array,
     images: Array,
@@ -161,7 +187,7 @@ def sscam(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
-    """SS-CAM: Score-CAM whose scores are averaged over noise added to the scaled masks.
+    """Compute SS-CAM: Score-CAM whose scores are averaged over noise added to the scaled masks.
 
     Parameters
     ----------
@@ -198,10 +224,10 @@ def sscam(
     at_least_one(samples=samples, batch_size=batch_size)
     check_sigma(sigma)
 
-    def scores(sample: int, live: Array, masks: Array) -> Array:
+    def scores(sample: int, numbers: Array, masks: Array) -> Array:
         # A channel has its own stream, so that neither the batch size nor the
         # other images of the batch change its noise.
-        streams = [np.random.default_rng([seed, channel]) for channel in live]
+        streams = [np.random.default_rng([seed, channel]) for channel in numbers]
         total = np.zeros(len(masks))
         for _ in range(samples):
             noise = np.stack([rng.normal(scale=sigma, size=masks.shape[1:]) for rng in streams])
@@ -210,17 +236,12 @@ def sscam(
         return total / samples
 
     return score_weighted(
-        activations,
-        images,
-        scores,
-        channels=channels,
-        masking=masking,
-        batch_size=batch_size,
-        progress=progress,
-        label="SS-CAM",
+        activations, images, scores, "SS-CAM", batch_size, progress, masking, channels
     )
 
 
+@register("iscam", "IS-CAM", _NEEDS, "1 + channels x steps", "Naidu et al., arXiv:2010.03023")
+@described("Score-CAM whose scores are averaged over the mask's strength i/N, i = 1 … N")
 def iscam(
     activations: Array,
     images: Array,
@@ -232,7 +253,7 @@ def iscam(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
-    """IS-CAM: Score-CAM whose scores are averaged over the mask's strength i/N, i = 1 … N.
+    """Compute IS-CAM: Score-CAM, its scores averaged over the mask's strength i/N, i = 1 … N.
 
     Parameters
     ----------
@@ -264,7 +285,7 @@ def iscam(
     """
     at_least_one(steps=steps, batch_size=batch_size)
 
-    def scores(sample: int, live: Array, masks: Array) -> Array:
+    def scores(sample: int, _: Array, masks: Array) -> Array:
         total = np.zeros(len(masks))
         for step in range(1, steps + 1):
             strength = masks.dtype.type(step / steps)
@@ -272,14 +293,7 @@ def iscam(
         return total / steps
 
     return score_weighted(
-        activations,
-        images,
-        scores,
-        channels=channels,
-        masking=masking,
-        batch_size=batch_size,
-        progress=progress,
-        label="IS-CAM",
+        activations, images, scores, "IS-CAM", batch_size, progress, masking, channels
     )
 
 
@@ -287,25 +301,24 @@ def score_weighted(
     activations: Array,
     images: Array,
     score: ScoreMasks,
-    *,
     label: str,
     batch_size: int,
     progress: bool | None,
-    masking: Masking = PAPER,
+    masking: Masking,
     channels: int | None = None,
 ) -> Array:
-    """Σ_c w_c · A_c, given how a sample's image is scored under the masks of some channels."""
+    """Weight channels by what `score` gives under their masks: Σ_c w_c · A_c."""
     activations = floating(activations, "activations")
     images = floating(images, "images")
     at_least_one(batch_size=batch_size, channels=1 if channels is None else channels)
     weights = np.zeros(activations.shape[:2], np.float64)
     for sample, activation in enumerate(activations):
-        live = masking.live(activation, channels)
-        scores = np.zeros(len(live))
-        for at in track(batches(range(len(live)), batch_size), label, progress):
+        chosen = masking.scored_channels(activation, channels)
+        scores = np.zeros(len(chosen))
+        for at in track(batches(range(len(chosen)), batch_size), label, progress):
             part = np.asarray(at)
-            masks = masking.masks(activation[live[part]], images.shape[2:]).astype(images.dtype)
-            scores[part] = score(sample, live[part], masks)
-        if len(live):
-            weights[sample, live] = masking.weigh(scores)
+            masks = masking.masks(activation[chosen[part]], images.shape[2:]).astype(images.dtype)
+            scores[part] = score(sample, chosen[part], masks)
+        if len(chosen):
+            weights[sample, chosen] = masking.weigh(scores)
     return weighted(weights.astype(activations.dtype), activations)

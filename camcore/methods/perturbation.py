@@ -8,9 +8,9 @@ before the layer. Alterations are made and scored a few at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,9 +27,17 @@ from camcore.methods.arrays import (
     ratio,
     weighted,
 )
-from camcore.resize import Interpolation, resize
+from camcore.methods.table import register
+from camcore.resize import LINEAR, resize
 
 
+@register(
+    "ablationcam",
+    "Ablation-CAM",
+    ("activations", "scores", "resume"),
+    "1 + channels x what follows the layer",
+    "Desai and Ramaswamy, WACV 2020",
+)
 def ablationcam(
     activations: Array,
     scores: Array,
@@ -38,7 +46,7 @@ def ablationcam(
     batch_size: int = 64,
     progress: bool | None = None,
 ) -> Array:
-    """Ablation-CAM: Σ_c w_c · A_c with w = (y − y_c) / y, y_c the score with A_c set to 0.
+    """Compute Ablation-CAM: Σ_c w_c · A_c with w = (y − y_c) / y, y_c the score with A_c set to 0.
 
     A channel that is zero everywhere is not run: its weight is 0.
 
@@ -88,6 +96,14 @@ def ablationcam(
     return weighted(weights.astype(activations.dtype), activations)
 
 
+@register(
+    "occlusion",
+    "Occlusion",
+    ("images", "scores", "score_images"),
+    "1 + windows",
+    "Zeiler and Fergus, ECCV 2014",
+    level="input",
+)
 def occlusion(
     images: Array,
     scores: Array,
@@ -100,7 +116,7 @@ def occlusion(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
-    """Occlusion: how far the score falls when a window over a position is blanked.
+    """Compute Occlusion: how far the score falls when a window over a position is blanked.
 
     Each position's value is the mean of y − y_blanked over the windows that cover it.
 
@@ -147,16 +163,43 @@ def occlusion(
     for place in places:
         covered[place] += 1
     falls = np.zeros((len(images), *images.shape[2:]))
+    without = blanked_scores(images, places, score_images, baseline, batch_size, progress)
+    for sample, place, score in without:
+        falls[sample][place] += scores[sample] - score
+    return (falls / np.maximum(covered, 1)).astype(images.dtype)
+
+
+def blanked_scores(
+    images: Array,
+    places: Sequence[tuple[slice, ...]],
+    score_images: ScoreImages,
+    baseline: float,
+    batch_size: int,
+    progress: bool | None,
+) -> Iterator[tuple[int, tuple[slice, ...], Any]]:
+    """Score every image with each of its places filled with `baseline`, `batch_size` at once.
+
+    Yields
+    ------
+    sample, place, score
+    """
     for sample, image in enumerate(images):
         for batch in track(batches(places, batch_size), "Occlusion", progress):
             blanked = np.repeat(image[None], len(batch), axis=0)
             for altered, place in zip(np.moveaxis(blanked, 1, -1), batch, strict=True):
                 altered[place] = baseline
             for place, score in zip(batch, score_images(sample, blanked), strict=True):
-                falls[sample][place] += scores[sample] - score
-    return (falls / np.maximum(covered, 1)).astype(images.dtype)
+                yield sample, place, score
 
 
+@register(
+    "rise",
+    "RISE",
+    ("images", "score_images"),
+    "1 + masks",
+    "Petsiuk et al., BMVC 2018",
+    level="input",
+)
 def rise(
     images: Array,
     score_images: ScoreImages,
@@ -168,7 +211,7 @@ def rise(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
-    """RISE: Σ_i score(x · M_i) · M_i / (N · p) over random masks M_i.
+    """Compute RISE: Σ_i score(x · M_i) · M_i / (N · p) over random masks M_i.
 
     A mask is a grid of cells, each kept with probability p, interpolated to the
     input and shifted by up to one cell.
@@ -226,6 +269,7 @@ def rise(
 def _windows(
     size: tuple[int, ...], window: int, stride: int, edge: str
 ) -> Iterator[tuple[slice, ...]]:
+    """List the windows of an input, row by row."""
     starts = []
     for length in size:
         last = max(length - window, 0)
@@ -236,9 +280,10 @@ def _windows(
 
 
 def _rise_mask(rng: np.random.Generator, size: tuple[int, ...], cells: int, keep: float) -> Array:
+    """Draw one mask: a grid of cells, kept at random, enlarged and shifted."""
     cell = [-(-length // cells) for length in size]
     grid = (rng.random([cells] * len(size)) < keep).astype(np.float64)
-    large = resize(grid[None], tuple((cells + 1) * side for side in cell), Interpolation())[0]
+    large = resize(grid[None], tuple((cells + 1) * side for side in cell), LINEAR)[0]
     shift = [int(rng.integers(side)) for side in cell]
     mask: Array = large[tuple(slice(s, s + length) for s, length in zip(shift, size, strict=True))]
     return mask

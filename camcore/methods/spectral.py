@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -10,10 +12,20 @@ import numpy as np
 from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, paired
+from camcore.methods.table import BOTH, Method, described, register
 
 
+@register(
+    "eigencam",
+    "Eigen-CAM",
+    ("activations",),
+    "1",
+    "Muhammad and Yeasin, IJCNN 2020",
+    additive=False,
+)
+@described("projection of A, as (positions × channels), on its first principal component")
 def eigencam(activations: Array) -> Array:
-    """Eigen-CAM: projection of A, as (positions × channels), on its first principal component.
+    """Compute Eigen-CAM: the positions of A, projected on their first principal component.
 
     Channels are centred over positions. A principal component has no sign of its
     own; it is chosen so that the map is high where the activations are strong
@@ -47,8 +59,9 @@ def eigencam(activations: Array) -> Array:
     return maps.reshape(len(activations), *activations.shape[2:]).astype(activations.dtype)
 
 
+@register("eigengradcam", "EigenGrad-CAM", BOTH, "1", "pytorch-grad-cam", additive=False)
 def eigengradcam(activations: Array, gradients: Array) -> Array:
-    """EigenGrad-CAM: `eigencam` of g · A.
+    """Compute EigenGrad-CAM: `eigencam` of g · A.
 
     Parameters
     ----------
@@ -73,13 +86,16 @@ def eigengradcam(activations: Array, gradients: Array) -> Array:
     return eigencam(gradients * activations)
 
 
+@register(
+    "kpcacam", "KPCA-CAM", ("activations",), "1", "Karmani et al., arXiv:2410.00267", additive=False
+)
 def kpcacam(
     activations: Array,
     *,
     kernel: Literal["sigmoid", "rbf", "linear"] = "sigmoid",
     gamma: float | None = None,
 ) -> Array:
-    """KPCA-CAM: first component of kernel principal component analysis of A.
+    """Compute KPCA-CAM: first component of kernel principal component analysis of A.
 
     Positions are the points, channels their coordinates, centred over positions.
     The sign is chosen as in `eigencam`.
@@ -118,8 +134,40 @@ def kpcacam(
     return maps.reshape(len(activations), *activations.shape[2:]).astype(activations.dtype)
 
 
+def smoothed(method: Method) -> Method:
+    """Replace a method's sum over channels by their first principal component.
+
+    Raises
+    ------
+    MethodError
+        The method is no sum of one contribution for each channel.
+
+    References
+    ----------
+    ``eigen_smooth`` of pytorch-grad-cam.
+    """
+    if not method.by_channel:
+        raise MethodError(
+            f"{method.label} is no sum over channels, so there is nothing to smooth; "
+            "leave out eigen_smooth."
+        )
+    function = partial(_component_of_channels, partial(method.function, **method.options))
+    return replace(method, function=function, options={}, additive=False)
+
+
+def _component_of_channels(method: Callable[..., Array], **supplied: Array) -> Array:
+    """Project what a method gives for each channel alone on its first principal component."""
+    batch, channels = supplied["activations"].shape[:2]
+    alone = {
+        name: array.reshape(batch * channels, 1, *array.shape[2:])
+        for name, array in supplied.items()
+    }
+    contributions = method(**alone)
+    return eigencam(contributions.reshape(batch, channels, *contributions.shape[1:]))
+
+
 def _kernel_component(sample: Array, kernel: str, gamma: float) -> Array:
-    """First kernel principal component of one sample's positions: ``(C, N)`` to ``(N,)``."""
+    """Project one sample's positions on the first kernel component: ``(C, N)`` to ``(N,)``."""
     values = sample.astype(np.float64)
     centred = values - values.mean(axis=1, keepdims=True)
     products = centred.T @ centred
@@ -134,34 +182,6 @@ def _kernel_component(sample: Array, kernel: str, gamma: float) -> Array:
     if not np.any(np.abs(centred) > 1e-12 * np.abs(values).max(initial=1e-300)):
         return np.zeros(len(component))
     return _oriented(component, np.linalg.norm(values, axis=0))
-
-
-def smoothed(method: Callable[..., Array], **supplied: Array) -> Array:
-    """First principal component of a method's contributions, in place of their sum.
-
-    Parameters
-    ----------
-    method : callable
-        Of the form Σ_c f(A_c, g_c, …): a sum over channels, each on its own.
-    **supplied : (B, C, *S) or (B, C) array
-        What the method takes.
-
-    Returns
-    -------
-    (B, *S) array
-        Signed map, as `eigencam` of the contributions.
-
-    References
-    ----------
-    ``eigen_smooth`` of pytorch-grad-cam.
-    """
-    batch, channels = supplied["activations"].shape[:2]
-    alone = {
-        name: array.reshape(batch * channels, 1, *array.shape[2:])
-        for name, array in supplied.items()
-    }
-    contributions = method(**alone)
-    return eigencam(contributions.reshape(batch, channels, *contributions.shape[1:]))
 
 
 def _first_component(sample: Array) -> Array:
@@ -187,7 +207,7 @@ def _first_component(sample: Array) -> Array:
 
 
 def _oriented(component: Array, strength: Array) -> Array:
-    """The component with the sign that agrees with where the activations are strong."""
+    """Choose a component's sign so that it is high where the activations are strong."""
     agreement = component @ (strength - strength.mean())
     if abs(agreement) <= 1e-12 * np.linalg.norm(component) * np.linalg.norm(strength):
         agreement = component[np.argmax(np.abs(component))]

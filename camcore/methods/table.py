@@ -1,30 +1,63 @@
-"""One row for each method: what it is called, what it needs, what it costs.
+"""The table of methods: what each is called, what it needs and what it costs.
 
-A new method is one function and one row.
+A new method is one function with its row above it: ``@register(...)``.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods import (
-    activation,
-    attention,
-    attribution,
-    gradient,
-    masking,
-    perturbation,
-    spectral,
-)
 from camcore.postprocess import Fusion, fuse
-from camcore.targets import Class, Contrast, Target
+
+
+@dataclass(frozen=True)
+class Need:
+    """What it takes to supply one attribute of `camcore.evidence.Evidence`.
+
+    Parameters
+    ----------
+    backward : bool
+        Whether the traced pass must pull the target back.
+    targeted : bool
+        Whether it depends on the target.
+    by_row : bool
+        Whether each row is made from the same row of the layer's output alone, so that a
+        layer may see the frames of a video as rows.
+    by_channel : bool
+        Whether it has one entry for each of the layer's channels.
+    """
+
+    backward: bool = False
+    targeted: bool = True
+    by_row: bool = False
+    by_channel: bool = False
+
+
+NEEDS: Final[Mapping[str, Need]] = {
+    "activations": Need(targeted=False, by_row=True, by_channel=True),
+    "gradients": Need(backward=True, by_row=True, by_channel=True),
+    "attention_gradients": Need(backward=True),
+    "class_weights": Need(by_channel=True),
+    "scores": Need(),
+    "images": Need(targeted=False),
+    "image_gradients": Need(backward=True),
+    "guided_gradients": Need(),
+    "hessian_products": Need(by_row=True, by_channel=True),
+    "bias_terms": Need(),
+    "score_images": Need(),
+    "resume": Need(),
+    "rerun": Need(),
+    "gradients_at": Need(),
+}
+"""What methods may need, by the name of the attribute; others count as ``Need()``."""
+
+BOTH: Final = ("activations", "gradients")
 
 
 @dataclass(frozen=True)
@@ -57,6 +90,8 @@ class Method:
         they are, so that a layer counts by its magnitude.
     options : mapping
         Keyword arguments fixed for this row.
+    additive : bool
+        False for a method that is no sum over channels, each on its own.
     """
 
     name: str
@@ -70,6 +105,7 @@ class Method:
     fusion: Fusion | None = None
     joins: Literal["shown", "signed"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)
+    additive: bool = True
 
     def __call__(self, evidence: object) -> Array:
         """Apply the method to what it needs of the evidence."""
@@ -77,8 +113,32 @@ class Method:
             **{need: getattr(evidence, need) for need in self.needs}, **self.options
         )
 
+    @property
+    def backward(self) -> bool:
+        """Whether the traced pass must pull the target back."""
+        return any(need.backward for need in self._needs())
+
+    @property
+    def targeted(self) -> bool:
+        """Whether the map depends on the target."""
+        return any(need.targeted for need in self._needs())
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each row of the layer's output has a map of its own, made from it alone."""
+        return all(need.by_row for need in self._needs())
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether the map is a sum of contributions, each made from one channel alone."""
+        return (
+            self.additive
+            and "activations" in self.needs
+            and all(need.by_channel for need in self._needs())
+        )
+
     def joined(self, signed: Sequence[Array], fusion: Fusion) -> Sequence[Array]:
-        """The layers' signed maps as they are to be shown: one by one, or already one."""
+        """List the signed maps to show: one for each layer, or one joined already."""
         return [fuse(signed, fusion)] if self.joins == "signed" else signed
 
     def takes(self) -> list[str]:
@@ -86,178 +146,58 @@ class Method:
         parameters = inspect.signature(self.function).parameters
         return [name for name in parameters if name not in self.needs]
 
+    def _needs(self) -> list[Need]:
+        return [NEEDS.get(need, Need()) for need in self.needs]
 
-def contrasted(target: Any) -> Any:
-    """FinerCAM's target: a class against those most like it; a contrast stays as it is.
-
-    Raises
-    ------
-    MethodError
-        The target is not a class.
-    """
-    if isinstance(target, Contrast):
-        return target
-    if type(target) is Class and target.rank == 0:
-        return Contrast(target.index)
-    raise MethodError(
-        f"FinerCAM contrasts a class with its nearest ones; got {target!r}. Give a class, "
-        "or say the contrast: target=camcore.targets.Contrast(...)."
-    )
-
-
-def negated(target: Any) -> Any:
-    """The counterfactual's target: what lowers the score.
-
-    Raises
-    ------
-    MethodError
-        The target is a native callable.
-    """
-    if isinstance(target, Target):
-        return -target
-    raise MethodError("Negate a native callable yourself: the counterfactual of it is -score.")
-
-
-def smoothed(method: Method) -> Method:
-    """The method with its sum over channels replaced by their first principal component.
-
-    Raises
-    ------
-    MethodError
-        The method is no sum of one contribution for each channel.
-    """
-    if not {"activations"} <= set(method.needs) <= _PER_CHANNEL or method.function in _WHOLE:
-        raise MethodError(
-            f"{method.label} is no sum over channels, so there is nothing to smooth; "
-            "leave out eigen_smooth."
-        )
-    return replace(
-        method,
-        function=partial(spectral.smoothed, partial(method.function, **method.options)),
-        options={},
-    )
-
-
-def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[Method, ...]:
-    """The methods, each with those of the keyword arguments that it takes.
-
-    Raises
-    ------
-    MethodError
-        None of them takes one of the arguments.
-    """
-    for option in options:
-        if not any(option in method.takes() for method in methods):
-            known = {method.label: method.takes() for method in methods}
-            listed = "; ".join(f"{k} takes {', '.join(v) or 'none'}" for k, v in known.items())
-            raise MethodError(f"Unknown option {option!r}: {listed}.")
-    return tuple(
-        replace(
-            method,
-            options={
-                **method.options,
-                **{key: value for key, value in options.items() if key in method.takes()},
-            },
-        )
-        for method in methods
-    )
-
-
-_PER_CHANNEL = {"activations", "gradients", "class_weights", "hessian_products"}
-_WHOLE = (
-    spectral.eigencam,
-    spectral.eigengradcam,
-    spectral.kpcacam,
-    activation.random_map,
-)
-
-_BOTH = ("activations", "gradients")
-_MASKING = ("activations", "images", "score_images")
-
-TABLE: tuple[Method, ...] = (
-    # One forward pass and the pull-back to the layer.
-    Method("cam", "CAM", gradient.cam, ("activations", "class_weights"), "1",
-           "Zhou et al., CVPR 2016"),
-    Method("gradcam", "Grad-CAM", gradient.gradcam, _BOTH, "1",
-           "Selvaraju et al., ICCV 2017"),
-    Method("gradcampp", "Grad-CAM++", gradient.gradcampp, _BOTH, "1",
-           "Chattopadhay et al., WACV 2018"),
-    Method("xgradcam", "XGrad-CAM", gradient.xgradcam, _BOTH, "1",
-           "Fu et al., BMVC 2020"),
-    Method("hirescam", "HiResCAM", gradient.hirescam, _BOTH, "1",
-           "Draelos and Carin, arXiv:2011.08891"),
-    Method("elementwisegradcam", "Element-wise Grad-CAM", gradient.elementwise_gradcam, _BOTH, "1",
-           "pytorch-grad-cam"),
-    Method("layercam", "LayerCAM", gradient.layercam, _BOTH, "1",
-           "Jiang et al., IEEE TIP 2021"),
-    Method("segxrescam", "Seg-XRes-CAM", gradient.segxrescam, _BOTH, "1",
-           "Hasany et al., CVPR Workshops 2023"),
-    Method("finercam", "FinerCAM", gradient.gradcam, _BOTH, "1",
-           "Zhang et al., CVPR 2025", aim=contrasted),
-    Method("counterfactual", "Counterfactual Grad-CAM", gradient.gradcam, _BOTH, "1",
-           "Selvaraju et al., ICCV 2017", aim=negated),
-    Method("refinecam", "RefineCAM", gradient.gradcam, _BOTH, "1",
-           "product over the layers given", fusion="product"),
-    Method("legrad", "LeGrad", attention.legrad, ("attention_gradients",), "1",
-           "Bousselham et al., ICCV 2025", level="attention", joins="signed"),
-    Method("eigencam", "Eigen-CAM", spectral.eigencam, ("activations",), "1",
-           "Muhammad and Yeasin, IJCNN 2020"),
-    Method("eigengradcam", "EigenGrad-CAM", spectral.eigengradcam, _BOTH, "1",
-           "pytorch-grad-cam"),
-    Method("kpcacam", "KPCA-CAM", spectral.kpcacam, ("activations",), "1",
-           "Karmani et al., arXiv:2410.00267"),
-    Method("fem", "FEM", activation.fem, ("activations",), "1",
-           "Fuad et al., IPTA 2020"),
-    Method("activations", "Activations", activation.activation_map, ("activations",), "1",
-           "mean over channels"),
-    Method("random", "Random", activation.random_map, ("activations",), "1",
-           "baseline"),
-    # Further passes.
-    Method("shapleycam", "ShapleyCAM", gradient.shapleycam, (*_BOTH, "hessian_products"), "2",
-           "Cai, arXiv:2501.06261"),
-    Method("smoothgradcampp", "Smooth Grad-CAM++", gradient.smooth_gradcampp,
-           ("activations", "images", "rerun"), "1 + samples",
-           "Omeiza et al., arXiv:1908.01224"),
-    Method("scorecam", "Score-CAM", masking.scorecam, _MASKING, "1 + channels",
-           "Wang et al., CVPR Workshops 2020"),
-    Method("fasterscorecam", "Faster Score-CAM", masking.scorecam, _MASKING, "1 + 10",
-           "github.com/tabayashi0117/Score-CAM", options={"channels": 10}),
-    Method("sscam", "SS-CAM", masking.sscam, _MASKING, "1 + channels x samples",
-           "Wang et al., arXiv:2006.14255"),
-    Method("iscam", "IS-CAM", masking.iscam, _MASKING, "1 + channels x steps",
-           "Naidu et al., arXiv:2010.03023"),
-    Method("ablationcam", "Ablation-CAM", perturbation.ablationcam,
-           ("activations", "scores", "resume"), "1 + channels x what follows the layer",
-           "Desai and Ramaswamy, WACV 2020"),
-    # Maps at the model's input.
-    Method("occlusion", "Occlusion", perturbation.occlusion,
-           ("images", "scores", "score_images"), "1 + windows",
-           "Zeiler and Fergus, ECCV 2014", level="input"),
-    Method("rise", "RISE", perturbation.rise, ("images", "score_images"), "1 + masks",
-           "Petsiuk et al., BMVC 2018", level="input"),
-    Method("saliency", "Saliency", attribution.saliency, ("image_gradients",), "1 + backward",
-           "Simonyan et al., ICLR Workshops 2014", level="input"),
-    Method("gradienttimesinput", "Gradient x Input", attribution.gradient_times_input,
-           ("images", "image_gradients"), "1 + backward",
-           "Shrikumar et al., arXiv:1605.01713", level="input"),
-    Method("smoothgrad", "SmoothGrad", attribution.smoothgrad, ("images", "gradients_at"),
-           "1 + samples x (1 + backward)",
-           "Smilkov et al., arXiv:1706.03825", level="input"),
-    Method("integratedgradients", "Integrated Gradients", attribution.integrated_gradients,
-           ("images", "gradients_at"), "1 + steps x (1 + backward)",
-           "Sundararajan et al., ICML 2017", level="input"),
-    Method("guidedbackprop", "Guided Backpropagation", attribution.guided_backprop,
-           ("guided_gradients",), "2 + backward",
-           "Springenberg et al., ICLR Workshops 2015", level="input"),
-    Method("guidedgradcam", "Guided Grad-CAM", attribution.guided_gradcam,
-           (*_BOTH, "guided_gradients"), "2 + backward",
-           "Selvaraju et al., ICCV 2017"),
-    Method("fullgrad", "FullGrad", attribution.fullgrad,
-           ("images", "image_gradients", "bias_terms"), "2 + backward",
-           "Srinivas and Fleuret, NeurIPS 2019", level="input"),
-)  # fmt: skip
 
 MethodLike: TypeAlias = "str | Method"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_rows: list[Method] = []
+
+TABLE: Final[Sequence[Method]] = _rows
+"""Every method: those of one forward pass first, otherwise in the order of registration."""
+
+
+def register(
+    name: str, label: str, needs: tuple[str, ...], passes: str, paper: str, **fields: Any
+) -> Callable[[Function], Function]:
+    """Add the decorated function to the table, so that it is found, listed and explained with.
+
+    Parameters
+    ----------
+    name, label, needs, passes, paper, **fields
+        Of its row; see `Method`.
+
+    Returns
+    -------
+    callable
+        A decorator that returns the function as it is.
+
+    Raises
+    ------
+    MethodError
+        The name is not canonical, or the name or label is another method's.
+    """
+    if canonical(name) != name:
+        raise MethodError(
+            f"A method's name is lower-case letters and digits; got {name!r}. "
+            f"Name it {canonical(name)!r}."
+        )
+    names = {name, canonical(label)}
+    if taken := [row.label for row in TABLE if names & {row.name, canonical(row.label)}]:
+        raise MethodError(
+            f"The method {name!r} ({label}) is called like {taken[0]}, which is registered "
+            "already. Choose another name and label."
+        )
+
+    def add(function: Function) -> Function:
+        cheap = sum(row.passes == "1" for row in TABLE)
+        row = Method(name, label, function, needs, passes, paper, **fields)
+        _rows.insert(cheap if passes == "1" else len(_rows), row)
+        return function
+
+    return add
 
 
 def find(name: MethodLike) -> Method:
@@ -285,15 +225,54 @@ def find(name: MethodLike) -> Method:
     for method in TABLE:
         if wanted in (method.name, canonical(method.label)):
             return method
-    near = difflib.get_close_matches(wanted, [method.name for method in TABLE], n=3)
-    labels = [method.label for method in TABLE if not near or method.name in near]
-    listed = ", ".join(labels)
-    hint = f"Did you mean {listed}?" if near else f"There are {listed}."
-    raise MethodError(f"There is no method {name!r}. {hint}")
+    known = hint(wanted, [method.name for method in TABLE])
+    raise MethodError(f"There is no method {name!r}. {known}")
 
 
 def canonical(name: str) -> str:
-    """A method's name without case or punctuation; ``+`` reads as ``p``."""
+    """Strip a method's name of case and punctuation; ``+`` reads as ``p``."""
     if not isinstance(name, str):
         raise MethodError(f"A method is named by a string; got {type(name).__name__}.")
     return "".join(c for c in name.casefold().replace("+", "p") if c.isalnum())
+
+
+def with_options(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[Method, ...]:
+    """Give each method those of the keyword arguments `options` that it takes.
+
+    Raises
+    ------
+    MethodError
+        None of them takes one of the arguments.
+    """
+    for option in options:
+        if not any(option in method.takes() for method in methods):
+            known = {method.label: ", ".join(method.takes()) or "none" for method in methods}
+            listed = "; ".join(f"{label} takes {names}" for label, names in known.items())
+            raise MethodError(f"Unknown option {option!r}: {listed}.")
+    return tuple(
+        replace(method, options={**method.options, **_taken_by(method, options)})
+        for method in methods
+    )
+
+
+def _taken_by(method: Method, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in method.takes()}
+
+
+_descriptions: dict[Callable[..., Any], str] = {}
+
+
+def described(text: str) -> Callable[[Function], Function]:
+    """Set the line with which recipes describe a function: its equation, or what it explains."""
+
+    def keep(function: Function) -> Function:
+        _descriptions[function] = text
+        return function
+
+    return keep
+
+
+def description(function: Callable[..., Any]) -> str:
+    """Describe a function in a line for people, by default the first of its docstring."""
+    first = (inspect.getdoc(function) or "").partition("\n")[0]
+    return _descriptions.get(function) or first.removeprefix("Compute ").rstrip(".")

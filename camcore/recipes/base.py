@@ -1,4 +1,4 @@
-"""What a recipe is."""
+"""A recipe: what is explained, by which variants of methods, and how it is shown."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from camcore import postprocess
+from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import RecipeError
-from camcore.methods.table import Method, MethodLike, canonical, find
+from camcore.methods.table import Method, MethodLike, canonical, description, find
 from camcore.postprocess import Fusion
 from camcore.recipes.steps import Normalise, Relu, Resize, Step, apply, described
 
@@ -131,7 +132,7 @@ class Recipe:
                 )
 
     def method(self, name: MethodLike) -> Method:
-        """The recipe's variant of a method.
+        """Choose the recipe's variant of a method.
 
         Parameters
         ----------
@@ -152,11 +153,11 @@ class Recipe:
         return method if isinstance(name, Method) else self.methods.get(method.name, method)
 
     def covers(self) -> tuple[Method, ...]:
-        """The methods that the library has, as it has them."""
+        """List the methods that the library has, as it has them."""
         return tuple(self.method(name) for name in (*self.alike, *self.methods))
 
     def rendering(self, method: str | None = None) -> Rendering:
-        """The way to the shown map.
+        """Choose the way to the shown map.
 
         Parameters
         ----------
@@ -198,7 +199,7 @@ class Recipe:
         return self.rendering(method)(raw, size, fusion or self.fusion)
 
     def derive(self, name: str, source: str = "", **changes: Any) -> Recipe:
-        """A recipe of your own that changes some fields of this one.
+        """Derive a recipe of your own that changes some fields of this one.
 
         Parameters
         ----------
@@ -219,12 +220,12 @@ class Recipe:
         known = inspect.signature(Recipe).parameters
         unknown = [change for change in changes if change not in known]
         if unknown:
-            raise RecipeError(f"A recipe has no field {unknown[0]!r}; it has {', '.join(known)}.")
+            raise RecipeError(f"A recipe has no field {unknown[0]!r}. {hint(unknown[0], known)}")
         source = source or f"derived from {self.name!r}"
         return replace(self, name=name, source=source, **changes)
 
     def describe(self) -> str:
-        """What the recipe does, next to the papers' formulas, as text for people."""
+        """Describe for people what the recipe does, next to the papers' formulas."""
         lines = [
             f"{self.name}: {self.source}",
             f"  score     {self.score}",
@@ -241,7 +242,7 @@ class Recipe:
         return "\n".join(lines)
 
     def _differs(self, name: str) -> list[str]:
-        """How one method differs from the paper's, and in how it is shown."""
+        """Describe how one method differs from the paper's, and in how it is shown."""
         paper, here = find(name), self.method(name)
         lines = [f"  {here.label}"]
         if formula(here) != formula(paper):
@@ -253,17 +254,16 @@ class Recipe:
 
 
 def formula(method: Method) -> str:
-    """A method's equation, its options and what it explains, in a line for people."""
-    line = (inspect.getdoc(method.function) or "no description").splitlines()[0].rstrip(".")
-    said = [f"{key} = {value}" for key, value in method.options.items()]
-    aim = inspect.getdoc(method.aim)
-    if aim:
-        said.append(f"target: {aim.splitlines()[0].rstrip('.')}")
-    line = line.removeprefix(f"{method.label}: ")
-    return f"{line} ({'; '.join(said)})" if said else line
+    """Describe a method's equation, its options and what it explains, in a line for people."""
+    line = description(method.function).removeprefix(f"{method.label}: ") or "no description"
+    more = [f"{key} = {value}" for key, value in method.options.items()]
+    if aim := description(method.aim):
+        more.append(f"target: {aim}")
+    return f"{line} ({'; '.join(more)})" if more else line
 
 
 def _rendered(rendering: Rendering, fusion: Fusion) -> list[str]:
+    """Describe a rendering in two lines: of each layer's map, and of the layers joined."""
     several = f"{described(rendering.joint_steps)} -> " if rendering.joint_steps else ""
     final = f" -> {described(rendering.final_steps)}" if rendering.final_steps else ""
     return [
@@ -284,7 +284,7 @@ SCALED = Normalise("min_max", 1e-7)
 
 
 def variant(name: str, function: Callable[..., Array] | None = None, **changes: Any) -> Method:
-    """The paper's row of a method with some fields changed; other keywords are its options."""
+    """Change some fields of the paper's row of a method; other keywords are its options."""
     row = find(name)
     fields = {key: changes.pop(key) for key in ("needs", "aim", "fusion") if key in changes}
     return replace(
@@ -293,5 +293,5 @@ def variant(name: str, function: Callable[..., Array] | None = None, **changes: 
 
 
 def named(*methods: Method) -> dict[str, Method]:
-    """Methods by their canonical names."""
+    """Map methods by their canonical names."""
     return {method.name: method for method in methods}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from camcore.methods.masking import Masking
-from camcore.recipes import formulas as variants
-from camcore.recipes import targets
 from camcore.recipes.base import OverlayStyle, Recipe, Rendering, named, variant
+from camcore.recipes.formulas.gradient import gradcampp_normalised
+from camcore.recipes.formulas.targets import probability
 from camcore.recipes.steps import Normalise, Relu, Resize
 from camcore.resize import LINEAR, PEERS
 
@@ -18,6 +18,7 @@ NOTEBOOK = Recipe(
     overlay=OverlayStyle("jet", 0.4, "add_clip"),
 )
 
+
 AUTHORS = Recipe(
     name="authors",
     source="the papers' own code: github.com/ramprs/grad-cam (Lua), "
@@ -26,15 +27,9 @@ AUTHORS = Recipe(
     final_steps=(),
     alike=("gradcam",),
     methods=named(
+        variant("gradcampp", gradcampp_normalised, needs=("activations", "gradients", "scores")),
         variant(
-            "gradcampp",
-            variants.gradcampp_normalised,
-            needs=("activations", "gradients", "scores"),
-        ),
-        variant(
-            "scorecam",
-            aim=targets.probability,
-            masking=Masking(PEERS["torch-linear"], weights="score"),
+            "scorecam", aim=probability, masking=Masking(PEERS["torch-linear"], weights="score")
         ),
     ),
     exceptions={

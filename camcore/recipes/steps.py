@@ -122,12 +122,12 @@ class Resize:
 
 
 def apply(steps: Sequence[Step], maps: Array, size: tuple[int, ...]) -> Array:
-    """The steps, one after the other."""
+    """Apply the steps to maps ``(B, *S)``, one after the other."""
     for step in steps:
         maps = step(maps, size)
     return maps
 
 
 def described(steps: Sequence[Step]) -> str:
-    """The steps in a line for people."""
+    """Describe the steps in a line for people."""
     return " -> ".join(map(str, steps)) or "as it is"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TypeAlias
 
+from camcore._shared.suggest import hint
 from camcore.errors import RecipeError
 from camcore.recipes.base import PAPER, Recipe
+from camcore.recipes.captum import CAPTUM
+from camcore.recipes.keras_io import KERAS_IO
+from camcore.recipes.monai import MONAI
 from camcore.recipes.papers import AUTHORS, NOTEBOOK
-from camcore.recipes.tensorflow_libraries import KERAS_IO, TF_EXPLAIN, TF_KERAS_VIS, XPLIQUE
-from camcore.recipes.torch_libraries import (
-    CAPTUM,
-    MONAI,
-    PYTORCH_GRAD_CAM,
-    TORCHCAM,
-    TORCHCAM_DOCUMENTED,
-)
+from camcore.recipes.pytorch_grad_cam import PYTORCH_GRAD_CAM
+from camcore.recipes.tf_explain import TF_EXPLAIN
+from camcore.recipes.tf_keras_vis import TF_KERAS_VIS
+from camcore.recipes.torchcam import TORCHCAM, TORCHCAM_DOCUMENTED
+from camcore.recipes.xplique import XPLIQUE
 
 TABLE: dict[str, Recipe] = {
     recipe.name: recipe
@@ -60,6 +60,4 @@ def find_recipe(name: RecipeLike) -> Recipe:
     wanted = str(name).casefold().replace("_", "-")
     if wanted in TABLE:
         return TABLE[wanted]
-    near = difflib.get_close_matches(wanted, TABLE, n=3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(TABLE)}."
-    raise RecipeError(f"There is no recipe {name!r}. {hint}")
+    raise RecipeError(f"There is no recipe {name!r}. {hint(wanted, TABLE)}")

@@ -1,4 +1,4 @@
-"""What is explained: a score per sample and its cotangent in the model's outputs.
+"""Targets: what is explained, a score per sample and its cotangent in the model's outputs.
 
 A target is a seed, not framework code. Given the outputs it returns the score
 and the derivative of that score with respect to the outputs; an adapter only

@@ -68,7 +68,7 @@ class Target(ABC):
         """
 
     def settled(self, outputs: Any, sample: int | None = None) -> Target:
-        """The target with its choices made from these outputs, for altered inputs.
+        """Settle the target's choices, such as the predicted class, by these outputs.
 
         Parameters
         ----------
@@ -81,16 +81,17 @@ class Target(ABC):
         Returns
         -------
         Target
+            For altered inputs.
         """
         return self
 
     def laid_out(self, channels: Channels) -> Target:
-        """The target for outputs of a framework that puts channels there, where it matters.
+        """Fit the target to a framework that has channels first or last, where it matters.
 
         Parameters
         ----------
         channels : {"first", "last"}
-            The framework's custom; what the target says itself comes first.
+            The framework's convention; what the target says itself comes first.
 
         Returns
         -------
@@ -128,7 +129,7 @@ class Nothing(Target):
         return "Nothing()"
 
     def __call__(self, outputs: Any) -> Scored:
-        """Scores 0, and no cotangent."""
+        """Score 0, with no cotangent."""
         first = next(iter(outputs.values()))
         return Scored(np.zeros(len(first), first.dtype), {})
 
@@ -162,7 +163,7 @@ class Combination(Target):
         return " + ".join(f"{factor:g}*{target!r}" for factor, target in self.terms)
 
     def __call__(self, outputs: Any) -> Scored:
-        """Score and cotangent are the weighted sums of the terms'."""
+        """Add up the scores and cotangents of the terms, weighted."""
         scored = [target(outputs) for _, target in self.terms]
         factors = [factor for factor, _ in self.terms]
         return Scored(
@@ -172,16 +173,16 @@ class Combination(Target):
         )
 
     def settled(self, outputs: Any, sample: int | None = None) -> Target:
-        """The sum of the settled terms."""
+        """Settle every term."""
         return Combination(*((f, target.settled(outputs, sample)) for f, target in self.terms))
 
     def laid_out(self, channels: Channels) -> Target:
-        """The sum of the terms, each laid out."""
+        """Fit every term to where the framework has channels."""
         return Combination(*((f, target.laid_out(channels)) for f, target in self.terms))
 
 
 def _weighted(factors: list[float], parts: list[Any]) -> Any:
-    """Weighted sum of arrays, or of mappings of arrays path by path."""
+    """Add up arrays, weighted, or mappings of arrays path by path."""
     if isinstance(parts[0], Mapping):
         return {
             path: _weighted(

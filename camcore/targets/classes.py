@@ -1,4 +1,4 @@
-"""Targets about classes: the score, its probability, what sets it apart, what speaks against it."""
+"""Targets about classes: a class's score, its probability, its contrast to other classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OfClass(Target):
         return f"{type(self).__name__}({f'rank={self.rank}' if self.rank else ''})"
 
     def classes(self, outputs: Array) -> Array:
-        """Class of each sample, shape ``(B,)``, checked against the outputs."""
+        """Find the class of each sample, ``(B,)``, and check it against the outputs."""
         batch, count = _batch_of_scores(outputs).shape
         if self.index is None:
             if self.rank >= count:
@@ -60,7 +60,7 @@ class OfClass(Target):
         return classes
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The target of the classes that these outputs choose."""
+        """Fix the classes that these outputs choose."""
         fixed = copy.copy(self)
         classes = self.classes(outputs)
         fixed.index = classes if sample is None else classes[sample]
@@ -175,7 +175,7 @@ class Contrast(OfClass):
         return Scored((cotangent * outputs).sum(axis=1), cotangent, classes)
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The target of the classes, on both sides, that these outputs choose."""
+        """Fix the classes, on both sides, that these outputs choose."""
         fixed = super().settled(outputs, sample)
         assert isinstance(fixed, Contrast)
         others = self._others(outputs, self.classes(outputs))
@@ -183,6 +183,7 @@ class Contrast(OfClass):
         return fixed
 
     def _others(self, outputs: Array, classes: Array) -> Array:
+        """Find the classes to tell each sample's class from, ``(B, N)``."""
         batch, count = outputs.shape
         if self.against is not None:
             if np.any((self.against < 0) | (self.against >= count)):
@@ -203,7 +204,7 @@ class Contrast(OfClass):
 
 
 def softmax(logits: Array) -> Array:
-    """Softmax over the last axis, without overflow.
+    """Compute the softmax over the last axis, without overflow.
 
     Parameters
     ----------
@@ -221,7 +222,7 @@ def softmax(logits: Array) -> Array:
 
 
 def integers(value: Any) -> Array | None:
-    """The value as a non-empty array of integers, or None where it is none."""
+    """Read the value as a non-empty array of integers; None where it is none."""
     try:
         array = np.asarray(value)
     except ValueError:  # ragged
@@ -230,6 +231,7 @@ def integers(value: Any) -> Array | None:
 
 
 def _batch_of_scores(outputs: Array) -> Array:
+    """Refuse outputs that are no class scores ``(B, K)``."""
     if outputs.ndim == 2:
         return outputs
     raise TargetError(
@@ -240,6 +242,7 @@ def _batch_of_scores(outputs: Array) -> Array:
 
 
 def _one_hot(outputs: Array, classes: Array) -> Array:
+    """Mark each sample's class, ``(B, K)``."""
     hot = np.zeros_like(outputs)
     hot[np.arange(len(outputs)), classes] = 1
     return hot

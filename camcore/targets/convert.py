@@ -1,4 +1,4 @@
-"""What a user may give as ``target=``."""
+"""Conversion of what a user gives as ``target=``."""
 
 from __future__ import annotations
 

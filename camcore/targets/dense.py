@@ -1,4 +1,4 @@
-"""Targets of outputs of any shape: segmentations, embeddings, whatever else a model returns."""
+"""Targets of outputs of any shape: segmentations, embeddings, any linear functional."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Linear(Target):
         return Scored(scores, cotangent)
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The functional of one sample, where each has its own."""
+        """Take the functional of one sample, where each has its own."""
         own = sample is not None and self.weights.shape == outputs.shape
         return Linear(self.weights[sample]) if own else self
 
@@ -61,7 +61,7 @@ class Segmentation(OfClass):
         Left out, all positions.
     channels : {"first", "last"}, optional
         Whether the outputs are ``(B, K, *S)`` or ``(B, *S, K)``. Left out, the framework's
-        custom.
+        convention.
 
     References
     ----------
@@ -103,13 +103,13 @@ class Segmentation(OfClass):
         return Scored(total, native, classes)
 
     def classes(self, outputs: Array) -> Array:
-        """Class of each sample, shape ``(B,)``, checked against the outputs."""
+        """Find the class of each sample, ``(B,)``, and check it against the outputs."""
         scores = self._scores(outputs)
         given = np.zeros(scores.shape[:2])
         return super().classes(self._votes(scores) if self.index is None else given)
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The target of the classes that these outputs choose, in one sample's region."""
+        """Fix the classes that these outputs choose, in one sample's region."""
         fixed = super().settled(outputs, sample)
         assert isinstance(fixed, Segmentation)
         if sample is not None and self.mask is not None and self.mask.ndim == outputs.ndim - 1:
@@ -117,7 +117,7 @@ class Segmentation(OfClass):
         return fixed
 
     def laid_out(self, channels: Channels) -> Target:
-        """The target for outputs whose classes are where the framework has channels."""
+        """Look for the classes where the framework has channels, unless said otherwise."""
         if self.channels is not None:
             return self
         placed = copy.copy(self)
@@ -125,7 +125,7 @@ class Segmentation(OfClass):
         return placed
 
     def _scores(self, outputs: Array) -> Array:
-        """Outputs as ``(B, K, *S)``."""
+        """Lay out outputs as ``(B, K, *S)``."""
         if outputs.ndim < 3:
             raise TargetError(
                 f"A segmentation has outputs of shape (batch, classes, *space); the model's are "
@@ -134,13 +134,13 @@ class Segmentation(OfClass):
         return np.moveaxis(outputs, -1, 1) if self.channels == "last" else outputs
 
     def _votes(self, scores: Array) -> Array:
-        """At how many positions of the region each class is predicted, ``(B, K)``."""
+        """Count the positions of the region at which each class is predicted, ``(B, K)``."""
         count = scores.shape[1]
         region = zip(scores.argmax(axis=1), self._weights(scores) > 0, strict=True)
         return np.stack([np.bincount(best[inside], minlength=count) for best, inside in region])
 
     def _weights(self, scores: Array) -> Array:
-        """Weight of each position, ``(B, *S)``."""
+        """Weigh each position, ``(B, *S)``."""
         batch, size = len(scores), scores.shape[2:]
         mask = np.ones(size) if self.mask is None else self.mask
         if mask.shape not in (size, (batch, *size)):
@@ -153,7 +153,9 @@ class Segmentation(OfClass):
         weights = np.broadcast_to(mask, (batch, *size)).astype(scores.dtype)
         empty = ~weights.reshape(batch, -1).any(axis=1)
         if np.any(empty):
-            raise TargetError(f"The mask of sample {np.argmax(empty)} marks no position.")
+            raise TargetError(
+                f"The mask of sample {np.argmax(empty)} marks no position. Mark at least one."
+            )
         return weights
 
 
@@ -189,13 +191,13 @@ class Similarity(Target):
         return Scored(scores.astype(outputs.dtype), cotangent)
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """The similarity to one sample's embedding, where each has its own."""
+        """Take one sample's embedding, where each has its own."""
         own = sample is not None and self.embedding.shape == outputs.shape
         return Similarity(self.embedding[sample]) if own else self
 
 
 def _directions(outputs: Array) -> tuple[Array, Array]:
-    """Each sample as a unit vector ``(B, D)``, and 1 / its length ``(B, 1)``; 0 for zeros."""
+    """Compute each sample's unit vector ``(B, D)`` and 1 / its length ``(B, 1)``; 0 for zeros."""
     flat = outputs.reshape(len(outputs), -1).astype(np.float64)
     length: Array = np.linalg.norm(flat, axis=1, keepdims=True)
     per_length = np.divide(1, length, out=np.zeros_like(length), where=length > 0)
@@ -203,7 +205,7 @@ def _directions(outputs: Array) -> tuple[Array, Array]:
 
 
 def _finite(value: Any, what: str) -> Array:
-    """The value as an array of finite real numbers."""
+    """Read the value as an array of finite real numbers."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or not np.all(np.isfinite(array)):
         raise TargetError(

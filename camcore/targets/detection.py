@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from camcore.adapter import Array, Leaves
 from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
 from camcore.targets.classes import integers
-from camcore.targets.detection_formats import ARRANGEMENTS, Detected, Detections
+from camcore.targets.detection_formats import ARRANGEMENTS, Detected, Detections, Part
 
 
 class Box(Target):
@@ -62,17 +63,18 @@ class Box(Target):
         with_overlap: bool = False,
         arranged: str | Detections = "torchvision",
     ) -> None:
-        self.index = _per_image(index, "A box's index")
-        self.overlapping = None if overlapping is None else _corners(overlapping)
-        self.of_class = _per_image(of_class, "A box's class")
-        self.least_overlap = least_overlap
-        self.least_score = least_score
+        self.choice = Choice(
+            _per_image(index, "A box's index"),
+            None if overlapping is None else _corners(overlapping),
+            _per_image(of_class, "A box's class"),
+            least_overlap,
+            least_score,
+        )
         self.with_overlap = with_overlap
         self.arranged = _arrangement(arranged)
-        self._followed: Array | None = None
-        if self.index is not None and self.overlapping is not None:
+        if index is not None and overlapping is not None:
             raise TargetError("A box is picked by index or by overlap, not by both.")
-        if with_overlap and self.overlapping is None:
+        if with_overlap and overlapping is None:
             raise TargetError("with_overlap=True needs the box to overlap: overlapping=(...).")
         if not 0 <= least_overlap <= 1:
             raise TargetError(f"least_overlap={least_overlap}; expected a number in [0, 1].")
@@ -83,118 +85,169 @@ class Box(Target):
         return not self.with_overlap and self.arranged.objectness is None
 
     def __repr__(self) -> str:
-        given = {
-            "index": self.index,
-            "overlapping": self.overlapping,
-            "of_class": self.of_class,
-        }
-        said = [f"{k}={v.tolist()}" for k, v in given.items() if v is not None]
-        return f"Box({', '.join(said)})"
+        named = {k: getattr(self.choice, k) for k in ("index", "overlapping", "of_class")}
+        given = [f"{k}={v.tolist()}" for k, v in named.items() if v is not None]
+        return f"Box({', '.join(given)})"
 
     def __call__(self, outputs: Leaves) -> Scored:
-        """Score s of the boxes meant, cotangent 1 at each; with overlap, of s · IoU."""
+        """Score the boxes, s with cotangent 1 at each; with overlap, s · IoU."""
         detected = self.arranged.of(outputs)
-        paths = {leaf for part in self._parts() for leaf in _paths(part, len(detected))}
+        paths = {part.at(i) for part in self._parts() for i in range(len(detected))}
         cotangent = {path: np.zeros_like(outputs[path]) for path in sorted(paths)}
         slopes = self.arranged.of({**outputs, **cotangent})
         scores, classes = [], []
-        for image, (seen, slope) in enumerate(zip(detected, slopes, strict=True)):
-            rows, kinds = self._meant(seen, image, len(detected))
-            scores.append(self._score(seen, slope, rows, kinds, image, len(detected)))
-            classes.append(kinds[0] if len(kinds) else -1)
-        known = self.of_class is not None or min(classes) >= 0
+        for image, (found, slope) in enumerate(zip(detected, slopes, strict=True)):
+            rows, of_rows = self.choice.pick(found, image, len(detected))
+            scores.append(self._score(found, slope, rows, of_rows, image, len(detected)))
+            classes.append(of_rows[0] if len(of_rows) else -1)
+        known = self.choice.of_class is not None or min(classes) >= 0
         dtype = detected[0].scores.dtype
         return Scored(np.array(scores, dtype), cotangent, np.array(classes) if known else None)
 
     def settled(self, outputs: Leaves, sample: int | None = None) -> Target:
-        """The target that follows the boxes these outputs pick, wherever they are listed."""
-        fixed = copy.copy(self)
-        detected = self.arranged.of(outputs)
-        count = len(detected)
-        if self._followed is None and not self._sums:
-            meant = [self._meant(seen, image, count) for image, seen in enumerate(detected)]
-            boxes = [s.xyxy[rows[0]] for s, (rows, _) in zip(detected, meant, strict=True)]
-            fixed._followed = np.stack(boxes).astype(np.float64)
-            fixed.of_class = np.array([kinds[0] for _, kinds in meant])
-            fixed.index = fixed.least_score = None
-        fixed._lenient = True
-        if sample is not None:
-            for name, own in (("overlapping", 2), ("of_class", 1), ("_followed", 2)):
-                value = getattr(fixed, name)
-                if value is not None and value.ndim == own:
-                    setattr(fixed, name, value[sample])
-        return fixed
+        """Follow the boxes that these outputs pick, wherever other outputs list them."""
+        settled = copy.copy(self)
+        settled.choice = self.choice.settled(self.arranged.of(outputs), sample)
+        return settled
 
-    _lenient = False
-    """Whether an image without the box scores 0: it was there before the input was altered."""
-
-    @property
-    def _sums(self) -> bool:
-        return self.of_class is not None and self.index is None and self._aim is None
-
-    @property
-    def _aim(self) -> Array | None:
-        """The box to look for."""
-        return self.overlapping if self._followed is None else self._followed
-
-    def _parts(self) -> list[Any]:
+    def _parts(self) -> list[Part]:
+        """List the parts of the outputs that the score depends on."""
         a = self.arranged
         parts = [a.scores, a.objectness, a.boxes if self.with_overlap else None]
         return [part for part in parts if part is not None]
 
-    def _meant(self, seen: Detected, image: int, count: int) -> tuple[Array, Array]:
-        """Numbers of the detections meant in one image, and the class of each."""
-        classes = seen.classes
+    def _score(
+        self, found: Detected, slope: Detected, rows: Array, classes: Array, image: int, count: int
+    ) -> float:
+        """Score the detections `rows`, and write the score's derivative into `slope`."""
+        if not len(rows):
+            return 0.0
+        scores = found.score(rows, classes)
+        weight = np.ones(len(rows))
+        if self.with_overlap:
+            aim = _of(self.choice.overlapping, image, count, "boxes")
+            weight, by_corner = overlap_and_slope(found.xyxy[rows].astype(np.float64), aim)
+            slope.boxes[rows] = self.arranged.gradient(scores[:, None] * by_corner)
+        at = (rows, classes) if found.scores.ndim == 2 else rows
+        if found.objectness is not None:
+            assert slope.objectness is not None
+            slope.objectness[rows] = found.scores[at] * weight
+        slope.scores[at] = weight if found.objectness is None else weight * found.objectness[rows]
+        return float((scores * weight).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Which detections of each image are explained.
+
+    Parameters
+    ----------
+    index, overlapping, of_class, least_overlap, least_score
+        As in `Box`, read.
+    followed : (4,) or (B, 4) array, optional
+        Corners of the boxes that were picked before the input was altered, by which they
+        are found again.
+    lenient : bool
+        Whether an image without its box is left without one, as one whose input was altered.
+    """
+
+    index: Array | None
+    overlapping: Array | None
+    of_class: Array | None
+    least_overlap: float
+    least_score: float | None
+    followed: Array | None = None
+    lenient: bool = False
+
+    def settled(self, detected: Sequence[Detected], sample: int | None) -> Choice:
+        """Choose the same objects in other outputs, those of one sample where it is given."""
+        fixed = replace(self, lenient=True)
+        if self.followed is None and not self.sums:
+            count = len(detected)
+            picked = [self.pick(found, image, count) for image, found in enumerate(detected)]
+            boxes = [d.xyxy[rows[0]] for d, (rows, _) in zip(detected, picked, strict=True)]
+            fixed = replace(
+                fixed,
+                index=None,
+                least_score=None,
+                of_class=np.array([classes[0] for _, classes in picked]),
+                followed=np.stack(boxes).astype(np.float64),
+            )
+        if sample is None:
+            return fixed
+        return replace(
+            fixed,
+            overlapping=_row(fixed.overlapping, sample, 2),
+            of_class=_row(fixed.of_class, sample, 1),
+            followed=_row(fixed.followed, sample, 2),
+        )
+
+    @property
+    def sums(self) -> bool:
+        """Whether the scores of all boxes of a class are summed."""
+        return self.of_class is not None and self.index is None and self.aim is None
+
+    @property
+    def aim(self) -> Array | None:
+        """Corners of the box to look for, by overlap."""
+        return self.overlapping if self.followed is None else self.followed
+
+    def pick(self, found: Detected, image: int, count: int) -> tuple[Array, Array]:
+        """Pick detections of one image: their numbers, and the class of each."""
+        classes = found.classes
         if self.of_class is not None:
             wanted = _of(self.of_class, image, count, "classes")
-            if seen.labels is None and seen.scores.ndim == 2:
-                _check_class(wanted, seen.scores.shape[1])
+            if found.labels is None and found.scores.ndim == 2:
+                _check_class(wanted, found.scores.shape[1])
                 classes = np.full_like(classes, wanted)
-        rows = np.arange(len(seen))
-        scores = seen.score(rows, classes)
-        keep = np.ones(len(seen), bool) if self.least_score is None else scores >= self.least_score
+        rows = np.arange(len(found))
+        scores = found.score(rows, classes)
+        keep = np.ones(len(found), bool) if self.least_score is None else scores >= self.least_score
         if self.of_class is not None:
             keep &= classes == wanted
         if self.index is not None:
-            rows = self._numbered(seen, image, count, keep)
+            rows = self._by_number(found, image, count, keep)
         else:
-            rows = self._found(seen, image, count, rows[keep], scores[keep])
+            rows = self._by_score_or_overlap(found, image, count, rows[keep], scores[keep])
         return rows, classes[rows]
 
-    def _numbered(self, seen: Detected, image: int, count: int, keep: Array) -> Array:
+    def _by_number(self, found: Detected, image: int, count: int, keep: Array) -> Array:
+        """Pick the detection of the number asked for, which must be among those to `keep`."""
         index = _of(self.index, image, count, "detections")
-        if not 0 <= index < len(seen):
+        if not 0 <= index < len(found):
             raise TargetError(
-                f"Detection {index} of image {image} is out of range: there are {len(seen)}"
-                + (f", 0 to {len(seen) - 1}." if len(seen) else " detections.")
+                f"Detection {index} of image {image} is out of range: there are {len(found)}"
+                + (f", 0 to {len(found) - 1}." if len(found) else " detections.")
             )
         if not keep[index]:
             raise TargetError(
-                f"Detection {index} of image {image} is of class {seen.classes[index]} and scores "
-                f"{seen.scores[index].max():.3g}, which of_class or least_score leave out."
+                f"Detection {index} of image {image} is of class {found.classes[index]} and scores "
+                f"{found.scores[index].max():.3g}, which of_class or least_score leave out."
             )
         return np.array([index])
 
-    def _found(self, seen: Detected, image: int, count: int, rows: Array, scores: Array) -> Array:
-        """Of those that count, all, the best, or the one that overlaps most."""
+    def _by_score_or_overlap(
+        self, found: Detected, image: int, count: int, rows: Array, scores: Array
+    ) -> Array:
+        """Pick among `rows` all, the best, or the one that overlaps most."""
         what = "" if self.of_class is None else f" of class {_of(self.of_class, image, count)}"
         if not len(rows):
-            if self._lenient:
+            if self.lenient:
                 return rows
             above = "" if self.least_score is None else f" that scores {self.least_score:g} or more"
             raise TargetError(
-                f"Nothing{what}{above} is detected in image {image}, which has {len(seen)} "
+                f"Nothing{what}{above} is detected in image {image}, which has {len(found)} "
                 "detections. Lower the detector's own threshold, or leave the image out."
             )
-        if self._sums:
+        if self.sums:
             return rows
-        if self._aim is None:
+        if self.aim is None:
             return rows[[scores.argmax()]]
-        aim = _of(self._aim, image, count, "boxes")
-        overlaps = overlap(seen.xyxy[rows], aim)
+        aim = _of(self.aim, image, count, "boxes")
+        overlaps = overlap(found.xyxy[rows], aim)
         best = overlaps.argmax()
         if overlaps[best] < max(self.least_overlap, np.finfo(float).tiny):
-            if self._lenient:
+            if self.lenient:
                 return rows[:0]
             raise TargetError(
                 f"No detection{what} of image {image} overlaps {tuple(map(float, aim))} by "
@@ -203,34 +256,14 @@ class Box(Target):
             )
         return rows[[best]]
 
-    def _score(
-        self, seen: Detected, slope: Detected, rows: Array, kinds: Array, image: int, count: int
-    ) -> float:
-        """Score of the detections meant; writes its derivative into `slope`."""
-        if not len(rows):
-            return 0.0
-        scores = seen.score(rows, kinds)
-        weight = np.ones(len(rows))
-        if self.with_overlap:
-            assert self.overlapping is not None
-            aim = _of(self.overlapping, image, count, "boxes")
-            weight, by_corner = overlap_and_slope(seen.xyxy[rows].astype(np.float64), aim)
-            slope.boxes[rows] = self.arranged.gradient(scores[:, None] * by_corner)
-        at = (rows, kinds) if seen.scores.ndim == 2 else rows
-        if seen.objectness is not None:
-            assert slope.objectness is not None
-            slope.objectness[rows] = seen.scores[at] * weight
-        slope.scores[at] = weight if seen.objectness is None else weight * seen.objectness[rows]
-        return float((scores * weight).sum())
-
 
 def overlap(boxes: Array, other: Array) -> Array:
-    """Intersection over union of boxes ``(N, 4)`` with one ``(4,)``, by corners; in [0, 1]."""
+    """Compute the intersection over union of boxes ``(N, 4)`` with one ``(4,)``, by corners."""
     return overlap_and_slope(boxes, other)[0]
 
 
 def overlap_and_slope(boxes: Array, other: Array) -> tuple[Array, Array]:
-    """Intersection over union of boxes with one, and its derivative by their corners.
+    """Compute the intersection over union of boxes with one, and its derivative by corners.
 
     Parameters
     ----------
@@ -262,12 +295,13 @@ def overlap_and_slope(boxes: Array, other: Array) -> tuple[Array, Array]:
     return ratio[:, 0], slopes
 
 
-def _paths(part: Any, count: int) -> list[str]:
-    return [part.at(image) for image in range(count)]
+def _row(given: Array | None, sample: int, ndim: int) -> Array | None:
+    """Take one sample's own of what is given for all, or, with `ndim` axes, for each."""
+    return given if given is None or given.ndim < ndim else given[sample]
 
 
 def _of(given: Array | None, image: int, count: int, what: str = "classes") -> Any:
-    """One image's own of what is given for all images, or for each."""
+    """Take one image's own of what is given for all images, or for each."""
     assert given is not None
     alone = 1 if what == "boxes" else 0
     if given.ndim == alone:
@@ -281,6 +315,13 @@ def _of(given: Array | None, image: int, count: int, what: str = "classes") -> A
 
 
 def _per_image(given: Any, what: str) -> Array | None:
+    """Read integers from 0, one for all images or one for each.
+
+    Raises
+    ------
+    TargetError
+        It is none of these.
+    """
     if given is None:
         return None
     array = integers(given)
@@ -290,6 +331,7 @@ def _per_image(given: Any, what: str) -> Array | None:
 
 
 def _corners(given: Any) -> Array:
+    """Read the corners of one box for all images, or of one for each."""
     array = np.asarray(given)
     numbers = array.dtype.kind in "iuf" and array.shape[-1:] == (4,) and array.ndim <= 2
     if not numbers or not np.all(np.isfinite(array)) or np.any(array[..., 2:] <= array[..., :2]):
@@ -301,6 +343,7 @@ def _corners(given: Any) -> Array:
 
 
 def _arrangement(given: str | Detections) -> Detections:
+    """Read how the outputs are arranged, by name or as given."""
     if isinstance(given, Detections):
         return given
     if given not in ARRANGEMENTS:
@@ -312,6 +355,7 @@ def _arrangement(given: str | Detections) -> Detections:
 
 
 def _check_class(wanted: int, count: int) -> None:
+    """Refuse a class that the model does not score."""
     if wanted >= count:
         raise TargetError(
             f"Class {wanted} is out of range: the model scores {count} classes, 0 to {count - 1}."

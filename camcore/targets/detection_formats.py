@@ -1,4 +1,4 @@
-"""How detectors hand over what they found: boxes, scores and labels, in whatever arrays."""
+"""Formats of detections: where a model's outputs hold boxes, scores and labels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Part:
     axis: int = -1
 
     def of(self, leaves: Leaves, image: int) -> Array:
-        """View of one image's values, ``(N,)`` or ``(N, V)``; writing to it writes to the leaf."""
+        """View one image's values, ``(N,)`` or ``(N, V)``; writing to them writes to the leaf."""
         path = self.at(image)
         if path not in leaves:
             listed = ", ".join(f"{p!r} {leaf.shape}" for p, leaf in leaves.items())
@@ -66,11 +66,11 @@ class Part:
         return values
 
     def at(self, image: int) -> str:
-        """Path of one image's leaf."""
+        """Name the path of one image's leaf."""
         return self.path.replace("{}", str(image))
 
     def images(self, leaves: Leaves) -> int:
-        """How many images the leaves are of."""
+        """Count the images in the leaves."""
         if "{}" in self.path:
             count = 0
             while self.at(count) in leaves:
@@ -123,7 +123,7 @@ class Detected:
         return np.zeros(len(self), int)
 
     def score(self, rows: Array, classes: Array) -> Array:
-        """Score of some detections, each for a class, ``(R,)``."""
+        """Score the detections `rows`, each for its class, ``(R,)``."""
         own: Array = self.scores[rows, classes] if self.scores.ndim == 2 else self.scores[rows]
         return own if self.objectness is None else own * self.objectness[rows]
 
@@ -163,15 +163,16 @@ class Detections:
             )
 
     def of(self, leaves: Leaves) -> list[Detected]:
-        """What was detected, image by image; the arrays are views of the leaves."""
+        """List what was detected, image by image; the arrays are views of the leaves."""
         return [self._image(leaves, i) for i in range(self.scores.images(leaves))]
 
     def gradient(self, boxes: Array) -> Array:
-        """Derivative by boxes as the model gives them, from that by their corners."""
+        """Turn a derivative by corners into that by boxes as the model gives them."""
         native: Array = boxes @ _TO_XYXY[self.corners].T.astype(boxes.dtype)
         return native
 
     def _image(self, leaves: Leaves, image: int) -> Detected:
+        """Collect what was detected in one image."""
         boxes, scores = self.boxes.of(leaves, image), self.scores.of(leaves, image)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) != len(scores):
             raise TargetError(
@@ -193,10 +194,7 @@ YOLO: Final = Detections(
 """One array ``(B, 4 + K, N)``: centre, size, and a score for each class (YOLOv8 and later)."""
 
 YOLOV5: Final = Detections(
-    Part(columns=(0, 4)),
-    Part(columns=(5, None)),
-    objectness=Part(columns=4),
-    corners="cxcywh",
+    Part(columns=(0, 4)), Part(columns=(5, None)), objectness=Part(columns=4), corners="cxcywh"
 )
 """One array ``(B, N, 5 + K)``: centre, size, objectness, and a score for each class."""
 

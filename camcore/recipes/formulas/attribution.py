@@ -1,4 +1,4 @@
-"""Input attributions whose channels, integrals or averages libraries make otherwise.
+"""Input attributions whose channels, integrals or averages several libraries make otherwise.
 
 x is the model's input and g the gradient of the score with respect to it, both
 ``(B, C, *S)``; every function returns a map ``(B, *S)`` at the input's size. Where a
@@ -7,20 +7,17 @@ library returns an array with channels, `join` says how a map is made of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.arrays import floating, paired, per_channel, sum_channels
-from camcore.methods.attribution import ImageGradients
-from camcore.methods.gradient import gradcam
-from camcore.methods.noise import noisy_inputs
-from camcore.postprocess import relu
-from camcore.resize import LINEAR, PEERS, resize
+from camcore.methods.arrays import floating, paired
+from camcore.methods.attribution import ImageGradients, average_on_path
+from camcore.methods.noise import sum_over_noise
+from camcore.methods.table import described
 
 Join: TypeAlias = Literal["max", "sum", "mean"]
 Rule: TypeAlias = Literal["trapezoid", "endpoints"]
@@ -28,7 +25,7 @@ Average: TypeAlias = Literal["mean", "mean of magnitudes", "root of squares"]
 
 
 def joined(array: Array, join: Join) -> Array:
-    """Channels of ``(B, C, *S)`` as one map ``(B, *S)``.
+    """Join the channels of ``(B, C, *S)`` into one map ``(B, *S)``.
 
     Raises
     ------
@@ -40,8 +37,9 @@ def joined(array: Array, join: Join) -> Array:
     return joins[join](array, axis=1)
 
 
+@described("|g_c|, its channels joined")
 def joined_saliency(image_gradients: Array, *, join: Join = "sum") -> Array:
-    """|g_c|, its channels joined.
+    """Join the channels of |g|.
 
     Parameters
     ----------
@@ -63,8 +61,9 @@ def joined_saliency(image_gradients: Array, *, join: Join = "sum") -> Array:
     return joined(np.abs(floating(image_gradients, "image_gradients")), join)
 
 
+@described("g_c past guided rectifiers, its channels joined with their signs")
 def joined_gradient(guided_gradients: Array, *, join: Join = "sum") -> Array:
-    """g_c past guided rectifiers, its channels joined with their signs.
+    """Join the channels of the guided gradients, with their signs.
 
     Parameters
     ----------
@@ -85,10 +84,11 @@ def joined_gradient(guided_gradients: Array, *, join: Join = "sum") -> Array:
     return joined(floating(guided_gradients, "guided_gradients"), join)
 
 
+@described("x_c · g_c, its channels joined")
 def joined_product(
     images: Array, image_gradients: Array, *, join: Join = "sum", magnitude: bool = False
 ) -> Array:
-    """x_c · g_c, its channels joined.
+    """Join the channels of x · g.
 
     Parameters
     ----------
@@ -113,6 +113,7 @@ def joined_product(
     return joined(np.abs(product) if magnitude else product, join)
 
 
+@described("(x − x₀)_c · average of g_c along the path from x₀ to x, its channels joined")
 def joined_integrated_gradients(
     images: Array,
     gradients_at: ImageGradients,
@@ -125,7 +126,7 @@ def joined_integrated_gradients(
     baseline: float = 0.0,
     progress: bool | None = None,
 ) -> Array:
-    """(x − x₀)_c · average of g_c along the path from x₀ to x, its channels joined.
+    """Join the channels of integrated gradients, the integral taken at even steps.
 
     Parameters
     ----------
@@ -166,22 +167,19 @@ def joined_integrated_gradients(
     images = floating(images, "images")
     _known(rule=(rule, Rule))
     if steps < 2:
-        raise MethodError(f"steps={steps}; a path has at least its 2 ends.")
+        raise MethodError(f"steps={steps}; a path has at least its 2 ends. Give 2 or more.")
     weights = np.ones(steps)
     if rule == "trapezoid":
         weights[[0, -1]] = 0.5
     weights /= weights.sum()
-    difference = images - images.dtype.type(baseline)
-    average = np.zeros(images.shape)
-    at = list(zip(np.linspace(0, 1, steps), weights, strict=True))
-    for t, weight in track(at, "Integrated gradients", progress):
-        average += weight * gradients_at(
-            images.dtype.type(baseline) + images.dtype.type(t) * difference
-        )
+    difference, average = average_on_path(
+        images, gradients_at, np.linspace(0, 1, steps), weights, baseline, progress
+    )
     attribution = difference * average if times_input else average
     return joined(np.abs(attribution) if magnitude else attribution, join).astype(images.dtype)
 
 
+@described("g_c averaged over noisy inputs, its channels joined")
 def joined_smoothgrad(
     images: Array,
     gradients_at: ImageGradients,
@@ -195,7 +193,7 @@ def joined_smoothgrad(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Array:
-    """g_c averaged over noisy inputs, its channels joined.
+    """Join the channels of gradients averaged over noisy inputs.
 
     Parameters
     ----------
@@ -237,83 +235,30 @@ def joined_smoothgrad(
     """
     images = floating(images, "images")
     _known(average=(average, Average))
-    total = np.zeros(images.shape)
-    draws = noisy_inputs(images, samples, sigma, seed, of_range=of_range)
-    for noisy in track(draws, "SmoothGrad", progress):
-        gradients = gradients_at(noisy()).astype(np.float64)
-        if average == "mean of magnitudes":
-            gradients = np.abs(gradients)
-        total += gradients**2 if average == "root of squares" else gradients
+    power = 2 if average == "root of squares" else 1
+
+    def gradients(noisy: Array) -> Array:
+        found = gradients_at(noisy).astype(np.float64) ** power
+        return np.abs(found) if average == "mean of magnitudes" else found
+
+    total = sum_over_noise(
+        images,
+        gradients,
+        samples,
+        sigma,
+        seed,
+        of_range=of_range,
+        label="SmoothGrad",
+        progress=progress,
+    )
     if average == "root of squares":
         total = np.sqrt(total)
     total /= samples
     return joined(np.abs(total) if magnitude else total, join).astype(images.dtype)
 
 
-def guided_gradcam_nearest(
-    activations: Array, gradients: Array, guided_gradients: Array, *, join: Join = "sum"
-) -> Array:
-    """Guided g_c × the positive part of Grad-CAM enlarged by nearest neighbour, channels joined.
-
-    Parameters
-    ----------
-    activations, gradients : (B, C, *S) array
-        A layer's output and the score's gradient there.
-    guided_gradients : (B, C, *S) array
-        The score's gradient at the input under the guided rule.
-    join : {"max", "sum", "mean"}
-        Over channels.
-
-    Returns
-    -------
-    (B, *S) array
-        Signed map, at the input's size.
-
-    References
-    ----------
-    ``GuidedGradCam`` of captum.
-    """
-    guided = floating(guided_gradients, "guided_gradients")
-    coarse = resize(relu(gradcam(activations, gradients)), guided.shape[2:], PEERS["torch-nearest"])
-    return joined_gradient(guided, join=join) * coarse
-
-
-def fullgrad_scaled(
-    images: Array, image_gradients: Array, bias_terms: Sequence[Array], *, eps: float = 1e-7
-) -> Array:
-    """Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged (|x| − min) / (max − min + ε).
-
-    Parameters
-    ----------
-    images, image_gradients : (B, C, *S) array
-        The model's input and the score's gradient there.
-    bias_terms : sequence of (B, C, *S) array
-        For each layer that adds a bias, b · ∂y/∂b at every position.
-    eps : float
-        ε. It outweighs the terms of layers where they are smaller than it.
-
-    Returns
-    -------
-    (B, *S) array
-        Map without negative values.
-
-    References
-    ----------
-    ``FullGrad`` of pytorch-grad-cam.
-    """
-    images, image_gradients = paired(images, image_gradients)
-    terms = [images * image_gradients, *(t for t in bias_terms if t.ndim == images.ndim)]
-    total = np.zeros((len(images), *images.shape[2:]), images.dtype)
-    for term in map(np.abs, terms):
-        axes = tuple(range(2, term.ndim))
-        shifted = term - term.min(axis=axes, keepdims=True)
-        scale = 1 / (shifted.max(axis=axes) + term.dtype.type(eps))
-        # Interpolation is linear, so the channels may be summed before it.
-        total += resize(sum_channels(shifted * per_channel(scale, term)), images.shape[2:], LINEAR)
-    return total
-
-
 def _known(**options: tuple[str, object]) -> None:
+    """Refuse options, each given with its literal type, whose value is not among its choices."""
     for name, (value, choices) in options.items():
         if value not in get_args(choices):
             raise MethodError(

@@ -118,7 +118,7 @@ def test_equals_the_hand_computation(name):
 
 
 def test_no_row_of_the_table_is_left_out():
-    # LeGrad needs attention; tests/core/test_legrad.py computes it.
+    # LeGrad needs attention; test_attention.py computes it.
     assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, "legrad"}
 
 

@@ -11,14 +11,23 @@ import camcore
 from camcore import methods
 from camcore.errors import MethodError
 from camcore.methods.masking import Masking
-from camcore.targets import softmax
 from camcore.testing import random_network
 
 RNG = np.random.default_rng(0)
+
+
 IMAGES = RNG.normal(size=(2, 3, 6, 6))
+
+
 ACTIVATIONS = RNG.normal(size=(2, 5, 3, 3))
+
+
 SCORES = np.array([2.0, -3.0])
+
+
 WEIGHTS = RNG.normal(size=(3, 6, 6))
+
+
 for array in (IMAGES, ACTIVATIONS, SCORES):
     array.setflags(write=False)  # whoever alters them fails
 
@@ -48,6 +57,8 @@ MASKING = {
     "sscam": (methods.sscam, {"samples": 2}),
     "iscam": (methods.iscam, {"steps": 3}),
 }
+
+
 # How many alterations of an image: 5 channels, the 3 that vary most, 5 in each of 2 draws,
 # 5 in each of 3 steps, 5 channels, 3 x 3 windows, 11 masks; and how many of a kind.
 ALTERATIONS = {
@@ -172,21 +183,6 @@ def test_faster_scorecam_takes_the_channels_of_largest_variance():
         np.testing.assert_allclose(maps[sample], alone[0], rtol=1e-12)
 
 
-def test_sscam_adds_each_channels_own_noise_to_its_mask():
-    # Images of ones scored by their sum: a score is the mask's sum plus that of its noise,
-    # on average over the draws. Masks [[0, 1/3], [2/3, 1]] and [[1, 0], [0, 1]].
-    activations = np.array([[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 2.0], [2.0, 5.0]]]])
-    images = np.ones((1, 1, 2, 2))
-    streams = [np.random.default_rng([3, channel]) for channel in range(2)]
-    noise = [np.mean([rng.normal(size=(2, 2)).sum() for _ in range(4)]) for rng in streams]
-    w = softmax(np.array([2 + 0.5 * noise[0], 2 + 0.5 * noise[1]]))
-    maps = methods.sscam(
-        activations, images, lambda _, x: x.sum((1, 2, 3)), samples=4, sigma=0.5, seed=3
-    )
-    expected = w[0] * activations[0, 0] + w[1] * activations[0, 1]
-    np.testing.assert_allclose(maps, [expected], rtol=1e-13)
-
-
 def test_occlusion_averages_over_the_windows_that_cover_a_position():
     # The score is the sum. Windows of 2, one step apart: blanking the first two positions
     # costs 1 + 2, the next 2 + 4, the last 4 + 8; inside, two windows are averaged.
@@ -293,6 +289,8 @@ def test_counts_below_one_are_named(function, options):
 
 
 NETWORK = random_network()
+
+
 PHOTOS = np.random.default_rng(1).normal(size=(2, 2, 8, 8))
 
 
@@ -329,3 +327,17 @@ def test_native_callables_score_altered_inputs(name):
 def test_what_a_native_callable_cannot_serve_is_told(method, message):
     with pytest.raises(MethodError, match=message):
         camcore.explain(NETWORK, PHOTOS, native, "relu2", method)
+
+
+def test_occlusion_cuts_the_last_window():
+    images = np.ones((1, 1, 5))
+
+    def score(_, x):
+        return x.sum(axis=(1, 2))
+
+    cut = methods.occlusion(images, np.array([5.0]), score, window=2, stride=2, edge="cut")
+    np.testing.assert_allclose(cut, [[2, 2, 2, 2, 1]])
+    shifted = methods.occlusion(images, np.array([5.0]), score, window=2, stride=2)
+    np.testing.assert_allclose(shifted, [[2, 2, 2, 2, 2]])
+    with pytest.raises(MethodError, match="edge='wrap'"):
+        methods.occlusion(images, np.array([5.0]), score, edge="wrap")

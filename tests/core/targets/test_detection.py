@@ -7,7 +7,7 @@ import pytest
 
 from camcore.errors import TargetError
 from camcore.outputs import OutputSelector
-from camcore.targets import Box, Class, Detections, Nothing, Part
+from camcore.targets import Box, Class, Detections, Part
 from camcore.targets.detection import overlap, overlap_and_slope
 
 LISTED = {
@@ -18,18 +18,35 @@ LISTED = {
     "1.scores": np.array([0.6]),
     "1.labels": np.array([2]),
 }
+
+
 """Two images as torchvision's detectors have them: three detections, and one."""
 
+
 RNG = np.random.default_rng(0)
+
+
 BOXES = np.array(
     [[[4, 4, 4, 4], [8, 8, 4, 6], [20, 20, 8, 8]], [[9, 9, 4, 4], [4, 4, 2, 2], [30, 30, 6, 6]]],
     float,
 )
+
+
 """Centres and sizes, ``(2, 3, 4)``."""
+
+
 SCORES = RNG.random((2, 3, 5))
+
+
 YOLO = {"": np.concatenate([BOXES, SCORES], axis=2).swapaxes(1, 2)}
+
+
 YOLOV5 = {"": np.concatenate([BOXES, RNG.random((2, 3, 1)), SCORES], axis=2)}
+
+
 NAMED = {"boxes": BOXES, "classes": SCORES}
+
+
 AS_NAMED = Detections(Part("boxes"), Part("classes"), corners="cxcywh")
 
 
@@ -203,12 +220,6 @@ def test_boxes_are_looked_for_in_the_chosen_output():
     assert set(first.cotangent) == {"0"}
     with pytest.raises(TargetError, match=r"no output 'lost'; it has 'found\.0\.boxes'"):
         OutputSelector("lost", "logit").apply(Box(0), nested)
-
-
-def test_nothing_has_no_score_and_no_cotangent():
-    scored = Nothing()(LISTED)
-    assert not scored.scores.any()
-    assert scored.cotangent == {}
 
 
 NONE = {path: leaf[:0] if path[0] == "1" else leaf for path, leaf in LISTED.items()}

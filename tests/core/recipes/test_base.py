@@ -1,14 +1,13 @@
-"""Conventions on 2 x 2 maps, worked out by hand."""
+"""Recipes on 2 x 2 maps, worked out by hand."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from camcore import methods, recipes
+from camcore import methods
 from camcore.errors import InputError, MethodError, RecipeError
 from camcore.recipes import (
     PAPER,
@@ -17,15 +16,16 @@ from camcore.recipes import (
     Relu,
     Rendering,
     Resize,
-    Stretch,
     Tanh,
     find_recipe,
 )
-from camcore.recipes import formulas as variants
 from camcore.resize import Interpolation
 
 RAW = np.array([[[-1.0, 2.0], [4.0, 3.0]]])
+
+
 OTHER = np.array([[[2.0, -5.0], [1.0, 0.0]]])
+
 
 # Twice as long, an output sample falls a quarter from an input sample:
 # rows of the weights are (1, 0), (3/4, 1/4), (1/4, 3/4), (0, 1).
@@ -66,99 +66,11 @@ def test_layers_of_different_sizes_meet_at_the_inputs_size():
     np.testing.assert_allclose(rendered, [(DOUBLED / 4 + 1) / 2], rtol=1e-7)
 
 
-def test_notebook_scales_by_the_range_after_resizing():
-    rendered = find_recipe("notebook").render([RAW + 1], (4, 4))
-    # Everything one higher, so the lowest of the shown values is 0 and the highest 5.
-    lifted = np.array([[0, 3], [5, 4]])
-    weights = np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
-    np.testing.assert_allclose(rendered, [weights @ lifted @ weights.T / 5], rtol=1e-7)
-    raised = find_recipe("notebook").render([RAW + 2], (2, 2))
-    np.testing.assert_allclose(raised, [[[0, 3 / 5], [1, 4 / 5]]], rtol=1e-7)
-
-
-def test_keras_io_stays_at_the_layers_size():
-    rendered = find_recipe("keras-io").render([RAW], (4, 4))
-    np.testing.assert_array_equal(rendered, [[[0, 0.5], [1, 0.75]]])
-
-
-def test_keras_io_has_its_own_gradcam_and_the_papers_other_methods():
-    recipe = find_recipe("keras-io")
-    assert recipe.method("Grad-CAM").function is variants.gradcam_batch_mean
-    assert recipe.method("hirescam") is methods.find("hirescam")
-    # A row given as such was chosen on purpose.
-    assert recipe.method(methods.find("gradcam")).function is methods.gradcam
-    assert PAPER.method("gradcam").function is methods.gradcam
-
-
-def test_monai_inverts_and_leaves_a_map_without_evidence_at_zero():
-    rendered = find_recipe("monai").render([RAW], (2, 2))
-    np.testing.assert_array_equal(rendered, [[[1, 0.5], [0, 0.25]]])
-    assert not find_recipe("monai").render([-np.ones((1, 3, 3))], (6, 6)).any()
-
-
-def test_stretch_multiplies_what_is_constant():
-    constant = np.full((1, 2, 2), 3.0)
-    np.testing.assert_array_equal(Stretch()(constant, (2, 2)), constant)
-    np.testing.assert_array_equal(Stretch(0, 4)(RAW, (2, 2)), [[[0, 2.4], [4, 3.2]]])
-    assert (str(Stretch()), str(Stretch(0, 4))) == (
-        "1 - (x - min) / (max - min)",
-        "0 .. 4 from min .. max",
-    )
-
-
-def test_captum_keeps_signs_and_units():
-    rendered = find_recipe("captum").render([RAW], (4, 4))
-    np.testing.assert_array_equal(rendered, [np.kron(RAW[0], np.ones((2, 2)))])
-
-
-def test_tf_explain_scales_what_speaks_against_the_class_into_the_map():
-    rendered = find_recipe("tf-explain").render([RAW], (2, 2))
-    np.testing.assert_allclose(rendered, [[[0, 3 / 5], [1, 4 / 5]]], rtol=1e-7)
-
-
-def test_several_layers_meet_at_the_largest_of_them():
-    coarse = np.array([[[0.0, 4.0]]])
-    fine = np.array([[[8.0, 0.0, 0.0, 0.0]]])
-    recipe = find_recipe("torchcam")
-    np.testing.assert_allclose(
-        recipe.render([coarse, fine], (1, 9)), [[[1, 0.25, 0.75, 1]]], rtol=1e-7
-    )
-    # LayerCAM's layers are squashed first.
-    squashed = recipe.render([coarse, fine], (1, 9), method="layercam")
-    one = np.tanh(2)
-    np.testing.assert_allclose(squashed, [[[one, one / 4, one * 3 / 4, one]]], rtol=1e-6)
-    np.testing.assert_allclose(recipe.render([fine], (1, 9), method="layercam"), fine / 8)
-
-
 def test_a_method_may_be_shown_otherwise():
     mine = PAPER.derive("mine", exceptions={"fem": Rendering((Tanh(1.0),))})
     np.testing.assert_allclose(mine.render([RAW], (4, 4), method="fem"), np.tanh(RAW))
     np.testing.assert_allclose(mine.render([RAW], (4, 4)), [DOUBLED / 4], rtol=1e-7)
     assert "  FEM\n    each map  tanh(1 x)\n    layers    mean\n" in mine.describe()
-
-
-@pytest.mark.parametrize("name", ["paper", "notebook", "keras-io"])
-def test_maps_without_evidence_stay_zero(name):
-    raw = np.stack([-np.ones((3, 3)), np.zeros((3, 3))])
-    with np.errstate(all="raise"):
-        rendered = find_recipe(name).render([raw], (6, 6))
-    assert not rendered.any()
-
-
-@pytest.mark.parametrize("name", recipes.TABLE)
-@pytest.mark.parametrize("rank", [1, 2, 3])
-def test_rendered_maps_are_finite_single_precision_in_every_rank(name, rank):
-    rng = np.random.default_rng(rank)
-    raw = rng.normal(size=(2, *[4] * rank))
-    raw.setflags(write=False)
-    rendered = find_recipe(name).render([raw], (8,) * rank)
-    assert rendered.dtype == np.float32
-    assert np.all(np.isfinite(rendered))
-    assert not np.shares_memory(rendered, raw)
-    for i in range(2):
-        np.testing.assert_array_equal(
-            find_recipe(name).render([raw[i : i + 1]], (8,) * rank), rendered[i : i + 1]
-        )
 
 
 def test_a_map_of_another_rank_than_the_input_is_not_resized():
@@ -203,17 +115,6 @@ def test_describe_bears_a_function_without_a_docstring():
     assert "    here    no description" in recipe.describe()
 
 
-def test_the_documentation_describes_every_recipe_as_it_is():
-    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-    for recipe in recipes.TABLE.values():
-        assert f"```\n{recipe.describe()}\n```" in page, "run python benchmarks/peers_apart.py"
-
-
-@pytest.mark.parametrize("typed", ["keras-io", "Keras_IO", "KERAS-io"])
-def test_recipes_are_found_whatever_their_case(typed):
-    assert find_recipe(typed) is recipes.TABLE["keras-io"]
-
-
 def test_a_recipe_is_its_own_name():
     mine = PAPER.derive("mine")
     assert find_recipe(mine) is mine
@@ -222,9 +123,15 @@ def test_a_recipe_is_its_own_name():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: find_recipe("papers"), "no recipe 'papers'. Did you mean paper"),
-        (lambda: find_recipe("zzz"), "no recipe 'zzz'. There are paper, .*keras-io"),
-        (lambda: PAPER.derive("mine", resize=None), "no field 'resize'; it has name, source"),
+        (lambda: find_recipe("papers"), "no recipe 'papers'. Did you mean 'paper'\\?"),
+        (
+            lambda: find_recipe("zzz"),
+            "no recipe 'zzz'. There are 'paper', 'pytorch-grad-cam', .* more",
+        ),
+        (
+            lambda: PAPER.derive("mine", resize=None),
+            "no field 'resize'. There are 'name', 'source', .* more",
+        ),
         (lambda: PAPER.derive("mine", score="softmax"), "score='softmax'; a recipe explains"),
         (lambda: PAPER.derive("mine", fusion="median"), "fusion='median'; layers are joined by"),
         (lambda: PAPER.derive("mine", alike=("Grad-CAM",)), "write 'gradcam'"),

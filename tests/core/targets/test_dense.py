@@ -17,11 +17,22 @@ OUTPUTS = np.array(
         [[[0.0, 1.0], [9.0, 0.0]], [[1.0, 2.0], [8.0, 5.0]], [[-1.0, 0.0], [0.0, 0.0]]],
     ]
 )
+
+
 OUTPUTS.setflags(write=False)
+
+
 LEFT = np.array([[True, False], [True, False]])
+
+
 TOP = np.array([[1, 1], [0, 0]])
+
+
 EACH = np.stack([LEFT, TOP])
+
+
 Z = np.zeros((2, 2))
+
 
 SEGMENTATIONS = {
     # Added up over all positions: 2 + 5 + 1 + 3 and 1 + 2 + 8 + 5.
@@ -118,6 +129,8 @@ def test_similarity_of_feature_maps_is_of_all_their_values():
 
 
 RNG = np.random.default_rng(0)
+
+
 TARGETS = {
     **{name: case[0] for name, case in SEGMENTATIONS.items()},
     "similarity": Similarity(RNG.normal(size=(3, 2, 2))),
@@ -125,6 +138,7 @@ TARGETS = {
     "difference": Segmentation(2, LEFT) - 0.5 * Segmentation(0, TOP),
     "sum": -Segmentation(mask=EACH) + 2 * Similarity(RNG.normal(size=(3, 2, 2))),
 }
+
 
 # Their embeddings have the outputs' own shape, and their cotangents depend on the outputs.
 SIMILAR = {"similarity", "similarity each", "sum"}

@@ -1,0 +1,70 @@
+"""Conventions of captum, in the version that ``tests/conformance`` runs."""
+
+from __future__ import annotations
+
+from camcore.adapter import Array
+from camcore.methods.arrays import floating
+from camcore.methods.gradient import gradcam
+from camcore.methods.table import described
+from camcore.postprocess import relu
+from camcore.recipes.base import OverlayStyle, Recipe, named, variant
+from camcore.recipes.formulas.attribution import Join, joined_gradient, joined_saliency
+from camcore.recipes.steps import Resize
+from camcore.resize import PEERS, resize
+
+
+@described(
+    "Guided g_c × the positive part of Grad-CAM enlarged by nearest neighbour, channels joined"
+)
+def guided_gradcam_nearest(
+    activations: Array, gradients: Array, guided_gradients: Array, *, join: Join = "sum"
+) -> Array:
+    """Multiply guided gradients by Grad-CAM enlarged by nearest neighbour, and join channels.
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        A layer's output and the score's gradient there.
+    guided_gradients : (B, C, *S) array
+        The score's gradient at the input under the guided rule.
+    join : {"max", "sum", "mean"}
+        Over channels.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map, at the input's size.
+
+    References
+    ----------
+    ``GuidedGradCam`` of captum.
+    """
+    guided = floating(guided_gradients, "guided_gradients")
+    coarse = resize(relu(gradcam(activations, gradients)), guided.shape[2:], PEERS["torch-nearest"])
+    return joined_gradient(guided, join=join) * coarse
+
+
+CAPTUM = Recipe(
+    name="captum",
+    source="captum 0.9.0, with LayerAttribution.interpolate to the input's size",
+    score="output",
+    layer_steps=(Resize(PEERS["torch-nearest"]),),
+    final_steps=(),
+    alike=("gradcam", "hirescam", "gradienttimesinput", "integratedgradients"),
+    methods=named(
+        variant("saliency", joined_saliency, join="sum"),
+        variant("guidedbackprop", joined_gradient, join="sum"),
+        variant("guidedgradcam", guided_gradcam_nearest, join="sum"),
+        variant("occlusion", edge="cut"),
+    ),
+    overlay=OverlayStyle("jet", 0.5, "mix"),
+    notes=(
+        "maps are signed and in the units of the score: no ReLU, nothing is scaled",
+        "HiResCAM is its LayerGradientXActivation",
+        "attributions at the input have channels there; they are summed, as by "
+        "visualize_image_attr",
+        "guided backpropagation: its hooks reach ReLU modules only, so the rectifiers of other "
+        "kinds (ReLU6, functional) that camcore reaches pass everything there",
+        "overlays: its pictures colour by sign and cut outliers off; they are not reproduced",
+    ),
+)

@@ -1,0 +1,104 @@
+"""The table of methods: finding, registering and what its rows say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore import methods
+from camcore.errors import MethodError
+from camcore.methods.arrays import sum_channels
+from camcore.methods.table import NEEDS, TABLE, find, register
+from camcore.postprocess import relu
+from camcore.testing import random_network
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Grad-CAM++", "gradcampp"),
+        ("gradcam++", "gradcampp"),
+        ("GradCAMpp", "gradcampp"),
+        ("grad_cam", "gradcam"),
+        ("Element-wise Grad-CAM", "elementwisegradcam"),
+        ("EIGEN CAM", "eigencam"),
+        (find("cam"), "cam"),
+    ],
+)
+def test_methods_are_found_whatever_their_case_and_punctuation(typed, name):
+    assert find(typed).name == name
+
+
+def test_an_unknown_method_is_answered_with_near_ones():
+    with pytest.raises(MethodError, match=r"no method 'gradcamm'. Did you mean 'gradcam', .*\?"):
+        find("gradcamm")
+    with pytest.raises(
+        MethodError, match=r"no method 'zzz'. There are 'cam', 'gradcam', .* and 28 more\.$"
+    ):
+        find("zzz")
+    with pytest.raises(MethodError, match="named by a string; got int"):
+        find(3)
+
+
+def test_every_row_of_the_table_can_be_called_by_its_label():
+    names = [method.name for method in methods.TABLE]
+    assert len(set(names)) == len(names)
+    for method in methods.TABLE:
+        assert find(method.label) is find(method.name) is method
+        assert set(method.needs).isdisjoint(method.takes())
+        assert set(method.options) <= set(method.takes())
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """A method of one's own, which is one function with its row; taken off again afterwards."""
+    monkeypatch.setattr(methods.table, "_rows", [*TABLE])
+    monkeypatch.setattr(methods.table, "TABLE", methods.table._rows)
+
+    @register("rectified", "Rectified Grad", ("activations", "gradients"), "1", "nobody, nowhere")
+    def rectified(activations, gradients, *, power=1.0):
+        """Compute Rectified Grad: Σ_c relu(g_c)^p · A_c."""
+        return sum_channels(relu(gradients) ** power * activations)
+
+    return rectified
+
+
+def test_a_method_is_added_in_one_place(registered):
+    row = find("Rectified GRAD")
+    assert (row.function, row.needs, row.takes()) == (registered, methods.table.BOTH, ["power"])
+    assert (row.backward, row.targeted, row.by_row, row.by_channel) == (True,) * 4
+    images = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+    model = random_network()
+    found = camcore.explain(model, images, 2, "relu2", "rectified")
+    expected = camcore.explain(model, images, 2, "relu2", "layercam")
+    np.testing.assert_array_equal(found.raw["relu2"], expected.raw["relu2"])
+    assert found.method == "rectified"
+    camcore.explain(model, images, 2, "relu2", "rectified", power=2, eigen_smooth=True)
+
+
+def test_methods_of_one_pass_are_listed_first(registered):
+    passes = [row.passes == "1" for row in methods.table.TABLE]
+    assert passes == sorted(passes, reverse=True)
+    assert methods.table.TABLE[sum(passes) - 1].function is registered
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "message"),
+    [
+        ("My-CAM", "My CAM", "letters and digits; got 'My-CAM'. Name it 'mycam'"),
+        ("gradcam", "My CAM", r"'gradcam' \(My CAM\) is called like Grad-CAM, .* Choose another"),
+        ("mycam", "grad-cam", r"'mycam' \(grad-cam\) is called like Grad-CAM"),
+    ],
+)
+def test_names_that_cannot_be_registered_are_told(name, label, message):
+    before = [*TABLE]
+    with pytest.raises(MethodError, match=message):
+        register(name, label, ("activations",), "1", "nobody")
+    assert [*TABLE] == before
+
+
+def test_needs_are_attributes_of_the_evidence():
+    assert {need for row in TABLE for need in row.needs} <= set(NEEDS)
+    for need in NEEDS:
+        assert hasattr(camcore.evidence.Rerun, need)

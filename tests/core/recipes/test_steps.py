@@ -1,0 +1,21 @@
+"""Steps to the shown map, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from camcore.recipes import (
+    Stretch,
+)
+
+RAW = np.array([[[-1.0, 2.0], [4.0, 3.0]]])
+
+
+def test_stretch_multiplies_what_is_constant():
+    constant = np.full((1, 2, 2), 3.0)
+    np.testing.assert_array_equal(Stretch()(constant, (2, 2)), constant)
+    np.testing.assert_array_equal(Stretch(0, 4)(RAW, (2, 2)), [[[0, 2.4], [4, 3.2]]])
+    assert (str(Stretch()), str(Stretch(0, 4))) == (
+        "1 - (x - min) / (max - min)",
+        "0 .. 4 from min .. max",
+    )
