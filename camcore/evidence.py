@@ -32,12 +32,6 @@ from camcore.methods.arrays import mean_space, per_channel
 from camcore.outputs import OutputSelector
 from camcore.targets import Nothing, Scored, Target
 
-TRACED = frozenset({"gradients", "image_gradients", "attention_gradients"})
-"""What needs the traced pass to pull the target back."""
-
-UNTARGETED = frozenset({"activations", "images"})
-"""What is the same whatever the target."""
-
 
 @dataclass(frozen=True)
 class Evidence:

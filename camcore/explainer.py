@@ -13,7 +13,7 @@ from camcore import registry
 from camcore.adapter import INPUT, Adapter, Array, NativeScore, Seed
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
-from camcore.evidence import TRACED, UNTARGETED, Rerun
+from camcore.evidence import Rerun
 from camcore.explanation import Explanation
 from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
@@ -231,7 +231,7 @@ class Explainer(Generic[Result]):
 
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """Read the target; `Nothing` where none is given and no method asks for one."""
-        asked = any(set(method.needs) - UNTARGETED for method in self.methods)
+        asked = any(method.targeted for method in self.methods)
         return Nothing() if target is None and not asked else as_target(target)
 
     def _names(self) -> list[str]:
@@ -276,11 +276,12 @@ class Explainer(Generic[Result]):
         """Trace one pass, and see it by layer and index of the target."""
         scored: list[Scored | None] = [None] * len(targets)
         seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
-        needs = {need for method in self.methods for need in method.needs}
-        traced = bool(needs & TRACED) or any(isinstance(t, NativeScore) for t in targets)
+        traced = any(method.backward for method in self.methods) or any(
+            isinstance(target, NativeScore) for target in targets
+        )
         levels = dict.fromkeys(method.level for method in self.methods)
         captured = [name for level in levels if level != "input" for name in layers[level]]
-        if "image_gradients" in needs:
+        if any("image_gradients" in method.needs for method in self.methods):
             captured.append(INPUT)
         trace = self.adapter.run(
             inputs.native,
@@ -335,7 +336,7 @@ class Explainer(Generic[Result]):
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:
         """Make the method's map at one layer, averaged over the augmented views."""
         if evidence.frames > 1:
-            frames.check_method(method.label, method.needs, evidence.layer)
+            frames.check_method(method.label, method.by_row, evidence.layer)
         raw: Array = method(evidence)
         for augmentation in self.augment:
             view = method(evidence.on(augmentation.view(evidence.images)))

@@ -6,12 +6,8 @@ put together as ``(B, T, *S)``: they are shown on one scale, so that frames comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from camcore.adapter import Array, LayerName, Trace
 from camcore.errors import LayerError, MethodError
-
-_OF_ROWS = frozenset({"activations", "gradients", "hessian_products"})
 
 
 def per_sample(layer: str, trace: Trace, batch: int) -> int:
@@ -46,7 +42,7 @@ def per_sample(layer: str, trace: Trace, batch: int) -> int:
     )
 
 
-def check_method(label: str, needs: Sequence[str], layer: str) -> None:
+def check_method(label: str, by_row: bool, layer: str) -> None:
     """Refuse a method that alters whole inputs, where a layer sees frames one by one.
 
     Raises
@@ -54,7 +50,7 @@ def check_method(label: str, needs: Sequence[str], layer: str) -> None:
     MethodError
         Says what to do.
     """
-    if set(needs) - _OF_ROWS:
+    if not by_row:
         raise MethodError(
             f"{label} alters whole inputs, and {layer!r} sees their frames one by one. Choose "
             "method='gradcam' or another of one pass, or a layer that sees all frames."
