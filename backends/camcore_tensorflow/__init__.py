@@ -1,46 +1,9 @@
 """camcore's adapter for Keras models on TensorFlow: Keras 3 and tf_keras."""
 
-from __future__ import annotations
-
-import tensorflow as tf
-
-from camcore.errors import BackendError
-from camcore.zoo import LoadedModel
-
 from .adapter import TensorFlowAdapter
-from .capture import keras_of
+from .backend import TensorFlowBackend
 
 __all__ = ["TensorFlowAdapter", "backend"]
 
-
-class TensorFlowBackend:
-    """What the entry point hands to camcore; see `camcore.registry.Backend`."""
-
-    name = "TensorFlow"
-    schemes = ("keras", "keras-file", "demo-keras")
-
-    def owns(self, model: object) -> bool:
-        """Whether the model is one of Keras 3 on TensorFlow, or of tf_keras."""
-        return keras_of(model) is not None
-
-    def adapt(self, model: object) -> TensorFlowAdapter:
-        """Return the model's adapter; what was compiled for the model stays with the model."""
-        if not self.owns(model):
-            raise BackendError(
-                f"{type(model).__name__} is no Keras model on TensorFlow. Give a keras.Model, a "
-                "keras.Layer or one of tf_keras."
-            )
-        return TensorFlowAdapter(model)
-
-    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
-        """Find a model: ``keras:ResNet50``, ``keras-file:PATH``, ``demo-keras:...``."""
-        from . import zoo
-
-        return zoo.load(scheme, name, weights)
-
-    def synchronize(self) -> None:
-        """Wait until the device has finished."""
-        tf.test.experimental.sync_devices()
-
-
 backend = TensorFlowBackend()
+"""What the entry point hands to camcore; see `camcore.registry.Backend`."""

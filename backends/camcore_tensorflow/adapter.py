@@ -25,14 +25,14 @@ from camcore.adapter import (
 )
 from camcore.errors import LayerError
 
-from .cache import store_of, weak
-from .capture import Part, Target, keras_of, walk
+from .capture import Capture, Part, keras_of, walk
+from .compile import cache_of, weak
 from .forward import edge
 from .inputs import Signature, prepare
-from .parameters import LINEAR, biases, classifier
-from .program import Program, Question
-from .replay import Head, Replay
+from .program import Program, ProgramKey
+from .resume import Head, Replay
 from .survey import survey
+from .weights import LINEAR, biases, classifier
 
 _PARTS: dict[str, Part] = {LINEAR: "linear", ATTENTION: "attention"}
 _CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
@@ -51,12 +51,12 @@ class TensorFlowAdapter:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._store = store_of(model)
+        self._cache = cache_of(model)
 
     @property
     def traces(self) -> int:
         """How often the model was traced to compile something, by all its adapters."""
-        return self._store.traces
+        return self._cache.traces
 
     @property
     def input_channels(self) -> Channels:
@@ -77,7 +77,7 @@ class TensorFlowAdapter:
         sample, sized = signature.first(tensors.values()), signature.sized(1)
         known = dict(walk(self._model))
         key = ("survey", self._state(known), sized.key)
-        seen = self._store.fetch(key, 1, lambda _: survey(self._model, sized, sample))
+        seen = self._cache.fetch(key, 1, lambda _: survey(self._model, sized, sample))
         paths = {id(layer): (path, layer) for path, layer in known.items()}
         records = []
         for one in seen:
@@ -115,8 +115,8 @@ class TensorFlowAdapter:
         natives = [seed.function if isinstance(seed, NativeScore) else None for seed in seeds]
         known = dict(walk(self._model))
         targets = [self._target(name, known) for name in layers]
-        question = Question(targets, natives, logits, second_order, rectifier)
-        program = self._store.fetch(
+        question = ProgramKey(targets, natives, logits, second_order, rectifier)
+        program = self._cache.fetch(
             ("run", self._state(known), signature.key, question.key),
             signature.batch,
             lambda size: Program(self._model, question, signature.sized(size)),
@@ -154,7 +154,7 @@ class TensorFlowAdapter:
                 "Name such a layer."
             )
         key = ("resume", self._state(known), one.key, layer, logits)
-        replay = self._store.fetch(key, 1, lambda _: Replay(self._model, target, logits, one))
+        replay = self._cache.fetch(key, 1, lambda _: Replay(self._model, target, logits, one))
         yield replay.start(one, signature.first(tensors.values()))
 
     def classifier(self) -> tuple[Array, Array] | None:
@@ -168,23 +168,23 @@ class TensorFlowAdapter:
     def _prepare(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
         """Inputs as tensors, for a model that is built by now."""
         tensors, signature = prepare(self._model, inputs)
-        if not self._store.ready:
+        if not self._cache.ready:
             if not all(layer.built for layer in (self._model, *dict(walk(self._model)).values())):
                 signature.call(self._model, signature.first(tensors.values()))
-            self._store.ready = True
+            self._cache.ready = True
         return tensors, signature
 
-    def _target(self, name: str, known: dict[str, Any]) -> Target:
+    def _target(self, name: str, known: dict[str, Any]) -> Capture:
         if name == INPUT:
-            return Target(name, None)
+            return Capture(name, None)
         if name in known:
-            return Target(name, known[name])
+            return Capture(name, known[name])
         path, _, call = name.partition("#")
         part = next((part for mark, part in _PARTS.items() if path.endswith(mark)), "output")
         layer = known.get(path.removesuffix(LINEAR).removesuffix(ATTENTION))
         fits = part != "linear" or hasattr(layer, "activation")
         if layer is not None and fits and (not call or call.lstrip("-").isdecimal()):
-            return Target(name, layer, int(call) if call else None, part)
+            return Capture(name, layer, int(call) if call else None, part)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"Near it: {', '.join(near)}." if near else "List them with `layers()`."
         raise LayerError(f"The model has no layer {name!r}. {hint}")

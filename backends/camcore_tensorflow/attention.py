@@ -16,7 +16,7 @@ _PRODUCTS = {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"
 _PASSIVE = {"Cast", "EnsureShape", "Identity", "Reshape", "Transpose"}
 
 
-class Spans:
+class LayerSpans:
     """Which operations of the graph being traced were added by which layer's calls."""
 
     def __init__(self) -> None:

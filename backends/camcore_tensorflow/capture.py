@@ -30,7 +30,7 @@ tracing = threading.RLock()
 
 
 @dataclass(frozen=True)
-class Target:
+class Capture:
     """A layer to capture.
 
     Parameters

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from camcore.errors import LayerError
 
-from .activation import before_activation
-from .attention import Spans
-from .capture import Part, Target, first_floating, intercepted, only_here, replace_first
+from .attention import LayerSpans
+from .capture import Capture, Part, first_floating, intercepted, only_here, replace_first
 from .inputs import Signature
+from .logits import before_activation
 from .nest import flatten
 
 Calls = list[tf.Tensor | None]
@@ -20,7 +20,7 @@ Calls = list[tf.Tensor | None]
 
 
 def forward(
-    model: Any, signature: Signature, tensors: Sequence[tf.Tensor], targets: Sequence[Target]
+    model: Any, signature: Signature, tensors: Sequence[tf.Tensor], targets: Sequence[Capture]
 ) -> tuple[Any, list[Calls]]:
     """Trace the model, capturing what the targets return.
 
@@ -38,7 +38,7 @@ def forward(
     own = [target.key for target in targets if target.layer is None]
     linear = {id(t.layer): t.layer for t in targets if t.part == "linear"}
     others = {id(t.layer): t.layer for t in targets if t.part != "linear" and t.layer is not None}
-    spans = Spans()
+    spans = LayerSpans()
     floating = [tensor for tensor in tensors if tensor.dtype.is_floating]
     if own and floating:
         calls[own[0]].append(next((t for t in floating if (t.shape.rank or 0) > 2), floating[0]))
@@ -73,7 +73,7 @@ def forward(
     return outputs, [calls[target.key] for target in targets]
 
 
-def chosen(target: Target, calls: Calls) -> tf.Tensor:
+def chosen(target: Capture, calls: Calls) -> tf.Tensor:
     """Pick the call that a target names out of all calls of its layer.
 
     Raises

@@ -17,13 +17,13 @@ import tensorflow as tf
 from camcore.adapter import Array, NativeScore, Rectifier, Seed
 from camcore.errors import GradientError, TargetError
 
-from .cache import compiled, weak
-from .capture import Target
+from .backward import cotangents, under_way
+from .capture import Capture
+from .compile import compiled, weak
 from .forward import chosen, edge, forward, output_leaves
+from .guided import apply_rule
 from .inputs import Signature
 from .nest import flatten
-from .rectifiers import bend
-from .seeds import cotangents, under_way
 
 Native = Callable[[Any], Any]
 
@@ -54,12 +54,12 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Question:
+class ProgramKey:
     """What a program answers, whatever the batch and the targets.
 
     Parameters
     ----------
-    targets : sequence of Target
+    targets : sequence of Capture
         The layers to capture.
     natives : sequence of (callable or None)
         For each seed, the function of a `NativeScore`; None for a NumPy seed.
@@ -71,7 +71,7 @@ class Question:
         The rule for pulling back through rectifiers.
     """
 
-    targets: Sequence[Target]
+    targets: Sequence[Capture]
     natives: Sequence[Native | None]
     logits: bool
     second_order: bool
@@ -92,13 +92,13 @@ class Program:
     ----------
     model : keras.Model
         The model; not kept.
-    question : Question
+    question : ProgramKey
         What to answer; not kept.
     signature : Signature
         Structure, shapes and dtypes of the inputs.
     """
 
-    def __init__(self, model: Any, question: Question, signature: Signature) -> None:
+    def __init__(self, model: Any, question: ProgramKey, signature: Signature) -> None:
         self.activation: dict[str, str] = {}
         self._names = [target.name for target in question.targets]
 
@@ -112,7 +112,7 @@ class Program:
             self._paths = list(leaves)
             self._reach = _reach(leaves, dict(zip(self._names, sources, strict=True)))
             if question.rectifier is not None:
-                bend(token.graph, question.rectifier)
+                apply_rule(token.graph, question.rectifier)
             seeds = cotangents(token, leaves, scores.count(None))
             weighed = [
                 (leaves, next(seeds)) if score is None else _weighed(score, outputs)

@@ -11,16 +11,16 @@ import tensorflow as tf
 
 from camcore.outputs import score_paths
 
-from .activation import shown_by
-from .attention import Spans
-from .cache import compiled
+from .attention import LayerSpans
 from .capture import first_floating, intercepted, walk
+from .compile import compiled
 from .inputs import Signature
+from .logits import shown_by
 from .nest import flatten
 
 
 @dataclass(frozen=True)
-class Seen:
+class LayerSeen:
     """What a layer did; see `camcore.adapter.LayerRecord`."""
 
     layer: weakref.ref[Any]
@@ -32,7 +32,7 @@ class Seen:
     several: bool
 
 
-def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> list[Seen]:
+def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> list[LayerSeen]:
     """Follow one sample through the model.
 
     Parameters
@@ -46,14 +46,14 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
 
     Returns
     -------
-    list of Seen
+    list of LayerSeen
         Every layer that returned a floating tensor, by when its last call finished.
     """
     last: dict[int, tuple[Any, tf.Tensor]] = {}
     first: dict[int, tuple[Any, tf.Tensor]] = {}
     calls: dict[int, int] = {}
     attention: dict[int, tf.Tensor] = {}
-    spans, shown, several = Spans(), set[int](), set[int]()
+    spans, shown, several = LayerSpans(), set[int](), set[int]()
 
     def around(layer: Any, call: Callable[[], Any]) -> Any:
         with spans.of(layer):
@@ -87,7 +87,7 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
     sizes = [tuple(shape) for shape in static]
     attended = dict(zip(attention, sizes[len(last) :], strict=True))
     return [
-        Seen(
+        LayerSeen(
             weakref.ref(layer),
             size,
             calls[key],

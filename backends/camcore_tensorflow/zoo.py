@@ -92,7 +92,7 @@ def _file(name: str, weights: str | None) -> LoadedModel:
 
 def _demo(name: str, weights: str | None) -> LoadedModel:
     _known("demo-keras", name, {"efficientnet_lite0": "efficientnet_lite0"})
-    from .efficientnet_lite import efficientnet_lite0, load_torch_state
+    from .zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
 
     model = efficientnet_lite0()
     if weights is None:

@@ -44,7 +44,7 @@ def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend)
 
 
 def test_the_port_refuses_a_state_of_another_size(keras):
-    from camcore_tensorflow.efficientnet_lite import efficientnet_lite0, load_torch_state
+    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
 
     model = efficientnet_lite0(classes=2)
     kernels = {"DepthwiseConv2D": (2, 3, 0, 1), "Conv2D": (3, 2, 0, 1), "Dense": (1, 0)}

@@ -16,8 +16,8 @@ import tensorflow as tf
 from camcore.adapter import Array, Leaves
 from camcore.errors import InputError, LayerError
 
-from .cache import traced
-from .capture import Target
+from .capture import Capture
+from .compile import traced
 from .forward import chosen, edge, forward, output_leaves
 from .inputs import Signature
 
@@ -31,7 +31,7 @@ class Replay:
     ----------
     model : keras.Model
         The model; not kept.
-    target : Target
+    target : Capture
         The layer to cut at.
     logits : bool
         Whether to take outputs before a final activation.
@@ -39,14 +39,14 @@ class Replay:
         That of one sample.
     """
 
-    def __init__(self, model: Any, target: Target, logits: bool, signature: Signature) -> None:
+    def __init__(self, model: Any, target: Capture, logits: bool, signature: Signature) -> None:
         name, kept = target.name, (weakref.ref(model), weakref.ref(target.layer))
         cuts: list[Any] = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
             model, layer = (reference() for reference in kept)
-            only = Target(name, layer)
+            only = Capture(name, layer)
             outputs, (cuts[:],) = forward(model, signature, tensors, [only])
             chosen(only, cuts)
             leaves, _ = output_leaves(outputs, logits)

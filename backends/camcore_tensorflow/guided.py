@@ -18,7 +18,7 @@ _OWN = {"Relu": tf.raw_ops.ReluGrad, "Relu6": tf.raw_ops.Relu6Grad}
 _RULE = "_gradient_op_type"
 
 
-def bend(graph: tf.Graph, rule: Rectifier) -> None:
+def apply_rule(graph: tf.Graph, rule: Rectifier) -> None:
     """Let only positive gradients pass through the rectifiers that the graph has so far.
 
     Raises

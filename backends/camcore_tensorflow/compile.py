@@ -22,7 +22,7 @@ _KEEP = 64
 
 
 @dataclass
-class Store:
+class CompileCache:
     """What is known about one model: whether it is built, and what was compiled for it."""
 
     ready: bool = False
@@ -55,13 +55,13 @@ class Store:
             self._make(sizes, batch, batch, make)
 
 
-_stores: weakref.WeakKeyDictionary[Any, Store] = weakref.WeakKeyDictionary()
+_caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionary()
 
 
-def store_of(model: Any) -> Store:
+def cache_of(model: Any) -> CompileCache:
     """Return the store of a model, which goes when the model goes."""
     with tracing:
-        return _stores.setdefault(model, Store())
+        return _caches.setdefault(model, CompileCache())
 
 
 def weak(thing: Any) -> Hashable:

@@ -1,0 +1,41 @@
+"""The adapter's entry point: which models are its own, and how to adapt, load and time them."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from camcore.errors import BackendError
+from camcore.zoo import LoadedModel
+
+from .adapter import TensorFlowAdapter
+from .capture import keras_of
+
+
+class TensorFlowBackend:
+    """Find and adapt Keras models on TensorFlow; see `camcore.registry.Backend`."""
+
+    name = "TensorFlow"
+    schemes = ("keras", "keras-file", "demo-keras")
+
+    def owns(self, model: object) -> bool:
+        """Tell whether the model is one of Keras 3 on TensorFlow, or of tf_keras."""
+        return keras_of(model) is not None
+
+    def adapt(self, model: object) -> TensorFlowAdapter:
+        """Return the model's adapter; what was compiled for the model stays with the model."""
+        if not self.owns(model):
+            raise BackendError(
+                f"{type(model).__name__} is no Keras model on TensorFlow. Give a keras.Model, a "
+                "keras.Layer or one of tf_keras."
+            )
+        return TensorFlowAdapter(model)
+
+    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+        """Load a model: ``keras:ResNet50``, ``keras-file:PATH``, ``demo-keras:...``."""
+        from . import zoo
+
+        return zoo.load(scheme, name, weights)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished."""
+        tf.test.experimental.sync_devices()
