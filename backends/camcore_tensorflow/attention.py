@@ -7,7 +7,6 @@ or a layer of one's own writes it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -22,27 +21,27 @@ class LayerSpans:
     def __init__(self) -> None:
         self._calls: list[tuple[Any, int, int]] = []
 
-    @contextmanager
-    def of(self, layer: Any) -> Iterator[None]:
-        """Within, the layer runs."""
-        start = _count()
-        yield
-        self._calls.append((layer, start, _count()))
+    def call(self, layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a layer's call, and note the operations that it adds."""
+        start = len(_operations())
+        output = call(*args, **kwargs)
+        self._calls.append((layer, start, len(_operations())))
+        return output
 
-    def attention(self, key: int) -> list[tf.Tensor]:
-        """What the layer of this id attended to, in order, with the layers inside it.
+    def attention(self, layer: int) -> list[tf.Tensor]:
+        """List what the layer of this id attended to, in order, with the layers inside it.
 
         Each is ``(B, heads, queries, keys)``, or has the heads folded into the batch.
         """
-        return [tensor for i, tensor in _attention() if key in map(id, self._around(i))]
+        return [tensor for i, tensor in _attention() if layer in map(id, self._around(i))]
 
     def attending(self) -> dict[int, tf.Tensor]:
-        """Attention by the id of the layer that computes it, the innermost but a softmax layer."""
+        """Map layers' ids to the attention they compute: the innermost but a softmax layer."""
         around = ((self._around(i), tensor) for i, tensor in _attention())
         return {id(min(layers, key=_is_softmax)): tensor for layers, tensor in around if layers}
 
     def _around(self, operation: int) -> list[Any]:
-        """Layers that the operation belongs to, the innermost first: it finished first."""
+        """List the layers that the operation belongs to, innermost first: it finished first."""
         return [layer for layer, start, end in self._calls if start <= operation < end]
 
 
@@ -50,13 +49,13 @@ def _is_softmax(layer: Any) -> bool:
     return type(layer).__name__ in ("Softmax", "Activation")
 
 
-def _count() -> int:
-    return len(tf.compat.v1.get_default_graph().get_operations())
+def _operations() -> list[tf.Operation]:
+    return tf.compat.v1.get_default_graph().get_operations()
 
 
 def _attention() -> Iterator[tuple[int, tf.Tensor]]:
-    """Attention in the graph, each with the number of its operation."""
-    for i, operation in enumerate(tf.compat.v1.get_default_graph().get_operations()):
+    """Yield the attention in the graph, each with the number of its operation."""
+    for i, operation in enumerate(_operations()):
         if operation.type == "Softmax":
             (tensor,) = operation.outputs
             if tensor.shape.rank not in (1, 2) and _weighs(tensor):
@@ -64,7 +63,7 @@ def _attention() -> Iterator[tuple[int, tf.Tensor]]:
 
 
 def _weighs(tensor: tf.Tensor) -> bool:
-    """Whether a product is made of the tensor, as it is or rearranged."""
+    """Tell whether a product is made of the tensor, as it is or rearranged."""
     return any(
         user.type in _PRODUCTS or (user.type in _PASSIVE and _weighs(user.outputs[0]))
         for user in tensor.consumers()

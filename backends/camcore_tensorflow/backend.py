@@ -8,7 +8,7 @@ from camcore.errors import BackendError
 from camcore.zoo import LoadedModel
 
 from .adapter import TensorFlowAdapter
-from .capture import keras_of
+from .layers import keras_of
 
 
 class TensorFlowBackend:

@@ -1,54 +1,45 @@
-"""Calling NumPy seeds back from inside a compiled graph."""
+"""Pulling cotangents back through a traced graph: those of NumPy seeds and of native scores."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from camcore.adapter import Array, Leaves, Seed
-from camcore.errors import TargetError
+from camcore.adapter import Array, NativeScore, Seed, check_cotangents
+from camcore.errors import GradientError, TargetError
+from camcore.nest import flatten
 
-from .forward import edge
+from .capture import edge
+
+Tensors = Mapping[str, tf.Tensor]
 
 
-class Run:
-    """The seeds of one run, and what became of them."""
+@dataclass
+class SeedRun:
+    """The NumPy seeds of one run, which outputs each weighed, and what one raised."""
 
-    def __init__(self, seeds: Sequence[Seed]) -> None:
-        self.seeds = seeds
-        self.used: list[set[str]] = []
-        self.error: BaseException | None = None
-
-    def answer(self, leaves: Leaves, floating: Sequence[str]) -> list[Array]:
-        """Ask every seed for its cotangents, zeros where it leaves an output out."""
-        answers = []
-        for seed in self.seeds:
-            given = seed(leaves)
-            self.used.append(set(given))
-            for path, cotangent in given.items():
-                _check(path, cotangent, leaves, floating)
-            for path in floating:
-                leaf = leaves[path]
-                weight = given[path] if path in given else np.zeros_like(leaf)
-                answers.append(np.asarray(weight, leaf.dtype))
-        return answers
+    seeds: Sequence[Seed]
+    weighed: list[set[str]] = field(default_factory=list)
+    error: BaseException | None = None
 
 
 _tokens = itertools.count()
-_runs: dict[int, Run] = {}
+_runs: dict[int, SeedRun] = {}
 """The runs under way by token. TensorFlow calls back from threads of its own choosing, so
 a graph is told by an input which run it belongs to."""
 
 
 @contextmanager
-def under_way(seeds: Sequence[Seed]) -> Iterator[tuple[tf.Tensor, Run]]:
+def seeds_ready(seeds: Sequence[Seed]) -> Iterator[tuple[tf.Tensor, SeedRun]]:
     """Hold a run's seeds ready; what a seed raised comes out unchanged at the end."""
-    token, run = next(_tokens), Run(seeds)
+    token, run = next(_tokens), SeedRun(seeds)
     _runs[token] = run
     try:
         yield tf.constant(token, tf.int64), run
@@ -58,52 +49,137 @@ def under_way(seeds: Sequence[Seed]) -> Iterator[tuple[tf.Tensor, Run]]:
         raise run.error
 
 
-def cotangents(
-    token: tf.Tensor, leaves: Mapping[str, tf.Tensor], seeds: int
-) -> Iterator[dict[str, tf.Tensor]]:
-    """For each NumPy seed, the cotangents of the floating leaves, asked for in one call."""
-    floating = [path for path, leaf in leaves.items() if leaf.dtype.is_floating]
-    if seeds and not floating:
+def seed_cotangents(token: tf.Tensor, outputs: Tensors, seeds: int) -> list[Tensors]:
+    """For each NumPy seed, the cotangents of the floating outputs, asked for in one call."""
+    floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}
+    if not seeds:
+        return []
+    if not floating:
         raise TargetError(
-            f"No output of the model is floating ({', '.join(map(str, leaves.values()))}), so no "
+            f"No output of the model is floating ({', '.join(map(str, outputs.values()))}), so no "
             "score of it has a gradient. Explain a model that returns scores."
         )
-    if not seeds:
-        return
-    values = {path: edge(leaf) for path, leaf in leaves.items()}
+    values = {path: edge(leaf) for path, leaf in outputs.items()}
     kinds = [values[path].dtype for path in floating] * seeds
-    answer = partial(_answer, list(leaves), floating)
+    answer = partial(_ask_seeds, list(values))
     flat = iter(tf.numpy_function(answer, [token, *values.values()], kinds))
-    for _ in range(seeds):
-        yield {
-            path: tf.cast(tf.ensure_shape(next(flat), leaves[path].shape), leaves[path].dtype)
-            for path in floating
+    return [
+        {
+            path: tf.cast(tf.ensure_shape(next(flat), leaf.shape), leaf.dtype)
+            for path, leaf in floating.items()
         }
+        for _ in range(seeds)
+    ]
 
 
-def _answer(
-    paths: Sequence[str], floating: Sequence[str], token: Array, *arrays: Array
-) -> list[Array]:
-    run = _runs[int(token)]
+def _ask_seeds(paths: Sequence[str], token: Array, *arrays: Array) -> list[Array]:
+    """Ask every seed for its cotangents, zeros where it leaves an output out."""
+    run, outputs = _runs[int(token)], dict(zip(paths, arrays, strict=True))
     for array in arrays:
         array.setflags(write=False)
-    leaves = dict(zip(paths, arrays, strict=True))
+    zeros = {p: np.zeros_like(a) for p, a in outputs.items() if np.issubdtype(a.dtype, np.floating)}
+    answers = []
     try:
-        return run.answer(leaves, floating)
+        for seed in run.seeds:
+            given = seed(outputs)
+            run.weighed.append(set(given))
+            check_cotangents(given, outputs)
+            answers += [np.asarray(given.get(p, zero), zero.dtype) for p, zero in zeros.items()]
     except BaseException as error:
         # TensorFlow would bury it in an error of its own; it is raised when the graph is done.
         run.error = error
-        return [np.zeros_like(leaves[path]) for _ in run.seeds for path in floating]
+        return [*zeros.values()] * len(run.seeds)
+    return answers
 
 
-def _check(path: str, cotangent: Array, leaves: Leaves, floating: Sequence[str]) -> None:
-    if path not in floating:
+def native_score(native: NativeScore, outputs: Any) -> tf.Tensor:
+    """Compute a score written in TensorFlow.
+
+    Raises
+    ------
+    TargetError
+        It is not one floating number a sample.
+    """
+    score = tf.convert_to_tensor(native.function(outputs))
+    if score.shape.rank != 1 or not score.dtype.is_floating:
         raise TargetError(
-            f"The target seeds output {path!r}, but the model's floating outputs are "
-            f"{list(floating)}."
+            "A native score must be a floating tensor of shape (B,), one number a sample; "
+            f"the function returned {score.dtype.name} of shape {score.shape}."
         )
-    if np.shape(cotangent) != leaves[path].shape:
-        raise TargetError(
-            f"The target's cotangent of output {path!r} has shape {np.shape(cotangent)}; "
-            f"it must have that of the output, {leaves[path].shape}."
+    return score
+
+
+def score_cotangents(score: tf.Tensor, outputs: Any) -> tuple[Tensors, Tensors]:
+    """Find the floating outputs by path, and the cotangents of those that a score depends on."""
+    leaves = {path: leaf for path, leaf in flatten(outputs) if tf.is_tensor(leaf)}
+    floating = {path: leaf for path, leaf in leaves.items() if leaf.dtype.is_floating}
+    ends = list(floating.values())
+    # One output may be made from another: each counts for what the score takes from it itself.
+    weights = tf.gradients(score, ends, stop_gradients=ends)
+    pairs = zip(floating, weights, strict=True)
+    return floating, {path: tf.stop_gradient(w) for path, w in pairs if w is not None}
+
+
+def pull_back(
+    outputs: Tensors, cotangents: Tensors, sources: Tensors, activation: Mapping[str, str]
+) -> dict[str, tf.Tensor]:
+    """Gradients at the sources of what the outputs sum to, weighed by their cotangents.
+
+    Raises
+    ------
+    GradientError
+        The sum does not depend on a source.
+    """
+    ends, found = [outputs[path] for path in cotangents], [None] * len(sources)
+    if ends and sources:
+        found = tf.gradients(ends, list(sources.values()), grad_ys=list(cotangents.values()))
+    for name, gradient in zip(sources, found, strict=True):
+        if gradient is None:
+            raise unreached(name, activation)
+    return dict(zip(sources, map(tf.convert_to_tensor, found), strict=True))
+
+
+def hessian_product(gradient: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
+    """Multiply the score's Hessian at a source with the source itself."""
+    (product,) = tf.gradients(gradient, source, grad_ys=tf.stop_gradient(source))
+    return tf.zeros_like(source) if product is None else tf.convert_to_tensor(product)
+
+
+def unreached(name: str, activation: Mapping[str, str]) -> GradientError:
+    """Make the error for a score that does not depend on a layer."""
+    if activation:
+        kinds = " and ".join(sorted(set(activation.values())))
+        cause = (
+            f"The score is taken before the model's final {kinds}: if this layer applies it "
+            "or comes after it, choose an earlier layer or pass logits=False."
         )
+    else:
+        cause = (
+            "Either the layer feeds none of the outputs that the score is made of, or what "
+            "lies between them has no gradient (argmax, rounding, stop_gradient): choose a "
+            "later layer or another target."
+        )
+    return GradientError(f"The score does not depend on layer {name!r}. {cause}")
+
+
+def outputs_reached(outputs: Tensors, sources: Tensors) -> dict[str, set[str]]:
+    """For each source, find the outputs that depend on it; nothing where there is one output."""
+    if sum(leaf.dtype.is_floating for leaf in outputs.values()) < 2:
+        return {}
+    below = {path: _ancestors(leaf) for path, leaf in outputs.items()}
+    return {
+        name: {path for path, known in below.items() if source.ref() in known}
+        for name, source in sources.items()
+    }
+
+
+def _ancestors(tensor: tf.Tensor) -> set[Any]:
+    """Collect every floating tensor that a tensor was computed from by way of floating ones."""
+    known, todo = set(), [tensor]
+    while todo:
+        tensor = todo.pop()
+        if tensor.ref() not in known and tensor.dtype.is_floating:
+            known.add(tensor.ref())
+            if tensor.op.type not in ("StopGradient", "PreventGradient"):
+                todo.extend(tensor.op.inputs)
+    return known

@@ -1,4 +1,4 @@
-"""Other rules for pulling back through rectifiers, put on the operations of a traced graph.
+"""Pulling back through rectifiers by another rule, put on the operations of a traced graph.
 
 Operations show every spelling alike (layer, activation, ``tf.nn.relu``, a maximum with
 zero), and they go with the graph, so there is nothing to take off the model afterwards.
@@ -15,7 +15,6 @@ from camcore.adapter import Rectifier
 from camcore.errors import MethodError
 
 _OWN = {"Relu": tf.raw_ops.ReluGrad, "Relu6": tf.raw_ops.Relu6Grad}
-_RULE = "_gradient_op_type"
 
 
 def apply_rule(graph: tf.Graph, rule: Rectifier) -> None:
@@ -35,31 +34,20 @@ def apply_rule(graph: tf.Graph, rule: Rectifier) -> None:
     name = tf.compat.v1.AttrValue(s=f"Camcore_{rule}".encode())
     for operation in graph.get_operations():
         if operation.type in _OWN or (operation.type == "Maximum" and _bounded(operation)):
-            operation._set_attr(_RULE, name)
+            operation._set_attr("_gradient_op_type", name)
 
 
+@tf.RegisterGradient("Camcore_guided")
 def _guided(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
     positive = tf.nn.relu(gradient)
     if own := _OWN.get(operation.type):
         return [own(gradients=positive, features=operation.outputs[0])]
     passed = tf.where(operation.outputs[0] > 0, positive, tf.zeros_like(positive))
-    return _to_bounded(operation, passed)
-
-
-def _deconvolution(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
-    return _to_bounded(operation, tf.nn.relu(gradient))
-
-
-tf.RegisterGradient("Camcore_guided")(_guided)
-tf.RegisterGradient("Camcore_deconvolution")(_deconvolution)
-
-
-def _to_bounded(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
-    return [None if _is_zero(tensor) else gradient for tensor in operation.inputs]
+    return [None if _is_zero(tensor) else passed for tensor in operation.inputs]
 
 
 def _bounded(operation: tf.Operation) -> bool:
-    """Whether a maximum cuts one of its inputs off at zero."""
+    """Tell whether a maximum cuts one of its inputs off at zero."""
     kept = [tensor for tensor in operation.inputs if not _is_zero(tensor)]
     return len(kept) == 1 and kept[0].shape.rank == operation.outputs[0].shape.rank
 
@@ -70,7 +58,7 @@ def _is_zero(tensor: tf.Tensor) -> bool:
 
 
 def _hiding(graph: tf.Graph) -> Iterator[str]:
-    """Names of the operations that run a function with rectifiers in it."""
+    """Name the operations that run a function with rectifiers in it."""
     functions = {known.signature.name: known for known in graph.as_graph_def().library.function}
 
     def rectifies(name: str) -> bool:

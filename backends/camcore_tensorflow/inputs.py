@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from camcore.errors import InputError
-
-from .nest import flatten, rebuild
+from camcore.nest import fill, flatten
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Signature:
 
     @property
     def key(self) -> Hashable:
-        """What two batches of different sizes have in common."""
+        """What batches of different sizes have in common."""
         return repr(self.skeleton), self.sized(None).specs
 
     def sized(self, batch: int | None) -> Signature:
@@ -49,7 +48,7 @@ class Signature:
         return replace(self, specs=tuple(map(resize, self.specs)), batch=samples)
 
     def batched(self, leaf: Any) -> bool:
-        """Whether the first axis of this leaf, or of its specification, counts samples."""
+        """Tell whether the first axis of this leaf, or of its specification, counts samples."""
         return leaf.shape[0] == self.batch
 
     def first(self, tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
@@ -58,7 +57,7 @@ class Signature:
 
     def call(self, model: Any, tensors: Sequence[tf.Tensor]) -> Any:
         """Call the model on `tensors`, in inference mode, as its `call` wants them."""
-        inputs = rebuild(self.skeleton, iter(tensors))
+        inputs = fill(self.skeleton, iter(tensors))
         wanted = [
             name
             for name, parameter in inspect.signature(model.call).parameters.items()
@@ -81,7 +80,7 @@ def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
     InputError
         There is no array, or one without a batch axis.
     """
-    leaves = flatten(inputs)
+    leaves = {path: leaf for path, leaf in flatten(inputs) if leaf is not None}
     declared = _declared_dtypes(model, list(leaves))
     tensors = {
         path: _typed(leaf, declared.get(path), tf.as_dtype(model.variable_dtype))
@@ -94,14 +93,15 @@ def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
             raise InputError(
                 f"Input {path!r} is a single number, not a batch. Give arrays of shape (B, ...)."
             )
-    skeleton = rebuild(inputs, iter(range(len(tensors))))
+    skeleton = fill(inputs, iter(range(len(tensors))))
     specs = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors.values())
     return tensors, Signature(skeleton, specs, specs[0].shape[0])
 
 
 def _declared_dtypes(model: Any, paths: Sequence[str]) -> dict[str, tf.DType]:
-    """Dtypes of a functional model's own inputs; a model without them declares nothing."""
-    symbolic = flatten(getattr(model, "input", None))
+    """Read the dtypes of a functional model's own inputs; other models declare none."""
+    nest = getattr(model, "input", None)
+    symbolic = {path: leaf for path, leaf in flatten(nest) if leaf is not None}
     if len(symbolic) != len(paths):
         return {}
     if set(symbolic) != set(paths):

@@ -6,19 +6,21 @@ what does (a residual around it) is computed once, for one sample, and repeated.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from ml_dtypes import finfo
 
-from camcore.adapter import Array, Leaves
+from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import InputError, LayerError
 
-from .capture import Capture
+from .capture import Capture, edge
 from .compile import traced
-from .forward import chosen, edge, forward, output_leaves
+from .forward import forward, output_leaves
 from .inputs import Signature
 
 Head = Callable[[Array], Leaves]
@@ -31,37 +33,37 @@ class Replay:
     ----------
     model : keras.Model
         The model; not kept.
-    target : Capture
-        The layer to cut at.
+    capture : Capture
+        The layer to cut at; not kept.
     logits : bool
         Whether to take outputs before a final activation.
     signature : Signature
         That of one sample.
     """
 
-    def __init__(self, model: Any, target: Capture, logits: bool, signature: Signature) -> None:
-        name, kept = target.name, (weakref.ref(model), weakref.ref(target.layer))
-        cuts: list[Any] = []
+    def __init__(self, model: Any, capture: Capture, logits: bool, signature: Signature) -> None:
+        self._name, kept = str(capture.name), (weakref.ref(model), weakref.ref(capture.layer))
+        cuts: list[tf.Tensor] = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
             model, layer = (reference() for reference in kept)
-            only = Capture(name, layer)
-            outputs, (cuts[:],) = forward(model, signature, tensors, [only])
-            chosen(only, cuts)
+            only = Capture(LayerName(self._name), layer)
+            outputs, (calls,) = forward(model, signature, tensors, [only])
+            cuts[:] = [only.choose(calls)]
+            if len(calls) > 1:
+                raise LayerError(
+                    f"Layer {self._name!r} runs {len(calls)} times in one pass, so there is no one "
+                    "place to go on from. Choose a layer that runs once."
+                )
             leaves, _ = output_leaves(outputs, logits)
             self._paths = list(leaves)
             return list(map(edge, leaves.values()))
 
         whole = traced(lambda: tf.compat.v1.wrap_function(body, signature.sized(None).specs))
-        if len(cuts) > 1:
-            raise LayerError(
-                f"Layer {name!r} runs {len(cuts)} times in one pass, so there is no one "
-                "place to go on from. Choose a layer that runs once."
-            )
         cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
         beside = _beside(cut, whole.outputs)
-        self._name, self._shape, self._dtype = name, cut.shape, cut.dtype
+        self._shape, self._dtype = cut.shape, cut.dtype
         self._before = whole.prune(inputs, [cut, beside, whole.outputs])
         self._after = whole.prune([cut, *beside], whole.outputs)
         self._after_inputs = whole.prune([cut, *inputs], whole.outputs)
@@ -76,54 +78,54 @@ class Replay:
         """
         cut, beside, outputs = self._before(*tensors)
         twice = np.concatenate([edge(cut).numpy()] * 2)
+        plain = self._by_path(outputs)
+        epsilon = float(finfo(cut.dtype.as_numpy_dtype).eps)
         # What lies beside may not repeat with the samples (a size read off the batch of one,
         # a batch axis that is not the first): then it is computed anew, from repeated inputs.
         ways = [
             (self._after, beside, [True] * len(beside)),
             (self._after_inputs, tensors, [*map(signature.batched, tensors)]),
         ]
+        cause = None
         for function, sample, repeats in ways:
             head = self._head(function, sample, repeats)
             try:
-                replayed = head(twice)
-            except tf.errors.OpError:
-                continue
-            if all(map(_repeats, replayed.values(), outputs)):
-                return head
+                if replays(head(twice), plain, epsilon):
+                    return head
+            except tf.errors.InvalidArgumentError as error:  # shapes that do not fit together
+                cause = error
         raise LayerError(
             f"Running the model from layer {self._name!r} on does not reproduce its outputs: it "
             "mixes the samples of a batch or draws at random. Choose a later layer."
-        )
+        ) from cause
 
     def _head(self, function: Any, sample: Sequence[tf.Tensor], repeats: Sequence[bool]) -> Head:
-        repeated: dict[int, list[tf.Tensor]] = {}
+        @functools.lru_cache(maxsize=1)
+        def repeated(times: int) -> list[tf.Tensor]:
+            return [
+                tf.tile(tensor, [times] + [1] * (tensor.shape.rank - 1)) if repeat else tensor
+                for tensor, repeat in zip(sample, repeats, strict=True)
+            ]
 
-        def head(activations: Array) -> dict[str, Array]:
+        def head(activations: Array) -> Leaves:
             shape = np.shape(activations)
             if not self._shape.is_compatible_with(shape):
                 raise InputError(
                     f"Layer {self._name!r} returns {self._shape}; activations of shape {shape} "
                     "cannot stand in for it."
                 )
-            if shape[0] not in repeated:
-                repeated.clear()
-                repeated[shape[0]] = [
-                    _tile(tensor, shape[0]) if repeat else tensor
-                    for tensor, repeat in zip(sample, repeats, strict=True)
-                ]
-            outputs = function(tf.cast(activations, self._dtype), *repeated[shape[0]])
-            leaves = [leaf.numpy() for leaf in outputs]
-            return dict(zip(self._paths, leaves, strict=True))
+            given = tf.cast(activations, self._dtype)
+            return self._by_path(function(given, *repeated(shape[0])))
 
         return head
 
-
-def _tile(tensor: tf.Tensor, times: int) -> tf.Tensor:
-    return tf.tile(tensor, [times] + [1] * (tensor.shape.rank - 1))
+    def _by_path(self, outputs: Sequence[tf.Tensor]) -> dict[str, Array]:
+        arrays = [tensor.numpy() for tensor in outputs]
+        return dict(zip(self._paths, arrays, strict=True))
 
 
 def _beside(cut: tf.Tensor, outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Return the tensors of whole samples that what follows the cut uses besides the cut."""
+    """List the tensors of whole samples that what follows the cut uses besides the cut."""
     after, todo = set(), [cut]
     while todo:
         for operation in todo.pop().consumers():
@@ -143,15 +145,3 @@ def _beside(cut: tf.Tensor, outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         else:
             todo.extend(tensor.op.inputs)
     return beside
-
-
-def _repeats(replayed: Array, output: tf.Tensor) -> bool:
-    """Whether two equal samples gave `output`, that of one, twice."""
-    once = output.numpy()
-    if not np.issubdtype(once.dtype, np.floating) or not once.ndim:
-        return True
-    expected = np.concatenate([once, once])
-    near = np.sqrt(np.finfo(once.dtype).eps) * max(1e-30, np.abs(once).max(initial=0))
-    return replayed.shape == expected.shape and np.allclose(
-        replayed, expected, rtol=0, atol=near, equal_nan=True
-    )

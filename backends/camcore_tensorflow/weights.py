@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias
+from camcore.adapter import Array, Bias, LayerName
 
-from .capture import keras_of, walk
-from .forward import edge
-
-LINEAR = "@linear"
-"""Ends the name of a layer's output before the layer's own activation function."""
+from .capture import edge
+from .layers import keras_of, walk
 
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
@@ -48,28 +45,25 @@ def biases(model: Any) -> Iterator[Bias]:
         if not layer.built:
             continue
         if isinstance(layer, normalising):
-            yield Bias(path, normalisation=_normalisation(layer))
+            mean = array(layer.moving_mean)
+            yield Bias.of_batch_norm(
+                path,
+                mean=mean,
+                variance=array(layer.moving_variance),
+                gamma=None if layer.gamma is None else array(layer.gamma),
+                beta=None if layer.beta is None else array(layer.beta),
+                epsilon=mean.dtype.type(layer.epsilon),
+            )
             continue
         added = layer.bias if isinstance(layer, biased) else None
         added = layer.beta if isinstance(layer, shifted) else added
         if added is not None and len(added.shape) == 1:
-            yield Bias(path + LINEAR if _activates(layer) else path, array(added))
+            yield Bias(str(LayerName(path, "linear")) if _activates(layer) else path, array(added))
 
 
 def array(variable: Any) -> Array:
     """Return a variable's value; half precision as float32."""
     return edge(tf.convert_to_tensor(variable)).numpy()
-
-
-def _normalisation(layer: Any) -> dict[str, Array]:
-    mean, variance = array(layer.moving_mean), array(layer.moving_variance)
-    return {
-        "gamma": np.ones_like(mean) if layer.gamma is None else array(layer.gamma),
-        "beta": np.zeros_like(mean) if layer.beta is None else array(layer.beta),
-        "mean": mean,
-        "variance": variance,
-        "epsilon": np.asarray(layer.epsilon, mean.dtype),
-    }
 
 
 def _activates(layer: Any) -> bool:

@@ -1,0 +1,89 @@
+"""The layers of a Keras model: their paths, finding one by its name, where its channels are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from camcore.adapter import Channels, LayerName
+from camcore.layers.names import unknown_layer
+
+from .capture import Capture
+
+_CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
+
+
+def keras_of(model: object) -> Any:
+    """Return the Keras that made the model, None if it does not compute with TensorFlow."""
+    keras, legacy = sys.modules.get("keras"), sys.modules.get("tf_keras")
+    if legacy and isinstance(model, legacy.layers.Layer):
+        return legacy
+    if keras and isinstance(model, keras.layers.Layer) and keras.backend.backend() == "tensorflow":
+        return keras
+    return None
+
+
+def walk(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every layer below the model, parents first, with its unique path ``outer/inner``."""
+    taken: set[str] = set()
+    seen: set[int] = set()
+    metric = keras_of(model).metrics.Metric
+
+    def below(parent: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        for layer in parent._flatten_layers(include_self=False, recursive=False):
+            if id(layer) in seen or isinstance(layer, metric):
+                continue
+            seen.add(id(layer))
+            path, copies = prefix + layer.name, 0
+            while path in taken:
+                copies += 1
+                path = f"{prefix}{layer.name}_{copies}"
+            taken.add(path)
+            yield path, layer
+            yield from below(layer, path + "/")
+
+    return below(model, "")
+
+
+def find(name: str, layers: Mapping[str, Any]) -> Capture:
+    """Find what to capture for a layer's name.
+
+    Parameters
+    ----------
+    name : str
+        A path, which may end in ``@linear`` or ``@attention`` and in ``#N``, or the input's name.
+    layers : mapping of str to keras.Layer
+        The model's layers by path.
+
+    Raises
+    ------
+    LayerError
+        The model has no such layer, or the layer no such part.
+    """
+    parsed = LayerName(name) if name in layers else LayerName.parse(name)
+    if parsed.is_input:
+        return Capture(parsed, None)
+    layer = layers.get(parsed.path)
+    has_part = parsed.part in ("", "attention") or hasattr(layer, "activation")
+    if layer is None or parsed.part not in ("", "attention", "linear") or not has_part:
+        raise unknown_layer(name, layers)
+    return Capture(parsed, layer)
+
+
+def own_channels(layer: Any) -> Channels | None:
+    """Read where the layer itself says its channels are, if it does."""
+    return _CHANNELS.get(getattr(layer, "data_format", ""))
+
+
+def input_channels(model: Any) -> Channels:
+    """Read the layout from the first layer that has a data format, else from Keras' settings."""
+    own = (own_channels(layer) for _, layer in walk(model))
+    return next(filter(None, own), _CHANNELS[keras_of(model).backend.image_data_format()])
+
+
+def channels(own: Channels | None, rank: int, images: Channels) -> Channels | None:
+    """Say where an output of `rank` axes has its channels; images and volumes follow the model."""
+    if rank < 3:
+        return None
+    return own or (images if rank in (4, 5) else None)
