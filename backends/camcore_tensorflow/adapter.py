@@ -9,25 +9,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from camcore.adapter import (
-    Array,
-    Bias,
-    Channels,
-    Layer,
-    LayerRecord,
-    NativeScore,
-    Rectifier,
-    Seed,
-    Trace,
-)
+from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
 from camcore.errors import LayerError
 
 from . import weights
-from .compile import cache_of, weak
+from .compile import Program, ProgramKey, Seeds, cache_of, weak
 from .inputs import Signature, prepare
 from .layers import find, input_channels, walk
 from .preserve import tracing
-from .program import Program, ProgramKey
 from .resume import Head, Replay
 from .survey import survey
 
@@ -70,16 +59,14 @@ class TensorFlowAdapter:
             sample, one = signature.first(tensors.values()), signature.sized(1)
             key = ("survey", self._state(known), one.key)
             records = self._cache.fetch(key, 1, lambda _: survey(self._model, one, sample))
-        return [
-            replace(record, layer=replace(record.layer, native=known[record.layer.name]))
-            for record in records
-        ]
+        layers = {layer.name: layer for layer in self.layers()}
+        return [replace(record, layer=layers[record.layer.name]) for record in records]
 
     def run(
         self,
         inputs: Any,
         layers: Sequence[str] = (),
-        seeds: Sequence[Seed | NativeScore] = (),
+        seeds: Seeds = (),
         *,
         logits: bool = True,
         second_order: bool = False,
@@ -90,17 +77,14 @@ class TensorFlowAdapter:
         A `NativeScore` function is traced once and compiled in: what it reads from
         elsewhere is frozen then, so pass another function for another score.
         """
-        natives = [seed.function if isinstance(seed, NativeScore) else None for seed in seeds]
         with tracing:
             tensors, signature, known = self._read(inputs)
             captures = {name: find(name, known) for name in layers}
-            key = ProgramKey(
-                tuple(layers), tuple(map(weak, natives)), logits, second_order, rectifier
-            )
+            key = ProgramKey(captures, seeds, logits, second_order, rectifier)
             program = self._cache.fetch(
-                ("run", self._state(known), signature.key, key),
+                ("run", self._state(known), signature.key, key.weak),
                 signature.batch,
-                lambda size: Program(self._model, signature.sized(size), captures, seeds, key),
+                lambda size: Program(self._model, signature.sized(size), key),
             )
         return program(tensors, seeds)
 
@@ -111,13 +95,9 @@ class TensorFlowAdapter:
             tensors, signature, known = self._read(inputs)
             one, capture = signature.sized(1), find(layer, known)
             if capture.name.part or capture.name.call is not None:
-                raise LayerError(
-                    f"A model is resumed from a layer that runs once, not from {layer!r}. "
-                    "Name such a layer."
-                )
+                raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
             key = ("resume", self._state(known), one.key, layer, logits)
-            make = lambda _: Replay(self._model, capture, logits, one)  # noqa: E731
-            replay = self._cache.fetch(key, 1, make)
+            replay = self._cache.fetch(key, 1, lambda _: Replay(self._model, capture, logits, one))
         yield replay.start(one, signature.first(tensors.values()))
 
     def classifier(self) -> tuple[Array, Array] | None:

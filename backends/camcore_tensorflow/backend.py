@@ -7,6 +7,7 @@ import tensorflow as tf
 from camcore.errors import BackendError
 from camcore.zoo import LoadedModel
 
+from . import zoo
 from .adapter import TensorFlowAdapter
 from .layers import keras_of
 
@@ -24,16 +25,14 @@ class TensorFlowBackend:
     def adapt(self, model: object) -> TensorFlowAdapter:
         """Return the model's adapter; what was compiled for the model stays with the model."""
         if not self.owns(model):
+            kind = type(model).__name__
             raise BackendError(
-                f"{type(model).__name__} is no Keras model on TensorFlow. Give a keras.Model, a "
-                "keras.Layer or one of tf_keras."
+                f"{kind} is no Keras model on TensorFlow. Give one of Keras or tf_keras."
             )
         return TensorFlowAdapter(model)
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         """Load a model: ``keras:ResNet50``, ``keras-file:PATH``, ``demo-keras:...``."""
-        from . import zoo
-
         return zoo.load(scheme, name, weights)
 
     def synchronize(self) -> None:

@@ -16,7 +16,7 @@ from camcore.adapter import Array, NativeScore, Seed, check_cotangents
 from camcore.errors import GradientError, TargetError
 from camcore.nest import flatten
 
-from .capture import edge
+from .capture import edge, reachable
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -31,9 +31,9 @@ class SeedRun:
 
 
 _tokens = itertools.count()
+# The runs under way by token. TensorFlow calls back from threads of its own choosing, so
+# a graph is told by an input which run it belongs to.
 _runs: dict[int, SeedRun] = {}
-"""The runs under way by token. TensorFlow calls back from threads of its own choosing, so
-a graph is told by an input which run it belongs to."""
 
 
 @contextmanager
@@ -61,15 +61,13 @@ def seed_cotangents(token: tf.Tensor, outputs: Tensors, seeds: int) -> list[Tens
         )
     values = {path: edge(leaf) for path, leaf in outputs.items()}
     kinds = [values[path].dtype for path in floating] * seeds
-    answer = partial(_ask_seeds, list(values))
-    flat = iter(tf.numpy_function(answer, [token, *values.values()], kinds))
-    return [
-        {
-            path: tf.cast(tf.ensure_shape(next(flat), leaf.shape), leaf.dtype)
-            for path, leaf in floating.items()
-        }
-        for _ in range(seeds)
-    ]
+    ask = partial(_ask_seeds, list(values))
+    flat = iter(tf.numpy_function(ask, [token, *values.values()], kinds))
+
+    def answered(leaf: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.ensure_shape(next(flat), leaf.shape), leaf.dtype)
+
+    return [{path: answered(leaf) for path, leaf in floating.items()} for _ in range(seeds)]
 
 
 def _ask_seeds(paths: Sequence[str], token: Array, *arrays: Array) -> list[Array]:
@@ -111,8 +109,8 @@ def native_score(native: NativeScore, outputs: Any) -> tf.Tensor:
 
 def score_cotangents(score: tf.Tensor, outputs: Any) -> tuple[Tensors, Tensors]:
     """Find the floating outputs by path, and the cotangents of those that a score depends on."""
-    leaves = {path: leaf for path, leaf in flatten(outputs) if tf.is_tensor(leaf)}
-    floating = {path: leaf for path, leaf in leaves.items() if leaf.dtype.is_floating}
+    leaves = ((path, leaf) for path, leaf in flatten(outputs) if tf.is_tensor(leaf))
+    floating = {path: leaf for path, leaf in leaves if leaf.dtype.is_floating}
     ends = list(floating.values())
     # One output may be made from another: each counts for what the score takes from it itself.
     weights = tf.gradients(score, ends, stop_gradients=ends)
@@ -139,47 +137,39 @@ def pull_back(
     return dict(zip(sources, map(tf.convert_to_tensor, found), strict=True))
 
 
-def hessian_product(gradient: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
-    """Multiply the score's Hessian at a source with the source itself."""
-    (product,) = tf.gradients(gradient, source, grad_ys=tf.stop_gradient(source))
-    return tf.zeros_like(source) if product is None else tf.convert_to_tensor(product)
+def hessian_products(gradients: Tensors, sources: Tensors) -> dict[str, tf.Tensor]:
+    """Multiply the score's Hessian at each source with the source itself."""
+    products = {}
+    for name, source in sources.items():
+        (found,) = tf.gradients(gradients[name], source, grad_ys=tf.stop_gradient(source))
+        products[name] = tf.zeros_like(source) if found is None else tf.convert_to_tensor(found)
+    return products
 
 
 def unreached(name: str, activation: Mapping[str, str]) -> GradientError:
     """Make the error for a score that does not depend on a layer."""
-    if activation:
-        kinds = " and ".join(sorted(set(activation.values())))
+    cause = (
+        "Either the layer feeds none of the outputs that the score is made of, or what lies "
+        "between them has no gradient (argmax, rounding, stop_gradient): choose a later layer or "
+        "another target."
+    )
+    if kinds := " and ".join(sorted(set(activation.values()))):
         cause = (
-            f"The score is taken before the model's final {kinds}: if this layer applies it "
-            "or comes after it, choose an earlier layer or pass logits=False."
-        )
-    else:
-        cause = (
-            "Either the layer feeds none of the outputs that the score is made of, or what "
-            "lies between them has no gradient (argmax, rounding, stop_gradient): choose a "
-            "later layer or another target."
+            f"The score is taken before the model's final {kinds}: if this layer applies it or "
+            "comes after it, choose an earlier layer or pass logits=False."
         )
     return GradientError(f"The score does not depend on layer {name!r}. {cause}")
 
 
 def outputs_reached(outputs: Tensors, sources: Tensors) -> dict[str, set[str]]:
     """For each source, find the outputs that depend on it; nothing where there is one output."""
-    if sum(leaf.dtype.is_floating for leaf in outputs.values()) < 2:
+
+    def before(tensor: tf.Tensor) -> list[tf.Tensor]:
+        stops = tensor.op.type in ("StopGradient", "PreventGradient")
+        return [] if stops else [each for each in tensor.op.inputs if each.dtype.is_floating]
+
+    floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}
+    if len(floating) < 2:
         return {}
-    below = {path: _ancestors(leaf) for path, leaf in outputs.items()}
-    return {
-        name: {path for path, known in below.items() if source.ref() in known}
-        for name, source in sources.items()
-    }
-
-
-def _ancestors(tensor: tf.Tensor) -> set[Any]:
-    """Collect every floating tensor that a tensor was computed from by way of floating ones."""
-    known, todo = set(), [tensor]
-    while todo:
-        tensor = todo.pop()
-        if tensor.ref() not in known and tensor.dtype.is_floating:
-            known.add(tensor.ref())
-            if tensor.op.type not in ("StopGradient", "PreventGradient"):
-                todo.extend(tensor.op.inputs)
-    return known
+    above = {path: reachable([leaf], before) for path, leaf in floating.items()}
+    return {n: {path for path in above if id(sources[n]) in above[path]} for n in sources}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -11,8 +12,8 @@ from camcore.adapter import LayerName
 from camcore.errors import LayerError
 from camcore.nest import flatten, map_leaves
 
-Calls = list[tf.Tensor | None]
-"""What a layer gave, call by call; None where that was no floating tensor."""
+# What a layer gave, call by call; None where that was no floating tensor.
+Calls: TypeAlias = list[tf.Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,12 @@ class Capture:
         """
         if self.layer is None and not calls:
             raise LayerError(
-                "The model's inputs hold no floating array, so there is no gradient to them. "
-                "Choose the layer that embeds them."
+                "The model's inputs hold no floating array. Choose the layer that embeds them."
             )
         tensor = calls[self.name.index(len(calls))]
         if tensor is None:
             raise LayerError(
-                f"Layer {str(self.name)!r} returned no floating tensor. Choose one that returns "
-                "features."
+                f"Layer {str(self.name)!r} gave no floating tensor. Choose another one."
             )
         return tensor
 
@@ -69,6 +68,16 @@ def replace_tensor(nest: Any, old: tf.Tensor, new: tf.Tensor) -> Any:
     if (mask := getattr(old, "_keras_mask", None)) is not None:
         new._keras_mask = mask
     return map_leaves(nest, lambda _, leaf: new if leaf is old else leaf)
+
+
+def reachable(start: Iterable[Any], following: Callable[[Any], Iterable[Any]]) -> dict[int, Any]:
+    """Collect the tensors or operations that steps lead to from `start`, by their ids."""
+    found, todo = {}, list(start)
+    while todo:
+        if id(item := todo.pop()) not in found:
+            found[id(item)] = item
+            todo.extend(following(item))
+    return found
 
 
 def edge(tensor: tf.Tensor) -> tf.Tensor:

@@ -1,27 +1,44 @@
-"""Compiling, and keeping what was compiled for as long as the model lives."""
+"""Compiling, and keeping what was compiled for as long as the model lives.
+
+One compiled function answers one question: forward, seeds and pull-backs in a single graph.
+Gradients are asked for at the chosen layers' outputs, so no gradient work is done before
+the first of them or for variables. The seeds stay in NumPy: the graph calls them back, so
+it runs once and knows no target.
+"""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
+from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import CamcoreError
 
+from . import backward
+from .capture import Capture, edge
+from .forward import forward, output_leaves
+from .guided import apply_rule
+from .inputs import Signature
+from .layers import channels, input_channels
 from .preserve import tracing
 
 T = TypeVar("T")
 
+Seeds: TypeAlias = Sequence[Seed | NativeScore]
+
+
 _Function = type(tf.function(lambda: None))
 
+# Compiled functions kept for a model; the one used longest ago goes first.
 _KEEP = 64
-"""Compiled functions kept for a model; the one used longest ago goes first."""
 
 
 @dataclass
@@ -40,24 +57,15 @@ class CompileCache:
             if len(self.compiled) > _KEEP:
                 self.compiled.popitem(last=False)
             if batch not in sizes and None not in sizes:
-                size, made = self._make(batch, make, any_size=bool(sizes))
-                sizes[size] = made
+                for size in (None, batch) if sizes else (batch,):
+                    self.traces += 1
+                    try:
+                        sizes[size] = make(size)
+                        break
+                    except (TypeError, ValueError) as error:
+                        if size is not None or not _lacks_batch_size(error):
+                            raise
             return sizes[batch] if batch in sizes else sizes[None]
-
-    def _make(
-        self, batch: int, make: Callable[[int | None], T], *, any_size: bool
-    ) -> tuple[int | None, T]:
-        self.traces += 1
-        if any_size:
-            try:
-                return None, make(None)
-            except CamcoreError:
-                raise
-            except (TypeError, ValueError) as error:
-                if not _lacks_batch_size(error):
-                    raise
-            self.traces += 1
-        return batch, make(batch)
 
 
 _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionary()
@@ -115,4 +123,107 @@ def _lacks_batch_size(error: Exception) -> bool:
     """Tell whether tracing failed for want of a known batch size, which Python sees as None."""
     # Keras adds the arguments' shapes to every error, and their batch size is unknown.
     cause = str(error).partition("Arguments received by")[0]
-    return "None" in cause or "unknown" in cause
+    return not isinstance(error, CamcoreError) and ("None" in cause or "unknown" in cause)
+
+
+@dataclass(frozen=True)
+class ProgramKey:
+    """What a program computes, whatever the batch and the NumPy seeds.
+
+    Parameters
+    ----------
+    captures : mapping of str to Capture
+        What to capture, by the names asked for.
+    seeds : sequence of Seed or NativeScore
+        Native scores are compiled in; of the others only the places count.
+    logits : bool
+        Whether to take outputs before a final activation.
+    second_order : bool
+        Whether to give Hessian products.
+    rectifier : {"guided"} or None
+        The rule for pulling back through rectifiers.
+    """
+
+    captures: Mapping[str, Capture]
+    seeds: Seeds
+    logits: bool
+    second_order: bool
+    rectifier: Rectifier | None
+
+    @property
+    def weak(self) -> Hashable:
+        """The same for the same question, and keeps no layer and no function alive."""
+        natives = [s.function if isinstance(s, NativeScore) else None for s in self.seeds]
+        how = self.logits, self.second_order, self.rectifier
+        return (*self.captures, *map(weak, natives), *how)
+
+
+class Program:
+    """One forward pass and one pull-back a seed, compiled.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model; not kept, nor are its layers.
+    signature : Signature
+        Structure, shapes and dtypes of the inputs.
+    key : ProgramKey
+        What to compute; not kept.
+    """
+
+    def __init__(self, model: Any, signature: Signature, key: ProgramKey) -> None:
+        captures = key.captures
+        self._images = input_channels(model)
+        formats = (getattr(capture.layer, "data_format", None) for capture in captures.values())
+        self._formats = dict(zip(captures, formats, strict=True))
+
+        def body(token: tf.Tensor, *tensors: tf.Tensor) -> Any:
+            outputs, calls = forward(model, signature, tensors, list(captures.values()))
+            chosen = map(Capture.choose, captures.values(), calls)
+            sources = dict(zip(captures, chosen, strict=True))
+            natives = [s if isinstance(s, NativeScore) else None for s in key.seeds]
+            scores = [s and backward.native_score(s, outputs) for s in natives]
+            leaves, self._activation = output_leaves(outputs, key.logits)
+            self._reached = backward.outputs_reached(leaves, sources)
+            if key.rectifier is not None:
+                apply_rule(token.graph, key.rectifier)
+            asked = iter(backward.seed_cotangents(token, leaves, natives.count(None)))
+            pairs = [None if s is None else backward.score_cotangents(s, outputs) for s in scores]
+            gradients = [
+                backward.pull_back(*(pair or (leaves, next(asked))), sources, self._activation)
+                for pair in pairs
+            ]
+            curved = gradients if key.second_order else []
+            products = [backward.hessian_products(each, sources) for each in curved]
+            given = [score for score in scores if score is not None]
+            return tf.nest.map_structure(edge, (leaves, sources, gradients, products, given))
+
+        self._function = compiled(body, [tf.TensorSpec((), tf.int64), *signature.specs])
+
+    def __call__(self, tensors: Mapping[str, tf.Tensor], seeds: Seeds) -> Trace:
+        """Run once, with one pull-back a seed.
+
+        Raises
+        ------
+        GradientError
+            A seed weighs only outputs that a layer has no part in.
+        """
+        arrays = [seed for seed in seeds if not isinstance(seed, NativeScore)]
+        with backward.seeds_ready(arrays) as (token, run):
+            results = self._function(token, *tensors.values())
+        for weighed, (name, reached) in itertools.product(run.weighed, self._reached.items()):
+            if not weighed & reached:
+                raise backward.unreached(name, self._activation)
+        results = tf.nest.map_structure(lambda tensor: tensor.numpy(), results)
+        outputs, activations, gradients, products, scores = results
+        layers = {}
+        for name, array in activations.items():
+            of_seeds, curved = (tuple(s[name] for s in each) for each in (gradients, products))
+            axis = channels(self._formats[name], array.ndim, self._images)
+            layers[name] = LayerTrace(array, of_seeds, axis, curved)
+        given, native = (
+            {path: edge(tensor).numpy() for path, tensor in tensors.items()},
+            iter(scores),
+        )
+        native_scores = [next(native) if isinstance(s, NativeScore) else None for s in seeds]
+        return Trace(given, self._images, outputs, self._activation, layers, tuple(native_scores))

@@ -25,8 +25,7 @@ def apply_rule(graph: tf.Graph, rule: Rectifier) -> None:
     MethodError
         A loop or a function within the graph has rectifiers of its own.
     """
-    hidden = sorted(_hiding(graph))
-    if hidden:
+    if hidden := sorted(_hiding(graph)):
         raise MethodError(
             f"Rectifiers inside {', '.join(hidden)} cannot be reached: they are in a loop or a "
             "function of their own. Choose a method without guided gradients."
@@ -37,7 +36,7 @@ def apply_rule(graph: tf.Graph, rule: Rectifier) -> None:
             operation._set_attr("_gradient_op_type", name)
 
 
-@tf.RegisterGradient("Camcore_guided")
+@tf.RegisterGradient("Camcore_guided")  # type: ignore[untyped-decorator]
 def _guided(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
     positive = tf.nn.relu(gradient)
     if own := _OWN.get(operation.type):

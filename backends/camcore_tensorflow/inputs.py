@@ -40,16 +40,15 @@ class Signature:
     def sized(self, batch: int | None) -> Signature:
         """Return the signature for another number of samples; None is any."""
 
-        def resize(spec: tf.TensorSpec) -> tf.TensorSpec:
-            shape = [batch, *spec.shape[1:]] if self.batched(spec) else spec.shape
-            return tf.TensorSpec(shape, spec.dtype)
+        def shape(spec: tf.TensorSpec) -> Any:
+            return [batch, *spec.shape[1:]] if self.batched(spec) else spec.shape
 
-        samples = self.batch if batch is None else batch
-        return replace(self, specs=tuple(map(resize, self.specs)), batch=samples)
+        specs = tuple(tf.TensorSpec(shape(spec), spec.dtype) for spec in self.specs)
+        return replace(self, specs=specs, batch=self.batch if batch is None else batch)
 
     def batched(self, leaf: Any) -> bool:
         """Tell whether the first axis of this leaf, or of its specification, counts samples."""
-        return leaf.shape[0] == self.batch
+        return bool(leaf.shape[0] == self.batch)
 
     def first(self, tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
         """Return the first sample, as a batch of one."""
@@ -58,18 +57,18 @@ class Signature:
     def call(self, model: Any, tensors: Sequence[tf.Tensor]) -> Any:
         """Call the model on `tensors`, in inference mode, as its `call` wants them."""
         inputs = fill(self.skeleton, iter(tensors))
-        wanted = [
+        needed = [
             name
             for name, parameter in inspect.signature(model.call).parameters.items()
             if parameter.default is parameter.empty
             and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             and name not in ("training", "mask")
         ]
-        if len(wanted) > 1 and isinstance(inputs, Mapping):
+        several = len(needed) > 1
+        if several and isinstance(inputs, Mapping):
             return model(**inputs, training=False)
-        if len(wanted) > 1 and isinstance(inputs, (tuple, list)):
-            return model(*inputs, training=False)
-        return model(inputs, training=False)
+        arguments = inputs if several and isinstance(inputs, (tuple, list)) else [inputs]
+        return model(*arguments, training=False)
 
 
 def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
@@ -81,11 +80,8 @@ def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
         There is no array, or one without a batch axis.
     """
     leaves = {path: leaf for path, leaf in flatten(inputs) if leaf is not None}
-    declared = _declared_dtypes(model, list(leaves))
-    tensors = {
-        path: _typed(leaf, declared.get(path), tf.as_dtype(model.variable_dtype))
-        for path, leaf in leaves.items()
-    }
+    declared, floating = _declared_dtypes(model, list(leaves)), tf.as_dtype(model.variable_dtype)
+    tensors = {path: _typed(leaf, declared.get(path), floating) for path, leaf in leaves.items()}
     if not tensors:
         raise InputError(f"The inputs hold no array: {inputs!r}. Give what the model takes.")
     for path, tensor in tensors.items():
@@ -102,11 +98,9 @@ def _declared_dtypes(model: Any, paths: Sequence[str]) -> dict[str, tf.DType]:
     """Read the dtypes of a functional model's own inputs; other models declare none."""
     nest = getattr(model, "input", None)
     symbolic = {path: leaf for path, leaf in flatten(nest) if leaf is not None}
-    if len(symbolic) != len(paths):
-        return {}
-    if set(symbolic) != set(paths):
-        symbolic = dict(zip(paths, symbolic.values(), strict=True))
-    return {path: tf.as_dtype(tensor.dtype) for path, tensor in symbolic.items()}
+    dtypes = (tf.as_dtype(tensor.dtype) for tensor in symbolic.values())
+    names = symbolic if set(symbolic) == set(paths) else paths
+    return dict(zip(names, dtypes, strict=True)) if len(symbolic) == len(paths) else {}
 
 
 def _typed(leaf: Any, declared: tf.DType | None, floating: tf.DType) -> tf.Tensor:
@@ -115,6 +109,4 @@ def _typed(leaf: Any, declared: tf.DType | None, floating: tf.DType) -> tf.Tenso
     dtype = declared if given.is_integer and declared and declared.is_floating else given
     if given.is_floating:
         dtype = declared or floating
-    if isinstance(tensor, np.ndarray):
-        return tf.constant(tensor.astype(dtype.as_numpy_dtype, copy=False))
     return tf.cast(tensor, dtype)

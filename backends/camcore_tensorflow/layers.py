@@ -11,7 +11,7 @@ from camcore.layers.names import unknown_layer
 
 from .capture import Capture
 
-_CHANNELS: dict[str, Channels] = {"channels_first": "first", "channels_last": "last"}
+_CHANNELS: dict[Any, Channels] = {"channels_first": "first", "channels_last": "last"}
 
 
 def keras_of(model: object) -> Any:
@@ -71,19 +71,13 @@ def find(name: str, layers: Mapping[str, Any]) -> Capture:
     return Capture(parsed, layer)
 
 
-def own_channels(layer: Any) -> Channels | None:
-    """Read where the layer itself says its channels are, if it does."""
-    return _CHANNELS.get(getattr(layer, "data_format", ""))
-
-
 def input_channels(model: Any) -> Channels:
     """Read the layout from the first layer that has a data format, else from Keras' settings."""
-    own = (own_channels(layer) for _, layer in walk(model))
+    own = (_CHANNELS.get(getattr(layer, "data_format", None)) for _, layer in walk(model))
     return next(filter(None, own), _CHANNELS[keras_of(model).backend.image_data_format()])
 
 
-def channels(own: Channels | None, rank: int, images: Channels) -> Channels | None:
+def channels(own: str | None, rank: int, images: Channels) -> Channels | None:
     """Say where an output of `rank` axes has its channels; images and volumes follow the model."""
-    if rank < 3:
-        return None
-    return own or (images if rank in (4, 5) else None)
+    follows = images if rank in (4, 5) else None
+    return _CHANNELS.get(own, follows) if rank > 2 else None

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from camcore.adapter import Array
-
 _ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
 _PASSIVE = {"Identity", "Cast", "EnsureShape", *_RESHAPES}
 _RESIZES = {"ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor"}
+# What shows again what it is given, at most on another scale.
 _PASSING = {*_ACTIVATIONS, *_PASSIVE, *_RESIZES, "Transpose"}
-"""What shows again what it is given, at most on another scale."""
 
 
 def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
@@ -53,7 +51,7 @@ def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
 
 
 def shown_by(output: tf.Tensor) -> Iterator[tf.Tensor]:
-    """The output, and what it was before it was cast, rearranged, activated or resized."""
+    """Yield the output, and what it was before it was cast, rearranged, activated or resized."""
     while True:
         yield output
         if output.op.type not in _PASSING or not output.op.inputs[0].dtype.is_floating:
@@ -70,18 +68,9 @@ def _along_inner_axis(tensor: tf.Tensor) -> tf.Operation | None:
     inner = softmax.inputs[0].op
     if inner.type != "Transpose":
         return None
-    there, back = _constant(inner.inputs[1]), _constant(outer.inputs[1])
-    if there is None or back is None or not np.array_equal(there[back], np.arange(back.size)):
-        return None
-    return softmax
-
-
-def _constant(tensor: tf.Tensor) -> Array | None:
-    """Value of a tensor of the graph that depends on constants only."""
-    if (value := tf.get_static_value(tensor)) is not None:
-        return value
     try:
         with tf.compat.v1.Session(graph=tensor.graph) as session:
-            return session.run(tensor)
+            there, back = session.run([inner.inputs[1], outer.inputs[1]])
     except tf.errors.InvalidArgumentError:
-        return None
+        return None  # The axes depend on the model's inputs, for which the session has no values.
+    return softmax if np.array_equal(there[back], np.arange(back.size)) else None

@@ -18,25 +18,21 @@ from .layers import walk
 
 _CONTAINERS: tuple[Any, ...] = (list, dict, set)
 
+# Held while a model is read, patched and traced: two traces must not patch one model at a time.
 tracing = threading.RLock()
-"""Held while a model is read, patched and traced: two traces must not patch one model at a time."""
 
 
 @contextmanager
-def preserved(model: Any) -> Iterator[list[Any]]:
+def preserved(model: Any) -> Iterator[None]:
     """Let the layers be patched, and put everything back.
 
     On leaving, the model and its layers have the attributes they had before, and their lists,
     sets and dicts the items, whatever was put or stored on them.
 
-    Yields
-    ------
-    list of keras.Layer
-        The model's layers.
     """
     with tracing:
-        layers = [layer for _, layer in walk(model)]
-        before = [(vars(layer), dict, dict(vars(layer))) for layer in (model, *layers)]
+        layers = [model, *(layer for _, layer in walk(model))]
+        before = [(vars(layer), dict, dict(vars(layer))) for layer in layers]
         before += [
             (value, kind, kind(value))
             for attributes, _, _ in before
@@ -46,11 +42,11 @@ def preserved(model: Any) -> Iterator[list[Any]]:
             if kind in type(value).__mro__ and not type(value).__module__.startswith("tensorflow")
         ]
         try:
-            for layer in (model, *layers):
-                if vars(layer).get("_remat_mode") is not None:
+            for layer in layers:
+                if "_remat_mode" in vars(layer):
                     # Computing again in the backward pass changes no number, and hides the first.
                     layer.__dict__["_remat_mode"] = None
-            yield layers
+            yield
         finally:
             for container, kind, saved in before:
                 _restore(container, kind, saved)
@@ -87,11 +83,9 @@ def _restore(container: Any, kind: Any, saved: Any) -> None:
     if kind is dict:
         for key in dict.keys(container) - saved.keys():
             dict.pop(container, key, None)
-        if any(container.get(key, container) is not saved[key] for key in saved):
-            dict.update(container, saved)
+        dict.update(container, saved)
     elif kind is list:
-        if list(map(id, container)) != list(map(id, saved)):
-            list.__setitem__(container, slice(None), saved)
-    elif set(map(id, container)) != set(map(id, saved)):
+        list.__setitem__(container, slice(None), saved)
+    elif container ^ saved:
         set.intersection_update(container, saved)
         set.update(container, saved)

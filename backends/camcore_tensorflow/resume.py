@@ -18,7 +18,7 @@ from ml_dtypes import finfo
 from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import InputError, LayerError
 
-from .capture import Capture, edge
+from .capture import Capture, edge, reachable
 from .compile import traced
 from .forward import forward, output_leaves
 from .inputs import Signature
@@ -53,8 +53,7 @@ class Replay:
             cuts[:] = [only.choose(calls)]
             if len(calls) > 1:
                 raise LayerError(
-                    f"Layer {self._name!r} runs {len(calls)} times in one pass, so there is no one "
-                    "place to go on from. Choose a layer that runs once."
+                    f"Layer {self._name!r} runs {len(calls)} times. Choose a layer that runs once."
                 )
             leaves, _ = output_leaves(outputs, logits)
             self._paths = list(leaves)
@@ -79,7 +78,7 @@ class Replay:
         cut, beside, outputs = self._before(*tensors)
         twice = np.concatenate([edge(cut).numpy()] * 2)
         plain = self._by_path(outputs)
-        epsilon = float(finfo(cut.dtype.as_numpy_dtype).eps)
+        epsilon = float(finfo(cut.dtype.as_numpy_dtype).eps)  # type: ignore[no-untyped-call]
         # What lies beside may not repeat with the samples (a size read off the batch of one,
         # a batch axis that is not the first): then it is computed anew, from repeated inputs.
         ways = [
@@ -126,22 +125,13 @@ class Replay:
 
 def _beside(cut: tf.Tensor, outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """List the tensors of whole samples that what follows the cut uses besides the cut."""
-    after, todo = set(), [cut]
-    while todo:
-        for operation in todo.pop().consumers():
-            if operation not in after:
-                after.add(operation)
-                todo.extend(operation.outputs)
-    beside: list[tf.Tensor] = []
-    seen, todo = {cut.ref()}, list(outputs)
-    while todo:
-        tensor = todo.pop()
-        if tensor.ref() in seen:
-            continue
-        seen.add(tensor.ref())
+    after = reachable(cut.consumers(), lambda op: [u for t in op.outputs for u in t.consumers()])
+
+    def is_beside(tensor: tf.Tensor) -> bool:
         whole = tensor.dtype.is_floating and tensor.shape.rank and tensor.shape[0] is None
-        if whole and tensor.op not in after:
-            beside.append(tensor)
-        else:
-            todo.extend(tensor.op.inputs)
-    return beside
+        return bool(whole) and tensor is not cut and id(tensor.op) not in after
+
+    def inputs(tensor: tf.Tensor) -> Sequence[tf.Tensor]:
+        return () if tensor is cut or is_beside(tensor) else tensor.op.inputs
+
+    return list(filter(is_beside, reachable(outputs, inputs).values()))

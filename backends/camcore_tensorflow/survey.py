@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -16,53 +16,9 @@ from .attention import LayerSpans
 from .capture import floating_tensors
 from .compile import compiled
 from .inputs import Signature
-from .layers import channels, input_channels, own_channels, walk
+from .layers import channels, input_channels, walk
 from .logits import shown_by
 from .preserve import patch_call, preserved
-
-
-@dataclass
-class LayerSeen:
-    """A layer that ran, what it returned in its last call, and the attention it computes."""
-
-    layer: Any
-    tensor: tf.Tensor
-    calls: int
-    several: bool
-    attention: tf.Tensor | None = None
-
-
-class _Watch:
-    """What is seen of the layers while the model is traced."""
-
-    def __init__(self, model: Any, signature: Signature, sample: Sequence[tf.Tensor]) -> None:
-        self.first: dict[Any, Any] = {}
-        self._seen: dict[int, LayerSeen] = {}
-        self._spans = LayerSpans()
-        with preserved(model) as layers:
-            for layer in layers:
-                patch_call(layer, self._around)
-            outputs = {p: t for p, t in flatten(signature.call(model, sample)) if tf.is_tensor(t)}
-        for layer, tensor in self._spans.attending().items():
-            if layer in self._seen:
-                self._seen[layer].attention = tensor
-        scores = score_paths({path: tensor.shape.rank for path, tensor in outputs.items()})
-        self.shown = {t.ref() for path in scores for t in shown_by(outputs[path])}
-        self.layers = list(self._seen.values())
-
-    def _around(self, layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
-        output = self._spans.call(layer, call, *args, **kwargs)
-        if floating := floating_tensors(output):
-            before = self._seen.pop(id(layer), None)
-            calls = before.calls + 1 if before else 1
-            self._seen[id(layer)] = LayerSeen(layer, floating[0], calls, len(floating) > 1)
-            self.first.setdefault(floating[0].ref(), layer)
-        return output
-
-    def tensors(self) -> list[tf.Tensor]:
-        """List what the layers returned, and what they attended to."""
-        attention = (seen.attention for seen in self.layers if seen.attention is not None)
-        return [*(seen.tensor for seen in self.layers), *attention]
 
 
 def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> list[LayerRecord]:
@@ -83,32 +39,55 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
         Every layer that returned a floating tensor, by when its last call finished. Their
         native layers are left out, so that no record keeps the model alive.
     """
-    watched: list[_Watch] = []
+    layers = dict(walk(model))
+    paths = {id(layer): path for path, layer in layers.items()}
+    seen: dict[int, tuple[LayerRecord, list[tf.Tensor]]] = {}
+    shown: set[Any] = set()
 
-    def body(*sample: tf.Tensor) -> list[tf.Tensor]:
-        watched[:] = [_Watch(model, signature, sample)]
-        return list(map(tf.shape, watched[0].tensors()))
+    def body(*sample: tf.Tensor) -> list[list[tf.Tensor]]:
+        seen.clear()
+        spans, first = LayerSpans(), dict[Any, str]()
 
-    shapes = compiled(body, signature.specs)
-    (watch,) = watched
-    sizes = [tensor.shape for tensor in watch.tensors()]
-    if not all(shape.is_fully_defined() for shape in sizes):
-        sizes = list(map(tf.TensorShape, shapes(*tensors)))
-    named = zip(watch.tensors(), map(tuple, sizes), strict=True)
-    shape_of = {tensor.ref(): shape for tensor, shape in named}
-    paths, images = {id(layer): path for path, layer in walk(model)}, input_channels(model)
+        def around(layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
+            output = spans.call(layer, call, *args, **kwargs)
+            if floating := floating_tensors(output):
+                named = Layer(paths[id(layer)], type(layer).__name__, None)
+                before, _ = seen.pop(id(layer), (LayerRecord(named, (), None, 0), []))
+                maker = first.setdefault(floating[0].ref(), named.name)
+                record = replace(
+                    before,
+                    calls=before.calls + 1,
+                    several=len(floating) > 1,
+                    repeats=None if maker == named.name else maker,
+                )
+                seen[id(layer)] = record, floating[:1]
+            return output
 
-    def record(seen: LayerSeen) -> LayerRecord:
-        shape, maker = shape_of[seen.tensor.ref()], watch.first[seen.tensor.ref()]
-        return LayerRecord(
-            Layer(paths[id(seen.layer)], type(seen.layer).__name__, None),
-            shape,
-            channels(own_channels(seen.layer), len(shape), images),
-            seen.calls,
-            seen.tensor.ref() in watch.shown,
-            None if seen.attention is None else shape_of[seen.attention.ref()],
-            None if maker is seen.layer else paths[id(maker)],
-            seen.several,
+        with preserved(model):
+            for layer in layers.values():
+                patch_call(layer, around)
+            outputs = {p: t for p, t in flatten(signature.call(model, sample)) if tf.is_tensor(t)}
+        for key, tensor in spans.attending().items():
+            if key in seen:
+                seen[key][1].append(tensor)
+        scores = score_paths({path: tensor.shape.rank for path, tensor in outputs.items()})
+        shown.update(tensor.ref() for path in scores for tensor in shown_by(outputs[path]))
+        return [list(map(tf.shape, tensors)) for _, tensors in seen.values()]
+
+    function = compiled(body, signature.specs)
+    shapes: Any = [[tensor.shape for tensor in tensors] for _, tensors in seen.values()]
+    if not all(shape.is_fully_defined() for each in shapes for shape in each):
+        shapes = function(*tensors)
+    images, records = input_channels(model), []
+    for (record, (output, *_)), each in zip(seen.values(), shapes, strict=True):
+        shape, attention = [tuple(map(int, size)) for size in [*each, ()][:2]]
+        own = getattr(layers[record.layer.name], "data_format", None)
+        found = replace(
+            record,
+            shape=shape,
+            channels=channels(own, len(shape), images),
+            is_output=output.ref() in shown,
+            attention=attention or None,
         )
-
-    return list(map(record, watch.layers))
+        records.append(found)
+    return records

@@ -21,11 +21,9 @@ _SHIFTED = ("LayerNormalization", "GroupNormalization")
 
 
 def classifier(model: Any) -> tuple[Array, Array] | None:
-    """Weights ``(K, C)`` and bias ``(K,)`` of the last dense layer or 1x1 convolution."""
-    linear, others = (
-        _kinds(model, "Dense", *_CONVOLUTIONS),
-        _kinds(model, *_TRANSPOSED, *_SEPARATED),
-    )
+    """Read weights ``(K, C)`` and bias ``(K,)`` of the last dense layer or 1x1 convolution."""
+    linear = _kinds(model, "Dense", *_CONVOLUTIONS)
+    others = _kinds(model, *_TRANSPOSED, *_SEPARATED)
     for _, layer in reversed(list(walk(model))):
         if not isinstance(layer, linear) or isinstance(layer, others) or not layer.built:
             continue
@@ -38,7 +36,7 @@ def classifier(model: Any) -> tuple[Array, Array] | None:
 
 
 def biases(model: Any) -> Iterator[Bias]:
-    """Every built layer that adds one number a channel, or normalises by running statistics."""
+    """Yield the built layers that add one number a channel or normalise by running statistics."""
     biased, shifted = _kinds(model, *_BIASED), _kinds(model, *_SHIFTED)
     normalising = _kinds(model, "BatchNormalization")
     for path, layer in walk(model):
