@@ -335,7 +335,7 @@ def contrasted(target: Any) -> Any:
         return Contrast(target.index)
     raise MethodError(
         f"FinerCAM contrasts a class with its nearest ones; got {target!r}. Give a class, "
-        "or say the contrast: target=camcore.targets.Contrast(...)."
+        "or the contrast itself: target=camcore.targets.Contrast(...)."
     )
 
 

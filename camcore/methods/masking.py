@@ -1,4 +1,4 @@
-"""Score-CAM and its kin: each channel masks the image, and the score under it is its weight.
+"""Score-CAM and its variants: each channel masks the image, and the score is its weight.
 
 How a channel becomes a mask, and a score a weight, is a `Masking`; libraries differ in it.
 """

@@ -152,7 +152,7 @@ def smoothed(method: Method) -> Method:
             "leave out eigen_smooth."
         )
     function = partial(_component_of_channels, partial(method.function, **method.options))
-    return replace(method, function=function, options={}, additive=False)
+    return replace(method, function=function, options={})
 
 
 def _component_of_channels(method: Callable[..., Array], **supplied: Array) -> Array:

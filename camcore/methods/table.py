@@ -84,14 +84,12 @@ class Method:
     aim : callable
         Turns the target asked for into the one the method explains.
     fusion : str or None
-        How several layers are joined where the method says so itself.
+        How several layers are joined, where the method itself prescribes it.
     joins : {"shown", "signed"}
         Whether the maps of several layers are joined as the recipe shows each, or as
         they are, so that a layer counts by its magnitude.
     options : mapping
         Keyword arguments fixed for this row.
-    additive : bool
-        False for a method that is no sum over channels, each on its own.
     """
 
     name: str
@@ -105,7 +103,6 @@ class Method:
     fusion: Fusion | None = None
     joins: Literal["shown", "signed"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)
-    additive: bool = True
 
     def __call__(self, evidence: object) -> Array:
         """Apply the method to what it needs of the evidence."""
@@ -132,7 +129,7 @@ class Method:
     def by_channel(self) -> bool:
         """Whether the map is a sum of contributions, each made from one channel alone."""
         return (
-            self.additive
+            self.function not in _of_all_channels
             and "activations" in self.needs
             and all(need.by_channel for need in self._needs())
         )
@@ -154,20 +151,33 @@ MethodLike: TypeAlias = "str | Method"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _rows: list[Method] = []
+_of_all_channels: list[Callable[..., Any]] = []
 
 TABLE: Final[Sequence[Method]] = _rows
 """Every method: those of one forward pass first, otherwise in the order of registration."""
 
 
 def register(
-    name: str, label: str, needs: tuple[str, ...], passes: str, paper: str, **fields: Any
+    name: str,
+    label: str,
+    needs: tuple[str, ...],
+    passes: str,
+    paper: str,
+    *,
+    additive: bool = True,
+    **fields: Any,
 ) -> Callable[[Function], Function]:
     """Add the decorated function to the table, so that it is found, listed and explained with.
 
     Parameters
     ----------
-    name, label, needs, passes, paper, **fields
+    name, label, needs, passes, paper
         Of its row; see `Method`.
+    additive : bool
+        False where it needs channels but is no sum of what each gives alone, so that
+        ``eigen_smooth`` refuses it.
+    **fields
+        The row's other fields.
 
     Returns
     -------
@@ -195,6 +205,8 @@ def register(
         cheap = sum(row.passes == "1" for row in TABLE)
         row = Method(name, label, function, needs, passes, paper, **fields)
         _rows.insert(cheap if passes == "1" else len(_rows), row)
+        if not additive:
+            _of_all_channels.append(function)
         return function
 
     return add
@@ -273,6 +285,6 @@ def described(text: str) -> Callable[[Function], Function]:
 
 
 def description(function: Callable[..., Any]) -> str:
-    """Describe a function in a line for people, by default the first of its docstring."""
+    """Describe a function in a line, by default the first line of its docstring."""
     first = (inspect.getdoc(function) or "").partition("\n")[0]
     return _descriptions.get(function) or first.removeprefix("Compute ").rstrip(".")

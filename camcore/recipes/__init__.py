@@ -1,6 +1,6 @@
 """Conventions as data: how a signed map becomes the map that a library shows.
 
-A recipe says which score is explained, which variant of a method is meant, and
+A recipe states which score is explained, which variant of a method is used, and
 which steps turn each layer's signed map into the shown one, in which order.
 Nothing branches on a recipe's name.
 """

@@ -162,7 +162,7 @@ class Recipe:
         Parameters
         ----------
         method : str, optional
-            A method's canonical name; left out, that of most methods.
+            A method's canonical name; left out, the way of methods that are no exception.
 
         Returns
         -------
@@ -225,7 +225,7 @@ class Recipe:
         return replace(self, name=name, source=source, **changes)
 
     def describe(self) -> str:
-        """Describe for people what the recipe does, next to the papers' formulas."""
+        """Describe in plain text what the recipe does, next to the papers' formulas."""
         lines = [
             f"{self.name}: {self.source}",
             f"  score     {self.score}",
@@ -254,7 +254,7 @@ class Recipe:
 
 
 def formula(method: Method) -> str:
-    """Describe a method's equation, its options and what it explains, in a line for people."""
+    """Describe a method's equation, its options and what it explains, in one line."""
     line = description(method.function).removeprefix(f"{method.label}: ") or "no description"
     more = [f"{key} = {value}" for key, value in method.options.items()]
     if aim := description(method.aim):

@@ -1,4 +1,4 @@
-"""Conventions of the papers' own code, and of what people copy from tutorials."""
+"""Conventions of the papers' own code, and of tutorials."""
 
 from __future__ import annotations
 

@@ -129,5 +129,5 @@ def apply(steps: Sequence[Step], maps: Array, size: tuple[int, ...]) -> Array:
 
 
 def described(steps: Sequence[Step]) -> str:
-    """Describe the steps in a line for people."""
+    """Describe the steps in one line."""
     return " -> ".join(map(str, steps)) or "as it is"

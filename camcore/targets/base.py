@@ -91,7 +91,7 @@ class Target(ABC):
         Parameters
         ----------
         channels : {"first", "last"}
-            The framework's convention; what the target says itself comes first.
+            The framework's convention; the target's own setting comes first.
 
         Returns
         -------

@@ -117,7 +117,7 @@ class Segmentation(OfClass):
         return fixed
 
     def laid_out(self, channels: Channels) -> Target:
-        """Look for the classes where the framework has channels, unless said otherwise."""
+        """Look for the classes where the framework has channels, unless `channels` is given."""
         if self.channels is not None:
             return self
         placed = copy.copy(self)

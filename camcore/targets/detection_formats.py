@@ -32,7 +32,7 @@ class Part:
         Of the output leaf; ``{}`` in it is the number of the image where each image has
         leaves of its own. Without it the leaf's first axis is the batch.
     columns : (int, int or None) or int
-        First of the entries along `axis` that are meant, and the first after them; an int for
+        First of the entries along `axis` to take, and the first after them; an int for
         one number a detection.
     axis : int
         The axis of one image's leaf along which a detection's values lie; the other axis
@@ -90,7 +90,7 @@ class Detected:
     scores : (N,) or (N, K) array
         Of each detection, or of each class for each detection.
     labels : (N,) int array or None
-        The class of each detection, where `scores` do not tell.
+        The class of each detection, where `scores` do not give it.
     objectness : (N,) array or None
         What the scores are multiplied by.
     corners : {"xyxy", "yxyx", "xywh", "cxcywh"}
@@ -130,14 +130,14 @@ class Detected:
 
 @dataclass(frozen=True)
 class Detections:
-    """How a model's outputs say what it detected.
+    """How a model's outputs list what it detected.
 
     Parameters
     ----------
     boxes, scores : Part
         Where they are; four numbers a detection, and one or one for each class.
     labels : Part, optional
-        Where the class of each detection is, if not told by its scores.
+        Where the class of each detection is, if its scores do not give it.
     objectness : Part, optional
         Where a factor of all scores of a detection is.
     corners : {"xyxy", "yxyx", "xywh", "cxcywh"}
