@@ -109,6 +109,14 @@ def keras_lite0(keras, photographs) -> Cases:
 
 
 @pytest.fixture(scope="session")
+def twins(torch_lite0, keras_lite0) -> list[tuple[Batch, Batch]]:
+    """Batches in PyTorch, each beside the same in Keras."""
+    pairs = list(zip(torch_lite0.few, keras_lite0.few, strict=True))
+    assert all(here.classes == there.classes for here, there in pairs)
+    return pairs
+
+
+@pytest.fixture(scope="session")
 def torch_resnet(torch, require) -> Cases:
     """A ResNet-18 of random weights, and random images of 96 x 96."""
     torch.manual_seed(0)
@@ -164,6 +172,17 @@ def blobs(shape: tuple[int, ...]) -> np.ndarray:
     """Blobs rather than noise, so that maps differ from place to place."""
     coarse = np.random.default_rng(0).normal(size=(*shape[:2], 6, 6))
     return resize(coarse, shape[2:]).astype(np.float32)
+
+
+@pytest.fixture
+def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Activations and gradients ``(B, C, H, W)``, as after a rectifier, and scores."""
+    rng = np.random.default_rng(0)
+    activations = np.maximum(rng.normal(size=(2, 5, 4, 3)), 0)
+    activations[:, 4] = 0
+    gradients = rng.normal(size=activations.shape)
+    gradients[:, 3] = 0
+    return activations, gradients, np.array([0.7, -0.4])
 
 
 @pytest.fixture(params=["lite0", "resnet"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from written_out import shown, weighted
 
 import camcore
 from camcore.recipes import find_recipe
@@ -182,8 +183,22 @@ def test_overlay(require):
     [("gradcam", "GradCAM"), ("gradcampp", "GradCAMpp"), ("layercam", "LayerCAM")],
 )
 def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
-    torch_lite0, keras_lite0, theirs, assert_alike, method, kind
+    twins, theirs, assert_alike, method, kind
 ):
-    for here, there in zip(torch_lite0.few, keras_lite0.few, strict=True):
-        assert there.classes == here.classes
+    for here, there in twins:
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)
+
+
+def test_documented_gradcampp_as_written_out(arrays):
+    activations, gradients, _ = arrays
+
+    def weigh(a, g):
+        below = (g**3 * a).sum()
+        return sum(
+            s**2 / (2 * s**2 + below + 1e-8) * max(s, 0) for s in g.flat if s != 0
+        )  # fmt: skip
+
+    heat = np.maximum(weighted(weigh, activations, gradients), 0)
+    expected = [(m - m.min()) / (m.max() - m.min() + 1e-8) for m in heat]
+    ours = shown("torchcam-documented", "gradcampp", activations, gradients)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)

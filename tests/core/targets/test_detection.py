@@ -275,3 +275,8 @@ def test_boxes_say_what_they_are():
     assert repr(Box(overlapping=(0, 0, 1, 2), of_class=1)) == (
         "Box(overlapping=[0.0, 0.0, 1.0, 2.0], of_class=1)"
     )
+
+
+def test_settled_box_follows_a_class_below_zero():
+    outputs = {**LISTED, "0.labels": np.array([-1, 2, 2])}  # as padded detections have it
+    np.testing.assert_array_equal(Box(0).settled(outputs)(outputs).scores, [0.9, 0.6])

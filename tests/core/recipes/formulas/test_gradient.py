@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from written_out import weighted
 
 from camcore import methods
 from camcore.recipes import (
@@ -14,27 +15,6 @@ from camcore.recipes import (
     xplique,
 )
 from camcore.recipes.formulas import gradient
-
-
-@pytest.fixture
-def pair():
-    """Activations as after a rectifier, and gradients."""
-    rng = np.random.default_rng(0)
-    activations = np.maximum(rng.normal(size=(2, 3, 3, 2)), 0)
-    gradients = rng.normal(size=activations.shape)
-    gradients[0, 1] = 0
-    return activations, gradients
-
-
-def weighted(weigh, activations, gradients):
-    """Σ_c w · A_c, channel by channel."""
-    return np.stack(
-        [
-            sum(weigh(a, g) * a for a, g in zip(one, other, strict=True))
-            for one, other in zip(activations, gradients, strict=True)
-        ]
-    )
-
 
 FORMULAS = {
     tf_explain.gradcam_guided: lambda a, g: np.where((a > 0) & (g > 0), g, 0).mean(),

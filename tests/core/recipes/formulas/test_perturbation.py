@@ -12,16 +12,6 @@ from camcore.errors import MethodError
 from camcore.recipes import pytorch_grad_cam, tf_explain, torchcam
 
 
-@pytest.fixture
-def pair():
-    """Activations as after a rectifier, and gradients."""
-    rng = np.random.default_rng(0)
-    activations = np.maximum(rng.normal(size=(2, 3, 3, 2)), 0)
-    gradients = rng.normal(size=activations.shape)
-    gradients[0, 1] = 0
-    return activations, gradients
-
-
 def test_components_are_the_papers_up_to_their_sign(pair):
     for one, other in (
         (pytorch_grad_cam.eigencam_svd(pair[0]), methods.eigencam(pair[0])),

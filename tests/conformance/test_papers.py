@@ -1,0 +1,61 @@
+"""Recipe "authors" against the steps of the papers' own code, written out in float64.
+
+Not the code itself, which needs Lua's torch, Python 2 and a GPU: position by position, on
+random activations and gradients.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from written_out import SIZE, enlarged, shown, weighted
+
+from camcore.resize import PEERS
+
+
+def test_authors_gradcam(arrays):
+    activations, gradients, _ = arrays
+    signed = weighted(lambda a, g: g.sum(), activations, gradients)
+    large = enlarged(np.maximum(signed, 0), PEERS["scipy-linear"])
+    expected = [(m - m.min()) / (m.max() - m.min()) for m in large]
+    ours = shown("authors", "gradcam", activations, gradients)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_gradcampp(arrays):
+    activations, gradients, scores = arrays
+    heat = []
+    for one, other, score in zip(activations, gradients, scores, strict=True):
+        total = 0.0
+        for a, g in zip(one, other, strict=True):
+            first, second, third = (np.exp(score) * g**power for power in (1, 2, 3))
+            below = 2 * second + third * a.sum()
+            alpha = second / np.where(below != 0, below, 1)
+            if alpha.sum():
+                total += (np.maximum(first, 0) * alpha / alpha.sum()).sum() * a
+        heat.append(np.maximum(total, 0) / np.maximum(total, 0).max())
+    expected = enlarged(heat, PEERS["opencv-linear"])
+    ours = shown("authors", "gradcampp", activations, gradients, scores)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_scorecam(arrays):
+    activations = arrays[0]
+    images = np.random.default_rng(1).normal(size=(2, 3, *SIZE))
+    head = np.random.default_rng(2).normal(size=(3, 2))
+
+    def probability(image):
+        scores = np.exp(image.mean(axis=(-2, -1)) @ head)
+        return (scores / scores.sum(axis=-1, keepdims=True))[..., 0]
+
+    large = enlarged(activations, PEERS["torch-linear"])
+    expected = []
+    for one, image in zip(large, images, strict=True):
+        total = np.zeros(SIZE)
+        for channel in one:
+            if channel.max() != channel.min():
+                mask = (channel - channel.min()) / (channel.max() - channel.min())
+                total += probability(image * mask) * channel
+        total = np.maximum(total, 0)
+        expected.append((total - total.min()) / (total.max() - total.min()))
+    ours = shown("authors", "scorecam", activations, images, lambda _, x: probability(x))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
