@@ -7,9 +7,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+import camcore
 from camcore import methods
 from camcore.errors import MethodError
 from camcore.recipes import pytorch_grad_cam, tf_explain, torchcam
+from camcore.testing import random_network
 
 
 def test_components_are_the_papers_up_to_their_sign(pair):
@@ -81,3 +83,12 @@ def test_patches_stand_for_squares_of_the_input():
     np.testing.assert_allclose(maps, [[[4 / 20, 4 / 20, 2 / 20]] * 2])
     with pytest.raises(MethodError, match="larger than the input"):
         tf_explain.patches(images, lambda _, x: x, window=5)
+
+
+def test_smoothed_eigencam_is_the_papers_eigencam():
+    images = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+    network = random_network()
+    options = {"method": "eigencam", "recipe": "pytorch-grad-cam", "eigen_smooth": True}
+    smoothed = camcore.explain(network, images, 1, "relu2", **options)
+    paper = camcore.explain(network, images, 1, "relu2", "eigencam")
+    np.testing.assert_allclose(smoothed.raw["relu2"], paper.raw["relu2"], rtol=0, atol=1e-12)
