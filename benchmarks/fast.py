@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     ways = ["channels_last", "compile", "channels_last+compile"]
     if torch.cpu._is_avx512_bf16_supported():
         ways += ["bfloat16", "channels_last+bfloat16"]

@@ -101,7 +101,7 @@ def bare(loaded: LoadedModel, paths: list[Path]) -> int:
 
 
 def forward(model: object) -> Callable[[np.ndarray], object]:
-    """The framework's own way to run a model: no gradients in PyTorch, compiled in Keras."""
+    """Run a model in its framework's own way: no gradients in PyTorch, compiled in Keras."""
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -115,7 +115,7 @@ def forward(model: object) -> Callable[[np.ndarray], object]:
 
 
 def explain(loaded: LoadedModel, paths: list[Path], out: Path) -> int:
-    """The same, explained and drawn."""
+    """Explain the same, and draw it."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
 

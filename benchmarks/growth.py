@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def plot(measured: dict[str, list[float]], path: Path) -> None:
-    """A panel for each thing that grows."""
+    """Draw a panel for each thing that grows."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(measured), 3.4), layout="constrained")
@@ -139,7 +139,7 @@ def plot(measured: dict[str, list[float]], path: Path) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")

@@ -81,7 +81,7 @@ def growth(run: Callable[[], object], calls: int) -> float:
 
 
 def status(key: str) -> float:
-    """A line of /proc/self/status, in megabytes."""
+    """Read a line of /proc/self/status, in megabytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) / 1024
@@ -89,7 +89,7 @@ def status(key: str) -> float:
 
 
 def loop(framework: str) -> Callable[[], object]:
-    """A small explanation to repeat, its target and its images changing."""
+    """Make a small explanation to repeat, its target and its images changing."""
     import itertools
 
     import camcore
@@ -108,7 +108,7 @@ def loop(framework: str) -> Callable[[], object]:
 
 
 def alone(what: str, framework: str, who: str, amount: int) -> float:
-    """The figure, from processes of its own: the median of three peaks, or one growth."""
+    """Measure in processes of its own: the median of three peaks, or one growth."""
     command = [sys.executable, __file__, "--one", what, framework, who, str(amount)]
     # Blocks from 64 KiB on go back to the system when freed, so that peaks show what is held.
     exact = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"} if what == "peak" else None
@@ -157,7 +157,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--calls", type=int, default=1000)

@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def recipes_of(method: str) -> list[str]:
-    """The paper, and the libraries that have the method; those that only repeat another aside."""
+    """List the paper and the libraries that have the method, but for those that repeat another."""
     return [
         name
         for name, recipe in TABLE.items()
@@ -128,7 +128,7 @@ def photographs() -> dict[str, np.ndarray]:
 
 
 def network(photos: dict[str, np.ndarray]) -> tuple[object, np.ndarray, list[np.ndarray]]:
-    """The network, its batch, and the photographs as it sees them."""
+    """Load the network, its batch, and the photographs as it sees them."""
     loaded = zoo.load_model("demo-torch:efficientnet_lite0")
     seen = [
         CentreCrop(photo.shape[:2], loaded.size, loaded.resize, loaded.interpolation).to_model(
@@ -154,7 +154,7 @@ def matrix(maps: Sequence[dict[str, camcore.Explanation]]) -> str:
 
 
 def picture(photo: np.ndarray, maps: dict[str, camcore.Explanation]):
-    """The photograph, and its map under each recipe as the recipe shows it."""
+    """Draw the photograph, and its map under each recipe as the recipe shows it."""
     from matplotlib.figure import Figure
 
     shown: Sequence[tuple[str, np.ndarray]] = [

@@ -48,7 +48,7 @@ def cases() -> Iterator[Case]:
 
 
 def core_against_opencv() -> tuple[Run, dict[str, Run]]:
-    """The core next to the same steps by hand with NumPy and OpenCV."""
+    """Time the core next to the same steps by hand with NumPy and OpenCV."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def eigencam_alone() -> tuple[Run, dict[str, Run]]:
 
 
 def import_milliseconds(code: str, rounds: int) -> float:
-    """What running `code` adds to `import numpy`, in fresh interpreters."""
+    """Time what running `code` adds to `import numpy`, in fresh interpreters."""
 
     def start(code: str) -> float:
         return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True))
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def row(case: Case, timed: Timed) -> dict[str, Any]:
-    """What the table says of a case."""
+    """Write what the table says of a case."""
     absolute = case.unit == "ms"
     ours = 1e3 * timed.took["camcore"] if absolute else timed.ratios["camcore"]
     return {
@@ -201,7 +201,7 @@ def _groups(rows: list[tuple[str, dict[str, float]]], peers: list[str]) -> list[
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute's look: fewer rows, rounds")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose name has all these words")

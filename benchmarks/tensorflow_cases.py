@@ -40,7 +40,7 @@ def cases() -> Iterator[Case]:
 
 
 def model_and_images(name: str, batch: int) -> tuple[keras.Model, np.ndarray]:
-    """A model with random weights and a batch of noise."""
+    """Make a model with random weights and a batch of noise."""
     keras.utils.set_random_seed(0)
     size = SIZES.get(name, 224)
     model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
@@ -49,7 +49,7 @@ def model_and_images(name: str, batch: int) -> tuple[keras.Model, np.ndarray]:
 
 
 def forward(model: keras.Model, images: np.ndarray) -> Run:
-    """The compiled forward pass."""
+    """Run the compiled forward pass."""
     compiled = tf.function(lambda x: model(x, training=False))
     tensor = tf.constant(images)
     return lambda: compiled(tensor).numpy()
@@ -81,7 +81,7 @@ def all_methods() -> tuple[Run, dict[str, Run]]:
 
 
 def early() -> tuple[Run, dict[str, Run]]:
-    """An early layer, next to its forward and the backward of what follows by hand."""
+    """Time an early layer, next to its forward and the backward of what follows by hand."""
     model, images = model_and_images("ResNet50", 1)
     explainer = camcore.Explainer(model, layer="conv2_block3_out")
     cut = model.get_layer("conv2_block3_out").output
@@ -109,7 +109,7 @@ def ablation() -> tuple[Run, dict[str, Run]]:
 
 
 def peers(model: keras.Model, images: np.ndarray, layer: str) -> dict[str, Run]:
-    """The same by the Keras example and by the libraries that are installed."""
+    """Time the same by the Keras example and by the libraries that are installed."""
     both = keras.Model(model.input, [model.get_layer(layer).output, model.output])
 
     def example() -> object:

@@ -85,7 +85,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def machine() -> str:
-    """What was measured on: versions, cores, date."""
+    """Say what was measured on: versions, cores, date."""
     names = ["camcore", "numpy", "torch", "torchvision", "timm", "tensorflow", "keras"]
     names += ["grad-cam", "captum", "torchcam", "monai", "tf-explain", "tf-keras-vis"]
     found = []

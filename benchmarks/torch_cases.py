@@ -42,7 +42,7 @@ def cases() -> Iterator[Case]:
 
 
 def model_and_images(name: str, batch: int) -> tuple[torch.nn.Module, torch.Tensor]:
-    """A model with random weights, none of them zero, and a batch of noise."""
+    """Make a model with random weights, none of them zero, and a batch of noise."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     for parameter in model.parameters():
@@ -53,7 +53,7 @@ def model_and_images(name: str, batch: int) -> tuple[torch.nn.Module, torch.Tens
 
 
 def forward(model: torch.nn.Module, images: torch.Tensor) -> Run:
-    """The plain forward pass."""
+    """Run the plain forward pass."""
 
     @torch.no_grad()
     def run() -> object:
@@ -89,7 +89,7 @@ def all_methods() -> tuple[Run, dict[str, Run]]:
 
 
 def early() -> tuple[Run, dict[str, Run]]:
-    """An early layer, next to its forward and the backward of what follows by hand."""
+    """Time an early layer, next to its forward and the backward of what follows by hand."""
     model, images = model_and_images("resnet50", 1)
     explainer = camcore.Explainer(model, layer="layer1")
     rest = (model.layer2, model.layer3, model.layer4, model.avgpool)
@@ -132,7 +132,7 @@ def scorecam() -> tuple[Run, dict[str, Run]]:
 
 
 def peers(model: torch.nn.Module, images: torch.Tensor, layer: str) -> dict[str, Run]:
-    """The same by the libraries that are installed."""
+    """Time the same by the libraries that are installed."""
     module = model.get_submodule(layer)
     runs: dict[str, Run] = {}
     if importlib.util.find_spec("pytorch_grad_cam"):

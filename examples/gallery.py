@@ -80,7 +80,7 @@ def explain(loaded: LoadedModel, crop: np.ndarray, method: Method) -> camcore.Ex
 
 
 def sample_photo() -> np.ndarray:
-    """A cat, which scikit-image ships."""
+    """Take the cat that scikit-image ships."""
     from skimage import data
 
     photo: np.ndarray = data.chelsea()
@@ -88,7 +88,7 @@ def sample_photo() -> np.ndarray:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, help="an image file")
     parser.add_argument("--output", type=Path, default=Path("gallery.png"))

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def example(model: keras.Model, images: np.ndarray, index: int) -> np.ndarray:
-    """The example's way: no softmax on the last layer, a second model, a tape."""
+    """Go the example's way: no softmax on the last layer, a second model, a tape."""
     softmax, model.layers[-1].activation = model.layers[-1].activation, None
     try:
         both = keras.models.Model(model.input, [model.get_layer(LAYER).output, model.output])
@@ -69,7 +69,7 @@ def example(model: keras.Model, images: np.ndarray, index: int) -> np.ndarray:
 
 
 def sample_photo() -> np.ndarray:
-    """A cup of coffee, which scikit-image ships."""
+    """Take the cup of coffee that scikit-image ships."""
     from skimage import data
 
     photo: np.ndarray = data.coffee()
@@ -77,7 +77,7 @@ def sample_photo() -> np.ndarray:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, help="an image file")
     parser.add_argument("--weights", type=Path, help="a weights file of keras' Xception")

@@ -61,7 +61,7 @@ def preprocess(photo: np.ndarray) -> torch.Tensor:
 
 
 def tutorial(model: Any, images: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The tutorial's way: two hooks, a backward pass, and NumPy."""
+    """Go the tutorial's way: two hooks, a backward pass, and NumPy."""
     kept: dict[str, torch.Tensor] = {}
     layer = model.layer4[2].conv3
     hooks = [
@@ -81,7 +81,7 @@ def tutorial(model: Any, images: torch.Tensor, size: tuple[int, int]) -> np.ndar
 
 
 def sample_photo() -> np.ndarray:
-    """A cup of coffee, which scikit-image ships."""
+    """Take the cup of coffee that scikit-image ships."""
     from skimage import data
 
     photo: np.ndarray = data.coffee()
@@ -89,7 +89,7 @@ def sample_photo() -> np.ndarray:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, help="an image file")
     parser.add_argument("--weights", type=Path, help="a state dict of torchvision's resnet50")

@@ -120,7 +120,7 @@ class TensorFlowAdapter:
         return tensors, signature, known
 
     def _state(self, known: Mapping[str, Any]) -> Hashable:
-        """What of the model is compiled in besides its weights: layers, activations, patches."""
+        """List what is compiled in besides the weights: layers, activations, patches."""
         state = []
         for path, layer in {"": self._model, **known}.items():
             parts = layer, getattr(layer, "activation", None), vars(layer).get("call")

@@ -126,7 +126,7 @@ def _centred(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _loaded(model: Any, preprocess: Preprocess, **shown: Any) -> LoadedModel:
-    """The model at the size that its input says, or at 224."""
+    """Describe the model at the size that its input says, or at 224."""
     size = _image_shape(model)[2] or 224
     return LoadedModel(model, preprocess, size, **{"resize": round(size * 256 / 224), **shown})
 
@@ -138,7 +138,7 @@ def _image_shape(model: Any) -> Sequence[int | None]:
 
 
 def _families() -> dict[str, ModuleType]:
-    """The applications' names, each with the module that has its preprocessing."""
+    """Name the applications, each with the module that has its preprocessing."""
     applications = import_module("keras.applications")
     modules = [
         import_module(f"{applications.__name__}.{found.name}")

@@ -24,13 +24,13 @@ class TorchBackend:
         return isinstance(model, nn.Module)
 
     def adapt(self, model: nn.Module) -> TorchAdapter:
-        """The model's adapter; nothing is done to the model."""
+        """Make the model's adapter; nothing is done to the model."""
         return TorchAdapter(model)
 
     fast_ways = ("channels_last",)
 
     def adapt_fast(self, model: nn.Module, ways: Sequence[str]) -> TorchAdapter:
-        """An adapter that runs a copy of the model in faster ways; see `camcore_torch.fast`."""
+        """Make an adapter that runs a copy of the model faster; see `camcore_torch.fast`."""
         return FastAdapter(model, ways)
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:

@@ -60,7 +60,7 @@ class Capture:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Hook the shells; hooks go with them, so that they serve one pass each."""
+        """Add hooks to the shells for one pass."""
         attending = [module for module, attends in self._wanted if attends]
         handles = [
             module.register_forward_hook(self._hook)

@@ -56,6 +56,6 @@ class MapCallback(Callback):
 
 
 def _writers(trainer: Trainer) -> list[Any]:
-    """What the trainer's loggers write images to."""
+    """List what the trainer's loggers write images to."""
     experiments = [getattr(logger, "experiment", None) for logger in trainer.loggers]
     return [one for one in experiments if hasattr(one, "add_image")]

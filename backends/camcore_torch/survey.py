@@ -114,7 +114,7 @@ class _Passing(CallMode):
         return result
 
     def back_from(self, leaves: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-        """The tensors, and those that they show."""
+        """List the tensors, and those that they show."""
         found = []
         for leaf in leaves:
             tensor: torch.Tensor | None = leaf

@@ -172,7 +172,7 @@ def info() -> None:
 
 
 def _optional() -> dict[str, list[str]]:
-    """Packages with the extras they are in, as the distribution itself says."""
+    """List packages with the extras they are in, as the distribution itself says."""
     pattern = re.compile(r"([\w.-]+).*extra == ['\"](\w+)['\"]")
     packages: dict[str, list[str]] = {}
     for match in filter(None, map(pattern.match, requires("camcore") or ())):
