@@ -30,7 +30,7 @@ class Pass:
     captured: dict[str, torch.Tensor]
 
     @property
-    def connected(self) -> bool:
+    def differentiable(self) -> bool:
         """Whether any output can be differentiated."""
         return any(score.requires_grad for score in self.scores.values())
 
@@ -51,10 +51,10 @@ def forward(
         return _once(model, shells, given, calls, traits, graph=graph, logits=logits)
 
     made = once()
-    if graph and not made.connected and not traits.switches_grad_off:
+    if graph and not made.differentiable and not traits.switches_grad_off:
         traits.switches_grad_off = True
         made = once()
-        traits.switches_grad_off = made.connected
+        traits.switches_grad_off = made.differentiable
     if graph and logits and not traits.ends_in_activation and looks_activated(made.scores):
         traits.ends_in_activation = True
         made = once()

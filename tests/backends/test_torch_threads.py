@@ -216,7 +216,7 @@ def test_what_changes_between_two_calls_is_seen(change):
     assert not np.array_equal(second.outputs, first.outputs)
 
 
-class Held:
+class Holder:
     """An object of no known kind that holds a module."""
 
     def __init__(self, module: Any) -> None:
@@ -245,7 +245,7 @@ def in_a_default(net):
 
 
 def in_an_object(net):
-    net.way = Held(net.conv)
+    net.way = Holder(net.conv)
     return lambda self, x: self.way.module(x)
 
 

@@ -120,3 +120,21 @@ def test_imports_point_one_way():
 @pytest.mark.parametrize("found", sorted({room(name) for name in MODULES}))
 def test_every_room_has_a_rank(found):
     assert sum(found in row for row in ROWS) == 1
+
+
+VERBS = {
+    *("__init__", "adapter", "attention", "backend", "backward", "capture", "forward", "guided"),
+    *("inputs", "layers", "logits", "preserve", "resume", "survey", "weights", "zoo"),
+}
+OWN = {
+    "camcore_torch": {
+        *("checkpoints", "fast", "lightning", "modes", "shells", "sparse_linear", "traits"),
+    },
+    "camcore_tensorflow": {"compile", "training", "zoo_efficientnet_lite"},
+}
+
+
+@pytest.mark.parametrize("package", OWN)
+def test_each_adapter_has_a_file_for_each_verb_and_names_its_own(package):
+    files = {path.stem for path in (CORE.parent / "backends" / package).glob("*.py")}
+    assert files == VERBS | OWN[package]

@@ -134,9 +134,9 @@ def test_pytorchs_plain_loop(torch, require, photos, labels, logged, tmp_path):
             own[f"camcore/gradcam/{i}", epoch] = picture
 
     watched, state = torch_training(torch, inputs, targets, follow)
-    alone, undisturbed = torch_training(torch, inputs, targets, lambda *_: None)
+    alone, unwatched = torch_training(torch, inputs, targets, lambda *_: None)
     writer.close()
-    assert torch.equal(state, undisturbed)
+    assert torch.equal(state, unwatched)
     for name, value in alone.state_dict().items():
         assert torch.equal(value, watched.state_dict()[name]), name
     same(logged(tmp_path), own)
@@ -197,8 +197,8 @@ def test_lightning(torch, require, photos, labels, logged, tmp_path):
         return module.state_dict(), torch.get_rng_state()
 
     watched, state = fit([callback(log, every=2), Own()])
-    alone, undisturbed = fit([])
-    assert torch.equal(state, undisturbed)
+    alone, unwatched = fit([])
+    assert torch.equal(state, unwatched)
     assert all(torch.equal(value, watched[name]) for name, value in alone.items())
     same(logged(tmp_path), {key: value for key, value in own.items() if key[1] % 2 == 0})
     with pytest.raises(InputError, match="every=0"):
@@ -245,8 +245,8 @@ def test_keras(keras, tf, require, photos, labels, logged, tmp_path):
         return [w.copy() for w in model.get_weights()], np.asarray(later), tf.random.uniform((3,))
 
     watched, *random = fit([callback(log, tmp_path), Own()])
-    alone, *undisturbed = fit([])
-    for one, other in zip((*watched, *random), (*alone, *undisturbed), strict=True):
+    alone, *unwatched = fit([])
+    for one, other in zip((*watched, *random), (*alone, *unwatched), strict=True):
         assert np.array_equal(one, other)
     same(logged(tmp_path), own)
     picture = "camcore/gradcam/0"
