@@ -197,10 +197,15 @@ class Shells:
         attributes = getattr(value, "__dict__", None)
         if not isinstance(attributes, dict) or isinstance(value, (type, torch.Tensor)):
             return value
-        self._objects[id(value)] = twin = copy.copy(value)
-        for name, part in attributes.items():
-            if type(part) not in _PLAIN:
-                object.__setattr__(twin, name, self._mapped(part, depth))
+        try:
+            twin = object.__new__(type(value))
+        except TypeError:  # an object with a state of its own beside its attributes
+            return value
+        self._objects[id(value)] = twin
+        twin.__dict__.update(
+            (name, part if type(part) in _PLAIN else self._mapped(part, depth))
+            for name, part in attributes.items()
+        )
         return twin
 
     def _nodes(self, by_depth: dict[int, list[Any]]) -> dict[int, list[Any]]:
