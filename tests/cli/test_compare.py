@@ -214,7 +214,7 @@ def test_photographs_that_are_not_there_are_misuse(camcore, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--method", "gradcamm"], "Grad-CAM"),
+        (["--method", "gradcamm"], "'gradcam'"),
         (["--recipe", "notebok"], "notebook"),
         (["--layer", "relu9"], "relu2"),
         (["--target", "tigger cat"], "Did you mean tiger cat"),

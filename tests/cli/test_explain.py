@@ -113,7 +113,7 @@ def test_a_map_without_evidence_is_said(camcore, photo, tmp_path, tiny, monkeypa
         (["--target", "-1"], "-1"),
         (["--layer", "relu9"], "relu2"),
         (["--layer", "fc"], "fc"),
-        (["--method", "gradcamm"], "Grad-CAM"),
+        (["--method", "gradcamm"], "'gradcam'"),
         (["--recipe", "notebok"], "notebook"),
         (["--model", "tiny_models:nothing"], "nothing"),
         (["--model", "nonsense"], "nonsense"),
