@@ -53,7 +53,8 @@ class Replay:
             cuts[:] = [only.choose(calls)]
             if len(calls) > 1:
                 raise LayerError(
-                    f"Layer {self._name!r} runs {len(calls)} times. Choose a layer that runs once."
+                    f"Layer {self._name!r} runs {len(calls)} times in one pass, so there is no one "
+                    "place to go on from. Choose a layer that runs once."
                 )
             leaves, _ = output_leaves(outputs, logits)
             self._paths = list(leaves)
