@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-_BATCHED = ("maps", "scores", "classes", "empty", "outputs")
-"""Arrays with a batch axis, next to the raw maps of each layer."""
-
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -96,12 +93,8 @@ class Explanation:
         index: Any = samples
         if not isinstance(samples, slice):
             index = [samples] if isinstance(samples, int | np.integer) else list(samples)
-        arrays: dict[str, Any] = {
-            name: None if (array := getattr(self, name)) is None else array[index]
-            for name in _BATCHED
-        }
-        raw = {name: maps[index] for name, maps in self.raw.items()}
-        return replace(self, raw=raw, **arrays)
+        arrays = {name: array[index] for name, array in self._arrays().items()}
+        return _assemble(self._settings(), arrays)
 
     @staticmethod
     def concatenate(explanations: Iterable[Explanation]) -> Explanation:
@@ -121,26 +114,43 @@ class Explanation:
         InputError
             There are none, or they differ in more than their samples.
         """
-        parts = list(explanations)
+        parts = [(one._settings(), one._arrays()) for one in explanations]
         if not parts:
             raise InputError("There is no explanation to join. Give at least one.")
-        first = parts[0]
-        expected = _joinable(first)
+        settings, first = parts[0]
         for part in parts[1:]:
-            for name, value in _joinable(part).items():
-                if value != expected[name]:
+            expected, found = ({**s, **_shapes(arrays)} for s, arrays in (parts[0], part))
+            for name in expected | found:
+                if expected.get(name) != found.get(name):
                     raise InputError(
-                        f"Explanations that differ in {name} ({expected[name]!r} and {value!r}) "
-                        "cannot be joined. Join those of the same method, recipe and layers, and "
-                        "of inputs of one size."
+                        f"Explanations that differ in {name} ({expected.get(name)!r} and "
+                        f"{found.get(name)!r}) cannot be joined. Join those of the same method, "
+                        "recipe and layers, and of inputs of one size."
                     )
-        arrays: dict[str, Any] = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in _BATCHED
-            if getattr(first, name) is not None
+        joined = {name: np.concatenate([arrays[name] for _, arrays in parts]) for name in first}
+        return _assemble(settings, joined)
+
+    def _settings(self) -> dict[str, Any]:
+        """Collect all but the arrays: what a file says about them, and joined batches share."""
+        return {
+            "layers": list(self.raw),
+            "activation": self.activation,
+            "method": self.method,
+            "recipe": self.recipe,
+            "overlay_style": vars(self.overlay_style),
+            "fusion": self.fusion,
         }
-        raw = {name: np.concatenate([part.raw[name] for part in parts]) for name in first.raw}
-        return replace(first, raw=raw, **arrays)
+
+    def _arrays(self) -> dict[str, Array]:
+        """Collect the arrays, all with a batch axis, by their names in a file."""
+        arrays = {
+            "maps": self.maps,
+            "scores": self.scores,
+            "empty": self.empty,
+            "outputs": self.outputs,
+            **{f"raw_{i}": maps for i, maps in enumerate(self.raw.values())},
+        }
+        return arrays if self.classes is None else {**arrays, "classes": self.classes}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -232,28 +242,9 @@ class Explanation:
         path : str or path
             Replaced where it exists; no suffix is added.
         """
-        about: dict[str, Any] = {
-            "format": FORMAT,
-            "layers": list(self.raw),
-            "activation": self.activation,
-            "method": self.method,
-            "recipe": self.recipe,
-            "overlay_style": vars(self.overlay_style),
-            "fusion": self.fusion,
-        }
-        arrays: dict[str, Array] = {
-            "maps": self.maps,
-            "scores": self.scores,
-            "empty": self.empty,
-            "outputs": self.outputs,
-            "about": np.array(json.dumps(about)),
-        }
-        if self.classes is not None:
-            arrays["classes"] = self.classes
-        for i, maps in enumerate(self.raw.values()):
-            arrays[f"raw_{i}"] = maps
+        about = np.array(json.dumps({"format": FORMAT, **self._settings()}))
         with whole(Path(path)) as draft, draft.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, about=about, **self._arrays())  # type: ignore[arg-type]
 
     def overlay(self, images: Array, **style: Any) -> Array:
         """Lay the maps over photographs.
@@ -361,20 +352,25 @@ class Explanation:
         )
 
 
-def _joinable(explanation: Explanation) -> dict[str, Any]:
-    """List what explanations must share for their batches to be joined."""
-    names = ("method", "recipe", "layers", "fusion", "activation", "overlay_style")
-    arrays = {
-        **{name: getattr(explanation, name) for name in _BATCHED},
-        **{f"raw maps of {name}": maps for name, maps in explanation.raw.items()},
-    }
-    return {
-        **{name: getattr(explanation, name) for name in names},
-        **{
-            f"the shape of {name}": None if array is None else np.shape(array)[1:]
-            for name, array in arrays.items()
-        },
-    }
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {f"the shape of {name}": array.shape[1:] for name, array in arrays.items()}
+
+
+def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Explanation:
+    """Make an explanation of what `_settings` and `_arrays` collect."""
+    return Explanation(
+        maps=arrays["maps"],
+        raw={name: arrays[f"raw_{i}"] for i, name in enumerate(settings["layers"])},
+        scores=arrays["scores"],
+        classes=arrays.get("classes"),
+        empty=arrays["empty"],
+        outputs=arrays["outputs"],
+        activation=settings["activation"],
+        method=settings["method"],
+        recipe=settings["recipe"],
+        overlay_style=OverlayStyle(**settings["overlay_style"]),
+        fusion=settings["fusion"],
+    )
 
 
 def load(path: str | os.PathLike[str]) -> Explanation:
@@ -405,19 +401,7 @@ def load(path: str | os.PathLike[str]) -> Explanation:
             raise InputError(
                 f"{path} has format {about['format']}; this version reads format {FORMAT}."
             )
-        return Explanation(
-            maps=arrays["maps"],
-            raw={name: arrays[f"raw_{i}"] for i, name in enumerate(about["layers"])},
-            scores=arrays["scores"],
-            classes=arrays.get("classes"),
-            empty=arrays["empty"],
-            outputs=arrays["outputs"],
-            activation=about["activation"],
-            method=about["method"],
-            recipe=about["recipe"],
-            overlay_style=OverlayStyle(**about["overlay_style"]),
-            fusion=about["fusion"],
-        )
+        return _assemble(about, arrays)
     except (KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise

@@ -283,7 +283,7 @@ def test_concatenating_keeps_the_order(result):
     [
         ({"method": "layercam"}, "method ('gradcam' and 'layercam')"),
         ({"recipe": "captum"}, "recipe ('paper' and 'captum')"),
-        ({"raw": {"relu1": np.zeros((2, 6, 6))}}, "layers (('relu1', 'relu2') and ('relu1',))"),
+        ({"raw": {"relu1": np.zeros((2, 6, 6))}}, "layers (['relu1', 'relu2'] and ['relu1'])"),
         ({"fusion": "max"}, "fusion ('mean' and 'max')"),
         ({"activation": "softmax"}, "activation (None and 'softmax')"),
         ({"classes": None}, "the shape of classes (() and None)"),
