@@ -60,8 +60,9 @@ class Bar:
         tqdm = _tqdm(show)
         self._bar: Any = None
         if tqdm is not None:
-            # Items are done in bursts of a batch; all are drawn, or the bar would lag behind.
-            often = {"mininterval": 0, "miniters": 1}
+            # Items are done in bursts of a batch: each is drawn, or the bar would lag behind,
+            # and the rate is the mean from the start, since that of a burst means nothing.
+            often = {"mininterval": 0, "miniters": 1, "smoothing": 0}
             look = {"unit": unit, "bar_format": layout, "leave": False, "dynamic_ncols": True}
             self._bar = tqdm(total=total, **look, **often)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore._shared.progress import track
+from camcore._shared.progress import Bar, track
 from camcore.testing import random_network
 
 PHOTOS = np.random.default_rng(0).normal(size=(1, 2, 8, 8))
@@ -47,7 +47,7 @@ def test_methods_with_many_passes_show_a_bar_where_asked(name, capsys, require):
 
 
 @pytest.mark.parametrize("show", [True, False, None])
-def test_all_is_gone_through_in_order(show):
+def test_every_item_is_yielded_in_order(show):
     assert list(track(range(5), "work", show)) == [0, 1, 2, 3, 4]
 
 
@@ -70,4 +70,39 @@ def test_in_a_terminal_a_bar_waits_a_second(monkeypatch, require):
 def test_without_tqdm_the_work_goes_on_silently(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert list(track([1, 2], "work", show=True)) == [1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_counts_what_it_is_told(capsys, require):
+    require("tqdm")
+    with Bar(3, "photo", show=True) as bar:
+        assert bar
+        bar.advance()
+        bar.advance()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "2/3" in err
+    assert "photo/s" in err
+
+
+def test_bars_of_track_stand_below_a_bar(capsys, require):
+    require("tqdm")
+    with Bar(2, show=True) as bar:
+        for _ in track([1, 2], "inner", show=True):
+            pass
+        bar.advance()
+    err = capsys.readouterr().err
+    assert "\n\rinner:" in err  # on the next line, not over the outer bar
+    assert err.index("0/2") < err.index("inner:") < err.rindex("1/2")
+
+
+def test_a_bar_that_is_not_shown_may_be_used_as_one_that_is(monkeypatch, capsys):
+    for show, missing in ((False, False), (None, False), (True, True)):
+        if missing:
+            monkeypatch.setitem(sys.modules, "tqdm", None)
+        with Bar(2, show=show) as bar:
+            assert not bar
+            bar.describe("work")
+            bar.advance()
+            bar.clear()
     assert capsys.readouterr() == ("", "")
