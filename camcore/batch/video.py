@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,17 +68,14 @@ class Clip:
         MissingExtraError
             OpenCV is not installed.
         """
-        capture = _capture(Path(path))
-        import cv2
+        with _capture(Path(path)) as capture:
+            import cv2
 
-        try:
             _, first = capture.read()
             if first is None:
                 raise InputError(f"{path} has no frame that OpenCV can read. Save it as MP4.")
             fps = capture.get(cv2.CAP_PROP_FPS)
             length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        finally:
-            capture.release()
         return cls(
             Path(path),
             fps if math.isfinite(fps) and fps > 0 else 25.0,
@@ -88,15 +85,9 @@ class Clip:
 
     def frames(self) -> Iterator[Picture]:
         """Yield the frames in order, each ``(H, W, 3)`` uint8 RGB."""
-        capture = _capture(self.path)
-        try:
-            while True:
-                there, frame = capture.read()
-                if not there:
-                    return
+        with _capture(self.path) as capture:
+            while (frame := capture.read()[1]) is not None:
                 yield np.ascontiguousarray(frame[..., ::-1])
-        finally:
-            capture.release()
 
 
 class TemporalSmoothing:
@@ -329,17 +320,21 @@ def write_video(
     return written
 
 
-def _capture(path: Path) -> cv2.VideoCapture:
+@contextmanager
+def _capture(path: Path) -> Iterator[cv2.VideoCapture]:
+    """Open the video at `path`, and close it in the end."""
     with needs("viz", "reading videos"):
         import cv2
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {state}. Give the path of a video.")
     capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
+    try:
+        if not capture.isOpened():
+            raise InputError(f"{path} is no video that OpenCV can read. Save it as MP4 or AVI.")
+        yield capture
+    finally:
         capture.release()
-        raise InputError(f"{path} is no video that OpenCV can read. Save it as MP4 or AVI.")
-    return capture
 
 
 def _writer(path: Path, fps: float, size: tuple[int, ...]) -> cv2.VideoWriter:
