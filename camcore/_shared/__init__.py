@@ -1,1 +1,1 @@
-"""What several packages need and no user does."""
+"""Helpers that several packages share; none of them is public."""

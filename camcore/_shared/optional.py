@@ -1,4 +1,4 @@
-"""Optional packages are imported where they are used; what is missing is named with its extra."""
+"""Import optional packages where they are used, and name the extra of a missing one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from camcore.errors import MissingExtraError
 
 @contextmanager
 def needs(extra: str, purpose: str) -> Iterator[None]:
-    """Name the extra to install when an import within this context fails.
+    """Name the `extra` to install when an import within this context fails.
 
     Parameters
     ----------
@@ -28,6 +28,6 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtraError(
-            f"{purpose} failed to start ({error}); "
-            f'install what it needs with: pip install "camcore[{extra}]"'
+            f"{purpose} failed to start ({error}). "
+            f'Install what it needs with: pip install "camcore[{extra}]"'
         ) from error

@@ -131,8 +131,7 @@ class ExplainedPhoto:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz import overlay
-        from camcore.viz.overlay import overlay_crop
+        from camcore.viz.overlay import overlay, overlay_crop
 
         style = style or self.explanation.overlay_style
         if self.crop is None:

@@ -1,4 +1,4 @@
-"""The command ``camcore``: a thin face over the library."""
+"""The command ``camcore``, a command line for the library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; says what to install where its own packages are missing."""
+    """Run the command line, or name the extra where its packages are missing."""
     try:
         from camcore.cli.app import app
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The commands, and how they end: 0 done, 1 failed or maps that disagree, 2 misused."""
+"""The commands and their exit codes: 0 done, 1 failed or maps that disagree, 2 misused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from camcore.errors import CamcoreError
 
 
 class _Group(TyperGroup):
-    """Commands whose errors are one line for a person, not a traceback."""
+    """A group of commands that print a camcore error as one line, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

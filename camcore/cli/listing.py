@@ -1,4 +1,4 @@
-"""What there is: layers of a model, methods, recipes, and what is installed."""
+"""List the layers of a model, methods, recipes, and installed packages."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ def layers(
 
 
 _BESIDE_NAMES = 46
-"""Characters that the other columns need."""
+"""Width of the columns beside the names, in characters."""
 
 
 def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
-    """Columns that say nothing new are left out; names are whole where there is room for them."""
+    """Tabulate layers; columns without news are left out, names are not wrapped where they fit."""
     several = any(one.calls > 1 for one in found)
     tokens = any(not one.fault and _is_of_tokens(one) for one in found)
     columns = ("", "layer", "kind", "output", *(["map"] if tokens else []))
@@ -172,7 +172,7 @@ def info() -> None:
 
 
 def _optional() -> dict[str, list[str]]:
-    """List packages with the extras they are in, as the distribution itself says."""
+    """Map packages to the extras that list them in the metadata of the distribution."""
     pattern = re.compile(r"([\w.-]+).*extra == ['\"](\w+)['\"]")
     packages: dict[str, list[str]] = {}
     for match in filter(None, map(pattern.match, requires("camcore") or ())):

@@ -10,10 +10,11 @@ from typing import TypeAlias
 import numpy as np
 
 from camcore.adapter import Array
-from camcore.comparison import Pair, compare
+from camcore.comparison import compare
 from camcore.errors import InputError
 from camcore.explanation import Explanation
 from camcore.methods.table import TABLE
+from camcore.metrics.agreement import Pair
 from camcore.photos.crop import CentreCrop
 
 AXES = ("model", "recipe", "method")

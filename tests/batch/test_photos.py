@@ -16,8 +16,7 @@ from camcore.batch import (
     explain_prepared,
     find_photos,
 )
-from camcore.errors import InputError, TargetError
-from camcore.nest import batch_of
+from camcore.errors import TargetError
 from camcore.photos.io import read_photo, write_image
 from camcore.viz import overlay
 
@@ -137,12 +136,3 @@ def test_an_unknown_class_ends_the_work(tmp_path, tiny):
     write_image(tmp_path / "a.png", pixels(0))
     with pytest.raises(TargetError, match="99"):
         list(explain_photos(tiny.named(), [tmp_path / "a.png"], target=99))
-
-
-def test_nests_of_arrays_are_joined_to_a_batch():
-    one, other = np.ones((1, 2)), np.zeros((2, 2))
-    joined = batch_of([{"a": (one, 3)}, {"a": (other, 3)}])
-    assert joined["a"][0].tolist() == [[1, 1], [0, 0], [0, 0]]
-    assert joined["a"][1] == 3
-    with pytest.raises(InputError, match=r"\(2,\), \(3,\)"):
-        batch_of([np.ones((1, 2)), np.ones((1, 3))])

@@ -11,7 +11,7 @@ import pytest
 import camcore as library
 
 
-def test_version_and_help(camcore):
+def test_version_and_help_are_printed(camcore):
     assert camcore("--version").stdout == f"camcore {library.__version__}\n"
     for command in ("demo", "explain", "layers", "methods", "recipes", "info"):
         assert command in camcore("--help").stdout
@@ -52,7 +52,7 @@ def test_layers_lists_what_runs_what_is_worth_it_and_what_is_explained(camcore):
     assert f"• {sum(row[:1] in (['•'], ['→']) for row in rows) - 2} of" in shown
 
 
-def test_layers_as_json(camcore):
+def test_layers_are_printed_as_json(camcore):
     found = json.loads(camcore("layers", "tiny_models:named", "--json").stdout)
     assert [one["name"] for one in found if one["chosen"]] == ["relu2"]
     assert found[0] == {
@@ -69,7 +69,7 @@ def test_layers_as_json(camcore):
     assert found[-1]["size"] is None
 
 
-def test_layers_of_one_model_at_a_time(camcore):
+def test_layers_takes_one_model_at_a_time(camcore):
     assert camcore("layers", "tiny_models:named", "-m", "tiny_models:named").exit_code == 2
 
 

@@ -38,8 +38,8 @@ LINES = 10
 """Number of photographs listed in the terminal."""
 
 HELP = (
-    "Hold models, recipes or methods against each other on the same photos.\n\n"
-    "Two models, such as one network in PyTorch and in Keras, are held together method by method; "
+    "Compare models, recipes or methods on the same photos.\n\n"
+    "Two models, such as one network in PyTorch and in Keras, are compared method by method; "
     "with one model, its recipes are; with one recipe, its methods. You get the numbers here, "
     "worst first, and a report to open in a browser: every overlay with a slider, what it cost, "
     "and the call that makes it again.\n\n"
@@ -291,7 +291,7 @@ def _print(result: CompareResult) -> None:
 
 
 def _print_photos(result: CompareResult) -> None:
-    """Print the photographs on which the first pair, which agrees least, agrees least."""
+    """Print the photographs on which the worst pair agrees least."""
     first = result.pairs[0]
     pair, same = first.pair, first.same
     names = f"{', '.join(first.alike) or 'Worst'}: {' and '.join(first.names)}"

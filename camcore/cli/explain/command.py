@@ -151,7 +151,7 @@ def explain(
         typer.Option(
             min=1,
             metavar="N",
-            help="Explain each N-th frame; those between keep its map.",
+            help="Explain every N-th frame; frames between reuse the last map.",
             rich_help_panel=_VIDEO,
             show_default=False,
         ),
