@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
+from camcore._shared.suggest import near
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
 from camcore.registry import LoadedModel, adapter, backend, frameworks
 
-__all__ = ["LoadedModel", "imagenet_classes", "load_model"]
+__all__ = ["LoadedModel", "imagenet_classes", "load_model", "unknown_model"]
 
 
 def load_model(spec: str, weights: str | None = None) -> LoadedModel:
@@ -88,6 +90,15 @@ def _call(module: str, function: str) -> LoadedModel:
     channels_first = adapter(made).input_channels == "first"
     unit = Preprocessing(224, 256, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
     return LoadedModel(made, unit.prepare, unit.size, resize=256, pretrained=True)
+
+
+def unknown_model(scheme: str, name: str, known: Iterable[str]) -> InputError:
+    """Make the error for a model that a scheme does not have, with the nearest of those it has."""
+    names = {one.lower(): one for one in known}
+    if found := [names[one] for one in near(name.lower(), names)]:
+        return InputError(f"{scheme} has no model {name!r}. Did you mean {', '.join(found)}?")
+    some = ", ".join([*names.values()][:8])
+    return InputError(f"{scheme} has no model {name!r}. There are {some}, ...")
 
 
 @cache

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
-from camcore.zoo import LoadedModel, imagenet_classes
-
-Photo = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """RGB bytes to what the model takes, through `function` if there is one.
-
-    Parameters
-    ----------
-    function : callable or None
-        Takes and returns ``(1, size, size, C)`` float32.
-    grey : bool
-        Whether the model takes one channel.
-    """
-
-    function: Callable[[Any], Any] | None = None
-    grey: bool = False
-
-    def __call__(self, photo: Photo) -> npt.NDArray[np.float32]:
-        """Batch of one, ``(1, size, size, C)``, of a ``(size, size, 3)`` photograph."""
-        batch = photo[None].astype(np.float32)
-        if self.grey:
-            # ITU-R BT.601, as OpenCV and Pillow turn colours into grey.
-            batch = batch @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
-        return batch if self.function is None else np.asarray(self.function(batch), np.float32)
+from camcore.photos.preprocessing import Preprocessing
+from camcore.zoo import LoadedModel, imagenet_classes, unknown_model
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -73,12 +46,13 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
 
 def _application(name: str, weights: str | None) -> LoadedModel:
     families = _families()
-    known = {made.lower(): made for made in families}
-    made = _known("keras", name.lower(), known)
+    made = next((known for known in families if known.lower() == name.lower()), None)
+    if made is None:
+        raise unknown_model("keras", name.lower(), families)
     model = getattr(families[made], made)(weights=None)
     _load_weights(model, weights)
-    preprocess = Preprocess(families[made].preprocess_input)
-    return _loaded(model, preprocess, classes=imagenet_classes(), pretrained=weights is not None)
+    preprocessing = Preprocessing(mode=families[made].preprocess_input, channels_first=False)
+    return _loaded(model, preprocessing, classes=imagenet_classes(), pretrained=weights is not None)
 
 
 def _file(name: str, weights: str | None) -> LoadedModel:
@@ -87,11 +61,14 @@ def _file(name: str, weights: str | None) -> LoadedModel:
     with _readable(name, "a Keras model, as model.save writes it (register custom classes first)"):
         model = keras.saving.load_model(name, compile=False)
     _load_weights(model, weights)
-    return _loaded(model, Preprocess(grey=_image_shape(model)[-1] == 1), pretrained=True)
+    grey = _image_shape(model)[-1] == 1
+    preprocessing = Preprocessing(mode="raw", channels_first=False, grey=grey)
+    return _loaded(model, preprocessing, pretrained=True)
 
 
 def _demo(name: str, weights: str | None) -> LoadedModel:
-    _known("demo-keras", name, {"efficientnet_lite0": "efficientnet_lite0"})
+    if name != "efficientnet_lite0":
+        raise unknown_model("demo-keras", name, ["efficientnet_lite0"])
     from .zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
 
     model = efficientnet_lite0()
@@ -105,7 +82,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
     _load_weights(model, weights)
     return _loaded(
         model,
-        Preprocess(_centred),
+        Preprocessing(mode=_centred, channels_first=False),
         resize=256,
         interpolation="bicubic",
         classes=imagenet_classes(),
@@ -121,14 +98,16 @@ SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
 }
 
 
-def _centred(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.divide(batch - 127, 128, dtype=np.float32)
+def _centred(batch: Array) -> Array:
+    centred: Array = np.divide(batch - 127, 128, dtype=np.float32)
+    return centred
 
 
-def _loaded(model: Any, preprocess: Preprocess, **shown: Any) -> LoadedModel:
+def _loaded(model: Any, preprocessing: Preprocessing, **shown: Any) -> LoadedModel:
     """Describe the model at the size that its input says, or at 224."""
     size = _image_shape(model)[2] or 224
-    return LoadedModel(model, preprocess, size, **{"resize": round(size * 256 / 224), **shown})
+    shown = {"resize": round(size * 256 / 224), **shown}
+    return LoadedModel(model, preprocessing.prepare, size, **shown)
 
 
 def _image_shape(model: Any) -> Sequence[int | None]:
@@ -150,15 +129,6 @@ def _families() -> dict[str, ModuleType]:
         for name in vars(module)
         if name[0].isupper() and hasattr(module, "preprocess_input")
     }
-
-
-def _known(scheme: str, name: str, known: Mapping[str, str]) -> str:
-    if name in known:
-        return known[name]
-    near = [known[match] for match in difflib.get_close_matches(name, known, n=4, cutoff=0.5)]
-    some = [*known.values()][:8]
-    hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(some)}, ..."
-    raise InputError(f"{scheme} has no model {name!r}. {hint}")
 
 
 def _load_weights(model: Any, path: str | None) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,30 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
-from camcore.zoo import LoadedModel, imagenet_classes
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """RGB bytes to what the model takes: ``(x / 255 - mean) / std``, channels first.
-
-    Parameters
-    ----------
-    mean, std : sequence of float
-        Of each channel, on the scale [0, 1].
-    """
-
-    mean: Sequence[float] = IMAGENET_MEAN
-    std: Sequence[float] = IMAGENET_STD
-
-    def __call__(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Batch of one, ``(1, 3, size, size)``, of a ``(size, size, 3)`` photograph."""
-        scaled = (photo.astype(np.float64) / 255 - self.mean) / self.std
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None], dtype=np.float32)
+from camcore.photos.preprocessing import Preprocessing
+from camcore.zoo import LoadedModel, imagenet_classes, unknown_model
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -86,10 +64,10 @@ def _shown_as(weights: Any) -> dict[str, Any]:
     """How the model's default weights expect a photograph; the weights themselves stay away."""
     default = getattr(weights, "DEFAULT", None)
     if default is None:
-        return {"preprocess": Normalise(), "size": 224, "resize": 256}
+        return {"preprocess": _normalised(), "size": 224, "resize": 256}
     transforms = default.transforms()
     return {
-        "preprocess": Normalise(tuple(transforms.mean), tuple(transforms.std)),
+        "preprocess": _normalised(mean=tuple(transforms.mean), std=tuple(transforms.std)),
         "size": transforms.crop_size[0],
         "resize": transforms.resize_size[0],
         "interpolation": transforms.interpolation.value,
@@ -105,7 +83,7 @@ def _timm(name: str, weights: str | None) -> LoadedModel:
     size = config["input_size"][-1]
     return LoadedModel(
         model,
-        preprocess=Normalise(config["mean"], config["std"]),
+        preprocess=_normalised(mean=config["mean"], std=config["std"]),
         size=size,
         resize=math.floor(size / config["crop_pct"]),
         interpolation=config["interpolation"],
@@ -127,7 +105,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
         _load_weights(model, weights)
     return LoadedModel(
         model,
-        preprocess=Normalise((127 / 255,) * 3, (128 / 255,) * 3),
+        preprocess=_normalised(mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
         size=224,
         resize=256,
         interpolation="bicubic",
@@ -153,13 +131,14 @@ def _package(name: str) -> ModuleType:
         ) from error
 
 
-def _check_name(scheme: str, name: str, known: Iterable[str]) -> None:
-    known = list(known)
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
-    hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known[:8])}, ..."
-    raise InputError(f"{scheme} has no model {name!r}. {hint}")
+def _check_name(scheme: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise unknown_model(scheme, name, known)
+
+
+def _normalised(**pixels: Any) -> Callable[[npt.NDArray[np.uint8]], Array]:
+    """Scale the pixels of a photograph that is cropped already, by a mean and a deviation."""
+    return Preprocessing(precision="float64", **pixels).prepare
 
 
 def _load_weights(model: nn.Module, path: str | None) -> None:
