@@ -21,7 +21,6 @@ from torch import jit, nn
 
 from camcore_torch.layers import is_keras, without_compile
 
-_STORES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
@@ -37,9 +36,8 @@ _SAVING = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
-_OWN = frozenset(
-    [*_STORES, *_HOOKS, *_SAVING, "_non_persistent_buffers_set", "_compiled_call_impl"]
-)
+_STORES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
+_OWN = frozenset([*_STORES, *_HOOKS, *_SAVING, "_compiled_call_impl"])
 """Attributes of every module that are copied by name, or that no pass writes to."""
 _PLAIN = frozenset([int, float, bool, str, bytes, type(None), torch.Size, torch.dtype, type])
 _DEPTH = 4
@@ -109,7 +107,7 @@ class Shells:
         for name, child in children.items():
             if child is not None:
                 children[name] = self.of(without_compile(child))
-        for name, value in held.items():
+        for name, value in list(own.items()):  # another thread may store on the module meanwhile
             kind = type(value)
             if kind in _PLAIN or name in _OWN:
                 continue
@@ -142,8 +140,9 @@ class Shells:
         if isinstance(value, dict):
             return self._dictionary(value, below, own)
         if isinstance(value, (list, set, tuple, deque)):
-            parts = [v if type(v) in _PLAIN else self._mapped(v, below, own=own) for v in value]
-            if (not own or isinstance(value, tuple)) and all(map(_is, parts, value)):
+            held = tuple(value)
+            parts = [v if type(v) in _PLAIN else self._mapped(v, below, own=own) for v in held]
+            if (not own or isinstance(value, tuple)) and all(map(_is, parts, held)):
                 return value
             return _like(value, parts)
         if kind is MethodType:
@@ -160,13 +159,14 @@ class Shells:
         return self._object(value, below) if self._plain_objects else value
 
     def _dictionary(self, value: dict[Any, Any], depth: int, own: bool) -> dict[Any, Any]:
+        held = dict(value)
         parts = {
             key: part if type(part) in _PLAIN else self._mapped(part, depth, own=own)
-            for key, part in value.items()
+            for key, part in held.items()
         }
-        if not own and all(map(_is, parts.values(), value.values())):
+        if not own and all(map(_is, parts.values(), held.values())):
             return value
-        if type(value).__module__ not in ("builtins", "collections"):
+        if type(value).__module__ != "collections":  # Keras' own tracked dicts become plain
             return parts
         twin = copy.copy(value)
         twin.update(parts)

@@ -284,3 +284,21 @@ def test_a_models_own_error_arrives_unchanged_after_one_run(kind, method):
         camcore.explain(Broken(), torch.ones(SIZE), 1, "conv", method)
     assert caught.value is error
     assert len(ran) == 1
+
+
+def test_what_another_thread_stores_while_shells_are_made_does_no_harm():
+    class Noisy(list):
+        """A list whose owner is written to while it is read, as by a thread at that instant."""
+
+        def __iter__(self):
+            setattr(model, f"seen_{len(model.__dict__)}", 1)
+            model.table[len(model.table)] = 1
+            return super().__iter__()
+
+    model = Net().eval()
+    model.table = {0: Noisy([1])}
+    model.noisy = Noisy([1])
+    images = torch.randn(SIZE, generator=torch.Generator().manual_seed(0))
+    expected = camcore.explain(Net().eval(), images, 1, "norm").raw["norm"]
+    found = camcore.explain(model, images, 1, "norm").raw["norm"]
+    np.testing.assert_array_equal(found, expected)
