@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -30,6 +30,7 @@ from camcore_torch.attention import StepByStep
 from camcore_torch.backward import pull_back
 from camcore_torch.forward import forward
 from camcore_torch.inputs import floating, to_numpy
+from camcore_torch.layers import LayerCall
 from camcore_torch.preserve import preserved
 from camcore_torch.shells import Shells
 from camcore_torch.sparse_linear import skip_zero_rows
@@ -120,7 +121,7 @@ class TorchAdapter:
         # Fused attention kernels have no second derivative.
         mode = StepByStep() if second_order else nullcontext()
         with preserved(self.model, graph=graph) as shells, mode:
-            self._prepare_shells(shells, names, plain=second_order or rectifier is not None)
+            self._prepare_shells(shells, calls, plain=second_order or rectifier is not None)
             if graph and not second_order:
                 skip_zero_rows(shells)
             made = forward(self.model, shells, given, calls, graph=graph, logits=logits)
@@ -166,7 +167,9 @@ class TorchAdapter:
         """List the layers that add a bias or normalise by running statistics."""
         return weights.biases(self.model)
 
-    def _prepare_shells(self, shells: Shells, names: Sequence[str], *, plain: bool) -> None:
+    def _prepare_shells(
+        self, shells: Shells, calls: Mapping[str, LayerCall], *, plain: bool
+    ) -> None:
         """Alter the shells of a pass; faster ways than the model's own do."""
 
     def _build(self, given: Any) -> None:

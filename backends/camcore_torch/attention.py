@@ -8,7 +8,7 @@ attention is there to be taken, and has a second derivative; the numbers are the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -58,10 +58,13 @@ def watched(modules: Collection[nn.Module], take: Take) -> Iterator[None]:
         if running and running[-1] is module:
             running.pop()
 
-    for module in modules:
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
-    with StepByStep(lambda tensor: take(running[-1], tensor) if running else tensor):
+    with ExitStack() as undo:  # a second pass may run on the same shells
+        for module in modules:
+            undo.callback(module.register_forward_pre_hook(enter).remove)
+            undo.callback(module.register_forward_hook(leave).remove)
+        undo.enter_context(
+            StepByStep(lambda tensor: take(running[-1], tensor) if running else tensor)
+        )
         yield
 
 

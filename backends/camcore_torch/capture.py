@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -62,17 +62,13 @@ class Capture:
     def hooked(self) -> Iterator[None]:
         """Add hooks to the shells for one pass."""
         attending = [module for module, attends in self._wanted if attends]
-        handles = [
-            module.register_forward_hook(self._hook)
-            for module, attends in self._wanted
-            if not attends
-        ]
-        try:
-            with attention.watched(attending, self._attended) if attending else nullcontext():
-                yield
-        finally:
-            for handle in handles:  # a second pass may run on the same shells
-                handle.remove()
+        with ExitStack() as undo:  # a second pass may run on the same shells
+            for module, attends in self._wanted:
+                if not attends:
+                    undo.callback(module.register_forward_hook(self._hook).remove)
+            if attending:
+                undo.enter_context(attention.watched(attending, self._attended))
+            yield
 
     def take_input(self, inputs: Any) -> Any:
         """Capture the input, where it is asked for; returns the inputs to run the model on."""

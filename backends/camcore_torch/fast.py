@@ -6,7 +6,7 @@ The copy follows the model: it is made anew when a weight was written to or repl
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -20,6 +20,7 @@ from camcore.nest import map_leaves
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
 from camcore_torch.adapter import TorchAdapter
+from camcore_torch.layers import LayerCall
 from camcore_torch.shells import Shells
 from camcore_torch.traits import traits_of
 
@@ -97,12 +98,13 @@ class FastAdapter(TorchAdapter):
 
         return map_leaves(inputs_of.prepare(self.model, inputs), channels_last)
 
-    def _prepare_shells(self, shells: Shells, names: Sequence[str], *, plain: bool) -> None:
+    def _prepare_shells(
+        self, shells: Shells, calls: Mapping[str, LayerCall], *, plain: bool
+    ) -> None:
         """Let the largest parts that have no captured layer inside them run compiled."""
         if "compile" not in self.ways or plain:
             return
-        calls = [layers_of.find(self.model, name) for name in names]
-        captured = {id(call.module) for call in calls if call.module is not None}
+        captured = {id(call.module) for call in calls.values() if call.module is not None}
         for part in _parts(self.model, captured):
             if part not in self._compiled:
                 self._compiled[part] = torch.compile(part.forward)

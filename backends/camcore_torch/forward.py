@@ -16,7 +16,7 @@ from camcore_torch.layers import LayerCall
 from camcore_torch.logits import call_model, looks_activated
 from camcore_torch.preserve import reached
 from camcore_torch.shells import Shells
-from camcore_torch.traits import ModelTraits, traits_of
+from camcore_torch.traits import traits_of
 
 
 @dataclass
@@ -48,7 +48,7 @@ def forward(
     traits = traits_of(model)
 
     def once() -> Pass:
-        return _once(model, shells, given, calls, traits, graph=graph, logits=logits)
+        return _once(model, shells, given, calls, graph=graph, logits=logits)
 
     made = once()
     if graph and not made.differentiable and not traits.switches_grad_off:
@@ -66,11 +66,11 @@ def _once(
     shells: Shells,
     given: Any,
     calls: Mapping[str, LayerCall],
-    traits: ModelTraits,
     *,
     graph: bool,
     logits: bool,
 ) -> Pass:
+    traits = traits_of(model)
     torch.set_grad_enabled(graph and traits.switches_grad_off)
     capture = Capture(shells, calls, graph=graph)
     prepared = own = inputs.prepare(model, given)

@@ -306,7 +306,7 @@ def describes_weights(subject: Subject) -> None:
     names = [layer.name for layer in subject.adapter.layers()]
     for entry in subject.adapter.biases():
         path = LayerName.parse(entry.layer).path
-        assert path in names or f"{path}" in names, f"a bias is of {entry.layer!r}, no layer"
+        assert path in names, f"a bias is of {entry.layer!r}, no layer"
         same(entry.added.ndim, 1, f"axes of what {entry.layer!r} adds, and 1")
 
 
