@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
@@ -79,10 +80,19 @@ def cache_of(model: Any) -> CompileCache:
 
 def weak(thing: Any) -> Hashable:
     """Make a key that keeps nothing alive and never equals that of a later object."""
+    if isinstance(thing, MethodType):
+        # A bound method may be made anew each time it is looked up.
+        return weak(thing.__self__), weak(thing.__func__)
     try:
-        return weakref.ref(thing)
+        reference = weakref.ref(thing)
     except TypeError:
         return thing
+    hash(reference)  # Now, since a reference has none once the object is gone.
+    return reference
+
+
+class _NeedsAutograph(tf.errors.OperatorNotAllowedInGraphError):
+    """A tf.function has control flow on tensors, so it cannot run as plain Python."""
 
 
 def compiled(body: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
@@ -95,7 +105,7 @@ def traced(trace: Callable[[], T]) -> T:
     try:
         with _functions_opened():
             return trace()
-    except tf.errors.OperatorNotAllowedInGraphError:
+    except _NeedsAutograph:
         # Python control flow on tensors needs the autograph that only tf.function brings.
         return trace()
 
@@ -108,7 +118,10 @@ def _functions_opened() -> Iterator[None]:
     def call(function: Any, *args: Any, **kwargs: Any) -> Any:
         # A function of a saved model, which is of another class, has no Python to run.
         if threading.get_ident() == here and type(function) is _Function:
-            return function.python_function(*args, **kwargs)
+            try:
+                return function.python_function(*args, **kwargs)
+            except tf.errors.OperatorNotAllowedInGraphError as error:
+                raise _NeedsAutograph(str(error)) from error
         return usual(function, *args, **kwargs)
 
     with tracing:
@@ -221,9 +234,7 @@ class Program:
             of_seeds, curved = (tuple(s[name] for s in each) for each in (gradients, products))
             axis = channels(self._formats[name], array.ndim, self._images)
             layers[name] = LayerTrace(array, of_seeds, axis, curved)
-        given, native = (
-            {path: edge(tensor).numpy() for path, tensor in tensors.items()},
-            iter(scores),
-        )
+        given = {path: edge(tensor).numpy() for path, tensor in tensors.items()}
+        native = iter(scores)
         native_scores = [next(native) if isinstance(s, NativeScore) else None for s in seeds]
         return Trace(given, self._images, outputs, self._activation, layers, tuple(native_scores))

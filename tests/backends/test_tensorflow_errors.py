@@ -86,3 +86,43 @@ def test_an_error_while_running_from_the_layer_on_arrives(tf, keras):
     model = keras.Model(x, own(h))
     with pytest.raises(tf.errors.OpError, match="half-way"), adapt(model).resume(X[:1], "h"):
         pass
+
+
+def test_control_flow_on_tensors_outside_a_function_is_met_once(tf, keras):
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.checks = keras.layers.Dense(2, name="fc"), False
+
+        def call(self, x):
+            calls.append(1)
+            y = self.fc(x)
+            return 2 * y if self.checks and tf.reduce_sum(y) > 0 else y
+
+    calls = []
+    model = Net()
+    model(X)
+    model.checks = True
+    calls.clear()
+    with pytest.raises(tf.errors.OperatorNotAllowedInGraphError):
+        adapt(model).run(X)
+    assert len(calls) == 1
+
+
+def test_an_activation_that_is_bound_anew_each_time_compiles_once(tf, keras):
+    class Own(keras.layers.Layer):
+        def rectify(self, x):
+            return tf.nn.relu(x)
+
+        @property
+        def activation(self):
+            return self.rectify
+
+        def call(self, x):
+            return self.activation(x)
+
+    x = keras.Input((4,))
+    adapter = adapt(keras.Model(x, Own(name="own")(x)))
+    for _ in range(3):
+        np.testing.assert_array_equal(adapter.run(X, ["own"]).outputs[""], np.maximum(X, 0))
+    assert adapter.traces == 1
