@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 COMMANDS = re.findall(
     r"^    (camcore (?:explain|compare|layers) .*)$", README.read_text("utf-8"), re.M
 )

@@ -264,7 +264,7 @@ def five_hundred(tmp_path_factory, require):
 
 def start(folder, out, *words):
     """The command in a process of its own."""
-    here = str(Path(__file__).parents[1] / "support")
+    here = str(Path(__file__).parents[2] / "support")
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [
