@@ -6,9 +6,14 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def model(row, request, require):
-    """A row's model; a test module says with its own fixture `row` which rows."""
+def packages(row, request, require):
+    """What a row's model needs; a test, or its module's own fixture, says which `row`."""
     request.getfixturevalue("torch" if row.framework == "torch" else "keras")
     for package in row.needs:
         require(package)
+
+
+@pytest.fixture(scope="module")
+def model(row, packages):
+    """A row's model."""
     return row.make()

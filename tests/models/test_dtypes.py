@@ -29,12 +29,9 @@ BY_FORMULA = {
 }
 
 
-@pytest.mark.parametrize("row", dtypes.ARCHITECTURES, ids=str)
-def test_maps_are_those_of_plain_code_in_the_same_dtype(request, require, row):
-    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
-    for package in row.needs:
-        require(package)
-    model, inputs = row.make(), row.inputs(2)
+@pytest.mark.parametrize("row", dtypes.ARCHITECTURES, ids=str, scope="module")
+def test_maps_are_those_of_plain_code_in_the_same_dtype(row, model):
+    inputs = row.inputs(2)
     found = camcore.explain(model, inputs, row.target, method=[*BY_FORMULA])
     activations, gradients = by_hand.evidence(row, model, inputs)
     wide = np.float64 if "float64" in row.name else np.float32

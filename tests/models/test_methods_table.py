@@ -25,11 +25,8 @@ def test_names_of_architectures_are_unique():
     assert sorted(set(names)) == sorted(names)
 
 
-@pytest.mark.parametrize("row", ALL, ids=str)
-def test_what_works_and_what_is_refused_is_what_the_page_says(row, written, request, require):
-    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
-    for package in row.needs:
-        require(package)
+@pytest.mark.parametrize("row", ALL, ids=str, scope="module")
+def test_what_works_and_what_is_refused_is_what_the_page_says(row, written, packages):
     found = table.outcomes(row)
     assert table.unexpected(row, found) == []
     assert table.line(row, found) in written.splitlines(), STALE

@@ -42,12 +42,9 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("row", ranks.ARCHITECTURES, ids=str)
-def test_every_method_gives_a_map_of_the_inputs_size(request, require, row):
-    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
-    for package in row.needs:
-        require(package)
-    model, inputs = row.make(), row.inputs(1)
+@pytest.mark.parametrize("row", ranks.ARCHITECTURES, ids=str, scope="module")
+def test_every_method_gives_a_map_of_the_inputs_size(row, model):
+    inputs = row.inputs(1)
     found = camcore.explain(model, inputs, row.target, method=[*FORMULAS])
     activations, gradients = by_hand.evidence(row, model, inputs)
     shape = tuple(inputs.shape)
