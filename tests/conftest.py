@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
@@ -86,3 +88,21 @@ def photographs(require) -> dict[str, np.ndarray]:
         "china": china,
         "flower": flower,
     }
+
+
+@pytest.fixture(scope="session")
+def run_on_torch_backend() -> Callable[[str], str]:
+    """Run a file with Keras on torch and return what it prints; a process has one backend."""
+
+    def run(path: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", path],
+            env={**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
 
@@ -229,16 +226,8 @@ def on_torch() -> None:
         print(row.name)
 
 
-def test_keras_on_the_torch_backend(torch, keras):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__],
-        env={**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len(done.stdout.splitlines()) > 15
+def test_keras_on_the_torch_backend(torch, keras, run_on_torch_backend):
+    assert len(run_on_torch_backend(__file__).splitlines()) > 15
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -64,18 +61,11 @@ def check() -> None:
         assert not module._forward_hooks
 
 
-def test_keras_models_on_the_torch_backend(require):
+def test_keras_models_on_the_torch_backend(require, run_on_torch_backend):
     for package in ("torch", "keras"):
         if find_spec(package) is None:
             require(package)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__],
-        env={**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert run_on_torch_backend(__file__) == ""
 
 
 if __name__ == "__main__":
