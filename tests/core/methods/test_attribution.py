@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from noisy import IMAGES, noise
 
 from camcore import methods
 from camcore.errors import InputError, MethodError
-
-RNG = np.random.default_rng(0)
-
-
-IMAGES = RNG.normal(size=(2, 3, 4, 4))
-
-
-IMAGES.setflags(write=False)
-
-
-def noise(seed, draws, shape):
-    """What every sample is given, draw by draw."""
-    return [np.random.default_rng([seed, draw]).normal(size=shape) for draw in range(draws)]
 
 
 def test_smoothgrad_is_the_magnitude_of_the_mean_gradient():

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from noisy import IMAGES, noise
 
 from camcore import methods
 from camcore.errors import MethodError
 from camcore.methods.noise import noisy_inputs
-
-RNG = np.random.default_rng(0)
-
-
-IMAGES = RNG.normal(size=(2, 3, 4, 4))
-
-
-IMAGES.setflags(write=False)
-
-
-def noise(seed, draws, shape):
-    """What every sample is given, draw by draw."""
-    return [np.random.default_rng([seed, draw]).normal(size=shape) for draw in range(draws)]
 
 
 def test_noise_is_a_share_of_each_images_range_and_alike_for_all():

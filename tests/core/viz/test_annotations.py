@@ -9,16 +9,6 @@ from camcore.errors import InputError
 from camcore.viz import Marks, figure
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
-@pytest.fixture
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
 def test_a_box_covers_its_pixels_and_no_others(photo):
     drawing = figure(photo, np.eye(4), marks=Marks(boxes=[[(3, 5, 10, 12)]]))
     for panel in drawing.axes[:3]:

@@ -15,11 +15,6 @@ from camcore.testing import random_network
 from camcore.viz import figure
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
 @pytest.fixture
 def result():
     inputs = np.random.default_rng(1).normal(size=(2, 2, 8, 8))

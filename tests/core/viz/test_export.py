@@ -11,16 +11,6 @@ from camcore.errors import InputError
 from camcore.viz import figure, save_figure
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
-@pytest.fixture
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
 def test_the_same_figure_is_the_same_file(kind, photo, tmp_path):
     paths = [

@@ -14,11 +14,6 @@ from camcore.recipes import OverlayStyle
 from camcore.viz import compare_figure, figure, heat_map, overlay, png_bytes
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
 @pytest.fixture
 def photos():
     random = np.random.default_rng(0)

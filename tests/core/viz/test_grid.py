@@ -14,11 +14,6 @@ from camcore.testing import random_network
 from camcore.viz import grid, heat_map, overlay, signed_overlay
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
 @pytest.fixture(scope="module")
 def photos():
     return np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)

@@ -18,8 +18,7 @@ HOT, COLD = np.ones((1, 2, 2)), np.zeros((1, 2, 2))
 
 
 @pytest.fixture(autouse=True)
-def _libraries(require):
-    require("matplotlib")
+def _opencv(require):
     require("cv2")
 
 

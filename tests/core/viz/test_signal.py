@@ -12,11 +12,6 @@ from camcore.resize import LINEAR, resize
 from camcore.viz import colour_table, heat_map, signal_figure, signed_map
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
 def collections(panel):
     return [found for found in panel.collections if found.get_segments()]
 

@@ -10,11 +10,6 @@ from camcore.errors import InputError
 from camcore.viz import signed_map, signed_overlay
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
 def test_zero_is_the_middle_colour_and_signs_mirror_one_another():
     picture = signed_map([[-2.0, -1.0, 0.0, 1.0, 2.0]])[0, 0].astype(int)
     assert np.ptp(picture[2]) <= 2

@@ -15,11 +15,6 @@ from camcore.viz import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib(require):
-    require("matplotlib")
-
-
 @pytest.fixture
 def volume():
     return np.random.default_rng(0).normal(size=(6, 8, 10)).astype(np.float32)
