@@ -7,8 +7,10 @@ What is public is listed here; anything else may change.
 `Explainer`         the same, settled once for many batches
 `Explanation`       maps, raw maps, scores; overlays, figures, files
 `load`              read an explanation that was saved
-`compare`           measure how far explanations are apart, as a `Comparison`
-`factorise`         find the concepts of a layer, as a `Factorisation`
+`compare`           measure how far explanations are apart
+`Comparison`        what `compare` returns
+`factorise`         find the concepts of a layer
+`Factorisation`     what `factorise` returns
 `Layout`            how a layer's arrays are laid out, where it must be said
 `Recipe`            a published convention, or one of your own
 `camcore.methods`   the methods, as functions of NumPy arrays
@@ -23,7 +25,8 @@ What is public is listed here; anything else may change.
 `camcore.training`  maps of the same images while a model is trained
 `camcore.zoo`       models loaded by name
 `camcore.layers`    which layers a model has, and which are worth looking at
-`camcore.adapter`   the contract with a framework; `camcore.registry` finds who keeps it
+`camcore.adapter`   the contract between the core and a framework
+`camcore.registry`  which installed adapter owns a model
 `camcore.testing`   whether an adapter keeps the contract, and a model made of NumPy
 `camcore.errors`    everything that is raised or warned of
 ==================  ========================================================================
@@ -35,7 +38,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camcore import augment, errors, methods, metrics, recipes, report, targets, viz
+    from camcore import (
+        adapter,
+        augment,
+        batch,
+        errors,
+        layers,
+        methods,
+        metrics,
+        photos,
+        recipes,
+        registry,
+        report,
+        targets,
+        testing,
+        training,
+        viz,
+        zoo,
+    )
     from camcore.comparison import Comparison, compare
     from camcore.explainer import Explainer, explain
     from camcore.explanation import Explanation, load
@@ -52,18 +72,26 @@ __all__ = [
     "Factorisation",
     "Layout",
     "Recipe",
+    "adapter",
     "augment",
+    "batch",
     "compare",
     "errors",
     "explain",
     "factorise",
+    "layers",
     "load",
     "methods",
     "metrics",
+    "photos",
     "recipes",
+    "registry",
     "report",
     "targets",
+    "testing",
+    "training",
     "viz",
+    "zoo",
 ]
 
 _DEFINED_IN = {

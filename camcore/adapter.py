@@ -431,6 +431,13 @@ class Adapter(Protocol):
 def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
     """Refuse what a seed answered where it does not fit the outputs it was shown.
 
+    Parameters
+    ----------
+    cotangents : mapping of str to array
+        What the seed answered.
+    outputs : mapping of str to (B, ...) array
+        What it was shown.
+
     Raises
     ------
     TargetError

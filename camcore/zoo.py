@@ -93,7 +93,21 @@ def _call(module: str, function: str) -> LoadedModel:
 
 
 def unknown_model(scheme: str, name: str, known: Iterable[str]) -> InputError:
-    """Make the error for a model that a scheme does not have, with the nearest of those it has."""
+    """Make the error for a model that a scheme does not have, with the nearest of those it has.
+
+    Parameters
+    ----------
+    scheme : str
+        ``"timm"``, ``"keras"``, ...
+    name : str
+        What was asked for.
+    known : iterable of str
+        Names of the models that the scheme has.
+
+    Returns
+    -------
+    InputError
+    """
     names = {one.lower(): one for one in known}
     if found := [names[one] for one in near(name.lower(), names)]:
         return InputError(f"{scheme} has no model {name!r}. Did you mean {', '.join(found)}?")

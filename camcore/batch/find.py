@@ -106,12 +106,32 @@ def find_photos(
 
 
 def is_photo(path: str | os.PathLike[str]) -> bool:
-    """Tell whether `path` has the suffix of a photograph."""
+    """Tell whether `path` has the suffix of a photograph.
+
+    Parameters
+    ----------
+    path : path
+        A name; whether there is such a file does not matter.
+
+    Returns
+    -------
+    bool
+    """
     return Path(path).suffix.lower() in PHOTOS
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Tell whether `path` has the suffix of a video."""
+    """Tell whether `path` has the suffix of a video.
+
+    Parameters
+    ----------
+    path : path
+        A name; whether there is such a file does not matter.
+
+    Returns
+    -------
+    bool
+    """
     return Path(path).suffix.lower() in VIDEOS
 
 

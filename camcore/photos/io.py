@@ -169,7 +169,18 @@ def encode(picture: npt.NDArray[np.uint8], kind: Format) -> bytes:
 
 
 def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """Encode a picture as PNG; see `encode`."""
+    """Encode a picture as PNG; see `encode`.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) or (H, W) uint8 array
+        RGB or grey.
+
+    Returns
+    -------
+    bytes
+        The file's content.
+    """
     return encode(picture, "png")
 
 

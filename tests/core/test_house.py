@@ -48,9 +48,14 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.item
 
 
 def exported(name):
-    """Names that a module has from elsewhere, such as those a package re-exports."""
+    """Names that a module has from elsewhere, such as those a package re-exports; no modules."""
     froms = (node for node in ast.walk(TREES[name]) if isinstance(node, ast.ImportFrom))
-    return {alias.asname or alias.name for node in froms for alias in node.names}
+    return {
+        alias.asname or alias.name
+        for node in froms
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in MODULES
+    }
 
 
 def imported(name):
