@@ -14,7 +14,31 @@ from camcore.targets.base import Scored, Target
 from camcore.targets.classes import OfClass
 
 
-class Linear(Target):
+class _OfArray(Target):
+    """A target given as an array, of the shape of one sample's outputs or of the batch's."""
+
+    def __init__(self, given: Any, values: str, name: str) -> None:
+        self._given, self._name = _finite(given, values), name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self._given.shape})"
+
+    def settled(self, outputs: Array, sample: int | None = None) -> Target:
+        """Take what is given for one sample, where each has its own."""
+        own = sample is not None and self._given.shape == outputs.shape
+        return type(self)(self._given[sample]) if own else self  # type: ignore[call-arg]
+
+    def _for(self, outputs: Array) -> Array:
+        """Repeat what is given for each sample of the outputs."""
+        if self._given.shape not in (outputs.shape, outputs.shape[1:]):
+            raise TargetError(
+                f"{self._name} shape {self._given.shape}; the outputs are {outputs.shape}, "
+                f"so {outputs.shape[1:]} or {outputs.shape} is expected."
+            )
+        return np.broadcast_to(self._given, outputs.shape)
+
+
+class Linear(_OfArray):
     """Any linear functional of the outputs: Σ weights · outputs.
 
     Parameters
@@ -26,26 +50,14 @@ class Linear(Target):
     linear = True
 
     def __init__(self, weights: Any) -> None:
-        self.weights = _finite(weights, "Linear weights")
-
-    def __repr__(self) -> str:
-        return f"Linear(shape={self.weights.shape})"
+        super().__init__(weights, "Linear weights", "Linear weights have")
+        self.weights = self._given
 
     def __call__(self, outputs: Array) -> Scored:
         """Score Σ weights · outputs, cotangent weights."""
-        if self.weights.shape not in (outputs.shape, outputs.shape[1:]):
-            raise TargetError(
-                f"Linear weights have shape {self.weights.shape}; the outputs are "
-                f"{outputs.shape}, so {outputs.shape[1:]} or {outputs.shape} is expected."
-            )
-        cotangent = np.array(np.broadcast_to(self.weights, outputs.shape), dtype=outputs.dtype)
+        cotangent = np.array(self._for(outputs), dtype=outputs.dtype)
         scores = (cotangent * outputs).reshape(len(outputs), -1).sum(axis=1)
         return Scored(scores, cotangent)
-
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """Take the functional of one sample, where each has its own."""
-        own = sample is not None and self.weights.shape == outputs.shape
-        return Linear(self.weights[sample]) if own else self
 
 
 class Segmentation(OfClass):
@@ -159,7 +171,7 @@ class Segmentation(OfClass):
         return weights
 
 
-class Similarity(Target):
+class Similarity(_OfArray):
     """Cosine similarity of the outputs to a given embedding: u·v / (|u| |v|).
 
     Parameters
@@ -169,31 +181,19 @@ class Similarity(Target):
     """
 
     def __init__(self, embedding: Any) -> None:
-        self.embedding = _finite(embedding, "An embedding's values")
-
-    def __repr__(self) -> str:
-        return f"Similarity(shape={self.embedding.shape})"
+        super().__init__(embedding, "An embedding's values", "The embedding has")
+        self.embedding = self._given
 
     def __call__(self, outputs: Array) -> Scored:
         """Score s = û·v̂, cotangent (v̂ − s û) / |u|; both 0 where the outputs are."""
-        if self.embedding.shape not in (outputs.shape, outputs.shape[1:]):
-            raise TargetError(
-                f"The embedding has shape {self.embedding.shape}; the outputs are {outputs.shape}, "
-                f"so {outputs.shape[1:]} or {outputs.shape} is expected."
-            )
         own, per_length = _directions(outputs)
-        other, known = _directions(np.broadcast_to(self.embedding, outputs.shape))
+        other, known = _directions(self._for(outputs))
         if not np.all(known):
             raise TargetError("An embedding of zeros has no direction to be similar to.")
         scores = (own * other).sum(axis=1)
         slope = (other - scores[:, None] * own) * per_length
         cotangent = slope.reshape(outputs.shape).astype(outputs.dtype)
         return Scored(scores.astype(outputs.dtype), cotangent)
-
-    def settled(self, outputs: Array, sample: int | None = None) -> Target:
-        """Take one sample's embedding, where each has its own."""
-        own = sample is not None and self.embedding.shape == outputs.shape
-        return Similarity(self.embedding[sample]) if own else self
 
 
 def _directions(outputs: Array) -> tuple[Array, Array]:
