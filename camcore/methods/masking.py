@@ -16,6 +16,7 @@ from camcore.adapter import Array
 from camcore.methods.arrays import ScoreImages, at_least_one, batches, floating, weighted
 from camcore.methods.noise import check_sigma
 from camcore.methods.table import described, register
+from camcore.postprocess import normalise
 from camcore.resize import LINEAR, Interpolation, resize
 from camcore.targets import softmax
 
@@ -51,8 +52,8 @@ class Masking:
     def masks(self, channels: Array, size: tuple[int, ...]) -> Array:
         """Turn channels ``(N, *S)`` into masks ``(N, *size)``."""
         if self.scaled == "before":
-            return resize(self._scale(channels), size, self.interpolation)
-        return self._scale(resize(channels, size, self.interpolation))
+            return resize(normalise(channels, "min_max", eps=self.eps), size, self.interpolation)
+        return normalise(resize(channels, size, self.interpolation), "min_max", eps=self.eps)
 
     def scored_channels(self, activation: Array, limit: int | None = None) -> Array:
         """Choose the channels to score: at most `limit`, those of largest variance.
@@ -88,15 +89,6 @@ class Masking:
         order = " -> ".join(steps if self.scaled == "before" else reversed(steps))
         constant = ", constant channels too" if self.constant else ""
         return f"{order}{constant}; w = {self.weights}"
-
-    def _scale(self, channels: Array) -> Array:
-        axes = tuple(range(1, channels.ndim))
-        low = channels.min(axis=axes, keepdims=True)
-        spread = channels.max(axis=axes, keepdims=True) - low + channels.dtype.type(self.eps)
-        scaled: Array = np.divide(
-            channels - low, spread, out=np.zeros_like(channels), where=spread > 0
-        )
-        return scaled
 
 
 PAPER: Final = Masking()
