@@ -323,8 +323,10 @@ def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array
     "Srinivas and Fleuret, NeurIPS 2019",
     level="input",
 )
-@described("Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged, scaled absolute value")
-def fullgrad(images: Array, image_gradients: Array, bias_terms: Sequence[Array]) -> Array:
+@described("Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged (|x| − min) / (max − min + ε)")
+def fullgrad(
+    images: Array, image_gradients: Array, bias_terms: Sequence[Array], *, eps: float = 0.0
+) -> Array:
     """Compute FullGrad: Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the scaled absolute value.
 
     ψ takes the absolute value of each channel's map, scales it to [0, 1] by its own
@@ -337,6 +339,9 @@ def fullgrad(images: Array, image_gradients: Array, bias_terms: Sequence[Array])
     bias_terms : sequence of (B, C, *S) array
         For each layer that adds a bias, b · ∂y/∂b at every position; those without
         spatial extent are passed over, as in the authors' code.
+    eps : float
+        ε, which outweighs the terms of layers where they are smaller than it. Where it is 0,
+        channels that are constant over space count as 0.
 
     Returns
     -------
@@ -352,26 +357,6 @@ def fullgrad(images: Array, image_gradients: Array, bias_terms: Sequence[Array])
     ----------
     Srinivas and Fleuret, "Full-Gradient Representation for Neural Network
     Visualization", NeurIPS 2019, eq. 7; post-processing as in the authors' code.
-    """
-    return full_gradients(images, image_gradients, bias_terms)
-
-
-def full_gradients(
-    images: Array, image_gradients: Array, bias_terms: Sequence[Array], eps: float = 0.0
-) -> Array:
-    """Add up ψ of the input's and of the biases' terms, `eps` added to the divisor in ψ.
-
-    Parameters
-    ----------
-    images, image_gradients, bias_terms
-        As in `fullgrad`.
-    eps : float
-        Where it is 0, channels that are constant over space count as 0.
-
-    Returns
-    -------
-    (B, *S) array
-        Map without negative values, at the input's size.
     """
     images, image_gradients = paired(images, image_gradients)
     size = images.shape[2:]

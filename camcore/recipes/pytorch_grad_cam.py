@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from camcore.methods.arrays import (
     sum_space,
     weighted,
 )
-from camcore.methods.attribution import full_gradients
 from camcore.methods.masking import Masking
 from camcore.methods.spectral import kpcacam
 from camcore.methods.table import described
@@ -193,33 +191,6 @@ def ablationcam_sinking(
     return weighted(weights.astype(activations.dtype), activations)
 
 
-@described("Σ ψ(x·g) + Σ_layers Σ_c ψ(b_c · g_c), ψ the enlarged (|x| − min) / (max − min + ε)")
-def fullgrad_scaled(
-    images: Array, image_gradients: Array, bias_terms: Sequence[Array], *, eps: float = 1e-7
-) -> Array:
-    """Compute FullGrad with an ε in the divisor of ψ.
-
-    Parameters
-    ----------
-    images, image_gradients : (B, C, *S) array
-        The model's input and the score's gradient there.
-    bias_terms : sequence of (B, C, *S) array
-        For each layer that adds a bias, b · ∂y/∂b at every position.
-    eps : float
-        ε. It outweighs the terms of layers where they are smaller than it.
-
-    Returns
-    -------
-    (B, *S) array
-        Map without negative values.
-
-    References
-    ----------
-    ``FullGrad`` of pytorch-grad-cam.
-    """
-    return full_gradients(images, image_gradients, bias_terms, eps)
-
-
 class WeightedContrast(Contrast):
     """A class against its nearest ones, each weighted by its probability.
 
@@ -293,7 +264,7 @@ PYTORCH_GRAD_CAM = Recipe(
             "scorecam", masking=Masking(PEERS["torch-linear-aligned"], eps=1e-8, constant=True)
         ),
         variant("ablationcam", ablationcam_sinking, batch_size=32),
-        variant("fullgrad", fullgrad_scaled, eps=1e-7),
+        variant("fullgrad", eps=1e-7),
     ),
     exceptions={
         "refinecam": Rendering((Relu(), SCALED, _ENLARGED, Relu(), SCALED), final_steps=(SCALED,))
