@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.explanation import Explanation
 from camcore.metrics import agreement
@@ -60,11 +59,7 @@ class Comparison:
             {
                 "first": pair.names[0],
                 "second": pair.names[1],
-                "largest": float(pair.largest.max()),
-                "pearson": _least(pair.pearson),
-                "spearman": _least(pair.spearman),
-                "ssim": None if pair.ssim is None else _least(pair.ssim),
-                "overlap": _least(pair.overlap),
+                **pair.numbers(),
                 "image": pair.worst,
                 "where": pair.where[pair.worst],
             }
@@ -232,12 +227,6 @@ def _measured(
         ssim=ssim,
         overlap=agreement.top_overlap(a, b, share),
     )
-
-
-def _least(values: Array) -> float:
-    """Find the smallest value that is a number; NaN where none is."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.min()) if len(numbers) else float("nan")
 
 
 def _short(value: float | None) -> str:

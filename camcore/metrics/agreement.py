@@ -56,6 +56,17 @@ class Pair:
             tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape)) for gap in gaps
         )
 
+    def numbers(self, image: int | None = None) -> dict[str, Any]:
+        """Collect the measures of one image by name, or of each measure the worst of all images."""
+
+        def one(name: str, values: Array | None) -> float | None:
+            if values is None or image is not None:
+                return None if values is None else float(values[image])
+            return float(values.max()) if name == "largest" else _least(values)
+
+        names = ("largest", "pearson", "spearman", "ssim", "overlap")
+        return {name: one(name, getattr(self, name)) for name in names}
+
 
 def largest_difference(
     first: npt.ArrayLike, second: npt.ArrayLike, *, relative: bool = False
@@ -246,3 +257,8 @@ def _ranks_of(row: Floats) -> Floats:
     _, place, count = np.unique(row, return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(count) - (count - 1) / 2)[place]
     return ranks
+
+
+def _least(values: Array) -> float:
+    """Find the smallest value that is a number; NaN where none is."""
+    return float(np.fmin.reduce(values))

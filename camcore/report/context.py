@@ -63,7 +63,7 @@ class Gap:
     overlap: float
     same: str
     agrees: bool
-    worst: int = 0
+    worst: int
 
 
 @dataclass(frozen=True)
@@ -150,52 +150,36 @@ def _cell(entry: Entry, index: int, name: str, photo: Picture) -> Cell:
     )
 
 
-def _gap(compared: ComparedPair, index: int, tolerance: float | None) -> Gap:
-    pair, same = compared.pair, compared.same
-    return Gap(
-        names=compared.names,
-        alike=compared.alike,
-        largest=float(pair.largest[index]),
-        pearson=float(pair.pearson[index]),
-        spearman=float(pair.spearman[index]),
-        ssim=None if pair.ssim is None else float(pair.ssim[index]),
-        overlap=float(pair.overlap[index]),
-        same="" if same is None else "yes" if same[index] else "no",
-        agrees=tolerance is None or bool(pair.largest[index] <= tolerance),
-    )
-
-
 def summary(pairs: Sequence[ComparedPair], tolerance: float | None) -> list[Gap]:
     """Take the numbers of each pair from the photograph on which they are worst.
 
     Parameters
     ----------
     pairs : sequence of ComparedPair
-        The compared pairs.
+        Worst first.
     tolerance : float or None
         Largest difference that counts as agreement.
     """
-    return [
-        Gap(
-            names=one.names,
-            alike=one.alike,
-            largest=one.largest,
-            pearson=least(one.pair.pearson),
-            spearman=least(one.pair.spearman),
-            ssim=None if one.pair.ssim is None else least(one.pair.ssim),
-            overlap=least(one.pair.overlap),
-            same="" if one.same is None else f"{int(one.same.sum())} of {len(one.same)}",
-            agrees=tolerance is None or one.largest <= tolerance,
-            worst=one.pair.worst,
-        )
-        for one in pairs
-    ]
+    return [_gap(one, None, tolerance) for one in pairs]
 
 
-def least(numbers: npt.NDArray[np.floating]) -> float:
-    """Find the smallest of `numbers`, NaN left out; NaN where all are."""
-    kept = numbers[~np.isnan(numbers)]
-    return float(kept.min()) if len(kept) else float("nan")
+def _gap(compared: ComparedPair, index: int | None, tolerance: float | None) -> Gap:
+    """Describe how far a pair is apart on one photograph, or at worst."""
+    same, numbers = compared.same, compared.pair.numbers(index)
+    if same is None:
+        verdict = ""
+    elif index is None:
+        verdict = f"{int(same.sum())} of {len(same)}"
+    else:
+        verdict = "yes" if same[index] else "no"
+    return Gap(
+        names=compared.names,
+        alike=compared.alike,
+        **numbers,
+        same=verdict,
+        agrees=tolerance is None or numbers["largest"] <= tolerance,
+        worst=compared.pair.worst,
+    )
 
 
 def correlation(value: float | None) -> str:

@@ -22,7 +22,7 @@ from camcore.cli.compare.run import CompareResult, CompareSettings, ModelSpec, e
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.report import ComparedPair, Entry
-from camcore.report.context import correlation, least
+from camcore.report.context import correlation
 from camcore.report.entries import STRETCHED, unscaled
 
 TOLERANCE = 1e-4
@@ -268,12 +268,12 @@ def _print(result: CompareResult) -> None:
     count = len(result.photos)
     table = _table("", f"Maps from 0 to 1: how far apart they are at worst, of {count} photos")
     for one in result.pairs:
-        pair, same = one.pair, one.same
+        numbers, same = one.pair.numbers(), one.same
         table.add_row(
             escape("\n".join((*one.alike, *one.names))),
             _verdict(one.largest, result.tolerance),
-            *(correlation(least(each)) for each in (pair.pearson, pair.spearman)),
-            console.percent(least(pair.overlap)),
+            *(correlation(numbers[name]) for name in ("pearson", "spearman")),
+            console.percent(numbers["overlap"]),
             "-" if same is None else f"{int(same.sum())} of {len(same)}",
             end_section=True,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.metrics.agreement import largest_difference, pearson, spearman
+from camcore.metrics.agreement import Pair, largest_difference, pearson, spearman
 
 
 @pytest.fixture
@@ -70,3 +70,13 @@ def test_a_constant_map_correlates_with_nothing():
 def test_shapes_that_differ_are_named(measure):
     with pytest.raises(InputError, match=r"\(1, 3\) and \(1, 4\)"):
         measure(np.ones((1, 3)), np.ones((1, 4)))
+
+
+def test_numbers_of_a_pair_are_an_images_or_the_worst():
+    measures = {"pearson": [0.5, np.nan], "spearman": [np.nan, np.nan], "overlap": [0.25, 0.75]}
+    arrays = {name: np.array(values) for name, values in measures.items()}
+    maps = (np.zeros((2, 3)), np.zeros((2, 3)))
+    pair = Pair(("a", "b"), maps, largest=np.array([0.1, 0.4]), ssim=None, **arrays)
+    of_first = {"largest": 0.1, "pearson": 0.5, "spearman": np.nan, "ssim": None, "overlap": 0.25}
+    assert pair.numbers(0) == pytest.approx(of_first, nan_ok=True)
+    assert pair.numbers() == pytest.approx({**of_first, "largest": 0.4}, nan_ok=True)
