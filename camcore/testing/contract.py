@@ -114,7 +114,7 @@ def shapes_gradients(subject: Subject) -> None:
         same(len(traced.gradients), 2, f"gradients at {name!r} and seeds")
         for gradient in traced.gradients:
             same(gradient.shape, traced.activations.shape, "shapes of activations and gradients")
-    bare = subject.adapter.run(subject.inputs, [subject.layer])
+    bare = subject.run()
     same(bare.layers[subject.layer].gradients, (), "gradients without seeds, and ()")
 
 
@@ -139,7 +139,7 @@ def treats_samples_alone(subject: Subject) -> None:
 def keeps_seeds_apart(subject: Subject) -> None:
     """Several seeds give, in order, what each gives by itself."""
     for index in (0, 1):
-        alone = subject.adapter.run(subject.inputs, [subject.layer], [of_class(index)])
+        alone = subject.run([of_class(index)])
         subject.close(
             alone.layers[subject.layer].gradients[0],
             subject.trace.layers[subject.layer].gradients[index],
@@ -163,11 +163,11 @@ def shows_seeds_the_outputs(subject: Subject) -> None:
     def fail(leaves: Leaves) -> Leaves:
         raise SeedError("as it is")
 
-    trace = subject.adapter.run(subject.inputs, [subject.layer], [keep])
+    trace = subject.run([keep])
     same(len(shown), 1, "calls of a seed, and 1")
     subject.close(scores_of(shown[0]), scores_of(trace.outputs), "outputs shown and handed over")
     try:
-        subject.adapter.run(subject.inputs, [subject.layer], [fail])
+        subject.run([fail])
     except SeedError as error:
         same(error.args, ("as it is",), "what a seed raises, and what comes out")
     else:
@@ -185,21 +185,21 @@ def checks_cotangents(subject: Subject) -> None:
     }
     for what, seed in wrong.items():
         with refuses(TargetError, what):
-            subject.adapter.run(subject.inputs, [subject.layer], [seed])
+            subject.run([seed])
 
 
 @promise
 def names_calls(subject: Subject) -> None:
     """``#0`` and ``#-1`` name the one call of the layer, and what does not exist is refused."""
     first, last = f"{subject.layer}#0", f"{subject.layer}#-1"
-    trace = subject.adapter.run(subject.inputs, [first, last], [of_class(0)])
+    trace = subject.run([of_class(0)], first, last)
     same(list(trace.layers), [first, last], "layers traced and asked for")
     for name in (first, last):
         subject.close(trace.layers[name].activations, subject.activations, f"{name!r}")
     subject.close(trace.layers[last].gradients[0], subject.gradients, f"gradients at {last!r}")
     for name in ("no such layer", f"{subject.layer}#1", f"{subject.layer}#x"):
         with refuses(LayerError, f"a run with the layer {name!r}"):
-            subject.adapter.run(subject.inputs, [name])
+            subject.run((), name)
 
 
 @promise
@@ -207,7 +207,7 @@ def repeats_itself(subject: Subject) -> None:
     """A second run gives the same numbers, and nothing that was handed over or given changes."""
     given = np.array(subject.inputs)
     kept = {path: np.array(leaf) for path, leaf in subject.trace.outputs.items()}
-    again = subject.adapter.run(subject.inputs, [subject.layer], [of_class(0)])
+    again = subject.run([of_class(0)])
     subject.close(again.layers[subject.layer].gradients[0], subject.gradients, "gradients, twice")
     for path, leaf in subject.trace.outputs.items():
         assert np.array_equal(leaf, kept[path], equal_nan=True), f"output {path!r} was written to"
@@ -274,9 +274,7 @@ def leaves_the_activation_off(subject: Subject) -> None:
 def gives_second_order(subject: Subject) -> None:
     """Hessian products have the gradient's shape, are there only on request, and move nothing."""
     same(subject.trace.layers[subject.layer].hessian_products, (), "Hessian products, and ()")
-    again = subject.adapter.run(
-        subject.inputs, [subject.layer], [of_class(0)], second_order=True
-    ).layers[subject.layer]
+    again = subject.run([of_class(0)], second_order=True).layers[subject.layer]
     same(len(again.hessian_products), 1, "Hessian products and seeds")
     same(again.hessian_products[0].shape, subject.gradients.shape, "Hessian product and gradient")
     subject.close(again.gradients[0], subject.gradients, "gradients with second order and without")
@@ -285,12 +283,10 @@ def gives_second_order(subject: Subject) -> None:
 @promise
 def bends_only_on_request(subject: Subject) -> None:
     """The guided rule moves gradients alone, and only in the run that asks for it."""
-    guided = subject.adapter.run(
-        subject.inputs, [subject.layer, INPUT], [of_class(0)], rectifier="guided"
-    )
+    guided = subject.run([of_class(0)], subject.layer, INPUT, rectifier="guided")
     subject.close(scores_of(guided.outputs), subject.scores, "outputs under the guided rule")
     same(guided.layers[INPUT].gradients[0].shape, subject.inputs.shape, "guided shapes")
-    after = subject.adapter.run(subject.inputs, [INPUT], [of_class(0)]).layers[INPUT]
+    after = subject.run([of_class(0)], INPUT).layers[INPUT]
     before = subject.trace.layers[INPUT].gradients[0]
     subject.close(after.gradients[0], before, "gradients after a guided run and before")
 
@@ -315,7 +311,7 @@ def scores_natively(subject: Subject) -> None:
     """A score in the model's own framework has the gradient of the NumPy seed for the same."""
     if subject.native is None:
         return
-    trace = subject.adapter.run(subject.inputs, [subject.layer], [NativeScore(subject.native)])
+    trace = subject.run([NativeScore(subject.native)])
     (scores,) = trace.native_scores
     assert scores is not None, "a native score is not handed over"
     subject.close(scores, subject.scores[:, 0], "native scores and outputs")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from camcore.adapter import INPUT, Adapter, Array, Leaves, Trace
+from camcore.adapter import INPUT, Adapter, Array, Leaves, NativeScore, Seed, Trace
 from camcore.errors import CamcoreError
 
 
@@ -41,7 +41,11 @@ class Subject:
     @cached_property
     def trace(self) -> Trace:
         """One pass with the gradients of class 0 and of class 1, at the layer and the input."""
-        return self.adapter.run(self.inputs, [self.layer, INPUT], [of_class(0), of_class(1)])
+        return self.run([of_class(0), of_class(1)], self.layer, INPUT)
+
+    def run(self, seeds: Sequence[Seed | NativeScore] = (), *layers: str, **options: Any) -> Trace:
+        """Run the adapter on the batch, and look at the layer unless `layers` are named."""
+        return self.adapter.run(self.inputs, layers or [self.layer], seeds, **options)
 
     @property
     def activations(self) -> Array:
