@@ -48,7 +48,19 @@ def forward(
     traits = traits_of(model)
 
     def once() -> Pass:
-        return _once(model, shells, given, calls, graph=graph, logits=logits)
+        torch.set_grad_enabled(graph and traits.switches_grad_off)
+        capture = Capture(shells, calls, graph=graph)
+        prepared = own = inputs.prepare(model, given)
+        versions = inputs.versions(own)
+        own = capture.take_input(own)
+        # Without a graph to look at afterwards, an activation can only be seen as it happens.
+        watch = logits and (traits.ends_in_activation or not graph)
+        with capture.hooked(), reached(model, shells):
+            outputs, scores, activation = call_model(shells.model, own, watch=watch)
+        if inputs.versions(prepared) != versions:  # the model works in place on what it is given
+            prepared = inputs.prepare(model, given)
+        captured = {name: capture[name] for name in calls}
+        return Pass(inputs.leaves(prepared), outputs, scores, activation, captured)
 
     made = once()
     if graph and not made.differentiable and not traits.switches_grad_off:
@@ -59,28 +71,3 @@ def forward(
         traits.ends_in_activation = True
         made = once()
     return made
-
-
-def _once(
-    model: nn.Module,
-    shells: Shells,
-    given: Any,
-    calls: Mapping[str, LayerCall],
-    *,
-    graph: bool,
-    logits: bool,
-) -> Pass:
-    traits = traits_of(model)
-    torch.set_grad_enabled(graph and traits.switches_grad_off)
-    capture = Capture(shells, calls, graph=graph)
-    prepared = own = inputs.prepare(model, given)
-    versions = inputs.versions(own)
-    own = capture.take_input(own)
-    # Without a graph to look at afterwards, an activation can only be seen as it happens.
-    watch = logits and (traits.ends_in_activation or not graph)
-    with capture.hooked(), reached(model, shells):
-        outputs, scores, activation = call_model(shells.model, own, watch=watch)
-    if inputs.versions(prepared) != versions:  # the model works in place on what it is given
-        prepared = inputs.prepare(model, given)
-    captured = {name: capture[name] for name in calls}
-    return Pass(inputs.leaves(prepared), outputs, scores, activation, captured)
