@@ -38,7 +38,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        console.out.print(f"camcore {camcore.__version__}", highlight=False)
+        console.out.print(f"camcore {camcore.__version__}")
         raise typer.Exit
 
 

@@ -14,22 +14,22 @@ from rich.table import Table
 from camcore._shared.progress import Bar
 from camcore.errors import InputError
 
-out = Console()
+out = Console(highlight=False)
 """Results."""
 
-err = Console(stderr=True)
+err = Console(stderr=True, highlight=False)
 """Progress, warnings and errors."""
 
 
 def fail(message: str) -> None:
     """Print `message` as an error, on one line that the terminal wraps."""
     line = " ".join(message.split())
-    err.print(f"[bold red]Error:[/] [red]{escape(line)}[/]", soft_wrap=True, highlight=False)
+    err.print(f"[bold red]Error:[/] [red]{escape(line)}[/]", soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Print `message` as a note on stderr."""
-    err.print(f"[bold yellow]Note:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    err.print(f"[bold yellow]Note:[/] {escape(message)}", soft_wrap=True)
 
 
 def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
@@ -71,7 +71,7 @@ class Steps(Bar):
         self.describe(text)
         if noisy or not self:
             self.clear()
-            err.print(f"{text} …", markup=False, highlight=False, soft_wrap=True)
+            err.print(f"{text} …", markup=False, soft_wrap=True)
         yield
         self.advance()
 
@@ -113,22 +113,17 @@ def folder(path: Path) -> Path:
 
 def wrote(path: Path, names: Sequence[str]) -> None:
     """Print which files `names` were written into the folder `path`."""
-    out.print(
-        f"Wrote {', '.join(names)} into {path.resolve()}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"Wrote {', '.join(names)} into {path.resolve()}")
 
 
 def say(text: str) -> None:
     """Print `text` as a result, without markup."""
-    out.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
+    out.print(_printable(text), markup=False, soft_wrap=True)
 
 
 def detail(text: str) -> None:
     """Print `text` as a line below an error."""
-    err.print(f"  {_printable(text)}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"  {_printable(text)}", markup=False, soft_wrap=True)
 
 
 def _printable(text: str) -> str:

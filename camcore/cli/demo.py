@@ -256,12 +256,10 @@ def _print_cost(results: Sequence[FrameworkResult]) -> None:
         console.out.print(
             f"Grad-CAM costs [bold]{one.cost:.2f}×[/] a forward pass in {one.name} "
             f"({1e3 * one.forward:.0f} ms)",
-            highlight=False,
         )
     console.out.print(
         f"[dim]Batch 1, {os.cpu_count()} cores; median of {ROUNDS} ratios, each of an "
         "explanation to a pass through the same adapter without gradients, timed in turn.[/]",
-        highlight=False,
     )
 
 

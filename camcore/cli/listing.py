@@ -55,7 +55,7 @@ def recipes(
         for number, recipe in enumerate(map(find_recipe, names)):
             if number:
                 console.out.print()
-            console.out.print(recipe.describe(), markup=False, highlight=False, soft_wrap=True)
+            console.out.print(recipe.describe(), markup=False, soft_wrap=True)
         return
     table = console.table("recipe", "of", "methods as in the papers", "with formulas of its own")
     for recipe in RECIPES.values():
@@ -68,7 +68,7 @@ def recipes(
             ", ".join(own),
         )
     console.out.print(table)
-    console.out.print("camcore recipes NAME says what one does.", highlight=False)
+    console.out.print("camcore recipes NAME says what one does.")
 
 
 def layers(
@@ -100,7 +100,6 @@ def layers(
             if chosen
             else "None is chosen when no layer is asked for; methods at the input need none."
         ),
-        highlight=False,
     )
 
 
@@ -159,7 +158,6 @@ def info() -> None:
     console.out.print(
         f"camcore {camcore.__version__}, Python {platform.python_version()}, "
         f"NumPy {np.__version__}, {platform.system()} {platform.machine()}",
-        highlight=False,
     )
     frameworks = console.table("adapter for", "framework")
     for framework, installed in registry.frameworks().items():
