@@ -241,6 +241,11 @@ def find(name: MethodLike) -> Method:
     raise MethodError(f"There is no method {name!r}. {known}")
 
 
+def registered(name: str) -> Method | None:
+    """Find the row of exactly this name; None for the name of a method of your own."""
+    return next((row for row in TABLE if row.name == name), None)
+
+
 def canonical(name: str) -> str:
     """Strip a method's name of case and punctuation; ``+`` reads as ``p``."""
     if not isinstance(name, str):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from camcore._shared.optional import needs
 from camcore.batch.photos import ExplainedPhoto
 from camcore.errors import InputError
-from camcore.methods.table import TABLE
+from camcore.methods.table import registered
 from camcore.report.entries import AXES, ComparedPair, Entry, values
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
@@ -197,7 +197,7 @@ def filters(entries: Sequence[Entry]) -> list[tuple[str, list[str]]]:
 
 def cost(entry: Entry) -> dict[str, str]:
     """Format the layers of an entry, and its cost."""
-    row = next((row for row in TABLE if row.name == entry.explanation.method), None)
+    row = registered(entry.explanation.method)
     return {
         "layers": ", ".join(entry.explanation.layers),
         "seconds": "" if entry.seconds is None else f"{1e3 * entry.seconds:.0f} ms",
@@ -229,8 +229,8 @@ def seed(entries: Sequence[Entry], given: int | None) -> str:
     """Format the seed, or say that none is known or needed."""
     if given is not None:
         return str(given)
-    names = {entry.explanation.method for entry in entries}
-    drawn = any("seed" in row.takes() for row in TABLE if row.name in names)
+    methods = (registered(entry.explanation.method) for entry in entries)
+    drawn = any("seed" in row.takes() for row in methods if row is not None)
     return "the method's own, unless its call says another" if drawn else "nothing is drawn"
 
 

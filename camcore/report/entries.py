@@ -13,7 +13,7 @@ from camcore.adapter import Array
 from camcore.comparison import compare
 from camcore.errors import InputError
 from camcore.explanation import Explanation
-from camcore.methods.table import TABLE
+from camcore.methods.table import registered
 from camcore.metrics.agreement import Pair
 from camcore.photos.crop import CentreCrop
 
@@ -65,8 +65,8 @@ class Entry:
     @property
     def method(self) -> str:
         """The method's name, as papers write it."""
-        name = self.explanation.method
-        return next((row.label for row in TABLE if row.name == name), name)
+        row = registered(self.explanation.method)
+        return self.explanation.method if row is None else row.label
 
     @property
     def recipe(self) -> str:

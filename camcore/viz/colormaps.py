@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,19 +12,6 @@ from camcore.viz.arrays import Floats, Picture, as_maps
 from camcore.viz.overlay import colour_table, heat_map, overlay
 from camcore.viz.panels import Pictures, Scale, one_by_one
 from camcore.viz.signed import DIVERGING, diverging_table, signed_map, signed_overlay
-
-
-class Colormap(Protocol):
-    """How the maps of a figure are coloured."""
-
-    def heat(self, heat: Floats, size: tuple[int, ...]) -> Picture:
-        """Colour a map ``(h, w)`` at a size ``(H, W, ...)``."""
-
-    def over(self, photo: Picture, heat: Floats) -> Picture:
-        """Lay a map over a photograph ``(H, W, 3)``."""
-
-    def scale(self) -> Scale:
-        """Return the scale that says which value has which colour."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +54,10 @@ class Diverging:
         """Return the scale that says which value has which colour."""
         table = diverging_table(self.colormap)
         return Scale(table, -self.limit, self.limit, "against   -   for")
+
+
+Colormap: TypeAlias = Sequential | Diverging
+"""How the maps of a figure are coloured."""
 
 
 def _only(batch: Picture) -> Picture:

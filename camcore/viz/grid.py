@@ -9,11 +9,11 @@ import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.methods.table import TABLE
+from camcore.methods.table import registered
 from camcore.recipes import OverlayStyle
 from camcore.viz.annotations import Marks
 from camcore.viz.colormaps import Coloured, coloured
-from camcore.viz.panels import Pictures, label, panels, pictures, same_number, show
+from camcore.viz.panels import Pictures, bare, label, panels, pictures, same_number, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,8 +123,8 @@ def grid(
             show(place[0], photos[i])
             marks.draw(place[0], i, photos[i].shape)
         else:
-            place[0].set(xticks=[], yticks=[], facecolor="none")
-            place[0].spines[:].set_visible(False)
+            place[0].set_facecolor("none")
+            bare(place[0])
         for panel, (heats, colours) in zip(place[1:], columns, strict=True):
             heat = heats[i * len(blocks) + outer]
             if kind == "map":
@@ -173,8 +173,8 @@ def _blocks(explanations: Any) -> dict[str, dict[str, Any]]:
 
 def _head(name: str, column: Any) -> str:
     """Name a column: by a method's label where `name` is the method's own."""
-    labels = {method.name: method.label for method in TABLE}
-    return labels.get(name, name) if name == getattr(column, "method", None) else name
+    row = registered(name) if name == getattr(column, "method", None) else None
+    return name if row is None else row.label
 
 
 def _column(

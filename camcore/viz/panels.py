@@ -156,6 +156,11 @@ def show(
 ) -> None:
     """Show a picture where the model looked, and `elsewhere` where it did not."""
     panel.imshow(np.where(np.asarray(seen)[..., None], picture, elsewhere).astype(np.uint8))
+    bare(panel)
+
+
+def bare(panel: Axes) -> None:
+    """Take ticks and frame off a panel."""
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
 
@@ -183,5 +188,5 @@ def draw_bars(panel: Axes, bars: Bars) -> None:
     for place, name, value in zip(places, labels, values, strict=True):
         panel.text(0, place - 0.22, f"{name}  {value:.1%}", fontsize=8, va="bottom")
     panel.set_box_aspect(0.62)
-    panel.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.75), xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
+    panel.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.75))
+    bare(panel)

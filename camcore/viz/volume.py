@@ -13,7 +13,7 @@ from camcore.recipes import OverlayStyle
 from camcore.resize import LINEAR, resize
 from camcore.viz.arrays import Floats, Picture, check_finite
 from camcore.viz.colormaps import Colormap, coloured
-from camcore.viz.panels import panel_rows, same_number
+from camcore.viz.panels import bare, panel_rows, same_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,5 +156,4 @@ def _draw_plane(
     for line, place in ((panel.axhline, point[down]), (panel.axvline, point[across])):
         line(place, color="white", linewidth=0.6, alpha=0.7, linestyle=(0, (4, 3)))
     panel.set_title(f"{AXES[axis]} {point[axis]}", fontsize=10)
-    panel.set(xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
+    bare(panel)
