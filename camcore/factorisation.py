@@ -16,7 +16,6 @@ from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.postprocess import normalise
 from camcore.resize import resize
-from camcore.targets import Scored, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,7 @@ def factorise(
         raise MethodError(
             f"The layers {', '.join(names)} cannot be factorised at once; give one layer."
         )
-    evidence = explainer.evidence(inputs, _NoScore())
+    evidence = explainer.evidence(inputs)
     activations = evidence.activations
     batch, channels, *size = activations.shape
     positions = np.moveaxis(activations, 1, -1).reshape(-1, channels)
@@ -132,10 +131,3 @@ def factorise(
         scores=evidence.outputs_of(uniform.astype(activations.dtype)),
         layer=names[0],
     )
-
-
-class _NoScore(Target):
-    """Explain no score of an output of any shape."""
-
-    def __call__(self, outputs: Array) -> Scored:
-        return Scored(np.zeros(len(outputs), outputs.dtype), np.zeros_like(outputs))
