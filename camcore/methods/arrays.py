@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, get_args
 
 import numpy as np
 
@@ -97,6 +97,20 @@ Resume: TypeAlias = Callable[[int], AbstractContextManager[Callable[[Array], Arr
 def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Split the items into runs of `size`, the last of them what is left."""
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def one_of(choices: object, **options: str) -> None:
+    """Refuse options that are not among the choices of a literal type.
+
+    Raises
+    ------
+    MethodError
+        One is not; says which there are.
+    """
+    *others, last = map(repr, get_args(choices))
+    for name, value in options.items():
+        if value not in get_args(choices):
+            raise MethodError(f"{name}={value!r}; expected {', '.join(others)} or {last}.")
 
 
 def at_least_one(**options: int) -> None:

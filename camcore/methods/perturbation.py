@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,11 +24,14 @@ from camcore.methods.arrays import (
     batches,
     flat,
     floating,
+    one_of,
     ratio,
     weighted,
 )
 from camcore.methods.table import register
 from camcore.resize import LINEAR, resize
+
+Edge: TypeAlias = Literal["shift", "cut"]
 
 
 @register(
@@ -112,7 +115,7 @@ def occlusion(
     window: int = 15,
     stride: int = 8,
     baseline: float = 0.0,
-    edge: Literal["shift", "cut"] = "shift",
+    edge: Edge = "shift",
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Array:
@@ -156,8 +159,7 @@ def occlusion(
     """
     images = floating(images, "images")
     at_least_one(window=window, stride=stride, batch_size=batch_size)
-    if edge not in ("shift", "cut"):
-        raise MethodError(f"edge={edge!r}; expected 'shift' or 'cut'.")
+    one_of(Edge, edge=edge)
     places = list(_windows(images.shape[2:], window, stride, edge))
     covered = np.zeros(images.shape[2:])
     for place in places:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.arrays import flat, floating, paired
+from camcore.methods.arrays import flat, floating, one_of, paired
 from camcore.methods.table import BOTH, Method, described, register
+
+Kernel: TypeAlias = Literal["sigmoid", "rbf", "linear"]
 
 
 @register(
@@ -92,7 +94,7 @@ def eigengradcam(activations: Array, gradients: Array) -> Array:
 def kpcacam(
     activations: Array,
     *,
-    kernel: Literal["sigmoid", "rbf", "linear"] = "sigmoid",
+    kernel: Kernel = "sigmoid",
     gamma: float | None = None,
 ) -> Array:
     """Compute KPCA-CAM: first component of kernel principal component analysis of A.
@@ -125,8 +127,7 @@ def kpcacam(
     using Kernel PCA", arXiv:2410.00267; kernels as scikit-learn defines them.
     """
     activations = floating(activations, "activations")
-    if kernel not in ("sigmoid", "rbf", "linear"):
-        raise MethodError(f"kernel={kernel!r}; expected 'sigmoid', 'rbf' or 'linear'.")
+    one_of(Kernel, kernel=kernel)
     gamma = 1 / activations.shape[1] if gamma is None else gamma
     if not 0 < gamma < np.inf:
         raise MethodError(f"gamma={gamma}; it must be finite and positive.")

@@ -19,7 +19,6 @@ class Step(Protocol):
 
     def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
         """Apply to maps ``(B, *S)``; `size` is the spatial size they are to have."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ library returns an array with channels, `join` says how a map is made of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.arrays import floating, paired
+from camcore.methods.arrays import floating, one_of, paired
 from camcore.methods.attribution import ImageGradients, average_on_path
 from camcore.methods.noise import sum_over_noise
 from camcore.methods.table import described
@@ -32,7 +32,7 @@ def joined(array: Array, join: Join) -> Array:
     MethodError
         `join` is unknown.
     """
-    _known(join=(join, Join))
+    one_of(Join, join=join)
     joins: dict[str, Callable[..., Array]] = {"max": np.max, "sum": np.sum, "mean": np.mean}
     return joins[join](array, axis=1)
 
@@ -165,7 +165,7 @@ def joined_integrated_gradients(
     signed) and of xplique (trapezoid, 50 steps, mean).
     """
     images = floating(images, "images")
-    _known(rule=(rule, Rule))
+    one_of(Rule, rule=rule)
     if steps < 2:
         raise MethodError(f"steps={steps}; a path has at least its 2 ends. Give 2 or more.")
     weights = np.ones(steps)
@@ -234,7 +234,7 @@ def joined_smoothgrad(
     squares), of tf-explain and of xplique.
     """
     images = floating(images, "images")
-    _known(average=(average, Average))
+    one_of(Average, average=average)
     power = 2 if average == "root of squares" else 1
 
     def gradients(noisy: Array) -> Array:
@@ -255,12 +255,3 @@ def joined_smoothgrad(
         total = np.sqrt(total)
     total /= samples
     return joined(np.abs(total) if magnitude else total, join).astype(images.dtype)
-
-
-def _known(**options: tuple[str, object]) -> None:
-    """Refuse options, each given with its literal type, whose value is not among its choices."""
-    for name, (value, choices) in options.items():
-        if value not in get_args(choices):
-            raise MethodError(
-                f"{name}={value!r}; expected {', '.join(map(repr, get_args(choices)))}."
-            )
