@@ -330,7 +330,6 @@ class Adapter(Protocol):
     @property
     def input_channels(self) -> Channels:
         """Where the model takes the channel axis of an image."""
-        ...
 
     @property
     def takes_images(self) -> bool:
@@ -338,11 +337,9 @@ class Adapter(Protocol):
 
         Otherwise a list is read as several inputs.
         """
-        ...
 
     def layers(self) -> Sequence[Layer]:
         """Every layer of the model, nested ones included, in the model's order."""
-        ...
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
         """Shapes of every layer that runs, ordered by when its last call finished.
@@ -350,7 +347,6 @@ class Adapter(Protocol):
         A container comes after what it contains. Only the first sample is used,
         and where the framework can it computes nothing.
         """
-        ...
 
     def run(
         self,
@@ -397,7 +393,6 @@ class Adapter(Protocol):
         MethodError
             The model has rectifiers that the rule cannot reach; they are named.
         """
-        ...
 
     def resume(
         self, inputs: Any, layer: str, *, logits: bool = True
@@ -414,18 +409,15 @@ class Adapter(Protocol):
         LayerError
             The layer runs more than once or did not run.
         """
-        ...
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
 
         A 1×1 convolution counts as linear; a missing bias is zeros.
         """
-        ...
 
     def biases(self) -> Sequence[Bias]:
         """Every layer that adds a bias or normalises by running statistics."""
-        ...
 
 
 def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:

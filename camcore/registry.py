@@ -77,11 +77,9 @@ class Backend(Protocol):
 
     def owns(self, model: object) -> bool:
         """Tell whether `adapt` can serve this model."""
-        ...
 
     def adapt(self, model: object) -> Adapter:
         """Make the model's adapter; the same model may be adapted many times cheaply."""
-        ...
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         """Find a model by name, e.g. ``load("torchvision", "resnet50")``.
@@ -95,11 +93,9 @@ class Backend(Protocol):
         weights : str or None
             A file of weights to load; nothing is ever downloaded.
         """
-        ...
 
     def synchronize(self) -> None:
         """Wait until the device has finished; for timing."""
-        ...
 
 
 @runtime_checkable
@@ -117,7 +113,6 @@ class FastBackend(Backend, Protocol):
         BackendError
             A way is unknown, or this model cannot be run so.
         """
-        ...
 
 
 _EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
