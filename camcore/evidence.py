@@ -20,7 +20,6 @@ from camcore.adapter import (
     LayerName,
     NativeScore,
     Rectifier,
-    Seed,
     Trace,
 )
 from camcore.errors import LayerError, MethodError
@@ -251,7 +250,7 @@ class Rerun(Evidence):
             inputs=inputs.traced(trace),
             trace=trace,
             index=0,
-            target=self._settled(None) if isinstance(self.target, Target) else self.target,
+            target=self._same_target,
             scored=scored[0] if scored else None,
         )
 
@@ -328,13 +327,14 @@ class Rerun(Evidence):
         *,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
-        keep: Callable[[Scored], None] | None = None,
+        keep: Callable[[Scored], object] = lambda scored: None,
     ) -> Trace:
         """Run another pass for the same, settled target."""
+        target = self._same_target
         return self.adapter.run(
             inputs.native,
             layers,
-            () if isinstance(self.target, Nothing) else [self._settled_seed(keep)],
+            () if isinstance(self.target, Nothing) else [self.selector.seed(target, keep)],
             logits=self.selector.logits,
             second_order=second_order,
             rectifier=rectifier,
@@ -352,10 +352,10 @@ class Rerun(Evidence):
             )
         return self.selector.settled(self.target, self.trace, sample)
 
-    def _settled_seed(self, keep: Callable[[Scored], None] | None = None) -> Seed | NativeScore:
-        if isinstance(self.target, NativeScore):
-            return self.target
-        return self.selector.seed(self._settled(None), keep or (lambda scored: None))
+    @property
+    def _same_target(self) -> Target | NativeScore:
+        """The target whose choices are those of this pass."""
+        return self._settled(None) if isinstance(self.target, Target) else self.target
 
 
 def _one_by_one(score: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, ove
 import numpy as np
 
 from camcore import registry
-from camcore.adapter import INPUT, Adapter, Array, NativeScore, Seed
+from camcore.adapter import INPUT, Adapter, Array, NativeScore
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
 from camcore.evidence import Rerun
@@ -275,7 +275,8 @@ class Explainer(Generic[Result]):
     ) -> dict[tuple[str, int], Rerun]:
         """Trace one pass, and see it by layer and index of the target."""
         scored: list[Scored | None] = [None] * len(targets)
-        seeds = [self._seed(t, partial(scored.__setitem__, i)) for i, t in enumerate(targets)]
+        keep = [partial(scored.__setitem__, i) for i in range(len(targets))]
+        seeds = list(map(self.selector.seed, targets, keep))
         traced = any(method.backward for method in self.methods) or any(
             isinstance(target, NativeScore) for target in targets
         )
@@ -304,12 +305,6 @@ class Explainer(Generic[Result]):
             for name in layers[level]
             for i in range(len(targets))
         }
-
-    def _seed(
-        self, target: Target | NativeScore, keep: Callable[[Scored], None]
-    ) -> Seed | NativeScore:
-        """Turn the target into a seed for the adapter, keeping what it answers."""
-        return target if isinstance(target, NativeScore) else self.selector.seed(target, keep)
 
     def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
         raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}

@@ -71,8 +71,12 @@ class OutputSelector:
         scored = target.laid_out(self.channels)(_with_classes(values))
         return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
 
-    def seed(self, target: Target, keep: Callable[[Scored], None]) -> Seed:
-        """Turn the target into a seed for the adapter; `keep` gets what it answers."""
+    def seed(
+        self, target: Target | NativeScore, keep: Callable[[Scored], object]
+    ) -> Seed | NativeScore:
+        """Turn the target into a seed for the adapter; `keep` gets what a NumPy target answers."""
+        if isinstance(target, NativeScore):
+            return target
 
         def answer(leaves: Leaves) -> Leaves:
             scored = self.apply(target, leaves)

@@ -8,6 +8,16 @@ from contextlib import contextmanager
 from camcore.errors import MissingExtraError
 
 
+def installed_version(package: str) -> str | None:
+    """Find the version of a distribution; None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 @contextmanager
 def needs(extra: str, purpose: str) -> Iterator[None]:
     """Name the `extra` to install when an import within this context fails.

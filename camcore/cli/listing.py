@@ -6,7 +6,7 @@ import json
 import platform
 import re
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from rich.table import Table
 
 import camcore
 from camcore import registry, zoo
+from camcore._shared.optional import installed_version
 from camcore.cli import console
 from camcore.layers.candidates import Candidate, candidates
 from camcore.methods import find as find_method
@@ -165,7 +166,7 @@ def info() -> None:
     console.out.print(frameworks)
     packages = console.table("package", "version", "in the extras")
     for package, extras in _optional().items():
-        packages.add_row(package, _present(_version(package)), ", ".join(extras))
+        packages.add_row(package, _present(installed_version(package)), ", ".join(extras))
     console.out.print(packages)
 
 
@@ -178,13 +179,6 @@ def _optional() -> dict[str, list[str]]:
         if package != "camcore":
             packages.setdefault(package, []).append(extra)
     return packages
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _present(value: str | None) -> str:

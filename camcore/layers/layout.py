@@ -65,11 +65,8 @@ class Layout:
             return array
         if self.kind == "channels_last":
             return np.moveaxis(array, -1, 1)
-        assert self.grid is not None
-        assert self.prefix is not None
-        batch, _, channels = array.shape
-        patches = array[:, self.prefix : self.prefix + math.prod(self.grid)]
-        return np.moveaxis(patches.reshape(batch, *self.grid, channels), -1, 1)
+        grid, patches = self.patches
+        return np.moveaxis(array[:, patches].reshape(len(array), *grid, -1), -1, 1)
 
     def native(self, array: Array, like: Array) -> Array:
         """Undo `canonical`: put ``(N, C, *S)`` back into the layer's own layout.
@@ -91,12 +88,18 @@ class Layout:
             return array
         if self.kind == "channels_last":
             return np.moveaxis(array, 1, -1)
+        tokens = np.repeat(like, len(array), axis=0)
+        tokens[:, self.patches[1]] = np.moveaxis(array, 1, -1).reshape(
+            len(array), -1, array.shape[1]
+        )
+        return tokens
+
+    @property
+    def patches(self) -> tuple[tuple[int, ...], slice]:
+        """The grid of tokens, and where they stand among all."""
         assert self.grid is not None
         assert self.prefix is not None
-        tokens = np.repeat(like, len(array), axis=0)
-        patches = np.moveaxis(array, 1, -1).reshape(len(array), -1, array.shape[1])
-        tokens[:, self.prefix : self.prefix + math.prod(self.grid)] = patches
-        return tokens
+        return self.grid, slice(self.prefix, self.prefix + math.prod(self.grid))
 
 
 def infer(
@@ -188,11 +191,8 @@ def keys_on_grid(
         )
     *outer, keys = attention.shape
     tokens = wanted if wanted is not None and wanted.kind == "tokens" else None
-    found = _tokens((batch, keys, 1), input_size, tokens)
-    assert found.grid is not None
-    assert found.prefix is not None
-    patches = attention[..., found.prefix : found.prefix + math.prod(found.grid)]
-    return patches.reshape(*outer, *found.grid)
+    grid, patches = _tokens((batch, keys, 1), input_size, tokens).patches
+    return attention[..., patches].reshape(*outer, *grid)
 
 
 def relates_channels(record: LayerRecord) -> bool:

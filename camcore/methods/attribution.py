@@ -15,7 +15,7 @@ from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.methods.arrays import at_least_one, floating, paired, per_channel, sum_channels
 from camcore.methods.gradient import gradcam
-from camcore.methods.noise import sum_over_noise
+from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import BOTH, described, register
 from camcore.postprocess import relu
 from camcore.resize import LINEAR, resize
@@ -143,9 +143,8 @@ def smoothgrad(
     Smilkov et al., "SmoothGrad: removing noise by adding noise", arXiv:1706.03825.
     """
     images = floating(images, "images")
-    total = sum_over_noise(
-        images, gradients_at, samples, sigma, seed, label="SmoothGrad", progress=progress
-    )
+    noisy = noisy_inputs(images, samples, sigma, seed, label="SmoothGrad", progress=progress)
+    total = sum(map(gradients_at, noisy), start=np.zeros(images.shape))
     return saliency((total / samples).astype(images.dtype))
 
 

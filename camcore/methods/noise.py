@@ -65,26 +65,6 @@ def noisy_inputs(
     return map(drawn, track(range(samples), label, progress))
 
 
-def sum_over_noise(
-    images: Array,
-    function: Callable[[Array], Array],
-    samples: int,
-    sigma: float,
-    seed: int,
-    *,
-    of_range: bool = True,
-    label: str,
-    progress: bool | None,
-) -> Array:
-    """Add up what `function` makes of noisy images, in float64; the rest as in `noisy_inputs`."""
-    total = np.zeros(np.shape(images))
-    for noisy in noisy_inputs(
-        images, samples, sigma, seed, of_range=of_range, label=label, progress=progress
-    ):
-        total += function(noisy)
-    return total
-
-
 def check_sigma(sigma: float) -> None:
     """Refuse a standard deviation that is negative or not finite.
 

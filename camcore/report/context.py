@@ -9,13 +9,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.optional import needs
+from camcore._shared.optional import installed_version, needs
 from camcore.batch.photos import ExplainedPhoto
 from camcore.errors import InputError
 from camcore.methods.table import registered
@@ -236,25 +235,14 @@ def seed(entries: Sequence[Entry], given: int | None) -> str:
 
 def versions() -> list[tuple[str, str]]:
     """List the versions of camcore, Python, NumPy and the frameworks that are imported."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
-    return [
-        *_installed(["camcore"]),
-        ("Python", platform.python_version()),
-        ("NumPy", np.__version__),
-        *_installed([package for package in _PACKAGES if package in sys.modules]),
-        ("machine", machine),
-    ]
-
-
-def _installed(packages: Sequence[str]) -> list[tuple[str, str]]:
-    """List the versions of those of `packages` that are installed."""
-    found = []
-    for package in packages:
-        try:
-            found.append((package, version(package)))
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {
+        "camcore": installed_version("camcore"),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        **{name: installed_version(name) for name in _PACKAGES if name in sys.modules},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+    }
+    return [(name, version) for name, version in found.items() if version is not None]
 
 
 def as_photos(photos: object, count: int) -> list[npt.NDArray[np.generic]]:

@@ -51,12 +51,7 @@ class OfClass(Target):
                 "give one class, or one for each sample."
             )
         classes = np.broadcast_to(self.index, (batch,))
-        if np.any((classes < 0) | (classes >= count)):
-            wrong = classes[(classes < 0) | (classes >= count)][0]
-            raise TargetError(
-                f"Class {wrong} is out of range: the model scores {count} classes, "
-                f"0 to {count - 1}."
-            )
+        check_classes(classes, count)
         return classes
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
@@ -228,6 +223,15 @@ def integers(value: Any) -> Array | None:
     except ValueError:  # ragged
         return None
     return array if array.size and np.issubdtype(array.dtype, np.integer) else None
+
+
+def check_classes(classes: Array, count: int) -> None:
+    """Refuse classes that are none of the `count` that the model scores."""
+    wrong = classes[(classes < 0) | (classes >= count)]
+    if wrong.size:
+        raise TargetError(
+            f"Class {wrong[0]} is out of range: the model scores {count} classes, 0 to {count - 1}."
+        )
 
 
 def _batch_of_scores(outputs: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from camcore.adapter import Array, Leaves
 from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
-from camcore.targets.classes import integers
+from camcore.targets.classes import check_classes, integers
 from camcore.targets.detection_formats import ARRANGEMENTS, Detected, Detections, Part
 
 
@@ -198,7 +198,7 @@ class Choice:
         if self.of_class is not None:
             wanted = _of(self.of_class, image, count, "classes")
             if found.labels is None and found.scores.ndim == 2:
-                _check_class(wanted, found.scores.shape[1])
+                check_classes(np.atleast_1d(wanted), found.scores.shape[1])
                 classes = np.full_like(classes, wanted)
         rows = np.arange(len(found))
         scores = found.score(rows, classes)
@@ -352,11 +352,3 @@ def _arrangement(given: str | Detections) -> Detections:
             "camcore.targets.Detections(...)."
         )
     return ARRANGEMENTS[given]
-
-
-def _check_class(wanted: int, count: int) -> None:
-    """Refuse a class that the model does not score."""
-    if wanted >= count:
-        raise TargetError(
-            f"Class {wanted} is out of range: the model scores {count} classes, 0 to {count - 1}."
-        )

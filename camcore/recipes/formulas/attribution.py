@@ -16,7 +16,7 @@ from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import floating, one_of, paired
 from camcore.methods.attribution import ImageGradients, average_on_path
-from camcore.methods.noise import sum_over_noise
+from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import described
 
 Join: TypeAlias = Literal["max", "sum", "mean"]
@@ -241,16 +241,10 @@ def joined_smoothgrad(
         found = gradients_at(noisy).astype(np.float64) ** power
         return np.abs(found) if average == "mean of magnitudes" else found
 
-    total = sum_over_noise(
-        images,
-        gradients,
-        samples,
-        sigma,
-        seed,
-        of_range=of_range,
-        label="SmoothGrad",
-        progress=progress,
+    noisy = noisy_inputs(
+        images, samples, sigma, seed, of_range=of_range, label="SmoothGrad", progress=progress
     )
+    total = sum(map(gradients, noisy), start=np.zeros(images.shape))
     if average == "root of squares":
         total = np.sqrt(total)
     total /= samples
