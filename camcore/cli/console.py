@@ -50,6 +50,18 @@ def percent(probability: float) -> str:
     return f"{probability:.1%}"
 
 
+def mark(good: bool) -> str:
+    """Choose a tick or a cross."""
+    return "[green]✓[/]" if good else "[red]✗[/]"
+
+
+def verdict(apart: float, tolerance: float | None) -> str:
+    """Format how far maps are apart, and mark whether that is within the tolerance."""
+    if tolerance is None:
+        return f"{apart:.1e}"
+    return f"{apart:.1e} {mark(True)}" if apart <= tolerance else f"[red]{apart:.1e} ✗[/]"
+
+
 class Steps(Bar):
     """Show the steps of a command on stderr: with a bar in a terminal, line by line elsewhere.
 

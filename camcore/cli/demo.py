@@ -218,7 +218,7 @@ def _print_agreement(first: FrameworkResult, second: FrameworkResult, names: Seq
             f"{compared.pair.largest[index]:.1e}",
             _correlation(compared.pair.pearson[index]),
             _correlation(compared.pair.spearman[index]),
-            "[green]✓[/]" if same[index] else "[red]✗[/]",
+            console.mark(same[index]),
         )
     console.out.print(table)
     column = "largest difference, relative"
@@ -232,7 +232,7 @@ def _print_agreement(first: FrameworkResult, second: FrameworkResult, names: Seq
     for method in gradient_methods():
         worst = _largest(first.entries[method.name], second.entries[method.name])
         agree &= worst <= TOLERANCE
-        table.add_row(method.label, _verdict(worst))
+        table.add_row(method.label, console.verdict(worst, TOLERANCE))
     console.out.print(table)
     return agree
 
@@ -245,10 +245,6 @@ def _largest(first: Entry, second: Entry) -> float:
     """Measure the largest relative difference of the signed maps on any photograph."""
     one, other = (next(iter(entry.explanation.raw.values())) for entry in (first, second))
     return float(largest_difference(one, other, relative=True).max())
-
-
-def _verdict(apart: float) -> str:
-    return f"{apart:.1e} [green]✓[/]" if apart <= TOLERANCE else f"[red]{apart:.1e} ✗[/]"
 
 
 def _print_cost(results: Sequence[FrameworkResult]) -> None:

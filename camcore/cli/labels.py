@@ -5,7 +5,7 @@ from __future__ import annotations
 from camcore._shared.suggest import near
 from camcore.errors import TargetError
 from camcore.explanation import Explanation
-from camcore.report.entries import class_name
+from camcore.viz.explanation import class_name
 from camcore.zoo import LoadedModel
 
 

@@ -143,7 +143,7 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
         The shapes differ, or are not (B, *S).
     """
     a, b = _rows_of(first, second)
-    return pearson(_ranks(a), _ranks(b))
+    return pearson(*(np.stack([_ranks_of(row) for row in rows]) for rows in (a, b)))
 
 
 def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
@@ -230,11 +230,8 @@ def _rows_of(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Float
             f"Maps of shape {a.shape} and {b.shape} cannot be compared; "
             "pass two arrays of one shape (B, *S)."
         )
-    return _rows(a), _rows(b)
-
-
-def _rows(maps: npt.NDArray[Any]) -> Floats:
-    return maps.reshape(len(maps), -1).astype(np.float64)
+    one, other = (maps.reshape(len(maps), -1).astype(np.float64) for maps in (a, b))
+    return one, other
 
 
 def _unit(values: Floats) -> Floats:
@@ -247,10 +244,6 @@ def _unit(values: Floats) -> Floats:
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     unit: Floats = np.divide(centred, length, out=np.full_like(centred, np.nan), where=~constant)
     return unit
-
-
-def _ranks(values: Floats) -> Floats:
-    return np.stack([_ranks_of(row) for row in values])
 
 
 def _ranks_of(row: Floats) -> Floats:

@@ -16,6 +16,7 @@ from camcore.explanation import Explanation
 from camcore.methods.table import registered
 from camcore.metrics.agreement import Pair
 from camcore.photos.crop import CentreCrop
+from camcore.viz.explanation import class_name
 
 AXES = ("model", "recipe", "method")
 """Attributes in which entries may differ, in the order in which they are compared."""
@@ -85,11 +86,6 @@ class Entry:
     def class_name(self, index: int) -> str:
         """Name the class `index`, by its number where names are unknown."""
         return class_name(self.classes, index)
-
-
-def class_name(names: Sequence[str] | None, index: int) -> str:
-    """Name the class `index`, by its number where `names` do not tell."""
-    return f"class {index}" if names is None or index >= len(names) else str(names[index])
 
 
 @dataclass(frozen=True, eq=False)

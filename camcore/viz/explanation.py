@@ -142,21 +142,22 @@ def _strip(maps: Array, signed: bool, style: OverlayStyle) -> Figure:
     return drawing
 
 
+def class_name(names: Sequence[str] | None, index: int) -> str:
+    """Name the class `index`, by its number where `names` do not tell."""
+    return f"class {index}" if names is None or index >= len(names) else str(names[index])
+
+
 def _class(explanation: ExplainedBatch, index: int) -> str:
     if explanation.classes is None:
         return "score"
-    return f"class {int(explanation.classes[index])}"
+    return class_name(None, int(explanation.classes[index]))
 
 
 def _named(explanation: ExplainedBatch, names: Sequence[str], bars: bool) -> dict[str, Any]:
     """Write titles, and with `bars` the five most probable classes, in the classes' names."""
-
-    def name(index: int) -> str:
-        return names[index] if index < len(names) else f"class {index}"
-
     found: dict[str, Any] = {}
     if explanation.classes is not None:
-        found["titles"] = [name(int(c)) for c in explanation.classes]
+        found["titles"] = [class_name(names, int(c)) for c in explanation.classes]
     if bars and explanation.probabilities is not None:
-        found["bars"] = [[(name(c), p) for c, p in row] for row in explanation.top(5)]
+        found["bars"] = [[(class_name(names, c), p) for c, p in row] for row in explanation.top(5)]
     return found

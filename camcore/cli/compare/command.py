@@ -271,7 +271,7 @@ def _print(result: CompareResult) -> None:
         numbers, same = one.pair.numbers(), one.same
         table.add_row(
             escape("\n".join((*one.alike, *one.names))),
-            _verdict(one.largest, result.tolerance),
+            console.verdict(one.largest, result.tolerance),
             *(correlation(numbers[name]) for name in ("pearson", "spearman")),
             console.percent(numbers["overlap"]),
             "-" if same is None else f"{int(same.sum())} of {len(same)}",
@@ -299,10 +299,10 @@ def _print_photos(result: CompareResult) -> None:
     for index in _worst([first])[:LINES]:
         table.add_row(
             escape(result.photos.names[index]),
-            _verdict(float(pair.largest[index]), result.tolerance),
+            console.verdict(float(pair.largest[index]), result.tolerance),
             *(correlation(float(each[index])) for each in (pair.pearson, pair.spearman)),
             console.percent(float(pair.overlap[index])),
-            "-" if same is None else "[green]✓[/]" if same[index] else "[red]✗[/]",
+            "-" if same is None else console.mark(same[index]),
         )
     console.out.print(table)
     rest = len(result.photos) - LINES
@@ -317,9 +317,3 @@ def _table(first: str, title: str) -> Table:
     for column in started.columns:
         column.no_wrap = column.header != first
     return started
-
-
-def _verdict(apart: float, tolerance: float | None) -> str:
-    if tolerance is None:
-        return f"{apart:.1e}"
-    return f"{apart:.1e} [green]✓[/]" if apart <= tolerance else f"[red]{apart:.1e} ✗[/]"
