@@ -39,10 +39,10 @@ mine = camcore.recipes.find_recipe("torchcam").derive("mine", score="logit")
 camcore.explain(model, images, recipe=mine)
 ```
 
-`camcore recipes` lists them, and `camcore recipes NAME` says what one does next to the papers'
-formulas, known defects included. Methods that a library does not have are the paper's, shown as
-the library shows the others. `tests/conformance` runs the installed libraries themselves and holds
-each recipe to them within 1e-5 of maps in [0, 1], and a model of the other framework within 1e-4.
+`camcore recipes` lists them, and `camcore recipes NAME` shows what one does beside the papers'
+formulas, with known defects. A method that a library lacks is computed as in its paper and shown as
+the library shows its own. `tests/conformance` runs the installed libraries and holds each recipe to
+them within 1e-5 of maps in [0, 1], or within 1e-4 for a model of the other framework.
 
 Written by `python benchmarks/peers_apart.py`.
 """
