@@ -24,7 +24,7 @@ from camcore.zoo import load_model
 
 
 def setups() -> Iterator[tuple[str, torch.nn.Module, torch.Tensor]]:
-    """Models and inputs by name."""
+    """Make models and inputs by name."""
     for batch in (1, 8):
         yield f"ResNet-50, batch {batch}", *torch_cases.model_and_images("resnet50", batch)
     torch.manual_seed(0)
@@ -38,7 +38,7 @@ def setups() -> Iterator[tuple[str, torch.nn.Module, torch.Tensor]]:
 def rows(
     name: str, model: torch.nn.Module, images: torch.Tensor, ways: list[str], rounds: int
 ) -> Iterator[str]:
-    """Rows of the table: one for each way, the first for none."""
+    """List rows of the table: one for each way, the first for none."""
     plain = camcore.explain(model, images)
     explainers = {way: camcore.Explainer(model, fast=way.split("+")) for way in ways}
     first = {way: seconds(lambda e=e: e(images)) for way, e in explainers.items()}

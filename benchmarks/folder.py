@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def photographs(scratch: Path, size: str, count: int) -> list[Path]:
-    """Photographs of one size, as JPEG."""
+    """Write photographs of one size, as JPEG."""
     from PIL import Image
     from skimage import data
 
@@ -84,7 +84,7 @@ def photographs(scratch: Path, size: str, count: int) -> list[Path]:
 
 
 def bare(loaded: LoadedModel, paths: list[Path]) -> int:
-    """Read, preprocess, run."""
+    """Read, preprocess and run the photographs."""
     from PIL import Image
 
     run = forward(loaded.model)

@@ -37,7 +37,7 @@ class Axis:
 
 
 def axes() -> list[Axis]:
-    """Every panel of the plot."""
+    """List every panel of the plot."""
     model, _ = torch_cases.model_and_images("resnet50", 1)
 
     def explained(images: object, target: object = None, **options: object) -> tuple[Run, Run]:

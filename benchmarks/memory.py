@@ -27,7 +27,7 @@ PEERS = ("camcore", "grad-cam", "captum", "torchcam")
 
 
 def torch_run(who: str, batch: int) -> Callable[[], object]:
-    """One way of looking at ResNet-50 in PyTorch, the model loaded and nothing run."""
+    """Set up one way of looking at ResNet-50 in PyTorch, the model loaded and nothing run."""
     import torch_cases
 
     model, images = torch_cases.model_and_images("resnet50", batch)
@@ -42,7 +42,7 @@ def torch_run(who: str, batch: int) -> Callable[[], object]:
 
 
 def tensorflow_run(who: str, batch: int) -> Callable[[], object]:
-    """One way of looking at ResNet50 in TensorFlow."""
+    """Set up one way of looking at ResNet50 in TensorFlow."""
     import tensorflow_cases
 
     import camcore
@@ -55,7 +55,7 @@ def tensorflow_run(who: str, batch: int) -> Callable[[], object]:
 
 
 def peak(run: Callable[[], object]) -> float:
-    """Megabytes that a call needs at its highest above what is held before it.
+    """Measure the megabytes that a call needs at its highest above what is held before it.
 
     A first call loads code and compiles; what it freed is given back before the second.
     """
@@ -69,7 +69,7 @@ def peak(run: Callable[[], object]) -> float:
 
 
 def growth(run: Callable[[], object], calls: int) -> float:
-    """Megabytes by which resident memory grows over the calls, after a tenth of them."""
+    """Measure by how many megabytes resident memory grows over the calls but a first tenth."""
     for _ in range(calls // 10):
         run()
     gc.collect()

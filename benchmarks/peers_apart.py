@@ -66,7 +66,7 @@ correlation, averaged.
 
 
 def main() -> None:
-    """Compute, and write."""
+    """Compute the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs")
     folder = parser.parse_args().output
@@ -115,7 +115,7 @@ def recipes_of(method: str) -> list[str]:
 
 
 def photographs() -> dict[str, np.ndarray]:
-    """RGB photographs that packages ship."""
+    """Load RGB photographs that packages ship."""
     china, flower = load_sample_images().images
     return {
         "chelsea": data.chelsea(),
@@ -140,7 +140,7 @@ def network(photos: dict[str, np.ndarray]) -> tuple[object, np.ndarray, list[np.
 
 
 def matrix(maps: Sequence[dict[str, camcore.Explanation]]) -> str:
-    """Each recipe against each, as a Markdown table of means over photographs."""
+    """Compare each recipe with each, as a Markdown table of means over photographs."""
     names = list(maps[0])
     together = [camcore.compare(one, scaled=True).pairs for one in maps]
     cells = {}

@@ -34,7 +34,7 @@ IMPORTS = {"import camcore": 50, "import camcore; camcore.explain": None}
 
 
 def cases() -> Iterator[Case]:
-    """Every row of the table."""
+    """List every row of the table."""
     import torch_cases
 
     yield from torch_cases.cases()
@@ -68,7 +68,7 @@ def core_against_opencv() -> tuple[Run, dict[str, Run]]:
 
 
 def eigencam_alone() -> tuple[Run, dict[str, Run]]:
-    """Eigen-CAM in milliseconds, next to the mean over channels."""
+    """Time Eigen-CAM in milliseconds, next to the mean over channels."""
     activations = np.random.default_rng(0).normal(size=(1, 2048, 7, 7)).astype(np.float32)
     return lambda: activations.mean(axis=1), {
         "camcore": lambda: camcore.methods.eigencam(activations)
@@ -134,7 +134,7 @@ def record(folder: Path, name: str, found: dict[str, Any], rounds: int) -> None:
 
 
 def table(known: dict[str, dict[str, Any]]) -> list[str]:
-    """Rows of a Markdown table: ours, the goal, and every peer."""
+    """Write rows of a Markdown table: ours, the goal, and every peer."""
     peers = sorted({peer for found in known.values() for peer in found.get("peers", {})})
     lines = [
         f"| case | baseline | goal | camcore | {''.join(f'{p} | ' for p in peers)}first call |",
@@ -155,7 +155,7 @@ def table(known: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def plot(known: dict[str, dict[str, Any]], path: Path) -> None:
-    """Bars of the ratios, ours and the peers', on a logarithmic axis."""
+    """Draw bars of the ratios, ours and the peers', on a logarithmic axis."""
     from matplotlib.figure import Figure
 
     rows = [
@@ -189,7 +189,7 @@ Bar = tuple[int, int, str, float]
 
 
 def _stacked(rows: list[tuple[str, dict[str, float]]], peers: list[str]) -> Iterator[Bar]:
-    """Bars from the top down, only those that there are."""
+    """Draw bars from the top down, only those that there are."""
     place = itertools.count()
     for j, (_, ratios) in enumerate(rows):
         yield from ((next(place), j, peer, ratios[peer]) for peer in peers if peer in ratios)

@@ -18,7 +18,7 @@ SIZES = {"Xception": 299}
 
 
 def cases() -> Iterator[Case]:
-    """Every row."""
+    """List every row."""
     for name in ("ResNet50", "Xception", "MobileNetV2"):
         for batch in (1, 8):
             quick = name == "ResNet50" and batch == 1
@@ -56,7 +56,7 @@ def forward(model: keras.Model, images: np.ndarray) -> Run:
 
 
 def gradcam(name: str, batch: int, layer: str | None = None) -> tuple[Run, dict[str, Run]]:
-    """Grad-CAM of the predicted class."""
+    """Explain the predicted class by Grad-CAM."""
     model, images = model_and_images(name, batch)
     explainer = camcore.Explainer(model, layer=layer)
     (chosen,) = explainer.layers(images)
@@ -67,14 +67,14 @@ def gradcam(name: str, batch: int, layer: str | None = None) -> tuple[Run, dict[
 
 
 def five() -> tuple[Run, dict[str, Run]]:
-    """Five classes of one image."""
+    """Explain five classes of one image."""
     model, images = model_and_images("ResNet50", 1)
     explainer, target = camcore.Explainer(model), top(5)
     return forward(model, images), {"camcore": lambda: explainer(images, target)}
 
 
 def all_methods() -> tuple[Run, dict[str, Run]]:
-    """Every gradient method from one pass."""
+    """Explain by every gradient method from one pass."""
     model, images = model_and_images("ResNet50", 1)
     explainer = camcore.Explainer(model, method=GRADIENT_METHODS)
     return forward(model, images), {"camcore": lambda: explainer(images)}
@@ -100,7 +100,7 @@ def early() -> tuple[Run, dict[str, Run]]:
 
 
 def ablation() -> tuple[Run, dict[str, Run]]:
-    """All 2,048 channels of the last block."""
+    """Ablate all 2,048 channels of the last block."""
     model, images = model_and_images("ResNet50", 1)
     explainer = camcore.Explainer(
         model, layer="conv5_block3_out", method="ablationcam", progress=False

@@ -78,7 +78,7 @@ def against(
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
+    """Measure the wall-clock seconds of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

@@ -15,7 +15,7 @@ from camcore.targets import top
 
 
 def cases() -> Iterator[Case]:
-    """Every row."""
+    """List every row."""
     for batch in (1, 8):
         yield Case(
             f"PyTorch ResNet-50, Grad-CAM, batch {batch}",
@@ -63,7 +63,7 @@ def forward(model: torch.nn.Module, images: torch.Tensor) -> Run:
 
 
 def gradcam(name: str, batch: int, layer: str | None = None) -> tuple[Run, dict[str, Run]]:
-    """Grad-CAM of the predicted class."""
+    """Explain the predicted class by Grad-CAM."""
     model, images = model_and_images(name, batch)
     explainer = camcore.Explainer(model, layer=layer)
     (chosen,) = explainer.layers(images)
@@ -74,7 +74,7 @@ def gradcam(name: str, batch: int, layer: str | None = None) -> tuple[Run, dict[
 
 
 def five(name: str) -> tuple[Run, dict[str, Run]]:
-    """Five classes of one image."""
+    """Explain five classes of one image."""
     model, images = model_and_images(name, 1)
     explainer, target = camcore.Explainer(model), top(5)
     explainer.layers(images)
@@ -82,7 +82,7 @@ def five(name: str) -> tuple[Run, dict[str, Run]]:
 
 
 def all_methods() -> tuple[Run, dict[str, Run]]:
-    """Every gradient method from one pass."""
+    """Explain by every gradient method from one pass."""
     model, images = model_and_images("resnet50", 1)
     explainer = camcore.Explainer(model, layer="layer4", method=GRADIENT_METHODS)
     return forward(model, images), {"camcore": lambda: explainer(images)}
@@ -108,14 +108,14 @@ def early() -> tuple[Run, dict[str, Run]]:
 
 
 def ablation() -> tuple[Run, dict[str, Run]]:
-    """All 2,048 channels of the last block."""
+    """Ablate all 2,048 channels of the last block."""
     model, images = model_and_images("resnet50", 1)
     explainer = camcore.Explainer(model, layer="layer4.2", method="ablationcam", progress=False)
     return forward(model, images), {"camcore": lambda: explainer(images)}
 
 
 def scorecam() -> tuple[Run, dict[str, Run]]:
-    """Score-CAM next to as many batched forward passes as it has live channels."""
+    """Time Score-CAM next to as many batched forward passes as it has live channels."""
     model, images = model_and_images("resnet50", 1)
     images = images[..., :112, :112]
     explainer = camcore.Explainer(model, layer="layer4", method="scorecam", progress=False)

@@ -339,10 +339,10 @@ class Adapter(Protocol):
         """
 
     def layers(self) -> Sequence[Layer]:
-        """Every layer of the model, nested ones included, in the model's order."""
+        """List every layer of the model, nested ones included, in the model's order."""
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
-        """Shapes of every layer that runs, ordered by when its last call finished.
+        """List the shapes of every layer that runs, ordered by when its last call finished.
 
         A container comes after what it contains. Only the first sample is used,
         and where the framework can it computes nothing.
@@ -358,7 +358,7 @@ class Adapter(Protocol):
         second_order: bool = False,
         rectifier: Rectifier | None = None,
     ) -> Trace:
-        """One forward pass, and for each seed one pull-back to the layers.
+        """Run one forward pass, and for each seed one pull-back to the layers.
 
         Nothing is run twice, and no gradient work is done before the earliest of
         the layers or for parameters.
@@ -411,13 +411,13 @@ class Adapter(Protocol):
         """
 
     def classifier(self) -> tuple[Array, Array] | None:
-        """Weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
+        """Return weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
 
         A 1×1 convolution counts as linear; a missing bias is zeros.
         """
 
     def biases(self) -> Sequence[Bias]:
-        """Every layer that adds a bias or normalises by running statistics."""
+        """List every layer that adds a bias or normalises by running statistics."""
 
 
 def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:

@@ -74,7 +74,7 @@ class Inputs:
         return self.shapes[path][0]
 
     def image_path(self) -> str:
-        """Path of the array with spatial extent, for methods that alter it.
+        """Name the path of the array with spatial extent, for methods that alter it.
 
         Raises
         ------

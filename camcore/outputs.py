@@ -49,7 +49,7 @@ class OutputSelector:
             There is no such leaf, or several and none is chosen.
         """
         if self.output is not None and self.output not in leaves:
-            raise TargetError(f"The model has no output {self.output!r}; it has {_shapes(leaves)}.")
+            raise _no_output(self.output, leaves)
         if self.output is not None:
             return self.output
         found = _unambiguous(leaves)
@@ -137,7 +137,7 @@ class OutputSelector:
             if path == self.output or path.startswith(f"{self.output}.")
         }
         if not within:
-            raise TargetError(f"The model has no output {self.output!r}; it has {_shapes(leaves)}.")
+            raise _no_output(self.output, leaves)
         return within
 
     def _outer(self, path: str) -> str:
@@ -209,6 +209,10 @@ def _unambiguous(leaves: Leaves) -> str | None:
 def _with_classes(values: Array) -> Array:
     """Add an axis of classes: a model that returns ``(B,)`` scores one class."""
     return values[:, None] if values.ndim == 1 else values
+
+
+def _no_output(output: str, leaves: Leaves) -> TargetError:
+    return TargetError(f"The model has no output {output!r}; it has {_shapes(leaves)}.")
 
 
 def _shapes(leaves: Leaves) -> str:

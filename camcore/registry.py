@@ -130,7 +130,9 @@ def _load(framework: str) -> Backend:
     try:
         backend = _entry_points()[framework].load()
     except (ImportError, AttributeError) as error:
-        raise BackendError(f"The adapter for {framework!r} cannot be loaded: {error}") from error
+        raise BackendError(
+            f"The adapter for {framework!r} cannot be loaded: {error}. Reinstall its package."
+        ) from error
     if not isinstance(backend, Backend):
         raise BackendError(
             f"The entry point {framework!r} of {GROUP} is a {type(backend).__name__}, "

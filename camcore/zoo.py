@@ -117,7 +117,7 @@ def unknown_model(scheme: str, name: str, known: Iterable[str]) -> InputError:
 
 @cache
 def imagenet_classes() -> tuple[str, ...] | None:
-    """Names of the 1,000 classes by index, or None where no installed package has them.
+    """List the names of the 1,000 classes, or return None where no installed package has them.
 
     Notes
     -----

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def preprocess(photo: np.ndarray) -> torch.Tensor:
-    """Photograph to a batch of one, scaled to 224 x 224 and standardised as for ImageNet."""
+    """Turn a photograph into a batch of one, 224 x 224 and standardised as for ImageNet."""
     small = cv2.resize(photo, (224, 224), interpolation=cv2.INTER_AREA) / 255
     return torch.tensor(((small - MEAN) / STD).transpose(2, 0, 1)[None], dtype=torch.float32)
 

@@ -50,7 +50,7 @@ def seeds_ready(seeds: Sequence[Seed]) -> Iterator[tuple[tf.Tensor, SeedRun]]:
 
 
 def seed_cotangents(token: tf.Tensor, outputs: Tensors, seeds: int) -> list[Tensors]:
-    """For each NumPy seed, the cotangents of the floating outputs, asked for in one call."""
+    """Ask each NumPy seed, all in one call, for the cotangents of the floating outputs."""
     floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}
     if not seeds:
         return []
@@ -121,7 +121,7 @@ def score_cotangents(score: tf.Tensor, outputs: Any) -> tuple[Tensors, Tensors]:
 def pull_back(
     outputs: Tensors, cotangents: Tensors, sources: Tensors, activation: Mapping[str, str]
 ) -> dict[str, tf.Tensor]:
-    """Gradients at the sources of what the outputs sum to, weighed by their cotangents.
+    """Compute the gradients at the sources of what the outputs sum to, weighed by their cotangents.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def unreached(name: str, activation: Mapping[str, str]) -> GradientError:
 
 
 def outputs_reached(outputs: Tensors, sources: Tensors) -> dict[str, set[str]]:
-    """For each source, find the outputs that depend on it; nothing where there is one output."""
+    """Find the outputs that depend on each source; nothing where there is one output."""
 
     def before(tensor: tf.Tensor) -> list[tf.Tensor]:
         stops = tensor.op.type in ("StopGradient", "PreventGradient")

@@ -40,7 +40,7 @@ class MapCallback(keras.callbacks.Callback):
         with needs("training", "writing for TensorBoard"):
             import tensorboard  # noqa: F401
         if every < 1:
-            raise InputError(f"every={every}; expected a number of epochs, 1 or more")
+            raise InputError(f"every={every}; expected a number of epochs, 1 or more.")
         self.log_of_maps = log
         self.log_dir = os.fspath(log_dir)
         self.every = every

@@ -111,7 +111,7 @@ def _loaded(model: Any, preprocessing: Preprocessing, **shown: Any) -> LoadedMod
 
 
 def _image_shape(model: Any) -> Sequence[int | None]:
-    """Shape of the model's one image, all None where it does not say."""
+    """Read the shape of the model's one image, all None where it does not say."""
     shape = getattr(model, "input_shape", None)
     return shape if isinstance(shape, tuple) and len(shape) == 4 else (None,) * 4
 

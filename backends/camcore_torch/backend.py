@@ -20,7 +20,7 @@ class TorchBackend:
     schemes = tuple(zoo.SCHEMES)
 
     def owns(self, model: object) -> bool:
-        """Whether the model is a `torch.nn.Module`, which Keras models on torch are as well."""
+        """Tell whether the model is a `torch.nn.Module`, as Keras models on torch are too."""
         return isinstance(model, nn.Module)
 
     def adapt(self, model: nn.Module) -> TorchAdapter:

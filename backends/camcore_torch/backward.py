@@ -135,7 +135,7 @@ def _reached(
 
 
 def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:
-    """H·A for each captured A alone; zero where the gradient does not depend on A."""
+    """Compute H·A for each captured A alone; zero where the gradient does not depend on A."""
     products = {}
     for name, tensor in captured.items():
         product = None

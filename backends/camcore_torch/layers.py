@@ -143,7 +143,9 @@ def find(root: nn.Module, name: str) -> LayerCall:
     if module is not None and asked.part in ("", "attention"):
         return LayerCall(module, asked)
     if asked.path and asked.path in named_modules(root):
-        raise LayerError(f"Layer {asked.path!r} is TorchScript, which cannot be hooked.")
+        raise LayerError(
+            f"Layer {asked.path!r} is TorchScript, which cannot be hooked. Choose another."
+        )
     raise unknown_layer(str(replace(asked, call=None)), hookable(root))
 
 

@@ -43,7 +43,7 @@ class MapCallback(Callback):
     def __init__(self, log: MapLog, every: int = 1) -> None:
         super().__init__()
         if every < 1:
-            raise InputError(f"every={every}; expected a number of epochs, 1 or more")
+            raise InputError(f"every={every}; expected a number of epochs, 1 or more.")
         self.log_of_maps = log
         self.every = every
 

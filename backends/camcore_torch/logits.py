@@ -72,7 +72,7 @@ def call_model(
 
 
 def looks_activated(leaves: Mapping[str, torch.Tensor]) -> bool:
-    """Whether the graph of any of these tensors ends in such an activation."""
+    """Tell whether the graph of any of these tensors ends in such an activation."""
     return any(_ends_in_activation(leaf) for leaf in leaves.values())
 
 
@@ -112,7 +112,7 @@ class BeforeActivation(CallMode):
         return result
 
     def of(self, leaves: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, torch.Tensor]]:
-        """For each leaf that is an activation's result: which one, and the scores before it."""
+        """Name the activation whose result a leaf is, with the scores before it, leaf by leaf."""
         found = {path: self._find(leaf) for path, leaf in leaves.items()}
         return {path: before for path, before in found.items() if before is not None}
 

@@ -27,7 +27,7 @@ _NORMALISATIONS = (
 
 
 def classifier(root: nn.Module) -> tuple[Array, Array] | None:
-    """Weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1×1 convolution."""
+    """Return weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1×1 convolution."""
     for module in reversed(hookable(root).values()):
         weight = _keras_weight(module) if is_keras(module) else _weight(module)
         if weight is not None:
@@ -53,7 +53,7 @@ def _keras_weight(layer: Any) -> Array | None:
 
 
 def biases(root: nn.Module) -> list[Bias]:
-    """Every layer that adds a bias to each channel or normalises by running statistics.
+    """List every layer that adds a bias to each channel or normalises by running statistics.
 
     Raises
     ------

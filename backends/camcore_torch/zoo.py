@@ -61,7 +61,7 @@ def _torchvision(name: str, weights: str | None) -> LoadedModel:
 
 
 def _shown_as(weights: Any) -> dict[str, Any]:
-    """How the model's default weights expect a photograph; the weights themselves stay away."""
+    """Say how the model's default weights expect a photograph; the weights themselves stay away."""
     default = getattr(weights, "DEFAULT", None)
     if default is None:
         return {"preprocess": _normalised(), "size": 224, "resize": 256}
@@ -176,7 +176,7 @@ def _load_weights(model: nn.Module, path: str | None) -> None:
 
 
 def _imagenet_classes(model: nn.Module) -> Sequence[str] | None:
-    """ImageNet's class names, if torchvision is there and the model has a thousand classes."""
+    """List ImageNet's class names, if torchvision is there and the model has a thousand classes."""
     last = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not last or last[-1].out_features != 1000:
         return None

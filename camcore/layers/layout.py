@@ -246,7 +246,7 @@ def _tokens(shape: tuple[int, ...], input_size: tuple[int, ...], wanted: Layout 
         if prefix < 0 or prefix + math.prod(wanted.grid) > count:
             raise LayerError(
                 f"A grid of {wanted.grid} with {prefix} prefix tokens does not fit "
-                f"the layer's {count} tokens."
+                f"the layer's {count} tokens. Give one that does."
             )
         return Layout("tokens", wanted.grid, prefix)
     prefixes = range(min(MAX_PREFIX_TOKENS, count - 1) + 1)

@@ -278,7 +278,7 @@ def rejections(
 def map_size(
     record: LayerRecord, input_size: tuple[int, ...], input_channels: Channels = "first"
 ) -> tuple[int, ...] | None:
-    """Spatial size of the map that a layer returns; None where it returns none.
+    """Find the spatial size of the map that a layer returns; None where it returns none.
 
     Parameters
     ----------

@@ -139,7 +139,7 @@ class Method:
         return [fuse(signed, fusion)] if self.joins == "signed" else signed
 
     def takes(self) -> list[str]:
-        """Names of the keyword arguments that a user may set."""
+        """List the keyword arguments that a user may set."""
         parameters = inspect.signature(self.function).parameters
         return [name for name in parameters if name not in self.needs]
 

@@ -41,7 +41,7 @@ class OfClass(Target):
             if self.rank >= count:
                 raise TargetError(
                     f"The target asks for the class at rank {self.rank}, "
-                    f"but the model scores {count} classes."
+                    f"but the model scores {count} classes. Give a lower rank."
                 )
             order: Array = np.argsort(-outputs, axis=1, kind="stable")[:, self.rank]
             return order

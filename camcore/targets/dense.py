@@ -189,7 +189,7 @@ class Similarity(_OfArray):
         own, per_length = _directions(outputs)
         other, known = _directions(self._for(outputs))
         if not np.all(known):
-            raise TargetError("An embedding of zeros has no direction to be similar to.")
+            raise TargetError("An embedding of zeros has no direction. Give another.")
         scores = (own * other).sum(axis=1)
         slope = (other - scores[:, None] * own) * per_length
         cotangent = slope.reshape(outputs.shape).astype(outputs.dtype)

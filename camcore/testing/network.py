@@ -34,11 +34,11 @@ class Op:
     """One layer: its output, and the pull-back of a cotangent through it."""
 
     def forward(self, x: Array) -> Array:
-        """Output for the input `x`."""
+        """Compute the output for the input `x`."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
-        """Cotangent of the input `x`, given that of the output."""
+        """Compute the cotangent of the input `x` from that of the output."""
         raise NotImplementedError(f"{type(self).__name__}.pull_back")
 
 
@@ -58,11 +58,11 @@ class Conv(Op):
         self.rank = weights.ndim - 2
 
     def forward(self, x: Array) -> Array:
-        """Cross-correlation, as frameworks define convolution."""
+        """Cross-correlate, as frameworks define convolution."""
         return self._correlate(x, self.weights) + self.bias.reshape(-1, *[1] * self.rank)
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
-        """Full correlation of the cotangent with the turned kernels."""
+        """Correlate the padded cotangent with the turned kernels."""
         kernel = self.weights.shape[2:]
         padded = np.pad(cotangent, [(0, 0), (0, 0), *((k - 1, k - 1) for k in kernel)])
         turned = np.flip(self.weights, axis=tuple(range(2, 2 + self.rank))).swapaxes(0, 1)
@@ -79,12 +79,12 @@ class ReLU(Op):
     """The positive part."""
 
     def forward(self, x: Array) -> Array:
-        """Output for the input `x`."""
+        """Compute the output for the input `x`."""
         positive: Array = np.maximum(x, 0)
         return positive
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
-        """Cotangent where the input was positive."""
+        """Keep the cotangent where the input was positive."""
         return cotangent * (x > 0)
 
 
@@ -92,7 +92,7 @@ class GlobalAveragePool(Op):
     """Mean over space: ``(B, C, *S)`` to ``(B, C)``."""
 
     def forward(self, x: Array) -> Array:
-        """Output for the input `x`."""
+        """Compute the output for the input `x`."""
         mean: Array = x.reshape(*x.shape[:2], -1).mean(axis=2)
         return mean
 
@@ -106,7 +106,7 @@ class Flatten(Op):
     """All axes but the first into one."""
 
     def forward(self, x: Array) -> Array:
-        """Output for the input `x`."""
+        """Compute the output for the input `x`."""
         return x.reshape(len(x), -1)
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
@@ -129,12 +129,12 @@ class Dense(Op):
         self.weights, self.bias = weights, bias
 
     def forward(self, x: Array) -> Array:
-        """Output for the input `x`."""
+        """Compute the output for the input `x`."""
         result: Array = x @ self.weights.T + self.bias
         return result
 
     def pull_back(self, x: Array, cotangent: Array) -> Array:
-        """Cotangent times the weights."""
+        """Multiply the cotangent by the weights."""
         result: Array = cotangent @ self.weights
         return result
 
@@ -156,11 +156,11 @@ class NumpyAdapter:
         self.passes = 0
 
     def layers(self) -> Sequence[Layer]:
-        """Every layer, in order."""
+        """List every layer, in order."""
         return [Layer(name, type(op).__name__, op) for name, op in self.ops.items()]
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
-        """Shapes, in order."""
+        """List the shapes of all layers, in order."""
         values = self._forward(np.asarray(inputs)[:1])
         last = next(reversed(self.ops))
         return [
@@ -178,7 +178,7 @@ class NumpyAdapter:
         second_order: bool = False,
         rectifier: Rectifier | None = None,
     ) -> Trace:
-        """One pass, and one pull-back for each seed.
+        """Run one pass, and one pull-back for each seed.
 
         A `NativeScore` returns its cotangent beside the scores, as NumPy has no
         gradients of its own. ReLU has no curvature, so Hessian products are zero.
@@ -234,18 +234,18 @@ class NumpyAdapter:
         yield head
 
     def classifier(self) -> tuple[Array, Array] | None:
-        """Weights and bias of the last linear layer."""
+        """Return the weights and bias of the last linear layer."""
         dense = [op for op in self.ops.values() if isinstance(op, Dense)]
         return (dense[-1].weights, dense[-1].bias) if dense else None
 
     def biases(self) -> Sequence[Bias]:
-        """Of every convolution and linear layer."""
+        """List the bias of every convolution and linear layer."""
         return [
             Bias(name, op.bias) for name, op in self.ops.items() if isinstance(op, (Conv, Dense))
         ]
 
     def _place(self, layer: str) -> int:
-        """How many layers have run once this one has; 0 for the input."""
+        """Count the layers that have run once this one has; 0 for the input."""
         name = LayerName.parse(layer)
         if name.is_input:
             return 0
@@ -272,7 +272,8 @@ class NumpyAdapter:
             cotangent = op.pull_back(x, cotangent)
         if cotangent.shape != values[place].shape:
             raise GradientError(
-                f"A pull-back has shape {cotangent.shape}, the layer {values[place].shape}."
+                f"A pull-back has shape {cotangent.shape}, the layer {values[place].shape}; they "
+                "must be the same."
             )
         return cotangent
 

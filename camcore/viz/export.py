@@ -101,7 +101,7 @@ def _encoded(drawing: Figure, kind: str, dpi: int) -> bytes:
 
 @contextmanager
 def _own_pixels(drawing: Figure) -> Iterator[None]:
-    """Within the context, write pictures with the pixels they have, not resampled."""
+    """Write pictures with the pixels they have, not resampled, within the context."""
     images = [image for axes in drawing.axes for image in axes.images]
     kept = [image.get_interpolation() for image in images]
     try:
