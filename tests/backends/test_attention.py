@@ -272,7 +272,7 @@ def test_legrad_is_the_mean_over_layers_heads_and_queries(one):
     np.testing.assert_allclose(result.maps, shown, rtol=0, atol=1e-6)
 
 
-def test_both_frameworks_give_one_map(both):
+def test_legrad_agrees_between_frameworks(both):
     torch, keras = (
         camcore.explain(one.model, one.images, method="legrad") for one in both.values()
     )
@@ -290,7 +290,7 @@ def test_a_batch_gives_what_its_samples_give(one):
             close(maps[i : i + 1], alone.raw[name], 1e-12)
 
 
-def test_several_targets_and_methods_share_the_pass(one):
+def test_legrad_shares_the_pass_with_other_methods_and_targets(one):
     layer, labels = one.layers[0], Each(Class(1), Class(2))
     shared = camcore.explain(one.model, one.images, labels, layer, ["legrad", "gradcam"])
     for method, name in (("legrad", layer + "@attention"), ("gradcam", layer)):

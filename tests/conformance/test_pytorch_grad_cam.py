@@ -64,7 +64,7 @@ def test_first_components_and_their_signs(request, theirs, assert_alike, method,
             assert_alike(narrow.explain(method, RECIPE).maps, theirs(kind, narrow))
 
 
-def test_several_layers(torch_resnet, theirs, assert_alike):
+def test_gradcam_of_several_layers(torch_resnet, theirs, assert_alike):
     layers = ["layer2", "layer3", "layer4"]
     for batch in torch_resnet.few:
         ours = batch.at(layers).explain("gradcam", RECIPE)

@@ -74,7 +74,7 @@ def test_finercam(torch_cases, theirs, assert_alike):
     ("method", "kind"),
     [("gradcam", "GradCAM"), ("layercam", "LayerCAM"), ("refinecam", "RefineCAM")],
 )
-def test_several_layers(torch_resnet, theirs, assert_alike, method, kind):
+def test_methods_at_several_layers(torch_resnet, theirs, assert_alike, method, kind):
     for batch in torch_resnet.few:
         deep = batch.at(["layer2", "layer3", "layer4"])
         assert_alike(deep.explain(method, RECIPE).maps, theirs(kind, deep))

@@ -23,14 +23,14 @@ from camcore.errors import LayerError, TargetError
         ("@odd", ("@odd", "", None)),
     ],
 )
-def test_a_layer_name_is_taken_apart_and_put_together(text, parts):
+def test_layer_name_is_taken_apart_and_put_together(text, parts):
     name = LayerName.parse(text)
     assert (name.path, name.part, name.call) == parts
     assert str(name) == text
 
 
 @pytest.mark.parametrize("text", ["relu#", "relu#last", "relu#1.5", "relu#1#2"])
-def test_a_call_is_a_number(text):
+def test_layer_name_takes_a_number_for_the_call(text):
     with pytest.raises(LayerError, match="after '#' comes the number of the call"):
         LayerName.parse(text)
 
@@ -39,7 +39,7 @@ def test_a_call_is_a_number(text):
     ("text", "ran", "index"),
     [("relu", 3, 2), ("relu#0", 3, 0), ("relu#-3", 3, 0), ("relu#2", 3, 2)],
 )
-def test_the_call_meant_is_counted_from_either_end(text, ran, index):
+def test_layer_name_counts_calls_from_either_end(text, ran, index):
     assert LayerName.parse(text).index(ran) == index
 
 
@@ -53,7 +53,7 @@ def test_the_call_meant_is_counted_from_either_end(text, ran, index):
         ("relu@attention", 0, "'relu@attention': the layer computed no softmax attention"),
     ],
 )
-def test_a_call_that_did_not_happen_is_told(text, ran, message):
+def test_layer_name_refuses_a_call_that_did_not_happen(text, ran, message):
     with pytest.raises(LayerError, match=message):
         LayerName.parse(text).index(ran)
 
@@ -80,7 +80,7 @@ def test_cotangents_that_do_not_fit_are_refused(cotangents, message):
         check_cotangents(cotangents, OUTPUTS)
 
 
-def test_a_replay_agrees_to_four_epsilons_and_no_less_than_a_hundred_thousandth():
+def test_replays_agree_to_four_epsilons_and_no_less_than_a_hundred_thousandth():
     once = np.array([[1.0, -4.0]])
     twice = np.concatenate([once, once])
     single, half = np.finfo(np.float32).eps, np.finfo(np.float16).eps
@@ -91,7 +91,7 @@ def test_a_replay_agrees_to_four_epsilons_and_no_less_than_a_hundred_thousandth(
     assert not replays({"": twice + 17 * half}, {"": once}, half)
 
 
-def test_a_replay_of_another_shape_or_without_an_output_is_none():
+def test_replays_refuses_other_shapes_and_missing_outputs():
     once = np.array([[1.0, -4.0]])
     assert not replays({"": once}, {"": once}, 0.0)
     assert not replays({}, {"": once}, 0.0)
@@ -100,7 +100,7 @@ def test_a_replay_of_another_shape_or_without_an_output_is_none():
     assert replays({"": np.concatenate([nan, nan])}, {"": nan}, 0.0)
 
 
-def test_a_batch_norm_adds_its_shift_at_zero():
+def test_bias_of_batch_norm_is_its_shift_at_zero():
     mean, variance = np.array([1.0, 2.0]), np.array([3.0, 8.0])
     known = {"mean": mean, "variance": variance, "epsilon": 1.0}
     full = Bias.of_batch_norm("n", gamma=np.array([2.0, 3.0]), beta=np.array([5.0, 7.0]), **known)

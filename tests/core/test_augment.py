@@ -37,7 +37,7 @@ def test_a_larger_views_map_is_brought_to_the_same_size():
     np.testing.assert_allclose(raw(PHOTOS, augment=[Zoom(1.5)]), expected, rtol=1e-12)
 
 
-def test_several_views_have_equal_shares():
+def test_views_have_equal_shares():
     views = [
         raw(PHOTOS),
         np.flip(raw(np.flip(PHOTOS, -1)), -1),

@@ -42,7 +42,7 @@ def test_an_inverted_map_is_told_by_every_measure():
     assert row["where"] == (0, 0)
 
 
-def test_one_spoilt_image_of_a_batch_is_found():
+def test_compare_finds_one_spoilt_image_of_a_batch():
     maps = np.concatenate([RAMP, RAMP, RAMP])
     other = maps.copy()
     other[1, 2, 5] += 0.25
@@ -144,7 +144,7 @@ def test_the_figure_has_a_row_for_each_pair():
         ({"a": explanation(RAMP)}, {"b": explanation(RAMP)}, "the same names"),
     ],
 )
-def test_what_cannot_be_compared_is_told(first, second, message):
+def test_compare_refuses_what_cannot_be_compared(first, second, message):
     with pytest.raises(InputError, match=message):
         compare(first, second)
 

@@ -69,7 +69,7 @@ def test_without_a_layer_the_last_map_is_explained(network):
     np.testing.assert_array_equal(chosen.classes, predicted)
 
 
-def test_several_methods_take_one_pass(network):
+def test_methods_share_one_pass(network):
     names = ["gradcam", "Grad-CAM++", "layercam", "eigencam"]
     results = camcore.explain(network, PHOTOS, layer="relu2", method=names)
     assert network.passes == 1
@@ -79,7 +79,7 @@ def test_several_methods_take_one_pass(network):
         np.testing.assert_array_equal(result.maps, alone.maps)
 
 
-def test_several_targets_take_one_pass(network):
+def test_targets_share_one_pass(network):
     results = camcore.explain(network, PHOTOS, Each(1, [2, 0, 4], Probability(3)), "relu2")
     assert network.passes == 1
     for target, result in zip([1, [2, 0, 4], Probability(3)], results, strict=True):
@@ -89,7 +89,7 @@ def test_several_targets_take_one_pass(network):
         np.testing.assert_array_equal(result.classes, alone.classes)
 
 
-def test_several_methods_and_targets_take_one_pass(network):
+def test_methods_and_targets_share_one_pass(network):
     results = camcore.explain(network, PHOTOS, top(2), "relu2", ["gradcam", "xgradcam"])
     assert network.passes == 1
     order = np.argsort(-results["gradcam"][0].outputs, axis=1)
@@ -105,7 +105,7 @@ def test_an_explainer_settles_its_layer_once(network):
         assert network.passes == calls + 2  # one survey
 
 
-def test_several_layers_are_joined(network):
+def test_maps_of_several_layers_are_joined(network):
     result = camcore.explain(network, PHOTOS, 1, ["relu1", "relu2"])
     assert network.passes == 1
     raw = [methods.gradcam(*at(network, name, Class(1))) for name in ("relu1", "relu2")]
@@ -355,12 +355,12 @@ def test_cam_is_refused_where_it_is_not_defined(network):
         ({"layers": "relu2"}, MethodError, "Unknown option 'layers': Grad-CAM takes none"),
     ],
 )
-def test_what_is_wrong_is_named(network, arguments, error, message):
+def test_explain_refuses_wrong_arguments_by_name(network, arguments, error, message):
     with pytest.raises(error, match=message):
         camcore.explain(network, PHOTOS, **{"layer": "relu2", **arguments})
 
 
-def test_what_is_no_model_is_told(network):
+def test_explain_refuses_what_is_no_model(network):
     with pytest.raises(BackendError, match=r"No adapter owns a builtins.str"):
         camcore.explain("resnet50", PHOTOS)
 

@@ -133,7 +133,7 @@ class Several(NumpyAdapter):
         return {"boxes": np.zeros((len(leaves[""]), 7, 4)), "scores": leaves[""]}
 
 
-def test_one_of_several_outputs_scores(found):
+def test_factorise_scores_the_chosen_output(found):
     detector = Several(**network().ops)
     with pytest.raises(TargetError, match=r"2 outputs: 'boxes' .* output='...'"):
         camcore.factorise(detector, IMAGES, 3, "conv")
@@ -155,7 +155,7 @@ def test_one_of_several_outputs_scores(found):
         ({"layer": "pool"}, LayerError, r"Layer 'pool': .* has no spatial extent"),
     ],
 )
-def test_what_cannot_be_factorised_is_told(options, error, message):
+def test_factorise_refuses_what_it_cannot_factorise(options, error, message):
     with pytest.raises(error, match=message):
         camcore.factorise(network(), IMAGES, **{"concepts": 3, "layer": "conv", **options})
 

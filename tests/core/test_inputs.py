@@ -40,7 +40,7 @@ class Record:
         (([*IMAGES],), "0", 2),
     ],
 )
-def test_the_first_array_with_extent_is_found(nest, path, batch):
+def test_inputs_find_the_first_array_with_extent(nest, path, batch):
     inputs = Inputs(nest, "first")
     assert (inputs.path, inputs.size, inputs.batch) == (path, (4, 5), batch)
     assert Inputs(nest, "last").size == (3, 4)
@@ -53,18 +53,18 @@ def test_inputs_without_extent_have_no_size():
         inputs.image_path()
 
 
-def test_a_bare_list_is_one_argument_only_where_the_model_takes_images():
+def test_inputs_read_a_bare_list_as_one_argument_only_where_the_model_takes_images():
     listed = [*IMAGES]
     assert Inputs.of(listed, Detector()).shapes == {"0": (2, 3, 4, 5)}
     assert Inputs.of(listed, random_network()).shapes == {"0": (3, 4, 5), "1": (3, 4, 5)}
 
 
-def test_images_of_several_sizes_are_refused():
+def test_inputs_refuse_images_of_several_sizes():
     with pytest.raises(InputError, match=r"shapes \(3, 4, 5\), \(3, 4, 4\).*one by one"):
         _ = Inputs.of([IMAGES[0], IMAGES[1, :, :, 1:]], Detector()).size
 
 
-def test_a_sample_keeps_the_batch_axis_and_what_has_none():
+def test_sample_keeps_the_batch_axis_and_what_has_none():
     alone = Inputs({"image": IMAGES, "age": AGES, "k": 3, "views": [*IMAGES]}, "first").sample(1)
     np.testing.assert_array_equal(alone.native["image"], IMAGES[1:])
     np.testing.assert_array_equal(alone.native["age"], [[60.0]])
@@ -72,14 +72,14 @@ def test_a_sample_keeps_the_batch_axis_and_what_has_none():
     assert alone.native["k"] == 3
 
 
-def test_other_images_take_the_place_of_the_batch():
+def test_with_images_takes_the_place_of_the_batch():
     inputs = Inputs((AGES, IMAGES), "first")
     ages, images = inputs.with_images(IMAGES + 1).native
     assert ages is AGES
     np.testing.assert_array_equal(images, IMAGES + 1)
 
 
-def test_alterations_of_a_sample_repeat_what_is_beside_it():
+def test_with_images_repeats_what_is_beside_a_sample():
     inputs = Inputs((AGES, IMAGES, 7), "first", {"0": AGES, "1": IMAGES})
     ages, images, seven = inputs.with_images(np.stack([IMAGES[1]] * 3), sample=1).native
     np.testing.assert_array_equal(ages, [[60.0]] * 3)
@@ -87,7 +87,7 @@ def test_alterations_of_a_sample_repeat_what_is_beside_it():
     assert seven == 7
 
 
-def test_a_list_of_images_stays_a_list():
+def test_with_images_keeps_a_list_of_images_a_list():
     altered = Inputs(([*IMAGES],), "first").with_images(IMAGES[::-1]).native
     assert isinstance(altered[0], list)
     np.testing.assert_array_equal(altered[0], IMAGES[::-1])

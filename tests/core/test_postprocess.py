@@ -120,6 +120,6 @@ def test_layers_are_joined_element_by_element(how, expected):
         (lambda: fuse([]), r"Maps of shapes \[\] cannot be fused"),
     ],
 )
-def test_what_cannot_be_done_is_told(call, message):
+def test_unknown_scales_fusions_and_shapes_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()

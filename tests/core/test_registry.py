@@ -228,7 +228,7 @@ def test_errors_of_the_users_own_function_are_the_users(provide):
         ),
     ],
 )
-def test_what_names_no_model_is_told(strange, spec, options, message):
+def test_load_model_refuses_what_names_no_model(strange, spec, options, message):
     with pytest.raises(InputError, match=message):
         zoo.load_model(spec, **options)
 

@@ -231,7 +231,7 @@ KEYS = Interpolation("cubic", "asymmetric", cubic_coefficient=-0.5)
         ([0, 1, 0], 6, Interpolation("linear", "asymmetric", phases=1), [0, 0, 1, 1, 0, 0]),
     ],
 )
-def test_by_hand(line, length, interpolation, expected):
+def test_resize_equals_values_by_hand(line, length, interpolation, expected):
     np.testing.assert_allclose(resize(np.float64(line), (length,), interpolation), expected, atol=0)
 
 
@@ -374,7 +374,7 @@ def test_nearest_only_copies(lengths, interpolation, seed):
 
 @settings(deadline=None)
 @given(spans(), interpolations, seeds)
-def test_same_size_is_an_independent_copy(lengths, interpolation, seed):
+def test_resize_to_the_same_size_is_an_independent_copy(lengths, interpolation, seed):
     shape, _ = lengths
     array = uniform(shape, seed)
     resized = resize(array, shape, interpolation)

@@ -36,7 +36,7 @@ OPS = {
 
 
 @pytest.mark.parametrize("name", OPS)
-def test_a_pull_back_is_the_derivative(name):
+def test_pull_back_is_the_derivative(name):
     op, shape = OPS[name]
     rng = np.random.default_rng(1)
     x, direction = rng.normal(size=(2, *shape))
@@ -55,7 +55,7 @@ def test_convolution_by_hand():
 
 @pytest.mark.parametrize("head", ["gap", "flatten", "deep"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_the_numpy_adapter_keeps_what_adapters_promise(rank, head):
+def test_numpy_adapter_keeps_every_promise(rank, head):
     network = random_network(rank, head=head)
     assert isinstance(network, Adapter)
     images = np.random.default_rng(2).normal(size=(3, 2, *[8] * rank))
@@ -260,20 +260,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_adapter_is_told_which_promise_it_breaks(what):
+def test_check_adapter_names_the_promise_that_is_broken(what):
     adapter, message = WRONG[what]
     images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
     with pytest.raises(AssertionError, match=message):
         check_adapter(adapter, images, "conv2", tolerance=1e-9)
 
 
-def test_a_layer_that_is_not_there_is_told():
+def test_check_adapter_names_a_layer_that_is_not_there():
     images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
     with pytest.raises(AssertionError, match=r"layers\(\) does not name 'conv9'"):
         check_adapter(random_network(), images, "conv9", tolerance=1e-9)
 
 
-def test_a_layer_that_runs_once_answers_to_its_first_and_last_call():
+def test_numpy_adapter_takes_a_layers_first_and_last_call():
     network, images = random_network(), np.ones((1, 2, 8, 8))
     trace = network.run(images, ["conv2", "conv2#0", "conv2#-1", "@input"])
     np.testing.assert_array_equal(trace.layers["@input"].activations, images)
@@ -291,7 +291,7 @@ def test_a_layer_that_runs_once_answers_to_its_first_and_last_call():
     # Where x > 0 and where g > 0: both, neither, or one of them.
     [(None, [1, -1, 0, 0]), ("guided", [1, 0, 0, 0])],
 )
-def test_rectifier_rules(rectifier, expected):
+def test_numpy_adapter_follows_the_guided_rule(rectifier, expected):
     network = NumpyAdapter(relu=ReLU(), flat=Flatten())
     images = np.array([[[1.0, 1.0, -1.0, -1.0]]])
     trace = network.run(
@@ -303,7 +303,7 @@ def test_rectifier_rules(rectifier, expected):
     np.testing.assert_array_equal(trace.layers["@input"].gradients[0], [[expected]])
 
 
-def test_a_pull_back_of_the_wrong_shape_is_an_error():
+def test_numpy_adapter_refuses_a_pull_back_of_the_wrong_shape():
     class Wrong(Op):
         def forward(self, x):
             return x.sum(axis=2)
@@ -316,6 +316,6 @@ def test_a_pull_back_of_the_wrong_shape_is_an_error():
         camcore.explain(network, np.ones((2, 2, 7)), 0, "conv")
 
 
-def test_an_unknown_head_is_refused():
+def test_random_network_refuses_an_unknown_head():
     with pytest.raises(InputError, match="head='pool'; expected 'gap', 'flatten' or 'deep'"):
         random_network(head="pool")

@@ -63,7 +63,7 @@ class Kept:
         self.pictures[tag, global_step] = img_tensor
 
 
-def test_a_log_writes_overlays_by_method_and_sample():
+def test_map_log_writes_overlays_by_method_and_sample():
     network = random_network()
     inputs = np.random.default_rng(1).normal(size=(2, 2, 8, 8))
     photos = np.random.default_rng(0).random((2, 8, 8, 3))
@@ -77,7 +77,7 @@ def test_a_log_writes_overlays_by_method_and_sample():
     assert not writer.pictures
 
 
-def test_a_log_that_cannot_be_is_named():
+def test_map_log_refuses_what_it_cannot_log():
     inputs = np.zeros((2, 2, 8, 8))
     with pytest.raises(InputError, match="one target"):
         MapLog(inputs, np.zeros((2, 8, 8, 3)), camcore.targets.top(2))
@@ -119,7 +119,7 @@ def torch_training(torch, inputs, labels, after):
     return model, torch.get_rng_state()
 
 
-def test_pytorchs_plain_loop(torch, require, photos, labels, logged, tmp_path):
+def test_map_log_in_pytorchs_plain_loop(torch, require, photos, labels, logged, tmp_path):
     require("tensorboard")
     writer = require("torch.utils.tensorboard").SummaryWriter(tmp_path)
     inputs = torch.tensor(np.random.default_rng(3).normal(size=(12, 3, SIDE, SIDE))).float()
@@ -149,7 +149,7 @@ def same(found, expected):
         assert np.array_equal(found[key], picture), key
 
 
-def test_lightning(torch, require, photos, labels, logged, tmp_path):
+def test_map_callback_in_lightning(torch, require, photos, labels, logged, tmp_path):
     lightning = require("lightning.pytorch")
     loggers = require("lightning.pytorch.loggers")
     callback = require("camcore_torch.lightning").MapCallback
@@ -223,7 +223,7 @@ def keras_network(keras):
     return model
 
 
-def test_keras(keras, tf, require, photos, labels, logged, tmp_path):
+def test_map_callback_in_keras(keras, tf, require, photos, labels, logged, tmp_path):
     callback = require("camcore_tensorflow.training").MapCallback
     inputs = np.random.default_rng(3).normal(size=(12, SIDE, SIDE, 3)).astype(np.float32)
     log = MapLog(inputs[:2], photos, labels[:2], layer="relu", method=["gradcam", "gradcam++"])

@@ -34,12 +34,12 @@ def installed(folder):
     (about / "entry_points.txt").write_text("[camcore.backends]\n" + "\n".join(lines) + "\n")
 
 
-def test_the_page_says_how_to_add_each_thing():
+def test_page_shows_how_to_add_each_thing():
     assert list(SECTIONS) == ["method", "target", "recipe", "metric", "adapter", "command"]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_diff_applies_and_what_stands_under_it_runs(section, tmp_path, require):
+def test_diffs_of_the_page_apply_and_their_snippets_run(section, tmp_path, require):
     require("typer" if section == "command" else "numpy")
     if shutil.which("patch") is None and "CI" not in os.environ:
         pytest.skip("patch is not installed")

@@ -37,7 +37,7 @@ def executed(require, tmp_path_factory):
     return run
 
 
-def test_there_are_three():
+def test_notebooks_are_three():
     assert {path.stem for path in NOTEBOOKS} == set(PICTURES)
 
 

@@ -99,7 +99,7 @@ def plain_scores(model, batch, box, label):
     return np.array(scores)
 
 
-def test_the_same_box_is_followed_under_masks(torch, faster_rcnn, images):
+def test_box_is_followed_under_masks(torch, faster_rcnn, images):
     """Occlusion: each window's drop, with the detector called by hand."""
     window, image = 32, images[0]
     with torch.no_grad():
@@ -173,7 +173,7 @@ def test_methods_that_look_at_activations_need_no_target(faster_rcnn, images):
         camcore.explain(faster_rcnn, images)
 
 
-def test_what_is_not_detected_is_named(faster_rcnn, images):
+def test_box_refuses_what_is_not_detected(faster_rcnn, images):
     with pytest.raises(TargetError, match="Detection 40 of image 0 is out of range: there are 10"):
         camcore.explain(faster_rcnn, images, Box(40))
     faster_rcnn.roi_heads.score_thresh = 2.0
@@ -189,7 +189,7 @@ def keras_detector(keras):
     return detection.keras_detector()
 
 
-def test_two_outputs_of_a_keras_model(tf, keras_detector):
+def test_keras_model_explains_each_of_two_outputs(tf, keras_detector):
     """Score times overlap, against TensorFlow's own tape."""
     images = detection.images(2, channels="last")
     aim = np.array([0.0, 0.0, 1.2, 1.3])

@@ -26,13 +26,13 @@ def test_names_of_architectures_are_unique():
 
 
 @pytest.mark.parametrize("row", ALL, ids=str, scope="module")
-def test_what_works_and_what_is_refused_is_what_the_page_says(row, written, packages):
+def test_outcomes_are_those_of_the_page(row, written, packages):
     found = table.outcomes(row)
     assert table.unexpected(row, found) == []
     assert table.line(row, found) in written.splitlines(), STALE
 
 
-def test_the_page_has_these_rows_and_no_others(written):
+def test_page_has_a_row_for_each_architecture(written):
     lines = {old.split(" | ")[0].removeprefix("| "): old for old in written.splitlines()}
     assert {row.name for row in ALL} <= set(lines), STALE
     assert table.page(lines) == written, STALE

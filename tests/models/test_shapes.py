@@ -108,7 +108,7 @@ def test_other_threads_go_on_checkpointing(torch):
     assert len(ran) == 2
 
 
-def test_what_a_dynamically_quantised_layer_cuts_off_is_refused(torch, pictures):
+def test_gradcam_is_refused_before_a_dynamically_quantised_layer(torch, pictures):
     model = shapes_torch.dynamically_quantised()
     with pytest.raises(GradientError, match=r"'fc'.*quantised.*method='eigencam'"):
         camcore.explain(model, pictures, 1)

@@ -47,17 +47,17 @@ def test_methods_with_many_passes_show_a_bar_where_asked(name, capsys, require):
 
 
 @pytest.mark.parametrize("show", [True, False, None])
-def test_every_item_is_yielded_in_order(show):
+def test_track_yields_every_item_in_order(show):
     assert list(track(range(5), "work", show)) == [0, 1, 2, 3, 4]
 
 
-def test_without_a_terminal_there_is_no_bar(monkeypatch):
+def test_track_shows_no_bar_without_a_terminal(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     items = [1, 2]
     assert track(items, "work") is items
 
 
-def test_in_a_terminal_a_bar_waits_a_second(monkeypatch, require):
+def test_bar_in_a_terminal_waits_a_second(monkeypatch, require):
     tqdm = require("tqdm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     bar = track([1, 2], "work")
@@ -67,7 +67,7 @@ def test_in_a_terminal_a_bar_waits_a_second(monkeypatch, require):
     assert track([1, 2], "work", show=False) == [1, 2]
 
 
-def test_without_tqdm_the_work_goes_on_silently(monkeypatch, capsys):
+def test_track_is_silent_without_tqdm(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert list(track([1, 2], "work", show=True)) == [1, 2]
     assert capsys.readouterr() == ("", "")

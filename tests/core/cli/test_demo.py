@@ -36,7 +36,7 @@ def fake(monkeypatch):
     return use
 
 
-def test_the_same_model_twice_agrees(fake, camcore, tmp_path):
+def test_demo_of_the_same_model_twice_agrees(fake, camcore, tmp_path):
     fake()
     done = camcore("demo", "--output", tmp_path / "out")
     assert done.exit_code == 0
@@ -63,7 +63,7 @@ def test_models_that_differ_fail(fake, camcore, tmp_path):
     assert (tmp_path / "side_by_side.png").exists()
 
 
-def test_one_framework_runs_alone_and_the_other_is_named(fake, camcore, tmp_path):
+def test_demo_runs_the_installed_framework_and_names_the_other(fake, camcore, tmp_path):
     fake(installed=("torch",))
     done = camcore("demo", "--output", tmp_path)
     assert done.exit_code == 0
@@ -73,7 +73,7 @@ def test_one_framework_runs_alone_and_the_other_is_named(fake, camcore, tmp_path
     assert (tmp_path / "side_by_side.png").exists()
 
 
-def test_one_framework_can_be_asked_for(fake, camcore, tmp_path):
+def test_demo_runs_the_framework_asked_for(fake, camcore, tmp_path):
     fake()
     done = camcore("demo", "--framework", "tensorflow", "--output", tmp_path)
     assert done.exit_code == 0

@@ -90,7 +90,7 @@ def test_a_model_without_maps_has_no_candidates():
     assert (one.fault, one.size, one.chosen) == ("no map", None, False)
 
 
-def test_what_a_score_depends_on_is_found_among_other_layers():
+def test_dependent_layers_are_found_among_others():
     asked = []
 
     def run(names):

@@ -69,7 +69,7 @@ def test_the_layout_is_seen_from_the_shape(shape, channels, size, found):
         ((2, 128, 50), (100,), FIRST),
     ],
 )
-def test_what_the_shape_leaves_open_follows_the_model(shape, size, found):
+def test_ambiguous_shapes_follow_the_model(shape, size, found):
     assert infer(shape, None, size, convention="last") == found
 
 
@@ -85,7 +85,7 @@ def test_what_the_shape_leaves_open_follows_the_model(shape, size, found):
         (Layout("tokens"), (2, 201, 8), Layout("tokens", (14, 14), 5)),
     ],
 )
-def test_only_what_the_user_leaves_open_is_worked_out(wanted, shape, found):
+def test_given_layout_is_completed_not_replaced(wanted, shape, found):
     assert infer(shape, None, SQUARE, wanted) == found
 
 
@@ -101,7 +101,7 @@ def test_only_what_the_user_leaves_open_is_worked_out(wanted, shape, found):
         (Layout("tokens", (2, 3), 2), (2, 12, 3)),
     ],
 )
-def test_what_is_turned_round_can_be_put_back(layout, shape):
+def test_native_undoes_canonical(layout, shape):
     native = np.random.default_rng(0).normal(size=shape)
     native.setflags(write=False)
     canonical = layout.canonical(native)
@@ -153,7 +153,7 @@ def test_altered_patches_keep_the_prefix_tokens():
         ),
     ],
 )
-def test_what_has_no_layout_is_told_so(arguments, message):
+def test_shapes_without_layout_are_refused(arguments, message):
     with pytest.raises(LayerError, match=message):
         infer(*arguments)
 

@@ -56,6 +56,6 @@ def test_layers_are_resolved_to_their_full_names(wanted, names):
         (["layer4", NATIVE[5]], "The same layer is asked for twice: layer4, layer4"),
     ],
 )
-def test_what_cannot_be_resolved_is_answered_with_help(wanted, message):
+def test_resolve_answers_unknown_layers_with_help(wanted, message):
     with pytest.raises(LayerError, match=message):
         resolve(wanted, LAYERS)

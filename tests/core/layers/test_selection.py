@@ -180,7 +180,7 @@ def record(name, kind, shape, **known):
     return LayerRecord(Layer(name, kind, None), shape, None, **known)
 
 
-def test_what_attention_is_computed_from_is_passed_over():
+def test_layers_inside_attention_are_passed_over():
     """Keys and values of patches, out of which attention makes one vector."""
     records = [
         record("blocks", "Sequential", (1, 196, 64)),
@@ -220,7 +220,7 @@ def test_a_container_is_named_unless_the_model_has_gone_on():
     assert choose([norm, *gone_on[2:]], (224, 224)) == "tower"
 
 
-def test_what_comes_with_others_is_chosen_only_alone():
+def test_layer_with_several_outputs_is_chosen_only_alone():
     records = [
         record("stage.blocks", "Sequential", (1, 64, 7, 7)),
         record("stage", "Stage", (1, 64, 7, 7), several=True),

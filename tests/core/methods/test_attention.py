@@ -56,7 +56,7 @@ def test_keys_lie_on_the_grid_of_patches_whatever_the_rank(keys, size, grid, fir
     np.testing.assert_array_equal(on_grid[0, 0, 0], expected)
 
 
-def test_what_is_no_attention_over_the_input_is_refused():
+def test_legrad_refuses_attention_not_over_the_input():
     windows = np.zeros((8, 3, 49, 49))
     with pytest.raises(MethodError, match=r"\(8, 3, 49, 49\) for a batch of 2: .* windows"):
         keys_on_grid(windows, 2, (56, 56))

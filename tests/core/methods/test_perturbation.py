@@ -324,7 +324,7 @@ def test_native_callables_score_altered_inputs(name):
         ("finercam", "FinerCAM contrasts a class with its nearest ones; got NativeScore"),
     ],
 )
-def test_what_a_native_callable_cannot_serve_is_told(method, message):
+def test_ablationcam_refuses_native_callables(method, message):
     with pytest.raises(MethodError, match=message):
         camcore.explain(NETWORK, PHOTOS, native, "relu2", method)
 

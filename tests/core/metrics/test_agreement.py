@@ -37,7 +37,7 @@ def test_pearson_by_hand():
     )
 
 
-def test_both_are_scipys(pair, require):
+def test_pearson_and_spearman_are_scipys(pair, require):
     stats = require("scipy.stats")
     for ours, theirs in ((pearson, stats.pearsonr), (spearman, stats.spearmanr)):
         expected = [theirs(a.ravel(), b.ravel()).statistic for a, b in zip(*pair, strict=True)]

@@ -203,6 +203,6 @@ def test_drop_increase_and_win_by_hand():
         (lambda: win([[1]], [[1]]), InputError, r"shape \(1, 1\) and \(1, 1\)"),
     ],
 )
-def test_what_does_not_fit_is_named(call, error, message):
+def test_metrics_refuse_arrays_that_do_not_fit(call, error, message):
     with np.errstate(divide="ignore"), pytest.raises(error, match=message):
         call()

@@ -8,7 +8,7 @@ import camcore.comparison
 from camcore.metrics import agreement, faithfulness
 
 
-def test_the_package_has_every_public_metric_of_its_modules():
+def test_package_exports_every_public_metric():
     defined = {
         name
         for module in (agreement, faithfulness)

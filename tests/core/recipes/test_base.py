@@ -137,7 +137,7 @@ def test_a_recipe_is_its_own_name():
         (lambda: PAPER.derive("mine", alike=("Grad-CAM",)), "write 'gradcam'"),
     ],
 )
-def test_what_is_no_recipe_is_told(make, message):
+def test_recipe_refuses_unknown_fields_and_names(make, message):
     with pytest.raises(RecipeError, match=message):
         make()
 

@@ -54,7 +54,7 @@ def test_tf_explain_scales_what_speaks_against_the_class_into_the_map():
     np.testing.assert_allclose(rendered, [[[0, 3 / 5], [1, 4 / 5]]], rtol=1e-7)
 
 
-def test_several_layers_meet_at_the_largest_of_them():
+def test_layers_meet_at_the_largest_of_them():
     coarse = np.array([[[0.0, 4.0]]])
     fine = np.array([[[8.0, 0.0, 0.0, 0.0]]])
     recipe = find_recipe("torchcam")

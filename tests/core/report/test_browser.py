@@ -44,7 +44,7 @@ def clip(browser, picture):
     )
 
 
-def test_nothing_is_fetched_and_the_console_is_silent(browser, find, page):
+def test_page_fetches_nothing_and_logs_nothing(browser, find, page):
     browser.execute_script("document.querySelector('#all').click()")
     assert browser.get_log("browser") == []
     log = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -172,7 +172,7 @@ def test_a_link_to_a_photograph_that_is_filtered_out_shows_it(browser, find):
     assert find(f"#{wanted}")[0].is_displayed()
 
 
-def test_it_can_be_read_aloud(browser, find):
+def test_page_can_be_read_aloud(browser, find):
     assert find("html")[0].get_attribute("lang") == "en"
     assert browser.title == "Two & networks"
     levels = [int(one.tag_name[1]) for one in find("h1, h2, h3, h4, h5, h6")]
@@ -217,7 +217,7 @@ def test_keys_alone_reach_everything_and_the_focus_is_seen(browser, find):
 
 @pytest.mark.parametrize("width", [320, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_every_width_in_both_schemes(browser, find, width, scheme):
+def test_page_fits_every_width_in_both_schemes(browser, find, width, scheme):
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},

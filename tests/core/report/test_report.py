@@ -60,7 +60,7 @@ def test_numbers_are_those_of_the_library(text, explanations):
     assert f"{first['gradcam'].probabilities[0].max():.1%}" in text
 
 
-def test_it_says_how_to_make_it_again(text):
+def test_report_says_how_to_make_it_again(text):
     plain = html.unescape(text)
     assert "camcore compare 'a b' <c>" in plain
     assert re.search(r"<dt>seed</dt><dd>7</dd>", text)
@@ -68,7 +68,7 @@ def test_it_says_how_to_make_it_again(text):
     assert f"<dt>camcore</dt><dd>{camcore.__version__}</dd>" in text
 
 
-def test_only_its_own_styles_and_script_may_run(text):
+def test_policy_allows_only_the_reports_own_styles_and_script(text):
     policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1])
     assert policy.startswith("default-src 'none'; img-src data:;")
     parts = re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", text, re.S)
@@ -124,7 +124,7 @@ def test_large_photographs_are_made_small_and_many_fit_into_one_file(explanation
     assert len(page) < 4e6
 
 
-def test_one_photograph_one_map_and_empty_ones(photos, explanations, tmp_path):
+def test_report_shows_one_photograph_and_empty_maps(photos, explanations, tmp_path):
     one = explanations["first"]["gradcam"]
     single = replace(
         one,
@@ -165,7 +165,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_besides(photos, explanations,
         ({"explanations": {"m": {"gradcam": [3]}}}, "one explanation for each name"),
     ],
 )
-def test_what_makes_no_report_is_refused(change, says, photos, explanations):
+def test_report_refuses_what_makes_none(change, says, photos, explanations):
     given = {"photos": photos, "explanations": explanations, **change}
     with pytest.raises(InputError, match=says):
         camcore.report.html(**given)

@@ -52,7 +52,7 @@ def test_targets_say_what_they_are():
     assert repr(-(Class(1) - 2 * Class(2))) == "-1*Class(1) + 2*Class(2)"
 
 
-def test_nothing_has_no_score_and_no_cotangent():
+def test_nothing_target_has_no_score_and_no_cotangent():
     scored = Nothing()({"0.scores": np.array([0.9, 0.8]), "1.scores": np.array([0.6])})
     assert not scored.scores.any()
     assert scored.cotangent == {}

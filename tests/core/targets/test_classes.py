@@ -177,7 +177,7 @@ def test_targets_of_a_single_score():
         (Class(0) + Class(4), LOGITS, "Class 4 is out of range"),
     ],
 )
-def test_what_does_not_fit_the_outputs_is_named(target, outputs, message):
+def test_class_targets_refuse_outputs_that_do_not_fit(target, outputs, message):
     with pytest.raises(TargetError, match=message):
         target(outputs)
 
@@ -196,6 +196,6 @@ def test_what_does_not_fit_the_outputs_is_named(target, outputs, message):
         (lambda: Linear(["a"]), "finite real numbers; got dtype <U1"),
     ],
 )
-def test_what_is_no_target_is_refused_at_once(make, message):
+def test_class_targets_refuse_what_is_no_class(make, message):
     with pytest.raises(TargetError, match=message):
         make()

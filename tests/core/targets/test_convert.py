@@ -60,6 +60,6 @@ def test_as_target_keeps_targets_and_reads_indices():
         (lambda: top(0), r"names no target"),
     ],
 )
-def test_what_is_no_target_is_refused_at_once(make, message):
+def test_as_target_refuses_what_is_no_target(make, message):
     with pytest.raises(TargetError, match=message):
         make()

@@ -69,7 +69,7 @@ def test_a_segmentation_adds_up_a_class_over_a_region(case):
     np.testing.assert_array_equal(native.cotangent, last(expected))
 
 
-def test_where_the_classes_are_can_be_said():
+def test_segmentation_takes_the_axis_of_classes():
     said = Segmentation(1, LEFT, channels="last")
     for target in (said, said.laid_out("first")):
         np.testing.assert_array_equal(target(last(OUTPUTS)).scores, [3, 9])
@@ -199,7 +199,7 @@ def test_dense_outputs_are_explained_in_the_frameworks_layout():
         (lambda: Similarity([np.inf]), "An embedding's values are finite real numbers; .*infinity"),
     ],
 )
-def test_what_is_no_target_is_refused_at_once(make, message):
+def test_dense_targets_refuse_arrays_that_are_none(make, message):
     with pytest.raises(TargetError, match=message):
         make()
 
@@ -226,7 +226,7 @@ def test_what_is_no_target_is_refused_at_once(make, message):
         (Class(1), OUTPUTS, r"are \(2, 3, 2, 2\). Use camcore.targets.Segmentation, Similarity"),
     ],
 )
-def test_what_does_not_fit_the_outputs_is_named(target, outputs, message):
+def test_dense_targets_refuse_outputs_that_do_not_fit(target, outputs, message):
     with pytest.raises(TargetError, match=message):
         target(outputs)
 

@@ -177,7 +177,7 @@ def test_overlap_by_hand():
 
 
 @pytest.mark.parametrize("target", [Box([1, 0]), Box(overlapping=[[20, 20, 40, 30], [5, 5, 9, 9]])])
-def test_the_same_object_is_followed_when_detections_reorder(target):
+def test_settled_box_follows_its_object_when_detections_reorder(target):
     settled = target.settled(LISTED)
     np.testing.assert_array_equal(settled(LISTED).scores, target(LISTED).scores)
     other = dict(LISTED)
@@ -193,7 +193,7 @@ def test_the_same_object_is_followed_when_detections_reorder(target):
     np.testing.assert_array_equal(settled(empty).scores, [0, 0.6])
 
 
-def test_one_sample_is_followed_through_alterations_of_it():
+def test_settled_box_follows_one_samples_object_through_alterations():
     second = {path.replace("1.", "0."): LISTED[path] for path in LISTED if path[0] == "1"}
     three = {f"{i}{path[1:]}": leaf * (1 + i) for path, leaf in second.items() for i in range(3)}
     three = {p: leaf if "scores" in p else second["0" + p[1:]] for p, leaf in three.items()}
@@ -265,7 +265,7 @@ NONE = {path: leaf[:0] if path[0] == "1" else leaf for path, leaf in LISTED.item
         (lambda: Box(0) + Class(1), "adds targets of one output to targets of all outputs"),
     ],
 )
-def test_what_does_not_fit_is_named(make, message):
+def test_box_refuses_outputs_that_do_not_fit(make, message):
     with pytest.raises(TargetError, match=message):
         make()
 

@@ -12,7 +12,7 @@ from camcore.viz import figure, save_figure
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
-def test_the_same_figure_is_the_same_file(kind, photo, tmp_path):
+def test_saved_figure_is_the_same_file_each_time(kind, photo, tmp_path):
     paths = [
         save_figure(figure(photo, np.eye(4), titles=["tiger cat"]), tmp_path / f"{i}.{kind}")
         for i in range(2)

@@ -62,7 +62,7 @@ def test_bars_are_as_long_as_their_values(photos, maps):
     assert [axes.get_ylabel() for axes in drawing.axes[:5:4]] == ["one", "two"]
 
 
-def test_nothing_is_cut_off_or_squashed(photos, maps):
+def test_figure_cuts_off_and_squashes_nothing(photos, maps):
     titles = ["a title that is long enough to need more than one line", "two"]
     drawing = figure(photos, maps, titles=titles, bars=[[("tiger cat", 0.4)]] * 2)
     drawing.draw_without_rendering()
@@ -111,7 +111,7 @@ def test_png_bytes_are_a_png_of_the_figures_size(photos, maps, require):
         assert np.array_equal(np.asarray(png), photos[0])
 
 
-def test_what_does_not_match_in_number_is_named(photos, maps):
+def test_figure_refuses_numbers_that_do_not_match(photos, maps):
     with pytest.raises(InputError, match="2 images, 1 maps"):
         figure(photos, maps[:1])
     with pytest.raises(InputError, match="1 titles"):
@@ -139,7 +139,7 @@ def test_importing_pictures_imports_no_library():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_where_the_model_did_not_look_image_and_map_are_bare(photos, maps):
+def test_figure_is_bare_where_the_model_did_not_look(photos, maps):
     seen = [np.zeros(photo.shape[:2], bool) for photo in photos]
     for mask in seen:
         mask[5:20, 3:17] = True

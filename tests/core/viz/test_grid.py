@@ -94,7 +94,7 @@ def test_signed_maps_have_a_scale_for_each_column(photos, results):
             assert np.array_equal(picture, signed_overlay(photos[i], maps[i], limit=limit)[0])
 
 
-def test_one_map_without_a_batch_and_a_lone_image(photos):
+def test_grid_takes_a_lone_image_and_its_map(photos):
     drawn = panels(grid(photos[0], {"a": np.eye(4), "b": [np.eye(3)]}, kind="map"), 3)
     assert len(drawn) == 1
     assert np.array_equal(drawn[0][1], heat_map(np.eye(4), (24, 32))[0])
@@ -118,7 +118,7 @@ def test_long_names_stay_inside_and_apart(photos, results):
         assert box.height / box.width == pytest.approx(24 / 32, rel=1e-2)
 
 
-def test_what_makes_no_grid_is_named(photos, results):
+def test_grid_refuses_what_makes_none(photos, results):
     with pytest.raises(InputError, match="2 images, 1 maps of a"):
         grid(photos, {"a": np.zeros((1, 4, 4))})
     with pytest.raises(InputError, match="overlay, map, signed"):

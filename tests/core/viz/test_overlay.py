@@ -129,7 +129,7 @@ def test_maps_are_brought_to_the_image_with_half_pixel_centres(require):
     assert np.abs(shown - 255 * cv2.resize(heat, (80, 60))).max() <= 1
 
 
-def test_one_image_serves_many_maps(photo):
+def test_overlay_lays_many_maps_over_one_image(photo):
     heat = np.random.default_rng(4).random((3, 7, 7))
     together = overlay(photo, heat)
     assert together.shape == (3, *photo.shape)
@@ -166,7 +166,7 @@ def test_inputs_are_left_alone(photo):
         (np.zeros((0, 3, 3), np.uint8), HOT, "(0, 3, 3)"),
     ],
 )
-def test_what_is_no_picture_is_named(images, maps, says):
+def test_overlay_refuses_what_is_no_picture(images, maps, says):
     with pytest.raises(InputError) as caught:
         overlay(images, maps)
     assert says in str(caught.value)
