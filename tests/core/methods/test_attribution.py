@@ -108,3 +108,10 @@ def test_options_out_of_range_are_named(call, message):
 def test_arrays_that_do_not_fit_are_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_fullgrad_adds_epsilon_to_the_range_of_each_channel():
+    images = np.array([[[0.0, 2.0, 4.0]]])
+    for eps, expected in ((0.0, [0, 0.5, 1]), (4.0, [0, 0.25, 0.5])):
+        maps = methods.fullgrad(images, np.ones_like(images), [], eps=eps)
+        np.testing.assert_array_equal(maps, [expected])
