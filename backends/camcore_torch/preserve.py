@@ -33,7 +33,13 @@ def preserved(model: nn.Module, *, graph: bool = False) -> Iterator[Shells]:
     Shells
         Empty once the context is left.
     """
-    shells = Shells(model, plain_objects=traits_of(model).hides_modules, stand_ins=graph)
+    traits = traits_of(model)
+    shells = Shells(
+        model,
+        traits.blanks,
+        plain_objects=traits.hides_modules,
+        stand_ins=graph and traits.made_in_inference,
+    )
     autocast_caches = torch.is_autocast_cache_enabled()
     try:
         # Older PyTorch trains later with the weights that autocast casts without a graph here.

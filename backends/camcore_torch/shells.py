@@ -13,39 +13,73 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from types import CellType, FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import jit, nn
 
 from camcore_torch.layers import is_keras, without_compile
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-_SAVING = (
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
-_STORES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
-_OWN = frozenset([*_STORES, *_HOOKS, *_SAVING, "_compiled_call_impl"])
-"""Attributes of every module that are copied by name, or that no pass writes to."""
+_HOOKS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, OrderedDict))
+_hooks_of = itemgetter(*_HOOKS)
+_OWN = frozenset(vars(nn.Module()))
+"""Attributes of every module, which a shell has for itself or no pass writes to."""
 _PLAIN = frozenset([int, float, bool, str, bytes, type(None), torch.Size, torch.dtype, type])
 _DEPTH = 4
 """How deep containers within containers are searched for modules."""
 
+_plain: dict[type[nn.Module], int] = {}
+"""PyTorch's own classes whose attributes are numbers and strings, and how many there are.
+
+An instance with as many has been given none that could hold a module.
+"""
+
 
 class OriginalRan(BaseException):
     """One of the user's own modules was about to run: its shell could not be put in its place."""
+
+
+class Blank:
+    """An empty object of a module's class, with hooks and modes of its own.
+
+    Blanks are filled, run and emptied again, and serve the next pass.
+    """
+
+    __slots__ = ("hooks", "own", "shell", "stores")
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        self.shell: nn.Module = object.__new__(kind)
+        self.own: dict[str, Any] = {}
+        self.hooks: list[OrderedDict[Any, Any]] = [OrderedDict() for _ in _HOOKS]
+        self.stores = {
+            "training": False,
+            "_compiled_call_impl": None,  # compiled code knows nothing of new hooks
+            **dict(zip(_HOOKS, self.hooks, strict=True)),
+        }
+
+    def fill(self, held: dict[str, Any]) -> dict[str, Any]:
+        """Give the shell a copy of a module's attributes, and of the stores among them."""
+        self.own = own = held.copy()  # at one instant: another thread may store meanwhile
+        object.__setattr__(self.shell, "__dict__", own)
+        own.update(self.stores)
+        own["_parameters"] = own["_parameters"].copy()
+        own["_buffers"] = own["_buffers"].copy()
+        own["_modules"] = own["_modules"].copy()
+        own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+        return own
+
+    def empty(self) -> None:
+        """Forget everything, so that what the shell holds goes at once and not by and by."""
+        self.own.clear()
+        if any(self.hooks):
+            for hooks in self.hooks:
+                hooks.clear()
+
+
+Blanks: TypeAlias = dict[type[nn.Module], list[Blank]]
+"""Blanks that no pass uses, by class."""
 
 
 class Shells:
@@ -55,6 +89,8 @@ class Shells:
     ----------
     model : nn.Module
         The model, which is only read.
+    blanks : dict
+        Where blanks are taken from and go back to; passes in several threads may share it.
     plain_objects : bool
         Whether objects of other classes that an attribute holds are searched for modules too.
     stand_ins : bool
@@ -63,16 +99,22 @@ class Shells:
     """
 
     def __init__(
-        self, model: nn.Module, *, plain_objects: bool = False, stand_ins: bool = False
+        self,
+        model: nn.Module,
+        blanks: Blanks | None = None,
+        *,
+        plain_objects: bool = False,
+        stand_ins: bool = False,
     ) -> None:
-        self._made: dict[int, tuple[nn.Module, nn.Module]] = {}
+        self._blanks = {} if blanks is None else blanks
+        self._made: dict[int, tuple[nn.Module, Blank]] = {}
         self._objects: dict[int, Any] = {}
         self._plain_objects = plain_objects
         self._stand_ins = stand_ins
         self.model = self.of(model)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        return (shell for _, shell in self._made.values())
+        return (blank.shell for _, blank in self._made.values())
 
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._made
@@ -80,51 +122,55 @@ class Shells:
     def of(self, module: nn.Module) -> nn.Module:
         """Give the shell of a module; TorchScript, which fires no hooks, stands for itself."""
         if (found := self._made.get(id(module))) is not None:
-            return found[1]
+            return found[1].shell
         if isinstance(module, jit.ScriptModule):
             return module
-        shell: nn.Module = object.__new__(type(module))
-        self._made[id(module)] = module, shell
+        kind = type(module)
+        try:
+            blank = self._blanks[kind].pop()
+        except (KeyError, IndexError):
+            blank = Blank(kind)
+        self._made[id(module)] = module, blank
         held = module.__dict__
-        own = shell.__dict__
-        own.update(held)
-        own["training"] = False
-        own["_compiled_call_impl"] = None  # compiled code knows nothing of new hooks
-        for name in _HOOKS:
-            hooks = held[name]
-            own[name] = (
-                OrderedDict((key, self._mapped(hook)) for key, hook in hooks.items())
-                if hooks
-                else OrderedDict()
-            )
-        own["_parameters"] = held["_parameters"].copy()
-        own["_buffers"] = held["_buffers"].copy()
+        own = blank.fill(held)
         if self._stand_ins:
             _stand_in(own["_parameters"])
             _stand_in(own["_buffers"])
-        own["_non_persistent_buffers_set"] = held["_non_persistent_buffers_set"].copy()
-        own["_modules"] = children = held["_modules"].copy()
+        if any(theirs := _hooks_of(held)):
+            for hooks, given in zip(blank.hooks, theirs, strict=True):
+                hooks.update((key, self._mapped(hook)) for key, hook in given.copy().items())
+        children = own["_modules"]
         for name, child in children.items():
             if child is not None:
                 children[name] = self.of(without_compile(child))
-        for name, value in list(own.items()):  # another thread may store on the module meanwhile
-            kind = type(value)
-            if kind in _PLAIN or name in _OWN:
-                continue
-            if kind is not tuple or not _PLAIN.issuperset(map(type, value)):
-                mapped = self._mapped(value, own=True)
-                if mapped is not value:
-                    own[name] = mapped
-        if "_nodes_by_depth" in own and is_keras(module):
-            own["_nodes_by_depth"] = self._nodes(held["_nodes_by_depth"])
-        return shell
+        if _plain.get(kind) != len(held) or self._plain_objects:
+            self._fill_attributes(module, own)
+        return blank.shell
 
     def drop(self) -> None:
-        """Empty the shells, so that what their hooks hold goes at once and not by and by."""
-        for _, shell in self._made.values():
-            shell.__dict__.clear()
+        """Empty the shells."""
+        for module, blank in self._made.values():
+            blank.empty()
+            self._blanks.setdefault(type(module), []).append(blank)
         self._made.clear()
         self._objects.clear()
+
+    def _fill_attributes(self, module: nn.Module, own: dict[str, Any]) -> None:
+        """Put shells in place of the modules that attributes hold, and copies of containers."""
+        is_plain = True
+        for name in own.keys() - _OWN:
+            value = own[name]
+            kind = type(value)
+            if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value))):
+                continue
+            is_plain = is_plain and kind is list and _PLAIN.issuperset(map(type, value))
+            mapped = self._mapped(value, own=True)
+            if mapped is not value:
+                own[name] = mapped
+        if "_nodes_by_depth" in own and is_keras(module):
+            own["_nodes_by_depth"] = self._nodes(module.__dict__["_nodes_by_depth"])
+        if is_plain and type(module).__module__.startswith("torch.nn.modules."):
+            _plain[type(module)] = len(module.__dict__)
 
     def _mapped(self, value: Any, depth: int = 0, *, own: bool = False) -> Any:
         """Put shells in place of the modules that a value holds.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 from torch import nn
 
 from camcore.errors import BackendError
-from camcore_torch.shells import OriginalRan
+from camcore_torch.shells import Blanks, OriginalRan
 
 T = TypeVar("T")
 
@@ -34,6 +35,12 @@ class ModelTraits:
     hides_modules: bool = False
     """It holds modules in objects that are neither modules, containers nor functions."""
 
+    made_in_inference: bool = False
+    """Autograd refused weights of it that were made in inference mode."""
+
+    blanks: Blanks = field(default_factory=dict)
+    """Empty shells of earlier passes."""
+
 
 _traits: weakref.WeakKeyDictionary[nn.Module, ModelTraits] = weakref.WeakKeyDictionary()
 
@@ -44,7 +51,7 @@ def traits_of(model: nn.Module) -> ModelTraits:
 
 
 def on_shells(model: nn.Module, run: Callable[[], T]) -> T:
-    """Run what takes a pass, again with a deeper search where a module was reached past its shell.
+    """Run what takes a pass, and again where it teaches how the shells must be made.
 
     Raises
     ------
@@ -55,6 +62,11 @@ def on_shells(model: nn.Module, run: Callable[[], T]) -> T:
         return run()
     except OriginalRan:
         traits_of(model).hides_modules = True
+    except RuntimeError as error:
+        traits = traits_of(model)
+        if traits.made_in_inference or not _is_of_inference(model, error):
+            raise
+        traits.made_in_inference = True
     try:
         return run()
     except OriginalRan as error:
@@ -63,3 +75,9 @@ def on_shells(model: nn.Module, run: Callable[[], T]) -> T:
             "cannot be explained without writing to it. Hold the module as an attribute of the "
             "module that runs it."
         ) from error
+
+
+def _is_of_inference(model: nn.Module, error: RuntimeError) -> bool:
+    """Tell whether autograd refused a weight that was made in inference mode."""
+    tensors = chain(model.parameters(), model.buffers())
+    return "nference tensor" in str(error) and any(tensor.is_inference() for tensor in tensors)
