@@ -27,8 +27,8 @@ from camcore_torch import guided, resume, survey, weights
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
 from camcore_torch.attention import StepByStep
-from camcore_torch.backward import pull_back
-from camcore_torch.forward import forward
+from camcore_torch.backward import PulledBack, pull_back
+from camcore_torch.forward import Pass, forward
 from camcore_torch.inputs import floating, to_numpy
 from camcore_torch.layers import LayerCall
 from camcore_torch.preserve import preserved
@@ -118,23 +118,26 @@ class TorchAdapter:
     ) -> Trace:
         calls = {name: layers_of.find(self.model, name) for name in names}
         graph = bool(calls and seeds)
-        # Fused attention kernels have no second derivative.
-        mode = StepByStep() if second_order else nullcontext()
-        with preserved(self.model, graph=graph) as shells, mode:
+
+        def on(shells: Shells) -> tuple[Pass, PulledBack]:
             self._prepare_shells(shells, calls, plain=second_order or rectifier is not None)
             if graph and not second_order:
                 skip_zero_rows(shells)
-            made = forward(self.model, shells, given, calls, graph=graph, logits=logits)
-            if rectifier is not None:
-                guided.apply_rule([*made.scores.values(), *floating(made.outputs).values()])
-            pulled = pull_back(
-                seeds,
-                made.outputs,
-                made.scores,
-                made.captured,
-                second_order=second_order,
-                model=self.model,
-            )
+            # Fused attention kernels have no second derivative.
+            with StepByStep() if second_order else nullcontext():
+                made = forward(self.model, shells, given, calls, graph=graph, logits=logits)
+                if rectifier is not None:
+                    guided.apply_rule([*made.scores.values(), *floating(made.outputs).values()])
+                return made, pull_back(
+                    seeds,
+                    made.outputs,
+                    made.scores,
+                    made.captured,
+                    second_order=second_order,
+                    model=self.model,
+                )
+
+        made, pulled = preserved(self.model, on, graph=graph)
         return Trace(
             made.inputs,
             self.input_channels,

@@ -7,17 +7,15 @@ The other kind is served as it is.
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from torch.utils import checkpoint
 
 _usual = checkpoint.CheckpointFunction
 _changing = threading.Lock()
-_without: Counter[int] = Counter()
-"""How often each thread is within `left_out`."""
+_without: set[int] = set()
+"""Threads in which checkpoints are left out."""
 
 
 class _Kept(_usual):
@@ -26,24 +24,18 @@ class _Kept(_usual):
     @classmethod
     def apply(cls, function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
         """Run a function that is to be checkpointed."""
-        if threading.get_ident() in _without:
+        if are_left_out():
             return function(*args)
         return _usual.apply(function, preserve, *args)
 
 
-@contextmanager
-def left_out() -> Iterator[None]:
-    """Within, and in this thread only, reentrant checkpoints just run what they hold."""
-    here = threading.get_ident()
+def are_left_out() -> bool:
+    """Tell whether reentrant checkpoints of this thread just run what they hold."""
+    return threading.get_ident() in _without
+
+
+def leave_out(wanted: bool) -> None:
+    """Let this thread's reentrant checkpoints just run what they hold, or be as usual again."""
     with _changing:
-        _without[here] += 1
-        vars(checkpoint)["CheckpointFunction"] = _Kept
-    try:
-        yield
-    finally:
-        with _changing:
-            _without[here] -= 1
-            if not _without[here]:
-                del _without[here]
-            if not _without:
-                vars(checkpoint)["CheckpointFunction"] = _usual
+        (_without.add if wanted else _without.discard)(threading.get_ident())
+        vars(checkpoint)["CheckpointFunction"] = _Kept if _without else _usual

@@ -47,16 +47,18 @@ def forward(
     """Run one pass, and another only where the first shows that this model needs it done so."""
     traits = traits_of(model)
 
-    def once() -> Pass:
-        torch.set_grad_enabled(graph and traits.switches_grad_off)
+    def once(*, early: bool = traits.switches_grad_off) -> Pass:
+        torch.set_grad_enabled(graph and early)
         capture = Capture(shells, calls, graph=graph)
         prepared = own = inputs.prepare(model, given)
         versions = inputs.versions(own)
         own = capture.take_input(own)
         # Without a graph to look at afterwards, an activation can only be seen as it happens.
         watch = logits and (traits.ends_in_activation or not graph)
-        with capture.hooked(), reached(model, shells):
-            outputs, scores, activation = call_model(shells.model, own, watch=watch)
+        with capture.hooked():
+            outputs, scores, activation = reached(
+                model, shells, lambda: call_model(shells.model, own, watch=watch)
+            )
         if inputs.versions(prepared) != versions:  # the model works in place on what it is given
             prepared = inputs.prepare(model, given)
         captured = {name: capture[name] for name in calls}
@@ -64,10 +66,9 @@ def forward(
 
     made = once()
     if graph and not made.differentiable and not traits.switches_grad_off:
-        traits.switches_grad_off = True
-        made = once()
+        made = once(early=True)
         traits.switches_grad_off = made.differentiable
     if graph and logits and not traits.ends_in_activation and looks_activated(made.scores):
         traits.ends_in_activation = True
-        made = once()
+        made = once(early=traits.switches_grad_off)
     return made

@@ -1,37 +1,42 @@
-"""The context in which a pass runs: inference behaviour, on shells of the model's modules."""
+"""How a pass runs: inference behaviour, on shells, a thread's own switches as before afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules import module as every_module
 
-from camcore_torch import checkpoints
-from camcore_torch.shells import Shells, originals_stopped
+from camcore_torch import checkpoints, modes
+from camcore_torch.shells import Shells, stop_originals
 from camcore_torch.traits import traits_of
 
+T = TypeVar("T")
 
-@contextmanager
-def preserved(model: nn.Module, *, graph: bool = False) -> Iterator[Shells]:
-    """Run shells within: in eval mode, without gradients, outside of inference mode.
 
-    The model is not written to, so there is nothing to restore. The switches set here are
-    those of this thread.
+def preserved(model: nn.Module, body: Callable[[Shells], T], *, graph: bool = False) -> T:
+    """Run a body on shells: in eval mode, without gradients, outside of inference mode.
+
+    The model is not written to, so there is nothing to restore on it. What is switched is this
+    thread's alone, and is switched back at whatever instant the body is interrupted.
 
     Parameters
     ----------
     model : nn.Module
         The model.
+    body : callable
+        Given the shells, which are empty once it has returned.
     graph : bool
         Whether autograd will save weights, which it cannot where they were made in inference
         mode: those have copies stand in for them.
 
-    Yields
-    ------
-    Shells
-        Empty once the context is left.
+    Returns
+    -------
+    object
+        What the body returns.
     """
     traits = traits_of(model)
     shells = Shells(
@@ -40,20 +45,19 @@ def preserved(model: nn.Module, *, graph: bool = False) -> Iterator[Shells]:
         plain_objects=traits.hides_modules,
         stand_ins=graph and traits.made_in_inference,
     )
-    autocast_caches = torch.is_autocast_cache_enabled()
-    try:
-        # Older PyTorch trains later with the weights that autocast casts without a graph here.
-        torch.set_autocast_cache_enabled(False)
-        with torch.inference_mode(False), torch.set_grad_enabled(False), checkpoints.left_out():
-            yield shells
-        shells.drop()  # where something was raised, its traceback shows what they hold
-    finally:
-        torch.set_autocast_cache_enabled(autocast_caches)
+    switches = Switches()
+
+    def switched() -> T:
+        switches.set()
+        return body(shells)
+
+    result = undone(switched, switches.put_back)
+    shells.drop()  # where something was raised, its traceback shows what they hold
+    return result
 
 
-@contextmanager
-def reached(model: nn.Module, shells: Shells) -> Iterator[None]:
-    """Run the shells within; in a model's first pass, see that none of its own modules runs.
+def reached(model: nn.Module, shells: Shells, body: Callable[[], T]) -> T:
+    """Run the shells in a body; in a model's first pass, see that none of its own modules runs.
 
     Raises
     ------
@@ -62,8 +66,67 @@ def reached(model: nn.Module, shells: Shells) -> Iterator[None]:
     """
     traits = traits_of(model)
     if traits.is_reached:
-        yield
-        return
-    with originals_stopped(shells):
-        yield
+        return body()
+    stop = stop_originals(shells)
+
+    def watched() -> T:
+        every_module.register_module_forward_pre_hook(stop)
+        return body()
+
+    def undo() -> None:
+        hooks = every_module._global_forward_pre_hooks
+        for key in [key for key, hook in list(hooks.items()) if hook is stop]:
+            hooks.pop(key, None)
+
+    result = undone(watched, undo)
     traits.is_reached = True
+    return result
+
+
+def undone(body: Callable[[], T], undo: Callable[[], None]) -> T:
+    """Run a body, then undo what it did.
+
+    Ctrl-C may come while undoing, so it may be done twice; a ``with`` would do it once. It may
+    also leave a context of PyTorch's own half-way, whose end would come when the traceback
+    goes: it comes here.
+    """
+    try:
+        try:
+            return body()
+        finally:
+            undo()
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            traceback.clear_frames(error.__traceback__)
+        undo()
+        raise
+
+
+class Switches:
+    """What PyTorch keeps for a thread and a pass changes, as it was when this was made."""
+
+    def __init__(self) -> None:
+        self._gradients = torch.is_grad_enabled()
+        self._in_inference = torch.is_inference_mode_enabled()
+        self._out_of_inference = torch.inference_mode(False)
+        self._autocast_caches = torch.is_autocast_cache_enabled()
+        self._checkpoints = checkpoints.are_left_out()
+        self._modes = modes.current()
+
+    def set(self) -> None:
+        """Switch off gradients, inference mode, checkpoints, and the memory of autocast."""
+        # Older PyTorch trains later with the weights that autocast casts without a graph here.
+        torch.set_autocast_cache_enabled(False)
+        self._out_of_inference.__enter__()
+        torch.set_grad_enabled(False)
+        checkpoints.leave_out(True)
+
+    def put_back(self) -> None:
+        """Switch everything as it was; done twice, it changes nothing more."""
+        if modes.current() != self._modes:
+            modes.replace(self._modes)
+        checkpoints.leave_out(self._checkpoints)
+        if torch.is_inference_mode_enabled() != self._in_inference:
+            self._out_of_inference.__exit__(None, None, None)
+        torch.set_grad_enabled(self._gradients)
+        torch.set_autocast_cache_enabled(self._autocast_caches)

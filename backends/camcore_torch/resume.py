@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from camcore_torch import layers
 from camcore_torch.inputs import first_floating, floating, to_numpy
 from camcore_torch.logits import call_model
 from camcore_torch.preserve import preserved, reached
+from camcore_torch.shells import Shells
 from camcore_torch.traits import on_shells
 
 _NOT_REPLAYED = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, LayerError)
@@ -183,13 +185,16 @@ class Replay(Head):
             scripts[module].append(self._again(output, times))
         own = put(self._again(recorded.output, times), recorded.path, tensor)
         scripts[recorded.target].append(own)
-        with preserved(recorded.model) as shells:
+
+        def on(shells: Shells) -> Leaves:
             for module, script in scripts.items():
                 shell = shells.of(module)
                 shell.__dict__["forward"] = _player(script, shell.forward)
                 # Fused kernels would pass by a module that has no hook.
                 shell.register_forward_pre_hook(lambda module, args: None)
-            outputs = recorded.outputs(shells.model, self._again(recorded.inputs, times))
+            return recorded.outputs(shells.model, self._again(recorded.inputs, times))
+
+        outputs = preserved(recorded.model, on)
         if any(scripts.values()):
             raise LayerError("The model took another way through its layers when it was replayed.")
         return outputs
@@ -207,9 +212,11 @@ class Rerun(Head):
             ran += 1
             return put(output, recorded.path, tensor) if ran - 1 == recorded.index else None
 
-        with preserved(recorded.model) as shells:
+        def on(shells: Shells) -> Leaves:
             shells.of(recorded.target).register_forward_hook(replace)
             return recorded.outputs(shells.model, self._again(recorded.inputs, times))
+
+        return preserved(recorded.model, on)
 
 
 def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recording:
@@ -219,6 +226,7 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
     log: list[tuple[nn.Module, Any]] = []
     starts: list[int] = []
     found: list[tuple[tuple[tuple[nn.Module, Any], ...], Any]] = []
+    originals: dict[nn.Module, nn.Module] = {}
     inside = 0
 
     def enter(shell: nn.Module, args: Any) -> None:
@@ -239,13 +247,18 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
         elif not inside:  # else it is part of a module that will be replayed as a whole
             log.append((module, inputs_of.clone(output)))
 
-    with preserved(model) as shells:
-        originals = {shells.of(module): module for module in layers.hookable(model).values()}
-        for shell in originals:
+    def on(shells: Shells) -> Leaves:
+        for module in layers.hookable(model).values():
+            shell = shells.of(module)
+            originals[shell] = module
             shell.register_forward_pre_hook(enter)
             shell.register_forward_hook(leave)
-        with reached(model, shells):
-            returned, scores, _ = call_model(shells.model, inputs_of.clone(inputs), watch=logits)
+        own = inputs_of.clone(inputs)
+        run = partial(call_model, shells.model, own, watch=logits)
+        returned, scores, _ = reached(model, shells, run)
+        return inputs_of.outputs(returned, scores)
+
+    plain = preserved(model, on)
     if asked.call is None and len(found) > 1:
         raise LayerError(
             f"Layer {layer!r} runs {len(found)} times in a pass; say which call is meant, "
@@ -260,7 +273,6 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
         raise InputError(
             f"Resuming takes one sample; the input holds {len(inputs)}. Give inputs[i : i + 1]."
         )
-    plain = inputs_of.outputs(returned, scores)
     return Recording(model, inputs, logits, target, index, before, output, activations[0], plain)
 
 

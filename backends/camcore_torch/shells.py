@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import itemgetter
 from types import CellType, FunctionType, MethodType
@@ -265,20 +264,15 @@ class Shells:
         return twins
 
 
-@contextmanager
-def originals_stopped(shells: Shells) -> Iterator[None]:
-    """Within, and in this thread only, raise `OriginalRan` before a user's module runs."""
+def stop_originals(shells: Shells) -> Callable[[nn.Module, Any], None]:
+    """Make a hook that raises `OriginalRan` before a user's module runs, in this thread only."""
     here = threading.get_ident()
 
     def stop(module: nn.Module, args: Any) -> None:
         if threading.get_ident() == here and module in shells:
             raise OriginalRan(type(module).__name__)
 
-    handle = nn.modules.module.register_module_forward_pre_hook(stop)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return stop
 
 
 def _stand_in(tensors: dict[str, torch.Tensor | None]) -> None:

@@ -26,8 +26,7 @@ _PASSING = TRIVIAL | ACTIVATIONS.keys() | {"interpolate", "upsample"}
 
 def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
     """Record each layer's output, ordered by when its last call finished."""
-    with preserved(model) as shells:
-        return _survey(model, shells, sample)
+    return preserved(model, lambda shells: _survey(model, shells, sample))
 
 
 def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
@@ -58,8 +57,8 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
     with attention.watched(known, attend):
         for module in known:
             module.register_forward_hook(record)
-        with passing, reached(model, shells):
-            outputs = floating(call(shells.model, sample))
+        with passing:
+            outputs = floating(reached(model, shells, lambda: call(shells.model, sample)))
     scores = score_paths({path: leaf.ndim for path, leaf in outputs.items()})
     returned = passing.back_from(outputs[path] for path in scores)
     return [
