@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from architectures import ALL, by_hand
+from sentinel import unwritten
 
 import camcore
 
@@ -41,3 +42,11 @@ def test_a_batch_equals_its_samples(row, model, result):
         result.raw[row.layer], raw, rtol=0, atol=max(row.tolerance, 1e-5) * scale
     )
     np.testing.assert_allclose(result.scores, np.concatenate([o.scores for o in alone]), rtol=1e-4)
+
+
+def test_nothing_is_written_to_the_model(row, model, result):
+    inputs = row.inputs(1)
+    with unwritten(model):
+        camcore.explain(model, inputs, row.target, **row.options)
+    with unwritten(model):
+        camcore.explain(model, inputs, row.target, method="eigencam", **row.options)
