@@ -46,9 +46,10 @@ class Blank:
     Blanks are filled, run and emptied again, and serve the next pass.
     """
 
-    __slots__ = ("hooks", "own", "shell", "stores")
+    __slots__ = ("hooks", "module", "own", "shell", "stores")
 
     def __init__(self, kind: type[nn.Module]) -> None:
+        self.module: nn.Module | None = None
         self.shell: nn.Module = object.__new__(kind)
         self.own: dict[str, Any] = {}
         self.hooks: list[OrderedDict[Any, Any]] = [OrderedDict() for _ in _HOOKS]
@@ -58,9 +59,11 @@ class Blank:
             **dict(zip(_HOOKS, self.hooks, strict=True)),
         }
 
-    def fill(self, held: dict[str, Any]) -> dict[str, Any]:
+    def fill(self, module: nn.Module) -> dict[str, Any]:
         """Give the shell a copy of a module's attributes, and of the stores among them."""
-        self.own = own = held.copy()  # at one instant: another thread may store meanwhile
+        self.module = module
+        # At one instant: another thread may store on the module meanwhile.
+        self.own = own = module.__dict__.copy()
         object.__setattr__(self.shell, "__dict__", own)
         own.update(self.stores)
         own["_parameters"] = own["_parameters"].copy()
@@ -71,6 +74,7 @@ class Blank:
 
     def empty(self) -> None:
         """Forget everything, so that what the shell holds goes at once and not by and by."""
+        self.module = None
         self.own.clear()
         if any(self.hooks):
             for hooks in self.hooks:
@@ -106,32 +110,36 @@ class Shells:
         stand_ins: bool = False,
     ) -> None:
         self._blanks = {} if blanks is None else blanks
-        self._made: dict[int, tuple[nn.Module, Blank]] = {}
+        self._made: dict[int, Blank] = {}
         self._objects: dict[int, Any] = {}
         self._plain_objects = plain_objects
         self._stand_ins = stand_ins
         self.model = self.of(model)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        return (blank.shell for _, blank in self._made.values())
+        return (blank.shell for blank in self._made.values())
 
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._made
 
     def of(self, module: nn.Module) -> nn.Module:
-        """Give the shell of a module; TorchScript, which fires no hooks, stands for itself."""
+        """Give the shell of a module, or of what was compiled of it.
+
+        TorchScript, which fires no hooks, stands for itself.
+        """
         if (found := self._made.get(id(module))) is not None:
-            return found[1].shell
-        if isinstance(module, jit.ScriptModule):
-            return module
-        kind = type(module)
+            return found.shell
+        held, kind = module.__dict__, type(module)
+        if "_orig_mod" in held["_modules"]:
+            return self.of(without_compile(module))
         try:
             blank = self._blanks[kind].pop()
         except (KeyError, IndexError):
+            if issubclass(kind, jit.ScriptModule):
+                return module
             blank = Blank(kind)
-        self._made[id(module)] = module, blank
-        held = module.__dict__
-        own = blank.fill(held)
+        self._made[id(module)] = blank
+        own = blank.fill(module)
         if self._stand_ins:
             _stand_in(own["_parameters"])
             _stand_in(own["_buffers"])
@@ -141,16 +149,16 @@ class Shells:
         children = own["_modules"]
         for name, child in children.items():
             if child is not None:
-                children[name] = self.of(without_compile(child))
+                children[name] = self.of(child)
         if _plain.get(kind) != len(held) or self._plain_objects:
             self._fill_attributes(module, own)
         return blank.shell
 
     def drop(self) -> None:
         """Empty the shells."""
-        for module, blank in self._made.values():
+        for blank in self._made.values():
             blank.empty()
-            self._blanks.setdefault(type(module), []).append(blank)
+            self._blanks.setdefault(type(blank.shell), []).append(blank)
         self._made.clear()
         self._objects.clear()
 
