@@ -9,7 +9,6 @@ it runs once and knows no target.
 from __future__ import annotations
 
 import itertools
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ from .forward import forward, output_leaves
 from .guided import apply_rule
 from .inputs import Signature
 from .layers import channels, input_channels
-from .preserve import tracing
+from .preserve import swapped, tracing
 
 T = TypeVar("T")
 
@@ -113,23 +112,18 @@ def traced(trace: Callable[[], T]) -> T:
 @contextmanager
 def _functions_opened() -> Iterator[None]:
     """Run tf.functions as the Python they were made of, in this thread only."""
-    usual, here = _Function.__call__, threading.get_ident()
 
-    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(usual: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
         # A function of a saved model, which is of another class, has no Python to run.
-        if threading.get_ident() == here and type(function) is _Function:
-            try:
-                return function.python_function(*args, **kwargs)
-            except tf.errors.OperatorNotAllowedInGraphError as error:
-                raise _NeedsAutograph(str(error)) from error
-        return usual(function, *args, **kwargs)
-
-    with tracing:
-        _Function.__call__ = call
+        if type(function) is not _Function:
+            return usual(function, *args, **kwargs)
         try:
-            yield
-        finally:
-            _Function.__call__ = usual
+            return function.python_function(*args, **kwargs)
+        except tf.errors.OperatorNotAllowedInGraphError as error:
+            raise _NeedsAutograph(str(error)) from error
+
+    with swapped(_Function, "__call__", call):
+        yield
 
 
 def _lacks_batch_size(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from .attention import LayerSpans
 from .capture import Calls, Capture, floating_tensors, replace_tensor
 from .inputs import Signature
 from .logits import before_activation
-from .preserve import patch, patch_call, preserved
+from .preserve import apart, patch_call
 
 
 def forward(
@@ -50,11 +50,11 @@ def forward(
     own = {capture.key: capture.layer for capture in captures if capture.layer is not None}
     linear = {id(layer): layer for (_, part), layer in own.items() if part == "linear"}
     others = {id(layer): layer for (_, part), layer in own.items() if part != "linear"}
-    with preserved(model):
+    with apart(model) as patch:
         for layer in linear.values():
             patch(layer, "activation", around_activation)
         for layer in others.values():
-            patch_call(layer, around_call)
+            patch_call(patch, layer, around_call)
         outputs = signature.call(model, tensors)
     floating = floating_tensors(tensors)
     image = [tensor for tensor in floating if (tensor.shape.rank or 0) > 2] or floating

@@ -1,91 +1,160 @@
-"""Patching a model's layers while it is traced, and leaving no footprint.
+"""Tracing a model without a footprint: what a trace sets, only the thread that traces sees.
 
-Keras looks `call` up on the layer instance each time it runs one, so a function put
-into the instance's ``__dict__`` sees every call, however the model was put together.
+While a model is traced, its layers' attributes are read from and written to copies, through
+functions that their class has for that thread alone. Keras looks `call` up on the layer
+instance each time it runs one, so a function put among the copies sees every call, however
+the model was put together. Nothing is put back, since nothing was written.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import Any
+from contextvars import copy_context
+from copy import copy
+from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
-from .layers import walk
+from .layers import keras_of, walk
 
-_CONTAINERS: tuple[Any, ...] = (list, dict, set)
+T = TypeVar("T")
 
-# Held while a model is read, patched and traced: two traces must not patch one model at a time.
+Patch: TypeAlias = Callable[[Any, str, Callable[..., Any]], None]
+
+# Held while a model is traced: functions of classes are swapped by one thread at a time.
 tracing = threading.RLock()
 
 
-@contextmanager
-def preserved(model: Any) -> Iterator[None]:
-    """Let the layers be patched, and put everything back.
+def uninterrupted(work: Callable[[], T]) -> T:
+    """Run `work` to its end, and only then let Ctrl-C through; a second one waits no longer.
 
-    On leaving, the model and its layers have the attributes they had before, and their lists,
-    sets and dicts the items, whatever was put or stored on them.
-
+    Ctrl-C stops the main thread between any two instructions, those by which TensorFlow, Keras
+    and this package clean up among them. So the main thread lets another one work, in its own
+    context, and waits.
     """
-    with tracing:
-        layers = [model, *(layer for _, layer in walk(model))]
-        before = [(vars(layer), dict, dict(vars(layer))) for layer in layers]
-        before += [
-            (value, kind, kind(value))
-            for attributes, _, _ in before
-            for value in attributes.values()
-            for kind in _CONTAINERS
-            # TensorFlow's own wrappers only look like containers; nothing of a call ends in them.
-            if kind in type(value).__mro__ and not type(value).__module__.startswith("tensorflow")
-        ]
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    future: Future[T] = Future()
+    keras = sys.modules.get("keras.src.backend.common.global_state")
+    settings = dict(vars(keras.GLOBAL_STATE_TRACKER)) if keras else {}
+
+    def begin() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
-            for layer in layers:
-                if "_remat_mode" in vars(layer):
-                    # Computing again in the backward pass changes no number, and hides the first.
-                    layer.__dict__["_remat_mode"] = None
-            yield
-        finally:
-            for container, kind, saved in before:
-                _restore(container, kind, saved)
+            if keras:
+                vars(keras.GLOBAL_STATE_TRACKER).update(settings)
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    try:
+        threading.Thread(target=copy_context().run, args=(begin,), daemon=True).start()
+        return future.result()
+    except KeyboardInterrupt:
+        if not future.cancel():
+            wait([future])
+        raise
 
 
-def patch_call(layer: Any, around: Callable[..., Any]) -> None:
-    """Send every call of a layer in the graph being traced through ``around(layer, call, ...)``."""
-    patch(layer, "quantized_call" if getattr(layer, "quantization_mode", None) else "call", around)
+@contextmanager
+def swapped(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Give a class another function, for this thread alone; its first argument is the usual one."""
+    usual, is_own, here = getattr(owner, name), name in vars(owner), threading.get_ident()
 
-
-def patch(layer: Any, name: str, around: Callable[..., Any]) -> None:
-    """Send the layer's function `name` through ``around(layer, function, ...)``.
-
-    Other threads that use the model run it as ever, and so does the inside of a loop or of
-    another function, whose tensors cannot leave it.
-    """
-    usual = getattr(layer, name)
-    here, graph = threading.get_ident(), tf.compat.v1.get_default_graph()
-
-    @functools.wraps(usual, updated=())
     def either(*args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == here and tf.compat.v1.get_default_graph() is graph:
-            return around(layer, usual, *args, **kwargs)
+        if threading.get_ident() == here:
+            return function(usual, *args, **kwargs)
         return usual(*args, **kwargs)
 
-    layer.__dict__[name] = either
+    with tracing:
+        setattr(owner, name, either)
+        try:
+            yield
+        finally:
+            setattr(owner, name, usual) if is_own else delattr(owner, name)
 
 
-def _restore(container: Any, kind: Any, saved: Any) -> None:
-    """Give a container its items back, without ever leaving it empty for another thread.
+@contextmanager
+def apart(model: Any) -> Iterator[Patch]:
+    """Let this thread run the model's layers on copies of their attributes, lists, sets and dicts.
 
-    Through the built-in type, since Keras' own containers track and lock what is put in.
+    Yields
+    ------
+    patch : callable
+        ``patch(layer, name, around)`` sends the layer's function `name`, where the graph being
+        traced runs it, through ``around(layer, function, ...)``. The inside of a loop or of
+        another function runs it as ever, since no tensor can leave that.
     """
-    if kind is dict:
-        for key in dict.keys(container) - saved.keys():
-            dict.pop(container, key, None)
-        dict.update(container, saved)
-    elif kind is list:
-        list.__setitem__(container, slice(None), saved)
-    elif container ^ saved:
-        set.intersection_update(container, saved)
-        set.update(container, saved)
+    copies: dict[int, Any] = {}
+    patched: dict[int, dict[str, Any]] = {}
+    graph = tf.compat.v1.get_default_graph()
+
+    def copied(value: Any) -> Any:
+        # TensorFlow's own wrappers only look like containers; nothing of a call ends in them.
+        is_own = not type(value).__module__.startswith("tensorflow")
+        if not (is_own and isinstance(value, (list, dict, set))):
+            return value
+        return copies.setdefault(id(value), copy(value))
+
+    layers = [model, *(layer for _, layer in walk(model))]
+    attributes = {id(x): {name: copied(value) for name, value in vars(x).items()} for x in layers}
+    for each in attributes.values():
+        if "_remat_mode" in each:
+            # Computing again in the backward pass changes no number, and hides the first.
+            each["_remat_mode"] = None
+
+    def is_managed(layer: Any, name: str) -> bool:
+        """Tell whether the layer's class answers for the attribute, as a property does."""
+        return hasattr(getattr(type(layer), name, None), "__set__")
+
+    def get(usual: Any, layer: Any, name: str) -> Any:
+        own = attributes.get(id(layer))
+        if own is None:
+            return usual(layer, name)
+        if name in patched.get(id(layer), ()):
+            return patched[id(layer)][name]
+        if name == "__dict__":
+            return own
+        return own[name] if name in own and not is_managed(layer, name) else usual(layer, name)
+
+    def put(usual: Any, layer: Any, name: str, value: Any) -> None:
+        if id(layer) not in attributes or is_managed(layer, name):
+            usual(layer, name, value)
+        else:
+            attributes[id(layer)][name] = value
+
+    def remove(usual: Any, layer: Any, name: str) -> None:
+        if name in attributes.get(id(layer), ()):
+            del attributes[id(layer)][name]
+        else:
+            usual(layer, name)
+
+    def patch(layer: Any, name: str, around: Callable[..., Any]) -> None:
+        usual = getattr(layer, name)
+
+        @functools.wraps(usual, updated=())
+        def either(*args: Any, **kwargs: Any) -> Any:
+            if tf.compat.v1.get_default_graph() is graph:
+                return around(layer, usual, *args, **kwargs)
+            return usual(*args, **kwargs)
+
+        patched.setdefault(id(layer), {})[name] = either
+
+    owner = keras_of(model).layers.Layer
+    with (
+        swapped(owner, "__getattribute__", get),
+        swapped(owner, "__setattr__", put),
+        swapped(owner, "__delattr__", remove),
+    ):
+        yield patch
+
+
+def patch_call(patch: Patch, layer: Any, around: Callable[..., Any]) -> None:
+    """Send every call of a layer through ``around(layer, call, ...)``."""
+    patch(layer, "quantized_call" if getattr(layer, "quantization_mode", None) else "call", around)

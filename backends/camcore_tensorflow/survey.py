@@ -18,7 +18,7 @@ from .compile import compiled
 from .inputs import Signature
 from .layers import channels, input_channels, walk
 from .logits import shown_by
-from .preserve import patch_call, preserved
+from .preserve import apart, patch_call
 
 
 def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> list[LayerRecord]:
@@ -63,9 +63,9 @@ def survey(model: Any, signature: Signature, tensors: Sequence[tf.Tensor]) -> li
                 seen[id(layer)] = record, floating[:1]
             return output
 
-        with preserved(model):
+        with apart(model) as patch:
             for layer in layers.values():
-                patch_call(layer, around)
+                patch_call(patch, layer, around)
             outputs = {p: t for p, t in flatten(signature.call(model, sample)) if tf.is_tensor(t)}
         for key, tensor in spans.attending().items():
             if key in seen:

@@ -124,3 +124,104 @@ def test_a_function_of_the_model_is_opened_up_for_the_tracing_thread_alone(tf, k
     assert len(ran_as_python) == 1
     own(tf.constant(images))
     assert len(ran_as_python) == 1
+
+
+def waiting_model(keras, images):
+    """A model that keeps things while it runs, and waits half-way until it is told to go on."""
+
+    class Waiting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = keras.layers.Conv2D(2, 3, name="conv")
+            self.seen, self.counts, self.calls, self.last = [], {"calls": 0}, 0, None
+
+        def call(self, x):
+            self.last = h = self.conv(x)
+            self.seen.append(h)
+            self.calls += 1
+            self.counts["calls"] += 1
+            if events:
+                inside, outside = events
+                inside.set()
+                outside.wait(LIMIT_S)
+            return keras.ops.mean(self.conv.activation(self.last), (1, 2))
+
+    events = []
+    model = Waiting()
+    model(images)
+    events += [threading.Event(), threading.Event()]
+    return model, events
+
+
+@pytest.mark.parametrize("verb", ["run", "survey", "resume"])
+def test_what_another_thread_sets_while_a_model_is_traced_stays(tf, keras, images, verb):
+    model, (inside, outside) = waiting_model(keras, images)
+    marks = [object() for _ in range(4)]
+    seen, ran, last = list(model.seen), model.counts["calls"], model.last
+
+    def explain():
+        if verb != "resume":
+            return getattr(adapt(model), verb)(images)
+        with adapt(model).resume(images[:1], "conv") as head:
+            return head(np.zeros((1, 6, 6, 2), np.float32))
+
+    with ThreadPoolExecutor(1) as pool:
+        tracing = pool.submit(explain)
+        assert inside.wait(LIMIT_S)
+        model.mark, model.conv.mark = marks[:2]
+        model.conv.trainable = False
+        model.conv.activation = tf.nn.relu
+        model.seen.append(marks[2])
+        model.counts["mark"] = marks[3]
+        model.calls = 7
+        outside.set()
+        tracing.result(LIMIT_S)
+    assert [model.mark, model.conv.mark] == marks[:2]
+    assert model.conv.trainable is False
+    assert model.conv.activation is tf.nn.relu
+    assert list(map(id, model.seen)) == list(map(id, [*seen, marks[2]]))
+    assert dict(model.counts) == {"calls": ran, "mark": marks[3]}
+    assert (model.calls, model.last is last) == (7, True)
+
+
+def test_what_a_thread_deletes_while_a_model_is_traced_stays_deleted(tf, keras, images):
+    model, (inside, outside) = waiting_model(keras, images)
+    model.extra = 1
+    with ThreadPoolExecutor(1) as pool:
+        tracing = pool.submit(adapt(model).run, images)
+        assert inside.wait(LIMIT_S)
+        del model.extra
+        outside.set()
+        tracing.result(LIMIT_S)
+    assert not hasattr(model, "extra")
+
+
+def test_a_model_sees_what_it_sets_and_deletes_itself_while_it_is_traced(tf, keras, images):
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.kept = 2.0, [3.0]
+
+        @property
+        def factor(self):
+            return self.scale
+
+        @factor.setter
+        def factor(self, value):
+            self.scale = value
+
+        def call(self, x):
+            self.factor = self.scale + 1
+            self.kept.append(self.factor)
+            self.passing = sum(self.kept)
+            y = self.passing * x
+            del self.passing
+            assert not hasattr(self, "passing")
+            assert vars(self)["scale"] == 3
+            return y
+
+    model = Net()
+    model.built = True
+    trace = adapt(model).run(images)
+    np.testing.assert_allclose(trace.outputs[""], 6 * images, rtol=1e-6)
+    assert (model.scale, list(model.kept), hasattr(model, "passing")) == (2, [3.0], False)
