@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -16,9 +17,11 @@ from . import weights
 from .compile import Program, ProgramKey, Seeds, cache_of, weak
 from .inputs import Signature, prepare
 from .layers import find, input_channels, walk
-from .preserve import tracing
+from .preserve import uninterrupted
 from .resume import Head, Replay
-from .survey import survey
+from .survey import Survey
+
+T = TypeVar("T")
 
 
 class TensorFlowAdapter:
@@ -54,13 +57,13 @@ class TensorFlowAdapter:
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
         """Survey the layers that run; nothing is computed."""
-        with tracing:
-            tensors, signature, known = self._read(inputs)
-            sample, one = signature.first(tensors.values()), signature.sized(1)
-            key = ("survey", self._state(known), one.key)
-            records = self._cache.fetch(key, 1, lambda _: survey(self._model, one, sample))
-        layers = {layer.name: layer for layer in self.layers()}
-        return [replace(record, layer=layers[record.layer.name]) for record in records]
+        tensors, signature, known = self._read(inputs)
+        make = partial(Survey, self._model)
+        survey = self._compiled("survey", known, signature.sized(1), (), make)
+        return [
+            replace(record, layer=replace(record.layer, native=known[record.layer.name]))
+            for record in survey(signature.first(tensors.values()))
+        ]
 
     def run(
         self,
@@ -77,27 +80,21 @@ class TensorFlowAdapter:
         A `NativeScore` function is traced once and compiled in: what it reads from
         elsewhere is frozen then, so pass another function for another score.
         """
-        with tracing:
-            tensors, signature, known = self._read(inputs)
-            captures = {name: find(name, known) for name in layers}
-            key = ProgramKey(captures, seeds, logits, second_order, rectifier)
-            program = self._cache.fetch(
-                ("run", self._state(known), signature.key, key.weak),
-                signature.batch,
-                lambda size: Program(self._model, signature.sized(size), key),
-            )
-        return program(tensors, seeds)
+        tensors, signature, known = self._read(inputs)
+        captures = {name: find(name, known) for name in layers}
+        key = ProgramKey(captures, seeds, logits, second_order, rectifier)
+        make = partial(Program, self._model, key)
+        return self._compiled("run", known, signature, key.weak, make)(tensors, seeds)
 
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then as often as asked from there on."""
-        with tracing:
-            tensors, signature, known = self._read(inputs)
-            one, capture = signature.sized(1), find(layer, known)
-            if capture.name.part or capture.name.call is not None:
-                raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
-            key = ("resume", self._state(known), one.key, layer, logits)
-            replay = self._cache.fetch(key, 1, lambda _: Replay(self._model, capture, logits, one))
+        tensors, signature, known = self._read(inputs)
+        one, capture = signature.sized(1), find(layer, known)
+        if capture.name.part or capture.name.call is not None:
+            raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
+        make = partial(Replay, self._model, capture, logits)
+        replay = self._compiled("resume", known, one, (layer, logits), make)
         yield replay.start(one, signature.first(tensors.values()))
 
     def classifier(self) -> tuple[Array, Array] | None:
@@ -114,10 +111,23 @@ class TensorFlowAdapter:
         known = dict(walk(self._model))
         if not self._cache.built:
             if not all(layer.built for layer in (self._model, *known.values())):
-                signature.call(self._model, signature.first(tensors.values()))
+                sample = signature.first(tensors.values())
+                uninterrupted(lambda: signature.call(self._model, sample))
                 known = dict(walk(self._model))
             self._cache.built = True
         return tensors, signature, known
+
+    def _compiled(
+        self,
+        verb: str,
+        known: Mapping[str, Any],
+        signature: Signature,
+        asked: Hashable,
+        make: Callable[[Signature], T],
+    ) -> T:
+        """Compile what a verb asks for, or take what was compiled for it before."""
+        key = verb, self._state(known), signature.key, asked
+        return self._cache.fetch(key, signature, make)
 
     def _state(self, known: Mapping[str, Any]) -> Hashable:
         """List what is compiled in besides the weights: layers, activations, patches."""

@@ -28,21 +28,17 @@ class LayerSpans:
         self._calls.append((layer, start, len(_operations())))
         return output
 
-    def attention(self, layer: int) -> list[tf.Tensor]:
-        """List what the layer of this id attended to, in order, with the layers inside it.
+    def attention(self) -> Iterator[tuple[list[Any], tf.Tensor]]:
+        """Yield what was attended to, in order, with the layers that it belongs to.
 
-        Each is ``(B, heads, queries, keys)``, or has the heads folded into the batch.
+        Each is ``(B, heads, queries, keys)``, or has the heads folded into the batch. The first
+        layer computes it: the innermost, since that finished first, but a softmax layer.
         """
-        return [tensor for i, tensor in _attention() if layer in map(id, self._around(i))]
-
-    def attending(self) -> dict[int, tf.Tensor]:
-        """Map layers' ids to the attention they compute: the innermost but a softmax layer."""
-        around = ((self._around(i), tensor) for i, tensor in _attention())
-        return {id(min(layers, key=_is_softmax)): tensor for layers, tensor in around if layers}
-
-    def _around(self, operation: int) -> list[Any]:
-        """List the layers that the operation belongs to, innermost first: it finished first."""
-        return [layer for layer, start, end in self._calls if start <= operation < end]
+        for i, operation in enumerate(_operations()):
+            tensor = operation.outputs[0] if operation.type == "Softmax" else None
+            if tensor is not None and tensor.shape.rank not in (1, 2) and _weighs(tensor):
+                around = [layer for layer, start, end in self._calls if start <= i < end]
+                yield sorted(around, key=_is_softmax), tensor
 
 
 def _is_softmax(layer: Any) -> bool:
@@ -51,15 +47,6 @@ def _is_softmax(layer: Any) -> bool:
 
 def _operations() -> list[tf.Operation]:
     return tf.compat.v1.get_default_graph().get_operations()
-
-
-def _attention() -> Iterator[tuple[int, tf.Tensor]]:
-    """Yield the attention in the graph, each with the number of its operation."""
-    for i, operation in enumerate(_operations()):
-        if operation.type == "Softmax":
-            (tensor,) = operation.outputs
-            if tensor.shape.rank not in (1, 2) and _weighs(tensor):
-                yield i, tensor
 
 
 def _weighs(tensor: tf.Tensor) -> bool:

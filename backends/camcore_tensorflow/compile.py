@@ -9,26 +9,27 @@ it runs once and knows no target.
 from __future__ import annotations
 
 import itertools
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
 from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
-from camcore.errors import CamcoreError
 
 from . import backward
 from .capture import Capture, edge
 from .forward import forward, output_leaves
 from .guided import apply_rule
-from .inputs import Signature
-from .layers import channels, input_channels
-from .preserve import swapped, tracing
+from .inputs import Shapes, Signature
+from .layers import channels, input_channels, keras_of
+from .preserve import swapped, tracing, uninterrupted
+from .sizes import Kind, lacks_size, noted, openings
 
 T = TypeVar("T")
 
@@ -37,35 +38,85 @@ Seeds: TypeAlias = Sequence[Seed | NativeScore]
 
 _Function = type(tf.function(lambda: None))
 
-# Compiled functions kept for a model; the one used longest ago goes first.
-_KEEP = 64
+# Questions whose answers are kept compiled for a model, and sizes of inputs for each; what was
+# used longest ago goes first.
+_KEEP, _KEEP_SIZES = 64, 16
+
+
+@dataclass
+class Programs:
+    """What was compiled to answer one question, by the shapes that it is for."""
+
+    made: OrderedDict[Shapes, Any] = field(default_factory=OrderedDict)
+    closed: set[Kind] = field(default_factory=set)
+
+    def find(self, shapes: Shapes) -> Any:
+        """Return a program that serves the shapes, or None."""
+        for known in (shapes,) if shapes in self.made else self.made:
+            pairs = zip(known, shapes, strict=True)
+            if all(a in (None, b) for old, new in pairs for a, b in zip(old, new, strict=True)):
+                self.made.move_to_end(known)
+                return self.made[known]
+        return None
 
 
 @dataclass
 class CompileCache:
-    """What is known about one model: whether it is built, and what was compiled for it."""
+    """What is known about one model: whether it is built, and what was compiled for it.
 
+    Parameters
+    ----------
+    layers : type
+        Keras' class of layers.
+    """
+
+    layers: type
     built: bool = False
     traces: int = 0
-    compiled: OrderedDict[Hashable, dict[int | None, Any]] = field(default_factory=OrderedDict)
+    compiled: OrderedDict[Hashable, Programs] = field(default_factory=OrderedDict)
+    _lock: Any = field(default_factory=threading.Lock)
 
-    def fetch(self, key: Hashable, batch: int, make: Callable[[int | None], T]) -> T:
-        """Compile for the first batch size seen, then once more for all the others."""
-        with tracing:
-            sizes = self.compiled.setdefault(key, {})
+    def fetch(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
+        """Return what was compiled for such inputs, or compile it."""
+        found: T | None = self._find(key, signature)
+        return uninterrupted(lambda: self._make(key, signature, make)) if found is None else found
+
+    def _find(self, key: Hashable, signature: Signature) -> Any:
+        with self._lock:
+            if (programs := self.compiled.get(key)) is None:
+                return None
             self.compiled.move_to_end(key)
-            if len(self.compiled) > _KEEP:
-                self.compiled.popitem(last=False)
-            if batch not in sizes and None not in sizes:
-                for size in (None, batch) if sizes else (batch,):
-                    self.traces += 1
+            return programs.find(signature.shapes)
+
+    def _make(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
+        """Compile for the sizes seen first as they are, then leave open those that vary."""
+        with tracing:
+            found: T | None = self._find(key, signature)
+            if found is not None:
+                return found
+            programs, refused = self.compiled.get(key, Programs()), set[Kind]()
+            for shapes, kind in openings(signature, programs.made, programs.closed).items():
+                found, self.traces = None, self.traces + 1
+                with ExitStack() as swaps:
+                    asked = swaps.enter_context(noted(self.layers)) if kind else set[Kind]()
                     try:
-                        sizes[size] = make(size)
-                        break
-                    except (TypeError, ValueError) as error:
-                        if size is not None or not _lacks_batch_size(error):
+                        found = make(replace(signature, shapes=shapes))
+                    except Exception as error:
+                        if kind is None or not lacks_size(error, asked, kind):
                             raise
-            return sizes[batch] if batch in sizes else sizes[None]
+                if found is not None and (kind != "image" or "image" not in asked):
+                    break
+                refused.add(str(kind))
+            with self._lock:
+                programs.made[shapes] = found
+                programs.closed |= refused
+                self.compiled[key] = programs
+                while len(programs.made) > _KEEP_SIZES:
+                    programs.made.popitem(last=False)
+                while len(self.compiled) > _KEEP:
+                    self.compiled.popitem(last=False)
+            assert found is not None
+            return found
 
 
 _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionary()
@@ -73,8 +124,7 @@ _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionar
 
 def cache_of(model: Any) -> CompileCache:
     """Return the cache of a model, which goes when the model goes."""
-    with tracing:
-        return _caches.setdefault(model, CompileCache())
+    return _caches.setdefault(model, CompileCache(keras_of(model).layers.Layer))
 
 
 def weak(thing: Any) -> Hashable:
@@ -126,13 +176,6 @@ def _functions_opened() -> Iterator[None]:
         yield
 
 
-def _lacks_batch_size(error: Exception) -> bool:
-    """Tell whether tracing failed for want of a known batch size, which Python sees as None."""
-    # Keras adds the arguments' shapes to every error, and their batch size is unknown.
-    cause = str(error).partition("Arguments received by")[0]
-    return not isinstance(error, CamcoreError) and ("None" in cause or "unknown" in cause)
-
-
 @dataclass(frozen=True)
 class ProgramKey:
     """What a program computes, whatever the batch and the NumPy seeds.
@@ -172,13 +215,13 @@ class Program:
     ----------
     model : keras.Model
         The model; not kept, nor are its layers.
-    signature : Signature
-        Structure, shapes and dtypes of the inputs.
     key : ProgramKey
         What to compute; not kept.
+    signature : Signature
+        Structure, shapes and dtypes of the inputs.
     """
 
-    def __init__(self, model: Any, signature: Signature, key: ProgramKey) -> None:
+    def __init__(self, model: Any, key: ProgramKey, signature: Signature) -> None:
         captures = key.captures
         self._images = input_channels(model)
         formats = (getattr(capture.layer, "data_format", None) for capture in captures.values())

@@ -60,7 +60,7 @@ def forward(
     image = [tensor for tensor in floating if (tensor.shape.rank or 0) > 2] or floating
     for layer, part in calls:
         if part == "attention":
-            calls[layer, part] += spans.attention(layer)
+            calls[layer, part] += [t for around, t in spans.attention() if layer in map(id, around)]
         elif part == "input":
             calls[layer, part] += image[:1]
     return outputs, [calls[capture.key] for capture in captures]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from camcore.errors import InputError
 from camcore.nest import fill, flatten
+
+Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -22,33 +24,37 @@ class Signature:
     ----------
     skeleton : nest
         The inputs' nest with the leaves' positions in place of the leaves.
-    specs : tuple of tf.TensorSpec
+    dtypes : tuple of tf.DType
         One for each leaf.
+    shapes : Shapes
+        One for each leaf; None is any size.
     batch : int
         Number of samples.
     """
 
     skeleton: Any
-    specs: tuple[tf.TensorSpec, ...]
+    dtypes: tuple[tf.DType, ...]
+    shapes: Shapes
     batch: int
 
     @property
     def key(self) -> Hashable:
-        """What batches of different sizes have in common."""
-        return repr(self.skeleton), self.sized(None).specs
+        """What inputs of different sizes have in common."""
+        return repr(self.skeleton), self.dtypes, tuple(map(len, self.shapes))
+
+    @property
+    def specs(self) -> list[tf.TensorSpec]:
+        """What TensorFlow calls it."""
+        return list(map(tf.TensorSpec, self.shapes, self.dtypes))
 
     def sized(self, batch: int | None) -> Signature:
         """Return the signature for another number of samples; None is any."""
+        shapes = tuple((batch, *s[1:]) if s[0] == self.batch else s for s in self.shapes)
+        return replace(self, shapes=shapes, batch=self.batch if batch is None else batch)
 
-        def shape(spec: tf.TensorSpec) -> Any:
-            return [batch, *spec.shape[1:]] if self.batched(spec) else spec.shape
-
-        specs = tuple(tf.TensorSpec(shape(spec), spec.dtype) for spec in self.specs)
-        return replace(self, specs=specs, batch=self.batch if batch is None else batch)
-
-    def batched(self, leaf: Any) -> bool:
-        """Tell whether the first axis of this leaf, or of its specification, counts samples."""
-        return bool(leaf.shape[0] == self.batch)
+    def batched(self, tensor: tf.Tensor) -> bool:
+        """Tell whether the first axis of a tensor counts samples."""
+        return bool(tensor.shape[0] == self.batch)
 
     def first(self, tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
         """Return the first sample, as a batch of one."""
@@ -90,8 +96,9 @@ def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:
                 f"Input {path!r} is a single number, not a batch. Give arrays of shape (B, ...)."
             )
     skeleton = fill(inputs, iter(range(len(tensors))))
-    specs = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors.values())
-    return tensors, Signature(skeleton, specs, specs[0].shape[0])
+    dtypes = tuple(tensor.dtype for tensor in tensors.values())
+    shapes = tuple(tuple(tensor.shape) for tensor in tensors.values())
+    return tensors, Signature(skeleton, dtypes, shapes, shapes[0][0])
 
 
 def _declared_dtypes(model: Any, paths: Sequence[str]) -> dict[str, tf.DType]:

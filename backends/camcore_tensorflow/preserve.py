@@ -40,17 +40,18 @@ def uninterrupted(work: Callable[[], T]) -> T:
     if threading.current_thread() is not threading.main_thread():
         return work()
     future: Future[T] = Future()
-    keras = sys.modules.get("keras.src.backend.common.global_state")
-    settings = dict(vars(keras.GLOBAL_STATE_TRACKER)) if keras else {}
+    state, after = _keras_state(), dict[str, Any]()
 
     def begin() -> None:
         if not future.set_running_or_notify_cancel():
             return
+        _keras_state().update(state)
         try:
-            if keras:
-                vars(keras.GLOBAL_STATE_TRACKER).update(settings)
-            future.set_result(work())
+            result = work()
+            after.update(_keras_state())
+            future.set_result(result)
         except BaseException as error:
+            after.update(_keras_state())
             future.set_exception(error)
 
     try:
@@ -60,6 +61,14 @@ def uninterrupted(work: Callable[[], T]) -> T:
         if not future.cancel():
             wait([future])
         raise
+    finally:
+        state.update(after)
+
+
+def _keras_state() -> dict[str, Any]:
+    """Return what Keras keeps for this thread: policies, scopes, variables yet to be made."""
+    keras = sys.modules.get("keras.src.backend.common.global_state")
+    return vars(keras.GLOBAL_STATE_TRACKER) if keras else {}
 
 
 @contextmanager

@@ -135,7 +135,7 @@ OWN = {
     "camcore_torch": {
         *("checkpoints", "fast", "lightning", "modes", "shells", "sparse_linear", "traits"),
     },
-    "camcore_tensorflow": {"compile", "training", "zoo_efficientnet_lite"},
+    "camcore_tensorflow": {"compile", "sizes", "training", "zoo_efficientnet_lite"},
 }
 
 

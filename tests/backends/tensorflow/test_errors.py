@@ -29,10 +29,10 @@ def failing(keras, error):
         def call(self, x):
             if switch["fails"]:
                 switch["raised"] += 1
-                raise error("the model's own")
+                raise error(switch["text"])
             return self.head(self.fc(x))
 
-    switch = {"fails": False, "raised": 0}
+    switch = {"fails": False, "raised": 0, "text": "the model's own"}
     model = Net()
     model(X)
     return model, switch
@@ -61,17 +61,82 @@ def test_a_models_error_arrives_unchanged_and_once(tf, keras, error, verb):
     assert switch["raised"] == 1
 
 
+@pytest.mark.parametrize("text", ["its own", "its own: None", "unknown, (None, 4): its own"])
 @pytest.mark.parametrize("error", ERRORS)
-def test_another_batch_size_runs_a_failing_model_once(tf, keras, error):
+def test_another_batch_size_runs_a_failing_model_once(tf, keras, error, text):
     model, switch = failing(keras, error)
     adapter = adapt(model)
     adapter.run(X, ["fc"])
-    switch["fails"] = True
-    with pytest.raises(error, match="the model's own"):
+    switch |= {"fails": True, "text": text}
+    with pytest.raises(error, match="its own"):
         adapter.run(X[:2], ["fc"])
     assert switch["raised"] == 1
     switch["fails"] = False
     np.testing.assert_allclose(adapter.run(X[:2]).outputs[""], model(X[:2]), atol=1e-6)
+
+
+OWN_ERRORS = {
+    "adds to None": (TypeError, lambda x, tf: x + (None + 1)),
+    "counts to None": (TypeError, lambda x, tf: x + len(range(None))),
+    "measures None": (TypeError, lambda x, tf: x + len(None)),
+    "multiplies by None": (ValueError, lambda x, tf: x * None),
+    "converts None": (ValueError, lambda x, tf: tf.convert_to_tensor(None)),
+}
+
+
+@pytest.mark.parametrize("mistake", OWN_ERRORS)
+def test_another_batch_size_meets_a_mistake_with_none_once(tf, keras, mistake):
+    error, make = OWN_ERRORS[mistake]
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.fc = keras.layers.Dense(2, name="fc")
+
+        def call(self, x):
+            calls.append(x.shape[-1])
+            return make(self.fc(x), tf) if failing else self.fc(x)
+
+    calls, failing = [], []
+    model = Net()
+    adapter = adapt(model)
+    adapter.run(X, ["fc"])
+    calls.clear()
+    failing.append(True)
+    with pytest.raises(error, match="None"):
+        adapter.run(X[:2], ["fc"])
+    assert calls == [4]
+
+
+WANTS_BATCH = {
+    "counts": lambda tf, x: tf.stack([x[i] for i in range(x.shape[0])]),
+    "unpacks": lambda tf, x: (lambda b, c: tf.reshape(x, (int(b), c)))(*x.shape),
+    "unstacks": lambda tf, x: tf.stack(tf.unstack(x)),
+    "fills": lambda tf, x: x + tf.zeros(x.shape),
+    "refuses": lambda tf, x: _refuse(x) if x.shape[0] is None else x,
+    "asserts": lambda tf, x: x * (1 if int(x.shape.as_list()[0]) else 0),
+}
+
+
+def _refuse(x):
+    raise RuntimeError("the batch must be known")
+
+
+@pytest.mark.parametrize("way", WANTS_BATCH)
+def test_a_model_that_wants_its_batch_size_is_told(tf, keras, way):
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.fc = keras.layers.Dense(2, name="fc")
+
+        def call(self, x):
+            return self.fc(WANTS_BATCH[way](tf, x))
+
+    model = Net()
+    for size in (3, 2, 1, 2):
+        outputs = adapt(model).run(X[:size], ["fc"]).outputs[""]
+        np.testing.assert_allclose(outputs, model(X[:size]), atol=1e-6)
+    assert adapt(model).traces <= 4
 
 
 def test_an_error_while_running_from_the_layer_on_arrives(tf, keras):
