@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from camcore._shared.same import function_key
 from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
 from camcore.errors import LayerError
 
@@ -55,6 +56,7 @@ class TensorFlowAdapter:
         """List every layer by its path ``outer/inner``; equal paths are numbered ``_1``, ``_2``."""
         return [Layer(path, type(layer).__name__, layer) for path, layer in walk(self._model)]
 
+    @uninterrupted
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
         """Survey the layers that run; nothing is computed."""
         tensors, signature, known = self._read(inputs)
@@ -65,6 +67,7 @@ class TensorFlowAdapter:
             for record in survey(signature.first(tensors.values()))
         ]
 
+    @uninterrupted
     def run(
         self,
         inputs: Any,
@@ -77,8 +80,9 @@ class TensorFlowAdapter:
     ) -> Trace:
         """Run one compiled forward pass and one pull-back a seed, all in one graph.
 
-        A `NativeScore` function is traced once and compiled in: what it reads from
-        elsewhere is frozen then, so pass another function for another score.
+        A `NativeScore` function is compiled in. One that is written anew, with the code and
+        the values of one before it, compiles nothing; what a function reads of objects with state
+        of their own is frozen as it was first, so pass another one for another score.
         """
         tensors, signature, known = self._read(inputs)
         captures = {name: find(name, known) for name in layers}
@@ -89,18 +93,25 @@ class TensorFlowAdapter:
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then as often as asked from there on."""
+        yield self._resume(inputs, layer, logits)
+
+    @uninterrupted
+    def _resume(self, inputs: Any, layer: str, logits: bool) -> Head:
+        """Run one sample up to `layer`."""
         tensors, signature, known = self._read(inputs)
         one, capture = signature.sized(1), find(layer, known)
         if capture.name.part or capture.name.call is not None:
             raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
         make = partial(Replay, self._model, capture, logits)
         replay = self._compiled("resume", known, one, (layer, logits), make)
-        yield replay.start(one, signature.first(tensors.values()))
+        return replay.start(one, signature.first(tensors.values()))
 
+    @uninterrupted
     def classifier(self) -> tuple[Array, Array] | None:
         """Read kernel and bias of the last dense layer or 1x1 convolution."""
         return weights.classifier(self._model)
 
+    @uninterrupted
     def biases(self) -> Sequence[Bias]:
         """List what dense layers, convolutions and batch normalisations add, unless not built."""
         return list(weights.biases(self._model))
@@ -111,8 +122,7 @@ class TensorFlowAdapter:
         known = dict(walk(self._model))
         if not self._cache.built:
             if not all(layer.built for layer in (self._model, *known.values())):
-                sample = signature.first(tensors.values())
-                uninterrupted(lambda: signature.call(self._model, sample))
+                signature.call(self._model, signature.first(tensors.values()))
                 known = dict(walk(self._model))
             self._cache.built = True
         return tensors, signature, known
@@ -133,6 +143,10 @@ class TensorFlowAdapter:
         """List what is compiled in besides the weights: layers, activations, patches."""
         state = []
         for path, layer in {"": self._model, **known}.items():
-            parts = layer, getattr(layer, "activation", None), vars(layer).get("call")
-            state.append((path, *map(weak, parts)))
+            own = vars(layer)
+            activation = own.get("activation")
+            if activation is None and (activation := getattr(layer, "activation", None)):
+                # A property may make it anew each time.
+                activation = function_key(activation, weak)
+            state.append((path, *map(weak, (layer, activation, own.get("call")))))
         return self.input_channels, tuple(state)

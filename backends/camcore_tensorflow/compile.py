@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
+from camcore._shared.same import function_key
 from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
 
 from . import backward
@@ -28,7 +29,7 @@ from .forward import forward, output_leaves
 from .guided import apply_rule
 from .inputs import Shapes, Signature
 from .layers import channels, input_channels, keras_of
-from .preserve import swapped, tracing, uninterrupted
+from .preserve import swapped, tracing
 from .sizes import Kind, lacks_size, noted, openings
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class CompileCache:
     def fetch(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
         """Return what was compiled for such inputs, or compile it."""
         found: T | None = self._find(key, signature)
-        return uninterrupted(lambda: self._make(key, signature, make)) if found is None else found
+        return self._make(key, signature, make) if found is None else found
 
     def _find(self, key: Hashable, signature: Signature) -> Any:
         with self._lock:
@@ -133,11 +134,10 @@ def weak(thing: Any) -> Hashable:
         # A bound method may be made anew each time it is looked up.
         return weak(thing.__self__), weak(thing.__func__)
     try:
-        reference = weakref.ref(thing)
+        # A method of the reference is told apart by identity, also where the object has no hash.
+        return weakref.ref(thing).__call__
     except TypeError:
         return thing
-    hash(reference)  # Now, since a reference has none once the object is gone.
-    return reference
 
 
 class _NeedsAutograph(tf.errors.OperatorNotAllowedInGraphError):
@@ -146,7 +146,43 @@ class _NeedsAutograph(tf.errors.OperatorNotAllowedInGraphError):
 
 def compiled(body: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
     """Trace `body` into one function of the whole model."""
-    return traced(lambda: tf.function(body, autograph=False).get_concrete_function(*specs))
+    function = tf.function(body, autograph=False)
+    return on_copies(traced(lambda: function.get_concrete_function(*specs)))
+
+
+def on_copies(function: Any) -> Callable[..., Any]:
+    """Let a compiled function that assigns variables assign copies, made anew for each run."""
+    variables = {id(variable.handle): variable for variable in function.graph.variables}
+    copies = {
+        id(handle): (handle, tf.Variable(variables[id(handle)], trainable=False))
+        for handle, inner in function.graph.captures
+        if id(handle) in variables and any(_assigns(op, inner) for op in inner.consumers())
+    }
+    if not copies:
+        return function
+    captured, running = function.captured_inputs, threading.Lock()
+    function.set_external_captures(
+        [copies[id(each)][1].handle if id(each) in copies else each for each in captured]
+    )
+
+    def run(*tensors: tf.Tensor) -> Any:
+        with running:
+            for handle, copy in copies.values():
+                copy.assign(tf.raw_ops.ReadVariableOp(resource=handle, dtype=copy.dtype))
+            return function(*tensors)
+
+    return run
+
+
+def _assigns(operation: tf.Operation, variable: tf.Tensor) -> bool:
+    """Tell whether an operation writes to a variable, also one that runs a function which does."""
+    if operation.type.startswith(("Assign", "Resource")):
+        return not operation.type.startswith("ResourceGather")
+    read_only = "_read_only_resource_inputs"
+    if read_only not in operation.node_def.attr:
+        return False
+    indices = operation.get_attr(read_only)
+    return any(t is variable and i not in indices for i, t in enumerate(operation.inputs))
 
 
 def traced(trace: Callable[[], T]) -> T:
@@ -204,8 +240,8 @@ class ProgramKey:
     def weak(self) -> Hashable:
         """The same for the same question, and keeps no layer and no function alive."""
         natives = [s.function if isinstance(s, NativeScore) else None for s in self.seeds]
-        how = self.logits, self.second_order, self.rectifier
-        return (*self.captures, *map(weak, natives), *how)
+        asked = [f and (function_key(f) or weak(f)) for f in natives]
+        return (*self.captures, *asked, self.logits, self.second_order, self.rectifier)
 
 
 class Program:

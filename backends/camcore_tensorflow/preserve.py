@@ -13,16 +13,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from copy import copy
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from .layers import keras_of, walk
 
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 Patch: TypeAlias = Callable[[Any, str, Callable[..., Any]], None]
 
@@ -30,39 +31,45 @@ Patch: TypeAlias = Callable[[Any, str, Callable[..., Any]], None]
 tracing = threading.RLock()
 
 
-def uninterrupted(work: Callable[[], T]) -> T:
-    """Run `work` to its end, and only then let Ctrl-C through; a second one waits no longer.
+def uninterrupted(verb: F) -> F:
+    """Let a function run to its end, and only then Ctrl-C through; a second one waits no longer.
 
     Ctrl-C stops the main thread between any two instructions, those by which TensorFlow, Keras
-    and this package clean up among them. So the main thread lets another one work, in its own
-    context, and waits.
+    and this package clean up among them, and some that TensorFlow does not survive. So the main
+    thread lets another one run the function, in its own context, and waits.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return work()
-    future: Future[T] = Future()
-    state, after = _keras_state(), dict[str, Any]()
 
-    def begin() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        _keras_state().update(state)
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return verb(*args, **kwargs)
+        future: Future[Any] = Future()
+        state, after, device = _keras_state(), dict[str, Any](), context.context().device_name
+
+        def begin() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                _keras_state().update(state)
+                with tf.device(device) if device else nullcontext():
+                    result = verb(*args, **kwargs)
+                after.update(_keras_state())
+                future.set_result(result)
+            except BaseException as error:
+                after.update(_keras_state())
+                future.set_exception(error)
+
         try:
-            result = work()
-            after.update(_keras_state())
-            future.set_result(result)
-        except BaseException as error:
-            after.update(_keras_state())
-            future.set_exception(error)
+            threading.Thread(target=copy_context().run, args=(begin,), daemon=True).start()
+            return future.result()
+        except KeyboardInterrupt:
+            if not future.cancel():
+                wait([future])
+            raise
+        finally:
+            state.update(after)
 
-    try:
-        threading.Thread(target=copy_context().run, args=(begin,), daemon=True).start()
-        return future.result()
-    except KeyboardInterrupt:
-        if not future.cancel():
-            wait([future])
-        raise
-    finally:
-        state.update(after)
+    return cast(F, run)
 
 
 def _keras_state() -> dict[str, Any]:

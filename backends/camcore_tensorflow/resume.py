@@ -19,9 +19,10 @@ from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import InputError, LayerError
 
 from .capture import Capture, edge, reachable
-from .compile import traced
+from .compile import on_copies, traced
 from .forward import forward, output_leaves
 from .inputs import Signature
+from .preserve import uninterrupted
 
 Head = Callable[[Array], Leaves]
 
@@ -64,9 +65,9 @@ class Replay:
         cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
         beside = _beside(cut, whole.outputs)
         self._shape, self._dtype = cut.shape, cut.dtype
-        self._before = whole.prune(inputs, [cut, beside, whole.outputs])
-        self._after = whole.prune([cut, *beside], whole.outputs)
-        self._after_inputs = whole.prune([cut, *inputs], whole.outputs)
+        self._before = on_copies(whole.prune(inputs, [cut, beside, whole.outputs]))
+        self._after = on_copies(whole.prune([cut, *beside], whole.outputs))
+        self._after_inputs = on_copies(whole.prune([cut, *inputs], whole.outputs))
 
     def start(self, signature: Signature, tensors: Sequence[tf.Tensor]) -> Head:
         """Run one sample up to the layer, and return what runs it from there on.
@@ -107,6 +108,7 @@ class Replay:
                 for tensor, repeat in zip(sample, repeats, strict=True)
             ]
 
+        @uninterrupted
         def head(activations: Array) -> Leaves:
             shape = np.shape(activations)
             if not self._shape.is_compatible_with(shape):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -266,3 +268,141 @@ def test_traces_and_outputs_are_the_callers_to_change(keras, backend):
     np.testing.assert_array_equal(again.outputs[""] + 1, clean.outputs[""])
     with pytest.raises(ValueError, match="read-only"):
         adapter.run(x, ["first"], [greedy])
+
+
+def targets_written_anew(weights):
+    by = 2.0
+    return [
+        NativeScore(lambda y: by * y[:, 0] + tf_sum(y)),
+        NativeScore(lambda y, weights=weights: tf_sum(weights * y)),
+    ]
+
+
+def tf_sum(y):
+    import tensorflow as tf
+
+    return tf.reduce_sum(y, -1)
+
+
+def test_a_score_written_anew_compiles_nothing_until_a_value_in_it_changes(tf, keras, backend):
+    model, _ = counting(keras)
+    adapter = backend.adapt(model)
+    weights = np.ones(3, np.float32)
+    for _ in range(5):
+        for target in targets_written_anew(weights):
+            adapter.run(X, ["conv"], [target])
+    assert adapter.traces == 2
+    weights[1] = 5
+    trace = adapter.run(X, ["conv"], [targets_written_anew(weights)[1]])
+    assert adapter.traces == 3
+    np.testing.assert_allclose(trace.native_scores[0], model(X).numpy() @ weights, rtol=1e-5)
+    for scale in (2.0, 3.0, 2.0):
+        trace = adapter.run(X, ["conv"], [NativeScore(lambda y, scale=scale: scale * y[:, 0])])
+        np.testing.assert_allclose(trace.native_scores[0], scale * model(X)[:, 0], rtol=1e-6)
+    assert adapter.traces == 5
+    for scale in (2.0, 3.0):
+        constant = tf.constant([scale, 0.0, 0.0])
+        trace = adapter.run(X, ["conv"], [NativeScore(lambda y, c=constant: tf_sum(c * y))])
+        np.testing.assert_allclose(trace.native_scores[0], scale * model(X)[:, 0], rtol=1e-6)
+    variable = tf.Variable([1.0, 0, 0])
+    score = NativeScore(lambda y: tf_sum(variable * y))
+    for scale in (1.0, 4.0):
+        variable.assign([scale, 0, 0])
+        trace = adapter.run(X, ["conv"], [score])
+        np.testing.assert_allclose(trace.native_scores[0], scale * model(X)[:, 0], rtol=1e-6)
+    assert adapter.traces == 8
+
+
+ANEW = {
+    "bound method": lambda layer: layer.rectify,
+    "partial": lambda layer: functools.partial(layer.rectify),
+    "lambda": lambda layer: lambda x: layer.rectify(x),
+    "method of a list's item": lambda layer: layer.kept[0].__call__,
+    "object without a hash": lambda layer: layer.kept[1],
+}
+
+
+@pytest.mark.parametrize("made", ANEW)
+def test_an_activation_that_a_property_makes_anew_compiles_once(tf, keras, backend, made):
+    @dataclass
+    class Rectifier:
+        above: float = 0.0
+
+        def __call__(self, x):
+            return tf.maximum(x, self.above)
+
+    class Own(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.kept = [tf.nn.relu, Rectifier()]
+
+        def rectify(self, x):
+            return tf.nn.relu(x)
+
+        @property
+        def activation(self):
+            return ANEW[made](self)
+
+        def call(self, x):
+            return self.activation(x)
+
+    x = keras.Input((4,))
+    adapter = backend.adapt(keras.Model(x, Own(name="own")(x)))
+    given = X.reshape(-1, 4)
+    for _ in range(3):
+        trace = adapter.run(given, ["own", "own@linear"], [seed])
+        np.testing.assert_array_equal(trace.outputs[""], np.maximum(given, 0))
+        np.testing.assert_array_equal(trace.layers["own@linear"].activations, given)
+        gc.collect()
+    assert adapter.traces == 1
+
+
+def of_keras(keras, tf, layer, name, value):
+    return layer.add_weight(shape=(), initializer="ones", trainable=False, name=name)
+
+
+def of_tensorflow(keras, tf, layer, name, value):
+    return tf.Variable(value, trainable=False, name=name)
+
+
+ASSIGNING = {
+    "reads after": lambda tf, v, x: (v.assign(0.5 * v + tf.reduce_mean(x)), x * v)[1],
+    "uses what it returns": lambda tf, v, x: x * tf.convert_to_tensor(v.assign_add(1.0)),
+    "in a loop": lambda tf, v, x: tf.while_loop(
+        lambda i, y: i < 3,
+        lambda i, y: (i + 1, y * tf.convert_to_tensor(v.assign_add(1.0))),
+        [0, x],
+    )[1],
+    "beside": lambda tf, v, x: (v.assign_add(1.0), x)[1],
+}
+
+
+@pytest.mark.parametrize("make", [of_keras, of_tensorflow])
+@pytest.mark.parametrize("way", ASSIGNING)
+def test_variables_that_a_call_assigns_are_left_as_they_were(tf, keras, backend, way, make):
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = keras.layers.Conv2D(2, 3, name="conv")
+            self.fc = keras.layers.Dense(3, name="fc")
+            self.state = make(keras, tf, self, "state", 1.0)
+
+        def call(self, x):
+            h = ASSIGNING[way](tf, self.state, self.conv(x))
+            return self.fc(keras.ops.mean(h, (1, 2)))
+
+    model = Net()
+    model(X)
+    adapter = backend.adapt(model)
+    for start in (1.0, 3.0):
+        model.state.assign(start)
+        expected = model(X)
+        model.state.assign(start)
+        for _ in range(2):
+            trace = adapter.run(X, ["conv"], [seed])
+            np.testing.assert_allclose(trace.outputs[""], expected, rtol=1e-5)
+            assert float(model.state.numpy()) == start
+        with adapter.resume(X[:1], "conv") as head:
+            head(trace.layers["conv"].activations[:1])
+        adapter.survey(X)
+        assert float(model.state.numpy()) == start
