@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
+from camcore._shared.apart import swapped, swapping
+from camcore._shared.programs import Opening, Programs
 from camcore._shared.same import function_key
 from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
 
@@ -27,10 +28,9 @@ from . import backward
 from .capture import Capture, edge
 from .forward import forward, output_leaves
 from .guided import apply_rule
-from .inputs import Shapes, Signature
+from .inputs import Signature
 from .layers import channels, input_channels, keras_of
-from .preserve import swapped, tracing
-from .sizes import Kind, lacks_size, noted, openings
+from .sizes import lacks_size, noted
 
 T = TypeVar("T")
 
@@ -38,27 +38,6 @@ Seeds: TypeAlias = Sequence[Seed | NativeScore]
 
 
 _Function = type(tf.function(lambda: None))
-
-# Questions whose answers are kept compiled for a model, and sizes of inputs for each; what was
-# used longest ago goes first.
-_KEEP, _KEEP_SIZES = 64, 16
-
-
-@dataclass
-class Programs:
-    """What was compiled to answer one question, by the shapes that it is for."""
-
-    made: OrderedDict[Shapes, Any] = field(default_factory=OrderedDict)
-    closed: set[Kind] = field(default_factory=set)
-
-    def find(self, shapes: Shapes) -> Any:
-        """Return a program that serves the shapes, or None."""
-        for known in (shapes,) if shapes in self.made else self.made:
-            pairs = zip(known, shapes, strict=True)
-            if all(a in (None, b) for old, new in pairs for a, b in zip(old, new, strict=True)):
-                self.made.move_to_end(known)
-                return self.made[known]
-        return None
 
 
 @dataclass
@@ -74,50 +53,35 @@ class CompileCache:
     layers: type
     built: bool = False
     traces: int = 0
-    compiled: OrderedDict[Hashable, Programs] = field(default_factory=OrderedDict)
-    _lock: Any = field(default_factory=threading.Lock)
+    programs: Programs = field(default_factory=Programs)
 
     def fetch(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
-        """Return what was compiled for such inputs, or compile it."""
-        found: T | None = self._find(key, signature)
-        return self._make(key, signature, make) if found is None else found
+        """Return what was compiled for such inputs, or compile it.
 
-    def _find(self, key: Hashable, signature: Signature) -> Any:
-        with self._lock:
-            if (programs := self.compiled.get(key)) is None:
-                return None
-            self.compiled.move_to_end(key)
-            return programs.find(signature.shapes)
-
-    def _make(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
-        """Compile for the sizes seen first as they are, then leave open those that vary."""
-        with tracing:
-            found: T | None = self._find(key, signature)
-            if found is not None:
-                return found
-            programs, refused = self.compiled.get(key, Programs()), set[Kind]()
-            for shapes, kind in openings(signature, programs.made, programs.closed).items():
-                found, self.traces = None, self.traces + 1
+        For the sizes seen first as they are; those that vary are left open.
+        """
+        program: T | None = self.programs.find(key, signature.shapes)
+        if program is not None:
+            return program
+        with swapping:
+            program = self.programs.find(key, signature.shapes)
+            refused, openings = set[Opening](), self.programs.openings(key, signature.shapes)
+            for shapes, kind in openings.items() if program is None else ():
+                self.traces += 1
                 with ExitStack() as swaps:
-                    asked = swaps.enter_context(noted(self.layers)) if kind else set[Kind]()
+                    asked = swaps.enter_context(noted(self.layers)) if kind else set[Opening]()
                     try:
-                        found = make(replace(signature, shapes=shapes))
+                        program = make(replace(signature, shapes=shapes))
                     except Exception as error:
                         if kind is None or not lacks_size(error, asked, kind):
                             raise
-                if found is not None and (kind != "image" or "image" not in asked):
+                if program is not None and (kind != "image" or "image" not in asked):
+                    self.programs.keep(key, shapes, program, refused)
                     break
-                refused.add(str(kind))
-            with self._lock:
-                programs.made[shapes] = found
-                programs.closed |= refused
-                self.compiled[key] = programs
-                while len(programs.made) > _KEEP_SIZES:
-                    programs.made.popitem(last=False)
-                while len(self.compiled) > _KEEP:
-                    self.compiled.popitem(last=False)
-            assert found is not None
-            return found
+                program = None
+                refused |= {kind} if kind else set()
+            assert program is not None
+            return program
 
 
 _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionary()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from camcore._shared.programs import Shapes
 from camcore.errors import InputError
 from camcore.nest import fill, flatten
-
-Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
 
 
 @dataclass(frozen=True)

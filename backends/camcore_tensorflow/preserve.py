@@ -1,75 +1,26 @@
 """Tracing a model without a footprint: what a trace sets, only the thread that traces sees.
 
-While a model is traced, its layers' attributes are read from and written to copies, through
-functions that their class has for that thread alone. Keras looks `call` up on the layer
-instance each time it runs one, so a function put among the copies sees every call, however
-the model was put together. Nothing is put back, since nothing was written.
+Keras looks `call` up on the layer instance each time it runs one, so a function that stands
+there for the tracing thread sees every call, however the model was put together.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
-from contextvars import copy_context
-from copy import copy
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from camcore._shared import interrupts
+from camcore._shared.apart import attributes_apart
+
 from .layers import keras_of, walk
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 Patch: TypeAlias = Callable[[Any, str, Callable[..., Any]], None]
-
-# Held while a model is traced: functions of classes are swapped by one thread at a time.
-tracing = threading.RLock()
-
-
-def uninterrupted(verb: F) -> F:
-    """Let a function run to its end, and only then Ctrl-C through; a second one waits no longer.
-
-    Ctrl-C stops the main thread between any two instructions, those by which TensorFlow, Keras
-    and this package clean up among them, and some that TensorFlow does not survive. So the main
-    thread lets another one run the function, in its own context, and waits.
-    """
-
-    @functools.wraps(verb)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            return verb(*args, **kwargs)
-        future: Future[Any] = Future()
-        state, after, device = _keras_state(), dict[str, Any](), context.context().device_name
-
-        def begin() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                _keras_state().update(state)
-                with tf.device(device) if device else nullcontext():
-                    result = verb(*args, **kwargs)
-                after.update(_keras_state())
-                future.set_result(result)
-            except BaseException as error:
-                after.update(_keras_state())
-                future.set_exception(error)
-
-        try:
-            threading.Thread(target=copy_context().run, args=(begin,), daemon=True).start()
-            return future.result()
-        except KeyboardInterrupt:
-            if not future.cancel():
-                wait([future])
-            raise
-        finally:
-            state.update(after)
-
-    return cast(F, run)
 
 
 def _keras_state() -> dict[str, Any]:
@@ -78,27 +29,29 @@ def _keras_state() -> dict[str, Any]:
     return vars(keras.GLOBAL_STATE_TRACKER) if keras else {}
 
 
-@contextmanager
-def swapped(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Give a class another function, for this thread alone; its first argument is the usual one."""
-    usual, is_own, here = getattr(owner, name), name in vars(owner), threading.get_ident()
+def settings() -> Any:
+    """Let another thread go on with this thread's Keras state and TensorFlow device."""
+    state, device = _keras_state(), context.context().device_name
 
-    def either(*args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == here:
-            return function(usual, *args, **kwargs)
-        return usual(*args, **kwargs)
-
-    with tracing:
-        setattr(owner, name, either)
+    @contextmanager
+    def inside() -> Iterator[None]:
+        before, own = dict(state), _keras_state()
+        own.update(before)
         try:
-            yield
+            with tf.device(device) if device else nullcontext():
+                yield
         finally:
-            setattr(owner, name, usual) if is_own else delattr(owner, name)
+            state.update({k: own[k] for k in own if own[k] is not before.get(k)})
+
+    return inside()
+
+
+uninterrupted = interrupts.uninterrupted(settings)
 
 
 @contextmanager
 def apart(model: Any) -> Iterator[Patch]:
-    """Let this thread run the model's layers on copies of their attributes, lists, sets and dicts.
+    """Let this thread run the model's layers on copies of their attributes.
 
     Yields
     ------
@@ -107,67 +60,30 @@ def apart(model: Any) -> Iterator[Patch]:
         traced runs it, through ``around(layer, function, ...)``. The inside of a loop or of
         another function runs it as ever, since no tensor can leave that.
     """
-    copies: dict[int, Any] = {}
-    patched: dict[int, dict[str, Any]] = {}
-    graph = tf.compat.v1.get_default_graph()
-
-    def copied(value: Any) -> Any:
-        # TensorFlow's own wrappers only look like containers; nothing of a call ends in them.
-        is_own = not type(value).__module__.startswith("tensorflow")
-        if not (is_own and isinstance(value, (list, dict, set))):
-            return value
-        return copies.setdefault(id(value), copy(value))
-
-    layers = [model, *(layer for _, layer in walk(model))]
-    attributes = {id(x): {name: copied(value) for name, value in vars(x).items()} for x in layers}
-    for each in attributes.values():
-        if "_remat_mode" in each:
-            # Computing again in the backward pass changes no number, and hides the first.
-            each["_remat_mode"] = None
-
-    def is_managed(layer: Any, name: str) -> bool:
-        """Tell whether the layer's class answers for the attribute, as a property does."""
-        return hasattr(getattr(type(layer), name, None), "__set__")
-
-    def get(usual: Any, layer: Any, name: str) -> Any:
-        own = attributes.get(id(layer))
-        if own is None:
-            return usual(layer, name)
-        if name in patched.get(id(layer), ()):
-            return patched[id(layer)][name]
-        if name == "__dict__":
-            return own
-        return own[name] if name in own and not is_managed(layer, name) else usual(layer, name)
-
-    def put(usual: Any, layer: Any, name: str, value: Any) -> None:
-        if id(layer) not in attributes or is_managed(layer, name):
-            usual(layer, name, value)
-        else:
-            attributes[id(layer)][name] = value
-
-    def remove(usual: Any, layer: Any, name: str) -> None:
-        if name in attributes.get(id(layer), ()):
-            del attributes[id(layer)][name]
-        else:
-            usual(layer, name)
-
-    def patch(layer: Any, name: str, around: Callable[..., Any]) -> None:
-        usual = getattr(layer, name)
-
-        @functools.wraps(usual, updated=())
-        def either(*args: Any, **kwargs: Any) -> Any:
-            if tf.compat.v1.get_default_graph() is graph:
-                return around(layer, usual, *args, **kwargs)
-            return usual(*args, **kwargs)
-
-        patched.setdefault(id(layer), {})[name] = either
-
+    graph, layers = tf.compat.v1.get_default_graph(), [model, *(each for _, each in walk(model))]
     owner = keras_of(model).layers.Layer
-    with (
-        swapped(owner, "__getattribute__", get),
-        swapped(owner, "__setattr__", put),
-        swapped(owner, "__delattr__", remove),
-    ):
+
+    def is_plain(value: Any) -> bool:
+        # TensorFlow's own wrappers only look like containers; nothing of a call ends in them.
+        return not type(value).__module__.startswith("tensorflow")
+
+    with attributes_apart(layers, owner, is_plain) as override:
+
+        def patch(layer: Any, name: str, around: Callable[..., Any]) -> None:
+            usual = getattr(layer, name)
+
+            @functools.wraps(usual, updated=())
+            def either(*args: Any, **kwargs: Any) -> Any:
+                if tf.compat.v1.get_default_graph() is graph:
+                    return around(layer, usual, *args, **kwargs)
+                return usual(*args, **kwargs)
+
+            override(layer, name, either)
+
+        for layer in layers:
+            if "_remat_mode" in vars(layer):
+                # Computing again in the backward pass changes no number, and hides the first.
+                override(layer, "_remat_mode", None)
         yield patch
 
 

@@ -8,54 +8,21 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 import tensorflow as tf
 
+from camcore._shared.apart import swapped
+from camcore._shared.programs import Opening
 from camcore.errors import CamcoreError
 from camcore.nest import flatten
-
-from .inputs import Shapes, Signature
-from .preserve import swapped
-
-Kind: TypeAlias = str
-"""``"batch"`` for the number of samples, ``"image"`` for any other size."""
 
 _LIBRARIES = {"tensorflow", "keras", "tf_keras", "camcore_tensorflow"}
 _READING = ("__getitem__", "__iter__", "__eq__", "as_list", "num_elements", "is_fully_defined")
 
 
-def openings(
-    signature: Signature, made: Collection[Shapes], closed: Collection[Kind]
-) -> dict[Shapes, Kind | None]:
-    """List the shapes to trace for, the most open first, by the kind of size that they open.
-
-    Parameters
-    ----------
-    signature : Signature
-        That of the inputs.
-    made : collection of Shapes
-        What was traced before; a size is only opened where it turns out to vary.
-    closed : collection of Kind
-        What the model has to know.
-    """
-
-    def opened(kind: Kind) -> Shapes:
-        def size(leaf: int, axis: int, own: int | None) -> int | None:
-            of = "batch" if axis == 0 and own == signature.batch else "image"
-            varies = any(each[leaf][axis] != own for each in made)
-            return None if varies and of not in closed and of in (kind, "batch") else own
-
-        return tuple(
-            tuple(size(leaf, axis, own) for axis, own in enumerate(shape))
-            for leaf, shape in enumerate(signature.shapes)
-        )
-
-    return {opened("image"): "image", opened("batch"): "batch", signature.shapes: None}
-
-
 @contextmanager
-def noted(layers: type) -> Iterator[set[Kind]]:
+def noted(layers: type) -> Iterator[set[Opening]]:
     """Note what a trace's open sizes are asked for by code that is not a library's.
 
     A layer that was built for one size counts as asking, and stops the trace.
@@ -65,7 +32,7 @@ def noted(layers: type) -> Iterator[set[Kind]]:
     layers : type
         Keras' class of layers.
     """
-    found: set[Kind] = set()
+    found: set[Opening] = set()
     item = tf.TensorShape.__getitem__
 
     def read(usual: Any, shape: Any, *args: Any) -> Any:
@@ -95,7 +62,7 @@ def noted(layers: type) -> Iterator[set[Kind]]:
         yield found
 
 
-def lacks_size(error: Exception, asked: Collection[Kind], kind: Kind) -> bool:
+def lacks_size(error: Exception, asked: Collection[Opening], kind: Opening) -> bool:
     """Tell whether a trace failed for want of a size that it left open, not by an own error."""
     if isinstance(error, CamcoreError) or asked:
         return not isinstance(error, CamcoreError)

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from camcore._shared.programs import Shapes
 from camcore.adapter import Layer, LayerRecord
 from camcore.nest import flatten
 from camcore.outputs import score_paths
@@ -15,7 +16,7 @@ from camcore.outputs import score_paths
 from .attention import LayerSpans
 from .capture import floating_tensors
 from .compile import compiled
-from .inputs import Shapes, Signature
+from .inputs import Signature
 from .layers import channels, input_channels, walk
 from .logits import shown_by
 from .preserve import apart, patch_call

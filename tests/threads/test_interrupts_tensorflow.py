@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore._shared.programs import Programs
 from camcore.registry import adapter as adapt
 
 METHODS = ("gradcam", "eigencam", "ablationcam", "legrad", "scorecam")
 # Interrupts of one method; those while the model is traced take longer.
-INTERRUPTS, OF_WHICH_TRACED, LIMIT_S = 500, 12, 100
+INTERRUPTS, OF_WHICH_TRACED, LIMIT_S = 500, 10, 100
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_interrupts_leave_nothing(tf, keras, method):
         return explainer(images, target=1).maps
 
     def trace():
-        cache.compiled.clear()
+        cache.programs = Programs()
         return explain()
 
     took = {}
@@ -139,7 +140,6 @@ def test_interrupts_leave_nothing(tf, keras, method):
                 after = on_model(model) | on_process(tf, keras)
                 assert {k for k in before | after if before.get(k) != after.get(k)} == set()
     np.testing.assert_array_equal(explain(), expected)
-    while threading.active_count() > threads:  # the last one is about to end
-        assert time.monotonic() < deadline
+    assert threading.active_count() == threads
     assert sum(counts.values()) == INTERRUPTS
     print(method, {work.__name__: f"{1000 * t:.1f} ms" for work, t in took.items()})

@@ -1,0 +1,85 @@
+"""Programs compiled for inputs of some sizes, kept by what they answer and the sizes they serve."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
+"""Shapes of a model's inputs; None is any size."""
+
+Opening: TypeAlias = Literal["batch", "image"]
+"""What is left open: the number of samples, or any other size."""
+
+# Questions whose answers are kept for a model, and shapes for each; what was used longest ago
+# goes first.
+QUESTIONS, SHAPES = 64, 16
+
+
+@dataclass
+class Answers:
+    """The programs that answer one question, and which sizes they have to know."""
+
+    programs: OrderedDict[Shapes, Any] = field(default_factory=OrderedDict)
+    closed: set[Opening] = field(default_factory=set)
+
+
+class Programs:
+    """Programs by question and shapes."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Hashable, Answers] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(len(answers.programs) for answers in self._answers.values())
+
+    def find(self, question: Hashable, shapes: Shapes) -> Any:
+        """Find a program that serves the shapes; None where there is none."""
+        with self._lock:
+            if (answers := self._answers.get(question)) is None:
+                return None
+            self._answers.move_to_end(question)
+            programs = answers.programs
+            for known in (shapes,) if shapes in programs else programs:
+                pairs = zip(known, shapes, strict=True)
+                if all(a in (None, b) for one in pairs for a, b in zip(*one, strict=True)):
+                    programs.move_to_end(known)
+                    return programs[known]
+            return None
+
+    def keep(
+        self, question: Hashable, shapes: Shapes, program: Any, closed: Collection[Opening]
+    ) -> None:
+        """Keep a program, and what it turned out that this question's programs have to know."""
+        with self._lock:
+            answers = self._answers.setdefault(question, Answers())
+            answers.programs[shapes] = program
+            answers.closed.update(closed)
+            for kept, limit in ((answers.programs, SHAPES), (self._answers, QUESTIONS)):
+                while len(kept) > limit:
+                    kept.popitem(last=False)
+
+    def openings(self, question: Hashable, shapes: Shapes) -> dict[Shapes, Opening | None]:
+        """List the shapes to compile for, the most open first; only what varied is left open.
+
+        The first axis of the first shape counts samples, and those of others that equal it.
+        """
+        answers, batch = self._answers.get(question, Answers()), shapes[0][0]
+
+        def opened(kind: Opening) -> Shapes:
+            def size(leaf: int, axis: int, own: int | None) -> int | None:
+                of: Opening = "batch" if axis == 0 and own == batch else "image"
+                is_open = of in (kind, "batch") and of not in answers.closed
+                varies = any(known[leaf][axis] != own for known in answers.programs)
+                return None if is_open and varies else own
+
+            return tuple(
+                tuple(size(leaf, axis, own) for axis, own in enumerate(shape))
+                for leaf, shape in enumerate(shapes)
+            )
+
+        return {opened("image"): "image", opened("batch"): "batch", shapes: None}
