@@ -449,6 +449,47 @@ def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
             )
 
 
+@dataclass
+class SeedRun:
+    """The seeds of one run of a compiled program, which asks them from within.
+
+    Parameters
+    ----------
+    seeds : sequence of Seed
+        In order.
+    weighed : list of set of str
+        For each seed that was asked, the outputs that it gave a cotangent for.
+    error : BaseException or None
+        What a seed raised, to be raised when the program is done: a framework would bury it
+        in an error of its own.
+    """
+
+    seeds: Sequence[Seed]
+    weighed: list[set[str]] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def ask(self, outputs: Leaves) -> list[Array]:
+        """Ask every seed for its cotangents of the floating outputs, in order.
+
+        Zeros stand where a seed leaves an output out, or any seed raised.
+        """
+        for array in outputs.values():
+            array.setflags(write=False)
+        floating = {p: a for p, a in outputs.items() if np.issubdtype(a.dtype, np.floating)}
+        zeros = {path: np.zeros_like(array) for path, array in floating.items()}
+        answers: list[Array] = []
+        try:
+            for seed in self.seeds:
+                given = seed(outputs)
+                self.weighed.append(set(given))
+                check_cotangents(given, outputs)
+                answers += [np.asarray(given.get(p, z), z.dtype) for p, z in zeros.items()]
+        except BaseException as error:
+            self.error = error
+            return [*zeros.values()] * len(self.seeds)
+        return answers
+
+
 def replays(replayed: Leaves, plain: Leaves, epsilon: float) -> bool:
     """Tell whether going on from a layer gave one sample's outputs, twice over.
 

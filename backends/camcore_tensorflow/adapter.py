@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from camcore._shared.same import function_key
+from camcore._shared.same import function_key, identity_key
 from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
 from camcore.errors import LayerError
 
 from . import weights
-from .compile import Program, ProgramKey, Seeds, cache_of, weak
+from .compile import Program, Seeds, cache_of, seed_key
 from .inputs import Signature, prepare
 from .layers import find, input_channels, walk
 from .preserve import uninterrupted
@@ -28,7 +28,13 @@ T = TypeVar("T")
 class TensorFlowAdapter:
     """A Keras model and the verbs that camcore asks for; see `camcore.adapter.Adapter`.
 
-    What is compiled is kept for as long as the model lives, and shared by all its adapters.
+    What is compiled is kept for as long as the model lives, and shared by all its adapters, at
+    most for a number of questions and sizes. Sizes that vary are left open where the model does
+    not ask for them.
+
+    The main thread lets another one run the model, and waits: Ctrl-C arrives when the pass under
+    way is done, and leaves nothing behind. Locks that the main thread holds, and values that it
+    keeps for itself (`threading.local`), are not there for the model; Keras' own are.
 
     Parameters
     ----------
@@ -86,9 +92,10 @@ class TensorFlowAdapter:
         """
         tensors, signature, known = self._read(inputs)
         captures = {name: find(name, known) for name in layers}
-        key = ProgramKey(captures, seeds, logits, second_order, rectifier)
-        make = partial(Program, self._model, key)
-        return self._compiled("run", known, signature, key.weak, make)(tensors, seeds)
+        how = logits, second_order, rectifier
+        asked = tuple(captures), tuple(map(seed_key, seeds)), how
+        make = partial(Program, self._model, captures, seeds, *how)
+        return self._compiled("run", known, signature, asked, make)(tensors, seeds)
 
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
@@ -147,6 +154,6 @@ class TensorFlowAdapter:
             activation = own.get("activation")
             if activation is None and (activation := getattr(layer, "activation", None)):
                 # A property may make it anew each time.
-                activation = function_key(activation, weak)
-            state.append((path, *map(weak, (layer, activation, own.get("call")))))
+                activation = function_key(activation, identity_key)
+            state.append((path, *map(identity_key, (layer, activation, own.get("call")))))
         return self.input_channels, tuple(state)

@@ -5,29 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from camcore.adapter import Array, NativeScore, Seed, check_cotangents
+from camcore.adapter import Array, NativeScore, Seed, SeedRun
 from camcore.errors import GradientError, TargetError
 from camcore.nest import flatten
 
 from .capture import edge, reachable
 
 Tensors = Mapping[str, tf.Tensor]
-
-
-@dataclass
-class SeedRun:
-    """The NumPy seeds of one run, which outputs each weighed, and what one raised."""
-
-    seeds: Sequence[Seed]
-    weighed: list[set[str]] = field(default_factory=list)
-    error: BaseException | None = None
 
 
 _tokens = itertools.count()
@@ -71,23 +60,7 @@ def seed_cotangents(token: tf.Tensor, outputs: Tensors, seeds: int) -> list[Tens
 
 
 def _ask_seeds(paths: Sequence[str], token: Array, *arrays: Array) -> list[Array]:
-    """Ask every seed for its cotangents, zeros where it leaves an output out."""
-    run, outputs = _runs[int(token)], dict(zip(paths, arrays, strict=True))
-    for array in arrays:
-        array.setflags(write=False)
-    zeros = {p: np.zeros_like(a) for p, a in outputs.items() if np.issubdtype(a.dtype, np.floating)}
-    answers = []
-    try:
-        for seed in run.seeds:
-            given = seed(outputs)
-            run.weighed.append(set(given))
-            check_cotangents(given, outputs)
-            answers += [np.asarray(given.get(p, zero), zero.dtype) for p, zero in zeros.items()]
-    except BaseException as error:
-        # TensorFlow would bury it in an error of its own; it is raised when the graph is done.
-        run.error = error
-        return [*zeros.values()] * len(run.seeds)
-    return answers
+    return _runs[int(token)].ask(dict(zip(paths, arrays, strict=True)))
 
 
 def native_score(native: NativeScore, outputs: Any) -> tf.Tensor:

@@ -14,14 +14,13 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from types import MethodType
 from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
-from camcore._shared.apart import swapped, swapping
-from camcore._shared.programs import Opening, Programs
-from camcore._shared.same import function_key
+from camcore._shared.apart import swapped
+from camcore._shared.programs import Opening, Programs, Shapes
+from camcore._shared.same import function_key, identity_key
 from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
 
 from . import backward
@@ -56,32 +55,22 @@ class CompileCache:
     programs: Programs = field(default_factory=Programs)
 
     def fetch(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
-        """Return what was compiled for such inputs, or compile it.
+        """Return what was compiled for such inputs, or compile it."""
 
-        For the sizes seen first as they are; those that vary are left open.
-        """
-        program: T | None = self.programs.find(key, signature.shapes)
-        if program is not None:
-            return program
-        with swapping:
-            program = self.programs.find(key, signature.shapes)
-            refused, openings = set[Opening](), self.programs.openings(key, signature.shapes)
-            for shapes, kind in openings.items() if program is None else ():
-                self.traces += 1
-                with ExitStack() as swaps:
-                    asked = swaps.enter_context(noted(self.layers)) if kind else set[Opening]()
-                    try:
-                        program = make(replace(signature, shapes=shapes))
-                    except Exception as error:
-                        if kind is None or not lacks_size(error, asked, kind):
-                            raise
-                if program is not None and (kind != "image" or "image" not in asked):
-                    self.programs.keep(key, shapes, program, refused)
-                    break
-                program = None
-                refused |= {kind} if kind else set()
-            assert program is not None
-            return program
+        def attempt(shapes: Shapes, opening: Opening | None) -> T | None:
+            self.traces += 1
+            with ExitStack() as swaps:
+                asked = swaps.enter_context(noted(self.layers)) if opening else set[Opening]()
+                try:
+                    program = make(replace(signature, shapes=shapes))
+                except Exception as error:
+                    if opening is None or not lacks_size(error, asked, opening):
+                        raise
+                    return None
+            return None if opening == "image" and "image" in asked else program
+
+        program: T = self.programs.fetch(key, signature.shapes, attempt)
+        return program
 
 
 _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionary()
@@ -90,18 +79,6 @@ _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionar
 def cache_of(model: Any) -> CompileCache:
     """Return the cache of a model, which goes when the model goes."""
     return _caches.setdefault(model, CompileCache(keras_of(model).layers.Layer))
-
-
-def weak(thing: Any) -> Hashable:
-    """Make a key that keeps nothing alive and never equals that of a later object."""
-    if isinstance(thing, MethodType):
-        # A bound method may be made anew each time it is looked up.
-        return weak(thing.__self__), weak(thing.__func__)
-    try:
-        # A method of the reference is told apart by identity, also where the object has no hash.
-        return weakref.ref(thing).__call__
-    except TypeError:
-        return thing
 
 
 class _NeedsAutograph(tf.errors.OperatorNotAllowedInGraphError):
@@ -176,36 +153,11 @@ def _functions_opened() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class ProgramKey:
-    """What a program computes, whatever the batch and the NumPy seeds.
-
-    Parameters
-    ----------
-    captures : mapping of str to Capture
-        What to capture, by the names asked for.
-    seeds : sequence of Seed or NativeScore
-        Native scores are compiled in; of the others only the places count.
-    logits : bool
-        Whether to take outputs before a final activation.
-    second_order : bool
-        Whether to give Hessian products.
-    rectifier : {"guided"} or None
-        The rule for pulling back through rectifiers.
-    """
-
-    captures: Mapping[str, Capture]
-    seeds: Seeds
-    logits: bool
-    second_order: bool
-    rectifier: Rectifier | None
-
-    @property
-    def weak(self) -> Hashable:
-        """The same for the same question, and keeps no layer and no function alive."""
-        natives = [s.function if isinstance(s, NativeScore) else None for s in self.seeds]
-        asked = [f and (function_key(f) or weak(f)) for f in natives]
-        return (*self.captures, *asked, self.logits, self.second_order, self.rectifier)
+def seed_key(seed: Seed | NativeScore) -> Hashable:
+    """Make the key of what is compiled in of a seed: nothing of one in NumPy."""
+    if not isinstance(seed, NativeScore):
+        return None
+    return function_key(seed.function) or identity_key(seed.function)
 
 
 class Program:
@@ -215,14 +167,30 @@ class Program:
     ----------
     model : keras.Model
         The model; not kept, nor are its layers.
-    key : ProgramKey
-        What to compute; not kept.
+    captures : mapping of str to Capture
+        What to capture, by the names asked for; not kept.
+    seeds : sequence of Seed or NativeScore
+        Native scores are compiled in; of the others only the places count.
+    logits : bool
+        Whether to take outputs before a final activation.
+    second_order : bool
+        Whether to give Hessian products.
+    rectifier : {"guided"} or None
+        The rule for pulling back through rectifiers.
     signature : Signature
         Structure, shapes and dtypes of the inputs.
     """
 
-    def __init__(self, model: Any, key: ProgramKey, signature: Signature) -> None:
-        captures = key.captures
+    def __init__(
+        self,
+        model: Any,
+        captures: Mapping[str, Capture],
+        seeds: Seeds,
+        logits: bool,
+        second_order: bool,
+        rectifier: Rectifier | None,
+        signature: Signature,
+    ) -> None:
         self._images = input_channels(model)
         formats = (getattr(capture.layer, "data_format", None) for capture in captures.values())
         self._formats = dict(zip(captures, formats, strict=True))
@@ -231,19 +199,19 @@ class Program:
             outputs, calls = forward(model, signature, tensors, list(captures.values()))
             chosen = map(Capture.choose, captures.values(), calls)
             sources = dict(zip(captures, chosen, strict=True))
-            natives = [s if isinstance(s, NativeScore) else None for s in key.seeds]
+            natives = [s if isinstance(s, NativeScore) else None for s in seeds]
             scores = [s and backward.native_score(s, outputs) for s in natives]
-            leaves, self._activation = output_leaves(outputs, key.logits)
+            leaves, self._activation = output_leaves(outputs, logits)
             self._reached = backward.outputs_reached(leaves, sources)
-            if key.rectifier is not None:
-                apply_rule(token.graph, key.rectifier)
+            if rectifier is not None:
+                apply_rule(token.graph, rectifier)
             asked = iter(backward.seed_cotangents(token, leaves, natives.count(None)))
             pairs = [None if s is None else backward.score_cotangents(s, outputs) for s in scores]
             gradients = [
                 backward.pull_back(*(pair or (leaves, next(asked))), sources, self._activation)
                 for pair in pairs
             ]
-            curved = gradients if key.second_order else []
+            curved = gradients if second_order else []
             products = [backward.hessian_products(each, sources) for each in curved]
             given = [score for score in scores if score is not None]
             return tf.nest.map_structure(edge, (leaves, sources, gradients, products, given))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from camcore._shared.apart import swapping
 
 Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
 """Shapes of a model's inputs; None is any size."""
 
 Opening: TypeAlias = Literal["batch", "image"]
 """What is left open: the number of samples, or any other size."""
+
+Attempt: TypeAlias = Callable[[Shapes, "Opening | None"], Any]
+"""Makes a program for shapes, or None where it has to know what they leave open.
+
+Shapes that leave nothing open make a program or raise.
+"""
 
 # Questions whose answers are kept for a model, and shapes for each; what was used longest ago
 # goes first.
@@ -37,7 +45,23 @@ class Programs:
     def __len__(self) -> int:
         return sum(len(answers.programs) for answers in self._answers.values())
 
-    def find(self, question: Hashable, shapes: Shapes) -> Any:
+    def fetch(self, question: Hashable, shapes: Shapes, attempt: Attempt) -> Any:
+        """Return a program that serves the shapes, made by `attempt` where none is kept."""
+        if (program := self._find(question, shapes)) is not None:
+            return program
+        with swapping:  # a trace swaps functions, and may compile another model
+            if (program := self._find(question, shapes)) is not None:
+                return program
+            refused = set[Opening]()
+            for opened, opening in self._openings(question, shapes).items():
+                if (program := attempt(opened, opening)) is not None:
+                    self._keep(question, opened, program, refused)
+                    break
+                assert opening is not None
+                refused.add(opening)
+            return program
+
+    def _find(self, question: Hashable, shapes: Shapes) -> Any:
         """Find a program that serves the shapes; None where there is none."""
         with self._lock:
             if (answers := self._answers.get(question)) is None:
@@ -51,7 +75,7 @@ class Programs:
                     return programs[known]
             return None
 
-    def keep(
+    def _keep(
         self, question: Hashable, shapes: Shapes, program: Any, closed: Collection[Opening]
     ) -> None:
         """Keep a program, and what it turned out that this question's programs have to know."""
@@ -63,7 +87,7 @@ class Programs:
                 while len(kept) > limit:
                     kept.popitem(last=False)
 
-    def openings(self, question: Hashable, shapes: Shapes) -> dict[Shapes, Opening | None]:
+    def _openings(self, question: Hashable, shapes: Shapes) -> dict[Shapes, Opening | None]:
         """List the shapes to compile for, the most open first; only what varied is left open.
 
         The first axis of the first shape counts samples, and those of others that equal it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from hashlib import sha256
@@ -24,6 +25,18 @@ class HasStateError(Exception):
 def refuse(value: Any) -> Hashable:
     """Give an object with state of its own no key."""
     raise HasStateError(type(value).__name__)
+
+
+def identity_key(thing: Any) -> Hashable:
+    """Make a key that keeps nothing alive and never equals that of a later object."""
+    if isinstance(thing, MethodType):
+        # A bound method may be made anew each time it is looked up.
+        return identity_key(thing.__self__), identity_key(thing.__func__)
+    try:
+        # A method of the reference is told apart by identity, also where the object has no hash.
+        return weakref.ref(thing).__call__
+    except TypeError:
+        return thing  # type: ignore[no-any-return]
 
 
 def function_key(function: Any, other: Other = refuse) -> Hashable:
