@@ -86,17 +86,11 @@ def _identity(value: Any) -> Any:
 @contextmanager
 def _keras(model: Any) -> Iterator[None]:
     layers = list(model._flatten_layers())
-    before, weights = [_stores(vars(layer)) for layer in layers], _values(layers)
+    before, values = [_stores(vars(layer)) for layer in layers], _values(model)
     yield
     assert [_stores(vars(layer)) for layer in layers] == before
-    for now, then in zip(_values(layers), weights, strict=True):
-        assert now == then
+    assert _values(model) == values
 
 
-def _values(layers: list[Any]) -> list[bytes]:
-    variables = [
-        variable
-        for layer in layers
-        for variable in [*layer._trainable_variables, *layer._non_trainable_variables]
-    ]
-    return [variable.numpy().tobytes() for variable in variables]
+def _values(model: Any) -> list[bytes]:
+    return [variable.numpy().tobytes() for variable in model.variables]
