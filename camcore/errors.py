@@ -26,6 +26,14 @@ class InputError(CamcoreError, ValueError):
     """Inputs or arrays have the wrong shape, kind or values."""
 
 
+class FileError(CamcoreError, OSError):
+    """A file cannot be written, or would take the place of one that is not to be lost."""
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """There is no such file to read."""
+
+
 class GradientError(CamcoreError):
     """No gradient reaches the layer from the explained score."""
 

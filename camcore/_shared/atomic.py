@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from camcore.errors import InputError
+from camcore.errors import FileError, InputError
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]+\.part(\.\w+)?")
 """What drafts are called."""
@@ -31,13 +32,40 @@ def whole(path: Path, *, suffix: str = "") -> Iterator[Path]:
     ------
     Path
         The draft. Whatever raises, it is removed and the file is as it was.
+
+    Raises
+    ------
+    FileError
+        The file cannot be written: the disk is full, it is no place for files, it is a folder
+        or a device.
     """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part{suffix}")
+    # Its length does not depend on the file's, whose name may be as long as names can be.
+    draft = path.with_name(f".camcore.{uuid.uuid4().hex[:16]}.part{suffix}")
     try:
+        if path.exists() and not path.is_file():
+            kind = "folder" if path.is_dir() else "device or pipe"
+            raise FileError(f"{path} is a {kind}, which no file can replace. Choose another name.")
         yield draft
         draft.replace(path)
+    except OSError as error:
+        # What else raises within the context, such as a model, keeps its own error.
+        if error.errno is None or error.filename not in (None, str(draft), str(path)):
+            raise
+        raise not_written(path, error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # then there is no draft either
+            draft.unlink(missing_ok=True)
+
+
+def not_written(path: Path, error: OSError) -> FileError:
+    """Make the error for a file that the system refuses to write, with the system's number."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "Make room on the disk, or write elsewhere."
+    else:
+        advice = "Choose a folder that exists and that you may write to."
+    made = FileError(f"{path} cannot be written: {error.strerror}. {advice}")
+    made.errno = error.errno
+    return made
 
 
 def clear_drafts(folder: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from camcore._shared.atomic import alone_in, clear_drafts, whole
-from camcore.errors import InputError
+from camcore.errors import FileError, InputError
 
 
 def test_whole_replaces_at_the_end_and_leaves_no_draft(tmp_path):
@@ -26,6 +30,72 @@ def test_whole_replaces_at_the_end_and_leaves_no_draft(tmp_path):
         fail()
     assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "after"
+
+
+def test_drafts_are_beside_the_file_unique_and_short(tmp_path):
+    longest = tmp_path / ("n" * 251 + ".txt")
+    with whole(longest, suffix=".mp4") as draft, whole(longest) as other:
+        assert draft.parent == other.parent == tmp_path
+        assert draft != other
+        assert len(draft.name) < 40
+        draft.write_text("one")
+        other.write_text("other")
+    assert longest.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [longest]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_write_that_the_system_refuses_is_a_clear_error_with_its_number(code, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    refused = OSError(code, os.strerror(code))
+
+    def write():
+        with whole(path) as draft:
+            draft.write_text("half")
+            raise refused
+
+    with pytest.raises(FileError, match=f"a.txt cannot be written: {os.strerror(code)}.") as raised:
+        write()
+    assert raised.value.errno == code
+    assert raised.value.__cause__ is refused
+    assert ("room" in str(raised.value)) == (code != errno.EIO)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("the model's own"), FileNotFoundError(errno.ENOENT, "not there", "its weights")],
+)
+def test_an_error_that_is_not_of_the_file_stays_what_it_is(error, tmp_path):
+    def work():
+        with whole(tmp_path / "a.txt"):
+            raise error
+
+    with pytest.raises(OSError, match=str(error).replace("[", r"\[")) as raised:
+        work()
+    assert raised.value is error
+
+
+def test_what_a_file_cannot_replace_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path, says in (
+        (tmp_path, "is a folder"),
+        (Path(os.devnull), "is a device"),
+        (tmp_path / ("n" * 256), "File name too long"),
+        (tmp_path / "no" / "a.txt", "No such file or directory"),
+        (tmp_path / "file" / "a.txt", "Not a directory"),
+    ):
+
+        def write(path=path):
+            with whole(path) as draft:
+                draft.write_text("something")
+
+        with pytest.raises(FileError, match=says):
+            write()
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert not Path(os.devnull).is_file()
 
 
 def test_clearing_drafts_leaves_other_files(tmp_path):
