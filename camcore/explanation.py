@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from camcore._shared.atomic import whole
+from camcore._shared.reading import read_arrays, reading
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.table import TABLE
 from camcore.outputs import look_like_probabilities
 from camcore.postprocess import Fusion
-from camcore.recipes import OverlayStyle, RecipeLike, find_recipe
+from camcore.recipes import PAPER, Blend, OverlayStyle, RecipeLike, find_recipe
 from camcore.targets import softmax
 
 if TYPE_CHECKING:
@@ -241,7 +240,16 @@ class Explanation:
         ----------
         path : str or path
             Replaced where it exists; no suffix is added.
+
+        Raises
+        ------
+        InputError
+            `load` would refuse it: its arrays do not fit one another, or are not finite.
+        FileError
+            The file cannot be written.
         """
+        if fault := _fault(self):
+            raise InputError(f"{self!r} is not saved, since it could not be loaded: {fault}.")
         about = np.array(json.dumps({"format": FORMAT, **self._settings()}))
         with whole(Path(path)) as draft, draft.open("wb") as file:
             np.savez_compressed(file, about=about, **self._arrays())  # type: ignore[arg-type]
@@ -376,6 +384,9 @@ def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Expla
 def load(path: str | os.PathLike[str]) -> Explanation:
     """Read an explanation that `Explanation.save` wrote.
 
+    Everything is checked before it is returned: names, shapes, dtypes, ranges, that numbers
+    are finite. Nothing in the file is run.
+
     Parameters
     ----------
     path : str or path
@@ -388,21 +399,72 @@ def load(path: str | os.PathLike[str]) -> Explanation:
     Raises
     ------
     InputError
-        The file is not one.
+        The file is not one, is damaged, or contradicts itself.
+    MissingFileError
+        There is no such file.
     """
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise InputError(f"{path} is one bare array, no explanation saved by camcore.")
-        with file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays["about"]))
+    path = Path(path)
+    expected = "a file that Explanation.save wrote"
+    with reading(path, expected, refusal="is no explanation saved by camcore"):
+        with path.open("rb") as file:
+            if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+                raise ValueError("it is one bare array")
+        arrays = read_arrays(path)
+        about = json.loads(str(arrays.pop("about")))
         if about["format"] != FORMAT:
             raise InputError(
                 f"{path} has format {about['format']}; this version reads format {FORMAT}."
             )
-        return _assemble(about, arrays)
-    except (KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is no explanation saved by camcore: {error}") from error
+        if not isinstance(about["layers"], list):
+            raise TypeError(f"its layers {about['layers']!r} are no list")
+        explanation = _assemble(about, arrays)
+        unknown = (about.keys() - {"format", *explanation._settings()}) | (
+            arrays.keys() - explanation._arrays().keys()
+        )
+        if unknown or len(set(about["layers"])) < len(about["layers"]):
+            raise ValueError(f"layers {about['layers']}, with {sorted(unknown)} of no known use")
+        if fault := _fault(explanation):
+            raise ValueError(fault)
+        return explanation
+
+
+def _fault(one: Explanation) -> str:
+    """Say what of an explanation contradicts what `Explanation` says of it; empty for nothing."""
+    names = [*one.raw, one.method, one.recipe, one.overlay_style.colormap]
+    if not all(isinstance(name, str) and name for name in names):
+        return f"its layers, method, recipe and colour map are to be named, not {names}"
+    for name, value, known in (
+        ("activation", one.activation, (None, "softmax", "log_softmax", "sigmoid")),
+        ("fusion", one.fusion, get_args(Fusion)),
+        ("blend", one.overlay_style.blend, get_args(Blend)),
+    ):
+        if value not in known:
+            return f"{name} is {value!r}, not one of {known}"
+    alpha = one.overlay_style.alpha
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+        return f"alpha is {alpha!r}, not a number from 0 to 1"
+    for name, array in one._arrays().items():
+        kinds, ranks = _KINDS.get(name, ("f", range(2, 5)))
+        if array.dtype.kind not in kinds or array.ndim not in ranks or 0 in array.shape[1:]:
+            return f"{name} has dtype {array.dtype} and shape {array.shape}"
+        if len(array) != len(one):
+            return f"{name} is of {len(array)} samples, and maps of {len(one)}"
+        if not np.isfinite(array).all():
+            return f"{name} has values that are NaN or infinite"
+    # Interpolation rounds: between two ones it may be above one by the last bit.
+    if one.recipe == PAPER.name and np.any(np.abs(one.maps - 0.5) > 0.5 + 1e-6):
+        return "its maps leave [0, 1], which those of the recipe paper do not"
+    # Where nothing was detected the class is -1.
+    count = one.outputs.shape[1] if one.outputs.ndim == 2 else np.inf
+    if one.classes is not None and not np.all((one.classes >= -1) & (one.classes < count)):
+        return f"its classes {one.classes.tolist()} are not of the {count} that outputs score"
+    return ""
+
+
+_KINDS: Mapping[str, tuple[str, range]] = {
+    "scores": ("iuf", range(1, 2)),
+    "classes": ("iu", range(1, 2)),
+    "empty": ("b", range(1, 2)),
+    "outputs": ("biuf", range(1, 33)),
+}
+"""Kinds of dtype and numbers of axes of arrays, by name; maps are floating ``(B, *S)``."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
+import threading
+import zipfile
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -141,6 +146,228 @@ def test_what_is_no_explanation_is_refused(result, tmp_path, kind):
     path = spoilt(tmp_path, result, kind)
     with pytest.raises(InputError, match=rf"{kind} is .*no explanation saved by camcore"):
         camcore.load(path)
+
+
+def archive(path, about, arrays):
+    with path.open("wb") as file:
+        np.savez(file, about=np.array(about), **arrays)
+
+
+SAID = {  # what a change makes of the settings
+    "no layers": {"layers": None},
+    "layers that are a word": {"layers": "ab"},
+    "layers of numbers": {"layers": [1, 2]},
+    "a layer without a name": {"layers": ["relu1", ""]},
+    "a layer twice": {"layers": ["relu1", "relu1"]},
+    "fewer layers than maps": {"layers": ["relu1"]},
+    "more layers than maps": {"layers": ["relu1", "relu2", "relu3"]},
+    "an activation that is not known": {"activation": "tanh"},
+    "an activation that is no word": {"activation": 3},
+    "a method that is no word": {"method": ["gradcam"]},
+    "a method without a name": {"method": ""},
+    "a recipe that is no word": {"recipe": None},
+    "a style that is no mapping": {"overlay_style": "inferno"},
+    "a style with more than it has": {"overlay_style": {"colour": "red"}},
+    "a blend that is not known": {"overlay_style": {"blend": "stir"}},
+    "an alpha that is no number": {"overlay_style": {"alpha": "1"}},
+    "an alpha that is true": {"overlay_style": {"alpha": True}},
+    "an alpha beyond one": {"overlay_style": {"alpha": 1.5}},
+    "an alpha that is not a number": {"overlay_style": {"alpha": float("nan")}},
+    "a fusion that is not known": {"fusion": "median"},
+    "a fusion that is a list": {"fusion": ["mean"]},
+    "a setting too many": {"shape": [8, 8]},
+}
+HELD = {  # what a change makes of the arrays
+    "an array too many": lambda a: {"more": a["maps"]},
+    "maps without samples": lambda a: {"maps": a["maps"][0, 0]},
+    "maps with channels": lambda a: {"maps": a["maps"][:, None, None, None]},
+    "maps of no size": lambda a: {"maps": a["maps"][:, :0]},
+    "maps of integers": lambda a: {"maps": a["maps"].astype(int)},
+    "maps of complex numbers": lambda a: {"maps": a["maps"].astype(complex)},
+    "maps of words": lambda a: {"maps": a["maps"].astype(str)},
+    "maps with NaN": lambda a: {"maps": np.where(a["maps"] > 0.5, np.nan, a["maps"])},
+    "maps below zero": lambda a: {"maps": a["maps"] - 0.1},
+    "maps beyond one": lambda a: {"maps": a["maps"] * 1.01},
+    "maps of fewer samples": lambda a: {"maps": a["maps"][:1]},
+    "raw maps with infinity": lambda a: {"raw_1": np.full_like(a["raw_1"], np.inf)},
+    "raw maps of fewer samples": lambda a: {"raw_0": a["raw_0"][:1]},
+    "raw maps of integers": lambda a: {"raw_0": a["raw_0"].astype(np.int8)},
+    "scores with infinity": lambda a: {"scores": a["scores"] * np.inf},
+    "scores by class": lambda a: {"scores": a["outputs"]},
+    "scores of more samples": lambda a: {"scores": np.repeat(a["scores"], 2)},
+    "one score for all": lambda a: {"scores": a["scores"][0]},
+    "classes of floats": lambda a: {"classes": a["classes"].astype(float)},
+    "classes beyond the outputs": lambda a: {"classes": a["classes"] + 5},
+    "classes below none": lambda a: {"classes": a["classes"] - 9},
+    "classes by sample and place": lambda a: {"classes": a["classes"][:, None]},
+    "empty as numbers": lambda a: {"empty": a["empty"].astype(int)},
+    "empty of one sample": lambda a: {"empty": a["empty"][:1]},
+    "outputs with NaN": lambda a: {"outputs": a["outputs"] * np.nan},
+    "outputs of complex numbers": lambda a: {"outputs": a["outputs"] * 1j},
+    "outputs of fewer samples": lambda a: {"outputs": a["outputs"][:1]},
+    "no outputs": lambda a: {"outputs": None},
+    "no maps": lambda a: {"maps": None},
+    "no raw maps": lambda a: {"raw_0": None},
+    "no scores": lambda a: {"scores": None},
+    "dates": lambda a: {"scores": a["scores"].astype("datetime64[s]")},
+}
+
+
+def refused(path):
+    with pytest.raises(InputError, match="is no explanation saved by camcore") as raised:
+        camcore.load(path)
+    assert raised.value.__cause__ is not None
+    assert str(path) in str(raised.value)
+    assert len(str(raised.value)) < 600
+
+
+@pytest.fixture
+def parts(result):
+    return {"format": 1, **result._settings()}, result._arrays()
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_settings_that_cannot_be_are_refused(kind, parts, tmp_path):
+    about, arrays = parts
+    change = dict(SAID[kind])
+    if isinstance(style := change.get("overlay_style"), dict):
+        change["overlay_style"] = {**about["overlay_style"], **style}
+    archive(tmp_path / "cat.npz", json.dumps({**about, **change}), arrays)
+    refused(tmp_path / "cat.npz")
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_arrays_that_cannot_be_are_refused(kind, parts, tmp_path):
+    about, arrays = parts
+    changed = {**arrays, **HELD[kind](arrays)}
+    changed = {name: array for name, array in changed.items() if array is not None}
+    archive(tmp_path / "cat.npz", json.dumps(about), changed)
+    refused(tmp_path / "cat.npz")
+
+
+@pytest.mark.parametrize("about", ["", "{", "[]", "3", '{"format": 1}', "[" * 100_000])
+def test_settings_that_are_no_settings_are_refused(about, parts, tmp_path):
+    archive(tmp_path / "cat.npz", about, parts[1])
+    refused(tmp_path / "cat.npz")
+
+
+def npy(header):
+    """The beginning of an array's file, with this header and nothing after it."""
+    text = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000, 1000)}"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 8, -8)}"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 8, 8)}"),
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (2,)}") + pickle.dumps([1, 2]),
+        npy("{'descr': '<f4'}"),
+        npy("__import__('os').abort()"),
+        b"\x93NUMPY",
+        b"",
+    ],
+)
+def test_arrays_that_are_not_what_they_declare_are_refused(member, result, parts, tmp_path):
+    path = tmp_path / "cat.npz"
+    archive(path, json.dumps(parts[0]), {k: v for k, v in parts[1].items() if k != "maps"})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("maps.npy", member)
+    refused(path)
+
+
+def test_an_array_that_is_there_twice_is_refused(result, tmp_path):
+    path = tmp_path / "cat.npz"
+    result.save(path)
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("maps.npy", file.read("maps.npy"))
+    refused(path)
+
+
+def test_what_is_no_file_is_refused_without_reading_it(tmp_path):
+    with pytest.raises(InputError, match="it is a folder"):
+        camcore.load(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
+        with pytest.raises(InputError, match="it is a device or pipe"):
+            camcore.load(tmp_path / "pipe")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused_unread(tmp_path):
+    path = tmp_path / "bomb.npz"
+    block = bytes(2**24)
+    archive = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open("maps.npy", "w", force_zip64=True) as member:
+        for _ in range(65):
+            member.write(block)
+    assert path.stat().st_size < 2**23
+    with pytest.raises(InputError, match="would unpack to 1,090,519,040, more than is safe"):
+        camcore.load(path)
+
+
+@pytest.mark.parametrize("kind", ["maps with NaN", "scores with infinity", "maps beyond one"])
+def test_what_could_not_be_loaded_is_not_saved(kind, result, tmp_path):
+    spoiled = replace(result, **HELD[kind](result._arrays()))
+    (tmp_path / "cat.npz").write_bytes(b"before")
+    with pytest.raises(InputError, match="is not saved"):
+        spoiled.save(tmp_path / "cat.npz")
+    assert (tmp_path / "cat.npz").read_bytes() == b"before"
+
+
+SAVER = """
+import sys, camcore
+one = camcore.load(sys.argv[1])
+print("ready", flush=True)
+while True:
+    one.save(sys.argv[2])
+"""
+
+
+def test_four_savers_and_a_reader_of_one_file_see_whole_files_alone(result, tmp_path):
+    path = tmp_path / "one.npz"
+    sources = []
+    for number in range(4):
+        source = tmp_path / f"{number}.npz"
+        replace(result, scores=np.full(2, float(number))).save(source)
+        sources.append(source)
+    stop, failed = threading.Event(), []
+
+    def save(source):
+        one = camcore.load(source)
+        while not stop.is_set():
+            try:
+                one.save(path)
+            except Exception as error:
+                failed.append(error)
+
+    camcore.load(sources[0]).save(path)
+    threads = [threading.Thread(target=save, args=(one,)) for one in sources[:2]]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SAVER, one, path], stdout=subprocess.PIPE)
+        for one in sources[2:]
+    ]
+    seen = []
+    try:
+        for process in processes:
+            process.stdout.readline()
+        for thread in threads:
+            thread.start()
+        for _ in range(60):
+            found = camcore.load(path)
+            seen.append(found.scores[0])
+            assert_same(found, replace(result, scores=np.full(2, seen[-1])))
+    finally:
+        stop.set()
+        for process in processes:
+            process.terminate()
+            process.communicate()
+        for thread in threads:
+            thread.join()
+    assert not failed
+    assert len(seen) == 60
+    assert len(set(seen)) > 1
 
 
 def test_a_later_format_is_named(result, tmp_path):
