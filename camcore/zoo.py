@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import numpy as np
+
 from camcore._shared.suggest import near
+from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
 from camcore.registry import LoadedModel, adapter, backend, frameworks
 
-__all__ = ["LoadedModel", "imagenet_classes", "load_model", "unknown_model"]
+__all__ = ["LoadedModel", "check_weights", "imagenet_classes", "load_model", "unknown_model"]
 
 
 def load_model(spec: str, weights: str | None = None) -> LoadedModel:
@@ -113,6 +116,42 @@ def unknown_model(scheme: str, name: str, known: Iterable[str]) -> InputError:
         return InputError(f"{scheme} has no model {name!r}. Did you mean {', '.join(found)}?")
     some = ", ".join([*names.values()][:8])
     return InputError(f"{scheme} has no model {name!r}. There are {some}, ...")
+
+
+def check_weights(path: str, weights: Mapping[str, Array]) -> None:
+    """Refuse weights that no model computes with.
+
+    Parameters
+    ----------
+    path : str
+        The file that they are from.
+    weights : mapping of str to array
+        By name.
+
+    Raises
+    ------
+    InputError
+        Names those that are complex, or have NaN or infinite values.
+    """
+    wrong = {
+        "complex": [name for name, values in weights.items() if np.iscomplexobj(values)],
+        "NaN or infinite": [
+            name
+            for name, values in weights.items()
+            if values.dtype.kind not in "biu" and not np.isfinite(values).all()
+        ],
+    }
+    if said := [f"{', '.join(_some(names))} is {kind}" for kind, names in wrong.items() if names]:
+        raise InputError(
+            f"{path} holds weights that no model computes with: {'; '.join(said)}. Save the "
+            "weights of a model that works."
+        )
+
+
+def _some(names: Sequence[str], limit: int = 4) -> list[str]:
+    """List the first names, and how many more there are."""
+    more = len(names) - limit
+    return [*names[:limit], *([f"{more} more"] if more > 0 else [])]
 
 
 @cache

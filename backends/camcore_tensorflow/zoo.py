@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from camcore._shared.reading import reading
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
-from camcore.zoo import LoadedModel, imagenet_classes, unknown_model
+from camcore.zoo import LoadedModel, check_weights, imagenet_classes, unknown_model
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -58,8 +58,10 @@ def _application(name: str, weights: str | None) -> LoadedModel:
 def _file(name: str, weights: str | None) -> LoadedModel:
     import keras
 
-    with _readable(name, "a Keras model, as model.save writes it (register custom classes first)"):
+    expected = "a Keras model, as model.save writes it (register custom classes first)"
+    with reading(Path(name), expected):
         model = keras.saving.load_model(name, compile=False)
+    _check_weights(model, name)
     _load_weights(model, weights)
     grey = _image_shape(model)[-1] == 1
     preprocessing = Preprocessing(mode="raw", channels_first=False, grey=grey)
@@ -133,19 +135,15 @@ def _families() -> dict[str, ModuleType]:
 
 def _load_weights(model: Any, path: str | None) -> None:
     if path is not None:
-        with _readable(path, f"weights of {model.name}, as model.save_weights writes them"):
+        with reading(Path(path), f"weights of {model.name}, as model.save_weights writes them"):
             model.load_weights(path)
+        _check_weights(model, path)
 
 
-@contextmanager
-def _readable(path: str, expected: str) -> Iterator[None]:
-    """Name the file and what it should be when reading it fails."""
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}. Expected {expected}.")
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error} Expected {expected}.") from error
+def _check_weights(model: Any, path: str) -> None:
+    import keras
+
+    check_weights(path, {one.path: keras.ops.convert_to_numpy(one) for one in model.weights})
 
 
 def _package(name: str) -> ModuleType:

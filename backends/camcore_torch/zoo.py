@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from camcore._shared.reading import reading
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
-from camcore.zoo import LoadedModel, imagenet_classes, unknown_model
+from camcore.zoo import LoadedModel, check_weights, imagenet_classes, unknown_model
+from camcore_torch.inputs import to_numpy
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -142,15 +144,13 @@ def _normalised(**pixels: Any) -> Callable[[npt.NDArray[np.uint8]], Array]:
 
 
 def _load_weights(model: nn.Module, path: str | None) -> None:
-    if path is None:
-        return
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path} cannot be read as weights: {error}. Expected a state dict as "
-            "torch.save(model.state_dict(), path) writes it."
-        ) from error
+    if path is not None:
+        with reading(Path(path), "a state dict as torch.save(model.state_dict(), path) writes it"):
+            _fill(model, path, torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _fill(model: nn.Module, path: str, state: Any) -> None:
+    """Load the state dict that the file at `path` holds, or say how it does not fit."""
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -172,6 +172,9 @@ def _load_weights(model: nn.Module, path: str | None) -> None:
             f"The weights in {path} do not fit {type(model).__name__}: of its {len(own)} tensors "
             f"{said}. Give a state dict of this very architecture."
         )
+    # As the model is to hold them: a number may be finite in float64 alone.
+    held = {k: v if v.is_complex() else v.to(own[k].dtype) for k, v in given.items()}
+    check_weights(path, {key: to_numpy(value) for key, value in held.items()})
     model.load_state_dict(given)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,38 @@ def test_a_saved_model_is_read_back(keras, backend, tmp_path):
     x = loaded.preprocess(PHOTO[:64, :64])
     np.testing.assert_allclose(x[0, ..., 0], grey, rtol=1e-6)
     np.testing.assert_allclose(loaded.model(x)[0, 0], grey.mean(), rtol=1e-5)
+
+
+def test_weights_that_no_model_computes_with_are_named(keras, backend, tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="first")])
+    kernel, bias = model.get_weights()
+    for values in ([kernel * np.nan, bias], [kernel / 0.0, bias + np.inf]):
+        model.set_weights(values)
+        model.save(tmp_path / "spoilt.keras")
+        with pytest.raises(InputError, match=r"first/kernel.* is NaN or infinite"):
+            backend.load("keras-file", str(tmp_path / "spoilt.keras"))
+    model.set_weights([kernel, bias])
+    model.save(tmp_path / "good.keras")
+    model.set_weights([kernel, bias * np.nan])
+    model.save_weights(tmp_path / "spoilt.weights.h5")
+    with pytest.raises(InputError, match=r"spoilt\.weights\.h5 .* first/bias is NaN or infinite"):
+        backend.load(
+            "keras-file", str(tmp_path / "good.keras"), str(tmp_path / "spoilt.weights.h5")
+        )
+
+
+def test_a_file_of_code_is_not_run_and_a_bomb_not_unpacked(keras, backend, tmp_path):
+    path = tmp_path / "model.keras"
+    layer = keras.layers.Lambda(lambda x: x + 1)
+    keras.Sequential([keras.Input((8, 8, 3)), layer]).save(path)
+    with pytest.raises(InputError, match=r"model\.keras cannot be read") as raised:
+        backend.load("keras-file", str(path))
+    assert raised.value.__cause__ is not None
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for number in range(5):
+            file.writestr(f"{number}", bytes(2**28))
+    with pytest.raises(InputError, match="would unpack to 1,342,177,280"):
+        backend.load("keras-file", str(path))
 
 
 def test_what_is_not_there_is_named(backend, tmp_path):

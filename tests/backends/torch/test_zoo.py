@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -90,6 +92,57 @@ def test_weights_that_do_not_fit(backend, tmp_path, require):
         backend.load("torchvision", "squeezenet1_1", str(path))
     with pytest.raises(InputError, match="cannot be read"):
         backend.load("torchvision", "squeezenet1_1", str(tmp_path / "missing.pt"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda w: w / 0, "NaN or infinite"),
+        (lambda w: w.index_fill(0, torch.tensor([3]), torch.nan), "NaN or infinite"),
+        (lambda w: w.double() + 1e300, "NaN or infinite"),
+        (lambda w: w * 1j, "complex"),
+    ],
+)
+def test_weights_that_no_model_computes_with_are_named(backend, tmp_path, require, spoil, says):
+    models = require("torchvision.models")
+    state = models.squeezenet1_1(weights=None).state_dict()
+    for name in ("features.0.weight", "classifier.1.bias"):
+        state[name] = spoil(state[name] + 1)
+    path = tmp_path / "weights.pt"
+    torch.save(state, path)
+    with pytest.raises(InputError, match=f"features.0.weight, classifier.1.bias is {says}"):
+        backend.load("torchvision", "squeezenet1_1", str(path))
+
+
+def test_files_of_weights_that_would_do_something_else_are_refused(backend, tmp_path, require):
+    models = require("torchvision.models")
+
+    class Runs:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    path = tmp_path / "weights.pt"
+    torch.save({"features.0.weight": Runs()}, path)
+    state = models.squeezenet1_1(weights=None).state_dict()
+    for content in (
+        path.read_bytes(),
+        pickle.dumps({"model": Runs()}),
+        pickle.dumps(state),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read") as raised:
+            backend.load("torchvision", "squeezenet1_1", str(path))
+        assert raised.value.__cause__ is not None
+    assert not (tmp_path / "ran").exists()
+    for odd in ({3: 1}, dict.fromkeys(state, 1.5), dict.fromkeys(state)):
+        torch.save(odd, path)
+        with pytest.raises(InputError, match=r"weights\.pt"):
+            backend.load("torchvision", "squeezenet1_1", str(path))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for number in range(5):
+            file.writestr(f"archive/data/{number}", bytes(2**28))
+    with pytest.raises(InputError, match="would unpack to 1,342,177,280"):
+        backend.load("torchvision", "squeezenet1_1", str(path))
 
 
 @pytest.mark.parametrize(
