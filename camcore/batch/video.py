@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from camcore._shared.atomic import whole
 from camcore._shared.optional import needs
+from camcore._shared.reading import reading
 from camcore.adapter import Array
 from camcore.batch.photos import ExplainedPhoto, PreparedPhoto, explain_prepared
 from camcore.batch.pipeline import Failed, Stages, pipelined
-from camcore.errors import InputError
+from camcore.errors import FileError, InputError
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.recipes import RecipeLike
@@ -298,6 +299,8 @@ def write_video(
     ------
     InputError
         There is no picture, or OpenCV cannot write such a file.
+    FileError
+        There is no room for it.
     MissingExtraError
         OpenCV is not installed.
     """
@@ -317,7 +320,27 @@ def write_video(
                 writer.release()
         if not written:
             raise InputError(f"{path} would be a video without a frame. Give at least one picture.")
+        _check_written(draft, path, written)
     return written
+
+
+def _check_written(draft: Path, path: Path, count: int) -> None:
+    """Refuse a video that lacks frames: OpenCV does not tell of a disk without room."""
+    import cv2
+
+    try:
+        with _capture(draft) as capture:
+            found = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            # The header may be whole where the last frames are not.
+            capture.set(cv2.CAP_PROP_POS_FRAMES, count - 1)
+            is_whole = found == count and capture.read()[1] is not None
+    except InputError:
+        is_whole = False
+    if not is_whole:
+        raise FileError(
+            f"{path} cannot be written: the video lacks some of its {count} frames. Make room on "
+            "the disk, or write elsewhere."
+        )
 
 
 @contextmanager
@@ -325,16 +348,14 @@ def _capture(path: Path) -> Iterator[cv2.VideoCapture]:
     """Open the video at `path`, and close it in the end."""
     with needs("viz", "reading videos"):
         import cv2
-    if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {state}. Give the path of a video.")
-    capture = cv2.VideoCapture(str(path))
-    try:
-        if not capture.isOpened():
-            raise InputError(f"{path} is no video that OpenCV can read. Save it as MP4 or AVI.")
-        yield capture
-    finally:
-        capture.release()
+    with reading(path, "a video that OpenCV reads, such as MP4 or AVI"):
+        capture = cv2.VideoCapture(str(path))
+        try:
+            if not capture.isOpened():
+                raise InputError(f"{path} is no video that OpenCV can read. Save it as MP4 or AVI.")
+            yield capture
+        finally:
+            capture.release()
 
 
 def _writer(path: Path, fps: float, size: tuple[int, ...]) -> cv2.VideoWriter:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -151,3 +155,39 @@ def test_what_makes_no_video_is_refused_and_nothing_is_left(tiny, frames, tmp_pa
     with pytest.raises(RuntimeError, match="camera"):
         write_video(tmp_path / "a.mp4", breaks(), FPS)
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+FEW_BYTES = """
+import resource, sys
+import numpy as np
+from camcore.batch import write_video
+
+frames = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+write_video(sys.argv[1], frames, 25)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])
+def test_a_video_for_which_there_is_no_room_is_an_error_and_not_there(suffix, tmp_path):
+    pytest.importorskip("resource")
+    words = [sys.executable, "-c", FEW_BYTES, tmp_path / f"a.{suffix}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert re.search(rf"FileError: .*a\.{suffix} cannot be written: the video lacks", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])
+def test_damaged_videos_are_refused_or_shorter(suffix, frames, tmp_path):
+    random = np.random.default_rng(0)
+    path = tmp_path / f"a.{suffix}"
+    write_video(path, frames, FPS)
+    whole = path.read_bytes()
+    for _ in range(20):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 8):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged[: random.integers(1, len(whole))])
+        with suppress(InputError):
+            # An error of any other type would fail the test.
+            assert sum(frame.shape[-1] == 3 for frame in Clip.open(path).frames()) <= len(frames)
