@@ -51,7 +51,8 @@ def reading(path: Path, expected: str, *, refusal: str = "cannot be read") -> It
             kind = "folder" if path.is_dir() else "device or pipe"
             raise InputError(f"{path} {refusal}: it is a {kind}. Expected {expected}.")
         raise MissingFileError(
-            f"There is no file {path}, so it cannot be read. Expected {expected}."
+            f"{path} does not exist and cannot be read: there is no file of that name. Expected "
+            f"{expected}."
         )
     try:
         _check_unpacked_size(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Format: TypeAlias = Literal["png", "jpg"]
-
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
-"""What Pillow raises on files whose contents contradict one another."""
 
 _WARNINGS = Lock()
 """Held while filters of warnings change: they belong to the process, and threads read too."""
@@ -72,7 +68,8 @@ def read_photo(
         raise InputError(f"max_dim is {max_dim}; pass at least one pixel.")
     path = Path(path)
     if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
+        kind = "is a folder" if path.is_dir() else "is a device or pipe"
+        state = kind if path.exists() else "does not exist"
         raise InputError(f"{path} {state}; pass the path of a photograph.")
     try:
         # Pillow warns from half its limit on; up to the limit the photograph is read and scaled.
@@ -83,6 +80,10 @@ def read_photo(
             if max_dim is not None:
                 image.draft(None, (max_dim, max_dim))
             photo = _as_rgb(ImageOps.exif_transpose(image))
+        if max_dim is not None:
+            # As sharp as bicubic, and two or three times as quick as Lanczos.
+            photo.thumbnail((max_dim, max_dim), Image.Resampling.HAMMING)
+        return np.array(photo)
     except Image.DecompressionBombError as error:
         raise InputError(
             f"{path} holds more pixels than is safe to unpack; scale it down first ({error})."
@@ -95,12 +96,8 @@ def read_photo(
         raise InputError(f"{path} {error}") from error
     except PermissionError as error:
         raise InputError(f"{path} may not be read by you; change its permissions.") from error
-    except _DAMAGE as error:
+    except Exception as error:  # Pillow raises anything on files that contradict themselves
         raise InputError(f"{path} is damaged or cut short ({error}); save it again.") from error
-    if max_dim is not None:
-        # As sharp as bicubic, and two or three times as quick as Lanczos.
-        photo.thumbnail((max_dim, max_dim), Image.Resampling.HAMMING)
-    return np.array(photo)
 
 
 def _as_rgb(image: Image) -> Image:
