@@ -6,10 +6,12 @@ import errno
 import os
 import re
 import sys
+import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from camcore.errors import FileError, InputError
 
@@ -66,6 +68,57 @@ def not_written(path: Path, error: OSError) -> FileError:
     made = FileError(f"{path} cannot be written: {error.strerror}. {advice}")
     made.errno = error.errno
     return made
+
+
+def check_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Refuse to write outputs over what is read, or over one another.
+
+    Links are looked through, and names that differ in case alone count as one, as they are on
+    some systems.
+
+    Parameters
+    ----------
+    inputs : iterable of Path
+        Files that are read, or are to stay for another reason.
+    outputs : iterable of Path
+        Files that would be written.
+
+    Raises
+    ------
+    FileError
+        Names both files.
+    """
+    read = {identity: path for path in inputs for identity in _identities(path)}
+    written: dict[str, Path] = {}
+    for path in outputs:
+        for identity in _identities(path):
+            if identity in read:
+                raise FileError(
+                    f"{path} would be written over {read[identity]}, which is no result of "
+                    "camcore. Choose another folder for the results, or another name."
+                )
+        name = _name(path)
+        if name in written:
+            raise FileError(
+                f"{written[name]} and {path} would be one file. Rename one of what they are made "
+                "from, or explain them apart."
+            )
+        written[name] = path
+
+
+def _identities(path: Path) -> set[Any]:
+    """Tell what makes a file the same as another: its name, and where it and its link lie."""
+    found: set[Any] = {_name(path)}
+    for follow in (True, False):
+        with suppress(OSError):  # it is not there yet
+            about = os.stat(path, follow_symlinks=follow)
+            found.add((about.st_dev, about.st_ino))
+    return found
+
+
+def _name(path: Path) -> str:
+    whole = os.path.join(os.path.realpath(path.parent), path.name)
+    return unicodedata.normalize("NFC", whole).casefold()
 
 
 def clear_drafts(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from camcore._shared.atomic import alone_in, clear_drafts, whole
+from camcore._shared.atomic import alone_in, check_apart, clear_drafts, whole
 from camcore.errors import FileError, InputError
 
 
@@ -114,3 +114,30 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path):
         pass
     with alone_in(tmp_path):
         pass
+
+
+def test_outputs_are_no_inputs_whatever_their_names(tmp_path):
+    (tmp_path / "in").mkdir()
+    photo = tmp_path / "in" / "a.jpg"
+    photo.write_text("photo")
+    os.symlink(photo, tmp_path / "soft.jpg")
+    os.link(photo, tmp_path / "hard.jpg")
+    os.symlink(tmp_path / "in", tmp_path / "also")
+    os.symlink(tmp_path / "nothing", tmp_path / "dangling.jpg")
+    check_apart([photo], [tmp_path / "b.jpg", tmp_path / "in" / "b.jpg"])
+    for output in (
+        *("in/a.jpg", "in/../in/a.jpg", "also/a.jpg", "soft.jpg", "hard.jpg", "in/A.JPG"),
+    ):
+        with pytest.raises(FileError, match=r"would be written over .*in/a\.jpg"):
+            check_apart([photo], [tmp_path / output])
+    for name in ("soft.jpg", "dangling.jpg"):  # a link is as much an input as what it leads to
+        with pytest.raises(FileError, match="would be written over"):
+            check_apart([tmp_path / name], [tmp_path / name])
+    with pytest.raises(FileError, match="would be written over"):
+        check_apart([tmp_path / "soft.jpg"], [photo])
+
+
+@pytest.mark.parametrize("names", [("a.npz", "A.npz"), ("é.npz", "e\u0301.npz"), ("x", "./x")])
+def test_outputs_are_told_apart_on_every_system(names, tmp_path):
+    with pytest.raises(FileError, match=r"would be one file\. Rename"):
+        check_apart([], [tmp_path / name for name in names])
