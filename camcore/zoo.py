@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -93,6 +95,35 @@ def _call(module: str, function: str) -> LoadedModel:
     channels_first = adapter(made).input_channels == "first"
     unit = Preprocessing(224, 256, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
     return LoadedModel(made, unit.prepare, unit.size, resize=256, pretrained=True)
+
+
+def named_files(spec: str, weights: str | None = None) -> list[Path]:
+    """List the files among what `load_model` takes: a model's, and one of weights."""
+    names = [spec, spec.removeprefix("keras-file:"), *([] if weights is None else [weights])]
+    return [Path(name) for name in dict.fromkeys(names) if Path(name).is_file()]
+
+
+def fingerprint(spec: str, weights: str | None = None) -> list[str]:
+    """Describe what a loaded model was made from, so that it can be told whether that changed.
+
+    Parameters
+    ----------
+    spec, weights : str
+        As `load_model` took them.
+
+    Returns
+    -------
+    list of str
+        Size and time of the last change of the files; of a function, what the file says that
+        defines it, and the one it was looked for in. What these import is not looked at.
+    """
+    about = [path.stat() for path in named_files(spec, weights)]
+    files = [f"{one.st_size} bytes, changed at {one.st_mtime_ns}" for one in about]
+    module, _, function = spec.partition(":")
+    make = getattr(sys.modules.get(module), function, None)
+    homes = (module, getattr(make, "__module__", None))
+    places = [getattr(sys.modules.get(str(name)), "__file__", None) for name in homes]
+    return files + [sha256(Path(one).read_bytes()).hexdigest() for one in places if one]
 
 
 def unknown_model(scheme: str, name: str, known: Iterable[str]) -> InputError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from camcore.errors import InputError
+from camcore.photos.stamp import read_stamp
 
 PHOTOS = frozenset(
     f".{kind}"
@@ -38,11 +39,15 @@ class FoundPhotos:
         As they were given, each once, by name within a folder.
     ignored : int
         Number of files in the folders whose names are not those of photographs.
+    passed_over : sequence of Path
+        Pictures in the folders that are named like results, or lie in the folder for these, but
+        are not known to be any.
     """
 
     root: Path
     paths: Sequence[Path]
     ignored: int = 0
+    passed_over: Sequence[Path] = ()
 
     def within(self, path: Path) -> Path:
         """Return `path` relative to the root."""
@@ -62,7 +67,8 @@ def find_photos(
     given : sequence of path
         Files, whatever their names; folders, of which the files with a photograph's
         suffix are taken; patterns with ``*``, ``?``, ``[...]`` and ``**``. Hidden files
-        and the pictures of an earlier run are left out of folders.
+        and the pictures of an earlier run are left out of folders, and so are those with names
+        like these.
     recursive : bool
         Also search the folders within folders.
     exclude : path, optional
@@ -78,18 +84,23 @@ def find_photos(
         A folder or pattern holds no photograph.
     """
     excluded = None if exclude is None else _absolute(exclude)
+    passed_over: list[Path] = []
     paths: dict[Path, Path] = {}
     roots: list[Path] = []
     ignored = 0
     for name in given:
         one = os.fspath(name)
         if os.path.isdir(one):
-            inside = list(_files(Path(one), recursive, excluded))
+            inside, apart = _split(_files(Path(one), recursive), Path(one), excluded)
+            unknown = [path for path in apart if is_photo(path) and read_stamp(path) is None]
+            passed_over += unknown
             photos = [path for path in inside if is_photo(path)]
             ignored += len(inside) - len(photos)
             roots.append(_absolute(one))
             if not photos:
                 hint = "" if recursive else "; --recursive looks into the folders within it"
+                if unknown:
+                    hint += f"; {unknown[0]} is named like a result, so give it by its name"
                 raise InputError(f"{one} is a folder without photographs{hint}.")
         elif not os.path.lexists(one) and glob.has_magic(one):
             matches = sorted(glob.glob(one, recursive=True))
@@ -102,7 +113,8 @@ def find_photos(
             roots.append(_absolute(one).parent)
         for path in photos:
             paths.setdefault(_absolute(path), path)
-    return FoundPhotos(_common(roots), list(paths.values()), ignored)
+    passed_over = [path for path in passed_over if _absolute(path) not in paths]
+    return FoundPhotos(_common(roots), list(paths.values()), ignored, passed_over)
 
 
 def is_photo(path: str | os.PathLike[str]) -> bool:
@@ -135,7 +147,7 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in VIDEOS
 
 
-def _files(folder: Path, recursive: bool, excluded: Path | None) -> Iterator[Path]:
+def _files(folder: Path, recursive: bool) -> Iterator[Path]:
     """List the files of `folder` by name; unless `recursive`, folders named like photographs too.
 
     Such a folder is then reported as a photograph that cannot be read.
@@ -145,12 +157,27 @@ def _files(folder: Path, recursive: bool, excluded: Path | None) -> Iterator[Pat
     except OSError as error:
         raise InputError(f"{folder} cannot be looked into ({error.strerror}).") from error
     for path in inside:
-        if path.name.startswith(".") or path.name.endswith(_RESULTS):
+        if path.name.startswith("."):
             continue
         if not path.is_dir() or (not recursive and is_photo(path)):
             yield path
-        elif recursive and not path.is_symlink() and _absolute(path) != excluded:
-            yield from _files(path, recursive, excluded)
+        elif recursive and not path.is_symlink():
+            yield from _files(path, recursive)
+
+
+def _split(
+    files: Iterable[Path], folder: Path, excluded: Path | None
+) -> tuple[list[Path], list[Path]]:
+    """Split the files of `folder` into those to look at, and those that look like results.
+
+    The latter are named so, or lie in the `excluded` folder within it.
+    """
+    within = excluded is not None and _absolute(folder) in excluded.parents
+    lists: tuple[list[Path], list[Path]] = ([], [])
+    for path in files:
+        inside = within and excluded in _absolute(path).parents
+        lists[inside or path.name.endswith(_RESULTS)].append(path)
+    return lists
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.atomic import whole
+from camcore._shared.atomic import check_apart, whole
 from camcore._shared.optional import needs
 from camcore._shared.reading import reading
 from camcore.adapter import Array
@@ -259,10 +259,13 @@ def overlay_video(
     ------
     InputError
         The video cannot be read or written.
+    FileError
+        There is no room for it, or it would be written over `source`.
     MissingExtraError
         OpenCV is not installed.
     """
     clip = Clip.open(source)
+    check_apart([Path(source)], [Path(output)])
     pictures = explain_frames(loaded, clip.frames(), finish=ExplainedPhoto.overlay, **options)
     with closing(pictures):
         return write_video(output, pictures, clip.fps, progress=progress)

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from camcore import report as reports
+from camcore._shared.atomic import check_apart
 from camcore._shared.optional import needs
 from camcore.cli import console
 from camcore.cli.compare.as_json import as_json
@@ -24,6 +25,7 @@ from camcore.recipes import find_recipe
 from camcore.report import ComparedPair, Entry
 from camcore.report.context import correlation
 from camcore.report.entries import STRETCHED, unscaled
+from camcore.zoo import named_files
 
 TOLERANCE = 1e-4
 """Largest difference of maps from 0 to 1 that two models may have, unless another is given."""
@@ -36,6 +38,9 @@ PICTURES = 300
 
 LINES = 10
 """Number of photographs listed in the terminal."""
+
+_NAME = 80
+"""Characters of a file's name that say what its arrays are of; systems allow 255 bytes."""
 
 HELP = (
     "Compare models, recipes or methods on the same photos.\n\n"
@@ -138,9 +143,12 @@ def compare(
     with needs("report", "writing a report"):
         import jinja2  # noqa: F401
     photo_set = PhotoSet.read(photos, SIDE, output)
-    folder = console.folder(output)
-    if report is not None:
-        console.folder(report.parent)
+    page = report or output / "report.html"
+    arrays = _arrays(output, specs, settings)
+    models = [path for spec in specs for path in named_files(spec.spec, spec.weights)]
+    check_apart([*photo_set.found, *models], [*arrays, page])
+    console.folder(output)
+    console.folder(page.parent)
     entries = _explain(specs, settings, photo_set)
     pairs = reports.compare_entries(entries)
     if tolerance is None and pairs[0].axis == "model":
@@ -160,7 +168,7 @@ def compare(
         "report": report,
     }
     result = CompareResult(photo_set, entries, pairs, tolerance, _call(photos, options))
-    path = _write(result, settings, folder, report or folder / "report.html")
+    path = _write(result, settings, arrays, page)
     if json:
         typer.echo(as_json(result, path))
     else:
@@ -224,12 +232,24 @@ def _call(photos: Sequence[Path], options: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _write(result: CompareResult, settings: CompareSettings, folder: Path, report: Path) -> Path:
-    """Write the arrays into `folder`, and the report; return the report's path."""
-    for number, entry in enumerate(result.entries, 1):
-        name = "_".join((entry.model, entry.recipe, entry.explanation.method))
-        plain = re.sub(r"[^\w.#-]+", "-", name)
-        entry.explanation.save(folder / f"{number:02d}_{plain}.npz")
+def _arrays(folder: Path, specs: Sequence[ModelSpec], settings: CompareSettings) -> list[Path]:
+    """Name the files of arrays, in the order of the entries."""
+    made = [
+        "_".join((spec.label, recipe, method))
+        for spec in specs
+        for recipe in settings.recipes
+        for method in settings.methods
+    ]
+    plain = [re.sub(r"[^\w.#-]+", "-", name)[-_NAME:] for name in made]
+    return [folder / f"{number:02d}_{name}.npz" for number, name in enumerate(plain, 1)]
+
+
+def _write(
+    result: CompareResult, settings: CompareSettings, arrays: Sequence[Path], report: Path
+) -> Path:
+    """Write the arrays and the report; return the report's path."""
+    for path, entry in zip(arrays, result.entries, strict=True):
+        entry.explanation.save(path)
     photos = result.photos
     notes = [f"Left out {name}: {why}" for name, why in photos.unreadable]
     shown = _worst(result.pairs)[: max(1, PICTURES // len(result.entries))]

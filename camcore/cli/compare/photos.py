@@ -29,12 +29,15 @@ class PhotoSet:
         The photographs, small enough to keep all of them in memory.
     unreadable : sequence of (str, str)
         Names of the files that were left out, and why.
+    found : sequence of Path
+        All files that were looked at, those that were left out too.
     """
 
     paths: Sequence[Path]
     names: Sequence[str]
     thumbnails: Sequence[npt.NDArray[np.uint8]]
     unreadable: Sequence[tuple[str, str]]
+    found: Sequence[Path] = ()
 
     @classmethod
     def read(cls, given: Sequence[Path], side: int, exclude: Path) -> PhotoSet:
@@ -55,7 +58,9 @@ class PhotoSet:
             None of them can be read.
         """
         found = find_photos(given, recursive=True, exclude=exclude)
-        paths, names, thumbnails, unreadable = [], [], [], []
+        paths, names, thumbnails = [], [], []
+        like = "it is named like a result of camcore, or lies among these; give it by its name"
+        unreadable = [(str(found.within(path)), like) for path in found.passed_over]
         for path in found.paths:
             name = str(found.within(path))
             try:
@@ -72,7 +77,8 @@ class PhotoSet:
             raise InputError(
                 f"None of the {len(unreadable)} files can be explained; the first: {why}"
             )
-        return cls(paths, names, thumbnails, unreadable)
+        everything = [*found.paths, *found.passed_over]
+        return cls(paths, names, thumbnails, unreadable, everything)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from camcore._shared.atomic import alone_in, clear_drafts
+from camcore._shared.atomic import alone_in, clear_drafts, not_written
 from camcore.batch import ExplainedPhoto, Failed, FoundPhotos, explain_photos
 from camcore.cli import console, labels
 from camcore.cli.explain.output import (
@@ -26,12 +26,16 @@ from camcore.cli.explain.output import (
     write_settings,
 )
 from camcore.cli.explain.request import ExplainRequest
-from camcore.errors import CamcoreError, InputError
+from camcore.errors import CamcoreError, FileError, InputError
 from camcore.photos.io import encode, write_image
+from camcore.photos.stamp import stamped
 from camcore.zoo import LoadedModel
 
 _DRAWING = Lock()
 """matplotlib draws one figure at a time."""
+
+_NAMED = 5
+"""Largest number of pictures passed over that are named."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
@@ -113,14 +117,14 @@ def explain_folder(
         1 where photographs failed, 130 after Ctrl-C.
     """
     request.check()
-    outputs = OutputPaths.below(folder, found, options)
+    outputs = OutputPaths.below(folder, found, options, request.files)
     settings = {
         **request.settings(),
         "photographs below": str(found.root),
         "format": options.kind,
     }
-    done = _done_before(folder, outputs, settings) if resume else set()
-    summary = RunSummary(len(found.paths), skipped=len(done))
+    going_on = resume and _is_same_call(folder, settings)
+    summary = RunSummary(len(found.paths))
     try:
         with console.Steps(1) as steps:
             loaded = request.load_model(steps)
@@ -128,8 +132,11 @@ def explain_folder(
         with alone_in(console.folder(folder)):
             clear_drafts(folder)
             write_settings(folder, settings)
+            run = request.run(settings)
+            done = {one for one in outputs.stems if going_on and outputs.is_done(one, run)}
+            summary.skipped = len(done)
             summary.started = time.perf_counter()
-            _run(loaded, request, target, outputs, batch, done, summary, as_json)
+            _run(loaded, request, target, outputs, run, batch, done, summary, as_json)
     except KeyboardInterrupt:
         finished = summary.skipped + summary.explained
         console.fail(
@@ -142,15 +149,15 @@ def explain_folder(
         raise typer.Exit(1)
 
 
-def _done_before(folder: Path, outputs: OutputPaths, settings: dict[str, Any]) -> set[Path]:
-    """Find the photographs that an earlier run with the same `settings` has finished."""
+def _is_same_call(folder: Path, settings: dict[str, Any]) -> bool:
+    """Tell whether `folder` holds results of a run, and refuse those of other `settings`."""
     changed = changed_settings(folder, settings)
     if changed:
         raise InputError(
             f"{folder} holds the results of another call: {'; '.join(changed)}. Repeat that call "
             "to go on with it, leave --resume out to start over, or choose another --output."
         )
-    return set() if changed is None else {path for path in outputs.stems if outputs.is_done(path)}
+    return changed is not None
 
 
 def _run(
@@ -158,6 +165,7 @@ def _run(
     request: ExplainRequest,
     target: int | None,
     outputs: OutputPaths,
+    run: str,
     batch: int,
     done: set[Path],
     summary: RunSummary,
@@ -172,15 +180,15 @@ def _run(
 
     def finish(path: Path, one: ExplainedPhoto) -> PhotoSummary:
         try:
-            return _write(loaded, outputs, path, one)
+            return _write(loaded, outputs, run, path, one)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             # Every photograph after this one would fail in the same way.
-            raise CamcoreError(
-                f"Cannot write {error.filename or outputs.stems[path]}: {error.strerror}. Make "
-                "room, then repeat the command with --resume."
-            ) from error
+            told = (
+                error if isinstance(error, FileError) else not_written(outputs.stems[path], error)
+            )
+            raise CamcoreError(f"{told} Then repeat the command with --resume.") from error
 
     todo = [path for path in outputs.stems if path not in done]
     results = explain_photos(
@@ -201,7 +209,7 @@ def _run(
 
 
 def _write(
-    loaded: LoadedModel, outputs: OutputPaths, path: Path, one: ExplainedPhoto
+    loaded: LoadedModel, outputs: OutputPaths, run: str, path: Path, one: ExplainedPhoto
 ) -> PhotoSummary:
     """Write the outputs of the photograph at `path`, the overlay last."""
     options = outputs.options
@@ -212,8 +220,9 @@ def _write(
     if options.figures:
         with _DRAWING:
             drawing = draw_figure(loaded, one)
-        write_image(outputs.file(path, "figure"), drawing)
-    write_image(overlay, encode(one.overlay(), options.kind))
+        write_image(outputs.file(path, "figure"), stamped(drawing, {"run": run}))
+    picture = encode(one.overlay(), options.kind)
+    write_image(overlay, stamped(picture, outputs.stamp(path, run)))
     return _summary(loaded, one, overlay)
 
 
@@ -277,12 +286,19 @@ def _print_end(
         console.warn(f"maps that are all zeros, nothing speaking for the class: {summary.empty}")
     if found.ignored:
         console.warn(f"files passed over, which are no photographs by their names: {found.ignored}")
+    if found.passed_over:
+        names = ", ".join(str(found.within(path)) for path in found.passed_over[:_NAMED])
+        console.warn(
+            f"pictures passed over, since they look like results but are of no run: "
+            f"{len(found.passed_over)} ({names}). Give those that are photographs by their names."
+        )
     if as_json:
         counts = {
             "photographs": summary.total,
             "explained": summary.explained,
             "skipped": summary.skipped,
             "failed": len(summary.failed),
+            "passed_over": [str(path) for path in found.passed_over],
             "seconds": round(summary.seconds, 3),
             "output": str(folder),
         }

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import camcore
-from camcore._shared.atomic import whole
+from camcore._shared.atomic import check_apart, whole
+from camcore._shared.reading import reading
 from camcore.batch import ExplainedPhoto, FoundPhotos
 from camcore.cli import labels
-from camcore.errors import InputError
 from camcore.photos.io import Format
+from camcore.photos.stamp import read_stamp
 from camcore.viz import figure, png_bytes
 from camcore.zoo import LoadedModel
 
@@ -51,7 +53,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """Where the outputs of each photograph go.
+    """Where the outputs of each photograph go, and which of them are done.
 
     Parameters
     ----------
@@ -59,45 +61,75 @@ class OutputPaths:
         For each photograph, the path of its outputs without their endings.
     options : OutputOptions
         What is written.
+    photos : mapping of Path to sequence of int
+        Size and time of the last change of each photograph, as the run began; none where it
+        cannot be read.
     """
 
     stems: Mapping[Path, Path]
     options: OutputOptions
+    photos: Mapping[Path, Sequence[int]]
 
     @classmethod
-    def below(cls, folder: Path, found: FoundPhotos, options: OutputOptions) -> OutputPaths:
+    def below(
+        cls, folder: Path, found: FoundPhotos, options: OutputOptions, kept: Sequence[Path] = ()
+    ) -> OutputPaths:
         """Mirror the folders of the photographs below `folder`.
 
         Photographs whose names differ in the suffix alone keep it.
 
         Raises
         ------
-        InputError
-            Two photographs would have outputs of the same name all the same.
+        FileError
+            An output would be written over a photograph, one of the files `kept`, or another
+            output.
         """
         within = {path: found.within(path) for path in found.paths}
-        shared = Counter(place.with_suffix("") for place in within.values())
+        shared = Counter(_without_suffix(place) for place in within.values())
         stems = {
-            path: folder / (place if shared[place.with_suffix("")] > 1 else place.with_suffix(""))
+            path: folder / (place if shared[_without_suffix(place)] > 1 else place.with_suffix(""))
             for path, place in within.items()
         }
-        owners: dict[Path, Path] = {}
-        for path, stem in stems.items():
-            if stem in owners:
-                raise InputError(
-                    f"{owners[stem]} and {path} would both be written as {stem.name}. Rename one."
-                )
-            owners[stem] = path
-        return cls(stems, options)
+        paths = cls(stems, options, {path: _size_and_time(path) for path in stems})
+        made = [paths.file(path, output) for path in stems for output in options.endings]
+        inputs = [*found.paths, *found.passed_over, *kept]
+        check_apart(inputs, [*made, folder / RUN_FILE])
+        return paths
 
     def file(self, path: Path, output: str) -> Path:
         """Return the path of an `output` ("overlay", "arrays" or "figure") of a photograph."""
         stem = self.stems[path]
         return stem.with_name(stem.name + self.options.endings[output])
 
-    def is_done(self, path: Path) -> bool:
-        """Tell whether all outputs are there; files appear whole, so these are complete."""
-        return all(self.file(path, output).is_file() for output in self.options.endings)
+    def stamp(self, path: Path, run: str) -> dict[str, Any]:
+        """Say what the overlay of a photograph is of: the photograph, the run, and the other files.
+
+        It is the same again as long as none of them changes.
+        """
+        others = {
+            output: crc32(file.read_bytes()) if file.is_file() else None
+            for output in self.options.endings
+            if output != "overlay" and (file := self.file(path, output))
+        }
+        return {"photograph": list(self.photos[path]), "run": run, **others}
+
+    def is_done(self, path: Path, run: str) -> bool:
+        """Tell whether the photograph's outputs are there, whole, and of this `run`."""
+        stamp = read_stamp(self.file(path, "overlay"))
+        return stamp is not None and stamp == self.stamp(path, run)
+
+
+def _without_suffix(place: Path) -> str:
+    """Name a place without its suffix, as a system does that does not tell cases apart."""
+    return str(place.with_suffix("")).casefold()
+
+
+def _size_and_time(path: Path) -> Sequence[int]:
+    try:
+        about = path.stat()
+    except OSError:  # that it cannot be read is told when it is its turn
+        return ()
+    return about.st_size, about.st_mtime_ns
 
 
 def changed_settings(folder: Path, settings: Mapping[str, Any]) -> Sequence[str] | None:
@@ -111,7 +143,11 @@ def changed_settings(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]
     file = folder / RUN_FILE
     if not file.is_file():
         return None
-    try:
+    with reading(
+        file,
+        "the settings of a run. Start over without --resume, or choose another --output",
+        refusal="does not hold the settings of the results beside it",
+    ):
         before = json.loads(file.read_text("utf-8"))["call"]
         names = dict.fromkeys([*before, *settings])
         return [
@@ -119,11 +155,6 @@ def changed_settings(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]
             for name in names
             if before.get(name) != settings.get(name)
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} does not hold the settings of the results beside it ({error}). Start over "
-            "without --resume, or choose another --output."
-        ) from error
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 
 import camcore
+from camcore._shared.atomic import check_apart
 from camcore.batch import ExplainedPhoto, PreparedPhoto
 from camcore.cli import console, labels
 from camcore.cli.explain.output import draw_figure
@@ -16,12 +17,16 @@ from camcore.methods.table import find
 from camcore.photos.io import read_photo, write_image
 from camcore.zoo import LoadedModel
 
+_OUTPUTS = ("overlay.png", "figure.png", "explanation.npz")
+
 
 def explain_photo(request: ExplainRequest, path: Path, output: Path | None) -> None:
     """Explain the photograph at `path`, print its classes, and write pictures and arrays."""
     # What costs nothing to check comes before a model is loaded.
     photo = read_photo(path, max_dim=request.max_dim)
     request.check()
+    folder = output or Path(f"camcore-{path.stem}")
+    check_apart([path, *request.files], [folder / name for name in _OUTPUTS])
     with console.Steps(2) as steps:
         loaded = request.load_model(steps)
         with steps.step("explaining"):
@@ -32,7 +37,7 @@ def explain_photo(request: ExplainRequest, path: Path, output: Path | None) -> N
             )
     one = prepared.explained(result)
     _print(loaded, one.explanation)
-    _write(console.folder(output or Path(f"camcore-{path.stem}")), loaded, one)
+    _write(console.folder(folder), loaded, one)
 
 
 def _print(loaded: LoadedModel, result: Explanation) -> None:
@@ -70,7 +75,8 @@ def _write(folder: Path, loaded: LoadedModel, one: ExplainedPhoto) -> None:
             f"the recipe {result.recipe} leaves maps from {low:.3g} to {high:.3g}; "
             "drawn stretched to 0..1"
         )
-    write_image(folder / "overlay.png", one.overlay(exact=True))
-    write_image(folder / "figure.png", draw_figure(loaded, one))
-    result.save(folder / "explanation.npz")
-    console.wrote(folder, ["overlay.png", "figure.png", "explanation.npz"])
+    overlay, drawing, arrays = (folder / name for name in _OUTPUTS)
+    write_image(overlay, one.overlay(exact=True))
+    write_image(drawing, draw_figure(loaded, one))
+    result.save(arrays)
+    console.wrote(folder, _OUTPUTS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import camcore
 from camcore import zoo
 from camcore.cli import labels
 from camcore.cli.console import Steps
@@ -63,11 +65,22 @@ class ExplainRequest:
         """Find the index of the class to explain; None for the predicted one."""
         return None if self.target is None else labels.class_index(loaded, self.target)
 
+    @property
+    def files(self) -> list[Path]:
+        """Files that the model is loaded from, as far as they are named."""
+        return zoo.named_files(self.model, self.weights)
+
+    def run(self, settings: Mapping[str, Any]) -> str:
+        """Identify what makes the results: `settings`, the loaded model's files, and camcore."""
+        model = zoo.fingerprint(self.model, self.weights)
+        text = json.dumps([settings, model, camcore.__version__])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def settings(self) -> Mapping[str, Any]:
         """Collect what the results depend on, to be compared with an earlier run's."""
         return {
-            "model": _with_date(self.model),
-            "weights": None if self.weights is None else _with_date(self.weights),
+            "model": _absolute(self.model),
+            "weights": None if self.weights is None else _absolute(self.weights),
             "layer": list(self.layer),
             "target": self.target,
             "method": find(self.method).name,
@@ -76,10 +89,7 @@ class ExplainRequest:
         }
 
 
-def _with_date(name: str) -> str:
-    """Add the time of the last change to the name of a file; leave other names alone."""
+def _absolute(name: str) -> str:
+    """Make the name of a file absolute; leave other names alone."""
     path = Path(name)
-    if not path.is_file():
-        return name
-    changed = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
-    return f"{path.resolve()} of {changed}"
+    return str(path.resolve()) if path.is_file() else name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from camcore._shared.atomic import alone_in, clear_drafts
+from camcore._shared.atomic import alone_in, check_apart, clear_drafts
 from camcore.batch import Clip, overlay_video
 from camcore.cli import console
 from camcore.cli.explain.request import ExplainRequest
@@ -34,6 +34,7 @@ def explain_video(
     clip = Clip.open(path)
     folder = output or Path(f"camcore-{path.stem}")
     made = folder / f"{path.stem}.overlay.mp4"
+    check_apart([path, *request.files], [made])
     try:
         with console.Steps(1) as steps:
             loaded = request.load_model(steps)
