@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,12 +64,12 @@ class OutputSelector:
     def apply(self, target: Target, leaves: Leaves) -> Scored:
         """Apply the target to the outputs: scores, and cotangents in each leaf's shape by path."""
         if target.every_output:
-            scored = target(self._within(leaves))
+            scored = _score(target, self._within(leaves))
             cotangent = {self._outer(path): part for path, part in scored.cotangent.items()}
             return replace(scored, cotangent=cotangent)
         path = self.path(leaves)
         values = leaves[path]
-        scored = target.laid_out(self.channels)(_with_classes(values))
+        scored = _score(target.laid_out(self.channels), _with_classes(values))
         return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
 
     def seed(
@@ -196,6 +197,12 @@ def check_finite(trace: Trace) -> None:
                     f"The model's {kind}{where} has {len(bad)} values that are NaN or infinite, "
                     f"the first in sample {bad[0][0]}. {advice[kind]}"
                 )
+
+
+def _score(target: Target, outputs: Any) -> Scored:
+    """Score outputs whatever they are: `check_finite` says after the pass where they are not."""
+    scored: Scored = inspect.unwrap(type(target).__call__)(target, outputs)
+    return scored
 
 
 def _unambiguous(leaves: Leaves) -> str | None:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
+from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
 
@@ -19,7 +21,7 @@ Fusion: TypeAlias = Literal["mean", "max", "product", "sum"]
 
 def relu(maps: Array) -> Array:
     """Keep the positive part of the maps; the rest becomes 0."""
-    positive: Array = np.maximum(maps, 0)
+    positive: Array = np.maximum(_maps(maps), 0)
     return positive
 
 
@@ -43,21 +45,21 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     Raises
     ------
     InputError
-        There is no such scale.
+        There is no such scale, or the maps are not finite or overflow.
     """
-    maps = np.asarray(maps)
+    maps = _maps(maps)
     if not np.issubdtype(maps.dtype, np.floating):
         maps = maps.astype(np.float32)
     axes = tuple(range(1, maps.ndim))
     if scale == "min_max":
-        maps = maps - maps.min(axis=axes, keepdims=True)
+        maps = without_overflow(maps - maps.min(axis=axes, keepdims=True), "Normalising")
     elif scale != "max":
         raise InputError(f"There is no scale {scale!r}; choose 'max' or 'min_max'.")
     largest = maps.max(axis=axes, keepdims=True)
     empty = ~(largest > 0)
     result: Array = maps / np.where(empty, 1, largest + maps.dtype.type(eps))
     result[empty.reshape(-1)] = 0
-    return result
+    return without_overflow(result, "Normalising")
 
 
 _FUSIONS: dict[str, Callable[..., Any]] = {
@@ -85,10 +87,11 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
     Raises
     ------
     InputError
-        The shapes differ, or there is no such way to join them.
+        The shapes differ, there is no such way to join them, or they are not finite or overflow.
     """
     if how not in _FUSIONS:
         raise InputError(f"There is no fusion {how!r}; choose from {', '.join(_FUSIONS)}.")
+    maps = [_maps(one) for one in maps]
     shapes = {m.shape for m in maps}
     if len(shapes) != 1:
         raise InputError(
@@ -97,7 +100,7 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
     if len(maps) == 1:
         return maps[0]
     fused: Array = _FUSIONS[how](np.stack(maps), axis=0)
-    return fused
+    return without_overflow(fused, f"The {how} of the layers")
 
 
 def without_evidence(raw: Sequence[Array]) -> Array:
@@ -112,8 +115,18 @@ def without_evidence(raw: Sequence[Array]) -> Array:
     -------
     (B,) bool array
     """
-    empty: Array = ~np.any([anywhere(maps > 0) for maps in raw], axis=0)
+    empty: Array = ~np.any([anywhere(_maps(maps) > 0) for maps in raw], axis=0)
     return empty
+
+
+def _maps(maps: npt.ArrayLike) -> Array:
+    """Read maps as real, finite numbers."""
+    maps = np.asarray(maps)
+    if maps.dtype.kind not in "biuf" or not maps.size:
+        raise InputError(
+            f"Maps are real numbers, (B, *S); got dtype {maps.dtype} and shape {maps.shape}."
+        )
+    return finite(maps, "Maps")
 
 
 def anywhere(where: Array) -> Array:

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
 
@@ -31,6 +32,10 @@ _Axis: TypeAlias = tuple[int, int]
 
 # Up to here a dense product beats gathering the taps, even with two taps a sample.
 _DENSE_LENGTH = 64
+
+# Beyond these a size is a mistake, or asks for more memory than a map can be worth.
+_LONGEST: Final = 2**27
+_LARGEST: Final = 2**32
 
 # Where rounding happens: to the scale, to its product with the index, to the result.
 _ROUNDING: Final[Mapping[str, tuple[type[np.floating[Any]], ...]]] = {
@@ -165,13 +170,12 @@ def resize(
 ) -> Array:
     """Resize the last axes of an array.
 
-    A batch equals its samples. A NaN or infinity reaches as far as the kernel; a spline's
-    reaches everywhere. Nothing is smoothed before it is made smaller.
+    A batch equals its samples. Nothing is smoothed before it is made smaller.
 
     Parameters
     ----------
     array : (..., *S) array
-        Real values in any range, of any spatial rank; it is not altered.
+        Finite real values in any range, of any spatial rank; it is not altered.
     size : sequence of int
         The new lengths of the last ``len(size)`` axes, `T`.
     interpolation : Interpolation
@@ -187,7 +191,8 @@ def resize(
     Raises
     ------
     InputError
-        `array` is empty or not real, or `size` does not fit its shape.
+        `array` is empty, not real or not finite, `size` does not fit its shape or is larger
+        than memory, or a cubic or spline that overshoots overflows.
 
     Examples
     --------
@@ -200,15 +205,15 @@ def resize(
     axes = [a for a in range(first, values.ndim) if values.shape[a] != lengths[a - first]]
     # Shrinking first and growing last leaves the least to compute in between.
     axes.sort(key=lambda a: lengths[a - first] / values.shape[a])
-    # A dense product would smear one NaN over the whole map, and in one dimension it
-    # would take the batch for a matrix, whose rounding may depend on its height.
-    dense = interpolation.kind != "nearest" and len(lengths) > 1 and bool(np.isfinite(values).all())
+    # In one dimension a dense product would take the batch for a matrix, whose rounding may
+    # depend on its height.
+    dense = interpolation.kind != "nearest" and len(lengths) > 1
     for axis in axes:
         spans = values.shape[axis], lengths[axis - first]
         whole = interpolation.kind == "spline" or (dense and spans[0] <= _DENSE_LENGTH)
         along = _multiply if whole else _gather
         values = along(values, axis, spans, interpolation)
-    return values if axes else values.copy()
+    return without_overflow(values, "A resize") if axes else values.copy()
 
 
 def _real(array: npt.ArrayLike) -> Array:
@@ -222,12 +227,14 @@ def _real(array: npt.ArrayLike) -> Array:
         raise InputError(
             f"An empty array of shape {values.shape} cannot be resized; every axis needs a sample."
         )
-    return values.astype(np.result_type(values.dtype, np.float32), copy=False)
+    return finite(values, "Values to resize").astype(
+        np.result_type(values.dtype, np.float32), copy=False
+    )
 
 
 def _lengths(size: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
     try:
-        lengths = tuple(operator.index(length) for length in size)
+        lengths = tuple(map(operator.index, size))
     except TypeError as error:
         raise InputError(
             f"size={size!r} is no size; pass one whole number per axis, such as (224, 224)."
@@ -239,6 +246,12 @@ def _lengths(size: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
         )
     if min(lengths) < 1:
         raise InputError(f"size={lengths} is no size; every length must be at least 1.")
+    count = math.prod((*shape[: len(shape) - len(lengths)], *lengths))
+    if max(lengths) > _LONGEST or count > _LARGEST:
+        raise InputError(
+            f"size={lengths} would make {count:,} values of an array of shape {shape}, more than "
+            "memory holds. Give a smaller size, or fewer samples at a time."
+        )
     return lengths
 
 

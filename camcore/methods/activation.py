@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from camcore._shared.finite import without_overflow
 from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, mean_space, per_channel, weighted
@@ -43,9 +44,8 @@ def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction"
     activations = floating(activations, "activations")
     mean = per_channel(mean_space(activations), activations)
     axes = tuple(range(2, activations.ndim))
-    above = (activations > mean + 2 * activations.std(axis=axes, keepdims=True)).astype(
-        activations.dtype
-    )
+    threshold = mean + 2 * activations.std(axis=axes, keepdims=True)
+    above = (activations > without_overflow(threshold, "FEM")).astype(activations.dtype)
     if reading == "fraction":
         return weighted(mean_space(above), activations)
     if reading == "mean":

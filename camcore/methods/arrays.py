@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar, get_args
 
 import numpy as np
 
+from camcore._shared.finite import without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError, MethodError
 
@@ -78,7 +79,14 @@ def per_channel(weights: Array, like: Array) -> Array:
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
-    """Divide `numerator` by `denominator`, 0 where the denominator is 0."""
+    """Divide `numerator` by `denominator`, 0 where the denominator is 0.
+
+    Raises
+    ------
+    InputError
+        The denominator has overflown, so that quotients would vanish without a word.
+    """
+    without_overflow(denominator, "A divisor")
     quotient: Array = np.divide(
         numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0
     )

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from camcore._shared.finite import finite
 from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.methods.arrays import ScoreImages, at_least_one, batches, floating, weighted
@@ -311,6 +312,7 @@ def score_weighted(
             part = np.asarray(at)
             masks = masking.masks(activation[chosen[part]], images.shape[2:]).astype(images.dtype)
             scores[part] = score(sample, chosen[part], masks)
+        finite(scores, "scores under masks")
         if len(chosen):
             weights[sample, chosen] = masking.weigh(scores)
     return weighted(weights.astype(activations.dtype), activations)

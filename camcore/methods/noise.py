@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from camcore._shared.finite import without_overflow
 from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.errors import MethodError
@@ -55,6 +56,7 @@ def noisy_inputs(
     check_sigma(sigma)
     images = floating(images, "images")
     ranges = np.ptp(images.reshape(len(images), -1), axis=1)
+    without_overflow(ranges, "The range of the images")
     spread = sigma * (ranges if of_range else np.ones_like(ranges))
 
     def drawn(draw: int) -> Array:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from camcore._shared.finite import without_overflow
 from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import flat, floating, one_of, paired
@@ -171,7 +172,7 @@ def _kernel_component(sample: Array, kernel: str, gamma: float) -> Array:
     """Project one sample's positions on the first kernel component: ``(C, N)`` to ``(N,)``."""
     values = sample.astype(np.float64)
     centred = values - values.mean(axis=1, keepdims=True)
-    products = centred.T @ centred
+    products = without_overflow(centred.T @ centred, "KPCA-CAM")
     if kernel == "sigmoid":
         products = np.tanh(gamma * products + 1)
     elif kernel == "rbf":

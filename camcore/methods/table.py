@@ -8,8 +8,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from functools import wraps
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
+import numpy as np
+
+from camcore._shared.finite import finite, without_overflow
 from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import MethodError
@@ -106,9 +110,11 @@ class Method:
 
     def __call__(self, evidence: object) -> Array:
         """Apply the method to what it needs of the evidence."""
-        return self.function(
+        # Whoever explains says at which layer a map is not finite.
+        signed: Array = inspect.unwrap(self.function)(
             **{need: getattr(evidence, need) for need in self.needs}, **self.options
         )
+        return signed
 
     @property
     def backward(self) -> bool:
@@ -182,7 +188,8 @@ def register(
     Returns
     -------
     callable
-        A decorator that returns the function as it is.
+        A decorator that returns the function, which now refuses to return a map that is not
+        finite.
 
     Raises
     ------
@@ -202,14 +209,33 @@ def register(
         )
 
     def add(function: Function) -> Function:
+        # Under a second name it is checked already.
+        again = hasattr(function, "__wrapped__")
+        checked = function if again else _checked(function, needs, label)
         cheap = sum(row.passes == "1" for row in TABLE)
-        row = Method(name, label, function, needs, passes, paper, **fields)
+        row = Method(name, label, checked, needs, passes, paper, **fields)
         _rows.insert(cheap if passes == "1" else len(_rows), row)
         if not additive:
-            _of_all_channels.append(function)
-        return function
+            _of_all_channels.append(checked)
+        return checked
 
     return add
+
+
+def _checked(function: Function, needs: Sequence[str], label: str) -> Function:
+    """Let a method refuse arrays that are not finite, and to return a map that is not."""
+
+    @wraps(function)
+    def checked(*args: Any, **options: Any) -> Array:
+        given = {**dict(zip(needs, args, strict=False)), **options}
+        for name in given.keys() & set(needs):
+            several = isinstance(given[name], list | tuple)
+            for array in map(np.asarray, given[name] if several else [given[name]]):
+                if array.dtype.kind in "fc":
+                    finite(array, name)
+        return without_overflow(function(*args, **options), label)
+
+    return cast(Function, checked)
 
 
 def find(name: MethodLike) -> Method:
@@ -283,7 +309,7 @@ def described(text: str) -> Callable[[Function], Function]:
     """Set the line with which recipes describe a function: its equation, or what it explains."""
 
     def keep(function: Function) -> Function:
-        _descriptions[function] = text
+        _descriptions[inspect.unwrap(function)] = text
         return function
 
     return keep
@@ -291,5 +317,6 @@ def described(text: str) -> Callable[[Function], Function]:
 
 def description(function: Callable[..., Any]) -> str:
     """Describe a function in a line, by default the first line of its docstring."""
+    function = inspect.unwrap(function)
     first = (inspect.getdoc(function) or "").partition("\n")[0]
     return _descriptions.get(function) or first.removeprefix("Compute ").rstrip(".")

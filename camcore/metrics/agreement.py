@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.finite import finite, without_overflow
 from camcore._shared.optional import needs
 from camcore.adapter import Array
 from camcore.errors import InputError
@@ -91,7 +92,7 @@ def largest_difference(
         The shapes differ, or are not (B, *S).
     """
     a, b = _rows_of(first, second)
-    gap: Floats = np.abs(a - b).max(axis=1)
+    gap: Floats = without_overflow(np.abs(a - b).max(axis=1), "The difference of maps")
     if not relative:
         return gap
     scale = np.maximum(np.abs(a).max(axis=1), np.abs(b).max(axis=1))
@@ -180,7 +181,7 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     window = side - (side + 1) % 2
     if window < 3:
         return np.full(len(a), np.nan)
-    return np.array(
+    similarities = np.array(
         [
             1.0
             if np.array_equal(one, other)
@@ -190,6 +191,7 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
             for one, other in zip(a, b, strict=True)
         ]
     )
+    return without_overflow(similarities, "The structural similarity of maps")
 
 
 def top_overlap(first: npt.ArrayLike, second: npt.ArrayLike, share: float = 0.1) -> Floats:
@@ -230,8 +232,13 @@ def _rows_of(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Float
             f"Maps of shape {a.shape} and {b.shape} cannot be compared; "
             "pass two arrays of one shape (B, *S)."
         )
-    one, other = (maps.reshape(len(maps), -1).astype(np.float64) for maps in (a, b))
-    return one, other
+    return _rows(a), _rows(b)
+
+
+def _rows(maps: npt.NDArray[Any]) -> Floats:
+    if maps.dtype.kind not in "biuf":
+        raise InputError(f"Maps of dtype {maps.dtype} cannot be compared; pass real numbers.")
+    return finite(maps.reshape(len(maps), -1).astype(np.float64), "Maps")
 
 
 def _unit(values: Floats) -> Floats:

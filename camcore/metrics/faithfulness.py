@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import ScoreImages, at_least_one, floating
@@ -147,7 +148,8 @@ def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Arra
     """
     images = _checked(images, maps)
     masked = images * maps[:, None].astype(images.dtype)
-    return np.concatenate([score_images(i, one[None]) for i, one in enumerate(masked)])
+    scores = [score_images(i, one[None]) for i, one in enumerate(masked)]
+    return finite(np.concatenate(scores), "Scores of masked images")
 
 
 def average_drop(scores: Array, masked: Array) -> float:
@@ -182,7 +184,8 @@ def average_drop(scores: Array, masked: Array) -> float:
             "so they must be positive. Score probabilities: "
             "target=camcore.targets.Probability()."
         )
-    return float(100 * np.mean(np.maximum(0, scores - masked) / scores))
+    drops = np.maximum(0, scores - masked) / scores
+    return float(without_overflow(100 * np.mean(drops), "The average drop"))
 
 
 def increase_in_confidence(scores: Array, masked: Array) -> float:
@@ -251,7 +254,7 @@ def _curve(
         for first in range(0, len(counts), batch_size):
             part = slice(first, first + batch_size)
             images = [np.where(ranks[sample] < n, end[sample], start[sample]) for n in counts[part]]
-            scores[sample, part] = score(sample, np.stack(images))
+            scores[sample, part] = finite(score(sample, np.stack(images)), "Scores")
     return Curve(counts / importance.shape[1], scores)
 
 
@@ -265,7 +268,7 @@ def _image_and_baseline(
         raise InputError(
             f"steps={steps} is out of range; pass 1 to {positions}, the number of positions."
         )
-    baseline = np.asarray(baseline, dtype=images.dtype)
+    baseline = finite(np.asarray(baseline, dtype=images.dtype), "A baseline's values")
     if baseline.shape not in ((), images.shape):
         raise InputError(
             f"The baseline has shape {baseline.shape}; pass one number, or an image for each: "
@@ -276,14 +279,13 @@ def _image_and_baseline(
 
 def _checked(images: Array, maps: Array) -> Array:
     """Check that maps fit the images, and return these as floating numbers."""
-    images = floating(images, "images")
+    images = finite(floating(images, "images"), "Images")
     if maps.shape != (len(images), *images.shape[2:]):
         raise InputError(
             f"Images of shape {images.shape} and maps of shape {maps.shape} do not fit one "
             "another; pass (B, C, *S) and (B, *S)."
         )
-    if not np.all(np.isfinite(maps)):
-        raise InputError("A map has NaN or infinity; pass finite maps.")
+    finite(maps, "Maps")
     return images
 
 
@@ -294,4 +296,4 @@ def _pair(one: Array, other: Array) -> tuple[Array, Array]:
             f"Scores of shape {one.shape} and {other.shape} cannot be compared; pass two lists of "
             "one length."
         )
-    return one, other
+    return finite(one, "Scores"), finite(other, "Scores")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array, Channels
 from camcore.errors import TargetError
 
@@ -46,6 +48,12 @@ class Target(ABC):
     every_output: bool = False
     """Whether the target reads all of the model's outputs, by path, and not one of them."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let every target refuse outputs that are not finite, and scores that overflow."""
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            setattr(cls, "__call__", _checked(vars(cls)["__call__"]))  # noqa: B010
+
     @abstractmethod
     def __call__(self, outputs: Any) -> Scored:
         """Score a batch.
@@ -64,7 +72,7 @@ class Target(ABC):
         Raises
         ------
         TargetError
-            The target does not fit these outputs.
+            The target does not fit these outputs, they are not finite, or the score overflows.
         """
 
     def settled(self, outputs: Any, sample: int | None = None) -> Target:
@@ -118,6 +126,25 @@ class Target(ABC):
 
     def __neg__(self) -> Target:
         return Combination((-1.0, self))
+
+
+def _checked(call: Callable[[Any, Any], Scored]) -> Callable[[Any, Any], Scored]:
+    @wraps(call)
+    def checked(self: Any, outputs: Any) -> Scored:
+        for path, leaf in _leaves(outputs):
+            finite(leaf, f"Values of the output {path!r}" if path else "Outputs", TargetError)
+        scored = call(self, outputs)
+        for _, values in (("", np.asarray(scored.scores)), *_leaves(scored.cotangent)):
+            without_overflow(values, f"{self!r}", TargetError)
+        return scored
+
+    return checked
+
+
+def _leaves(values: Any) -> list[tuple[str, Array]]:
+    """List an array, or a mapping of arrays, by path."""
+    leaves = values if isinstance(values, Mapping) else {"": values}
+    return [(path, np.asarray(leaf)) for path, leaf in leaves.items()]
 
 
 class Nothing(Target):

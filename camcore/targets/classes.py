@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from camcore._shared.finite import finite
 from camcore.adapter import Array
 from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
@@ -210,7 +211,13 @@ def softmax(logits: Array) -> Array:
     -------
     (..., K) array
         In [0, 1], summing to one.
+
+    Raises
+    ------
+    InputError
+        The logits are not finite.
     """
+    logits = finite(np.asarray(logits), "Logits")
     exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: Array = exp / exp.sum(axis=-1, keepdims=True)
     return result

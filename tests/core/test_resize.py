@@ -259,14 +259,35 @@ def test_exact_nearest_meets_every_tie(coordinates):
             np.testing.assert_array_equal(resized, expected)
 
 
-@pytest.mark.parametrize(("side", "longer"), [(7, 14), (90, 180)])
-def test_nan_reaches_no_further_than_the_kernel(side, longer):
-    plane = noise((side, side))
-    spoiled = plane.copy()
-    spoiled[0, 0] = np.nan
-    expected = resize(plane, (longer, longer))
-    expected[:3, :3] = np.nan
-    np.testing.assert_allclose(resize(spoiled, (longer, longer)), expected, rtol=0, atol=1e-6)
+@pytest.mark.parametrize("kind", ["nearest", "linear", "cubic", "spline"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_and_located(kind, value):
+    spoiled = noise((2, 7, 7))
+    spoiled[1, 0, 3] = value
+    with pytest.raises(InputError, match=r"1 values that are NaN .* first at \(1, 0, 3\)"):
+        resize(spoiled, (14, 14), Interpolation(kind))
+    with pytest.raises(InputError, match="must be finite"):
+        resize(spoiled, (7, 7), Interpolation(kind))
+
+
+def test_a_cubic_that_overshoots_beyond_what_there_is_is_refused():
+    step = np.float32([[0, 0, 3.4e38, 3.4e38]])
+    np.testing.assert_array_equal(resize(step, (1, 8)).max(), np.float32(3.4e38))
+    with pytest.raises(InputError, match="A resize overflows float32"):
+        resize(step, (1, 8), Interpolation("cubic"))
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ((2**28,), "would make 1,610,612,736 values"),
+        ((2**20, 2**20), "would make 2,199,023,255,552 values"),
+        ((2**70, 1), "more than memory holds"),
+    ],
+)
+def test_sizes_that_no_memory_holds_are_refused(size, says):
+    with pytest.raises(InputError, match=says):
+        resize(np.zeros((2, 3, 4)), size)
 
 
 @pytest.mark.parametrize(

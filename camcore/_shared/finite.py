@@ -1,0 +1,57 @@
+"""Refuse NaN and infinity where they come in, and results that overflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore.errors import CamcoreError, InputError
+
+Array = npt.NDArray[Any]
+
+
+def is_finite(array: Array) -> bool:
+    """Tell whether no value is NaN or infinite."""
+    if array.dtype.kind in "biu" or not array.size:
+        return True
+    # A sum takes no memory; where it overflows, each value is looked at.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+
+
+def finite(array: Array, name: str, error: type[CamcoreError] = InputError) -> Array:
+    """Return `array` as it is, or refuse it and say where it is not finite.
+
+    Raises
+    ------
+    CamcoreError
+        Of the type `error`: it is no array of numbers, or has NaN or infinity.
+    """
+    if array.dtype.kind not in "biufc":
+        raise error(f"{name} must be numbers; got dtype {array.dtype}.")
+    if is_finite(array):
+        return array
+    bad = np.argwhere(~np.isfinite(array))
+    raise error(
+        f"{name} must be finite; of shape {array.shape}, they have {len(bad)} values that are NaN "
+        f"or infinite, the first at {tuple(bad[0].tolist())}. Clean them, and pass finite "
+        f"{name[0].lower()}{name[1:]}."
+    )
+
+
+def without_overflow(array: Array, name: str, error: type[CamcoreError] = InputError) -> Array:
+    """Return a result as it is, or refuse one that finite arrays were too large for.
+
+    Raises
+    ------
+    CamcoreError
+        Of the type `error`: the result has NaN or infinity.
+    """
+    if is_finite(array):
+        return array
+    raise error(
+        f"{name} overflows {array.dtype}: the result is not finite. Give arrays of a wider dtype, "
+        "or scale them down."
+    )
