@@ -115,14 +115,17 @@ def without_evidence(raw: Sequence[Array]) -> Array:
     -------
     (B,) bool array
     """
-    empty: Array = ~np.any([anywhere(_maps(maps) > 0) for maps in raw], axis=0)
+    positive = [anywhere(_maps(maps) > 0) for maps in raw]
+    if len({len(one) for one in positive}) > 1:
+        raise InputError("The layers' maps are of several batches; give those of one.")
+    empty: Array = ~np.any(positive, axis=0)
     return empty
 
 
 def _maps(maps: npt.ArrayLike) -> Array:
     """Read maps as real, finite numbers."""
     maps = np.asarray(maps)
-    if maps.dtype.kind not in "biuf" or not maps.size:
+    if maps.dtype.kind not in "biuf" or not maps.size or not maps.ndim:
         raise InputError(
             f"Maps are real numbers, (B, *S); got dtype {maps.dtype} and shape {maps.shape}."
         )

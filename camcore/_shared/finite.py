@@ -29,8 +29,8 @@ def finite(array: Array, name: str, error: type[CamcoreError] = InputError) -> A
     CamcoreError
         Of the type `error`: it is no array of numbers, or has NaN or infinity.
     """
-    if array.dtype.kind not in "biufc":
-        raise error(f"{name} must be numbers; got dtype {array.dtype}.")
+    if array.dtype.kind not in "biuf":
+        raise error(f"{name} must be real numbers; got dtype {array.dtype}.")
     if is_finite(array):
         return array
     bad = np.argwhere(~np.isfinite(array))

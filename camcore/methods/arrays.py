@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar, get_args
 
 import numpy as np
 
-from camcore._shared.finite import without_overflow
+from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError, MethodError
 
@@ -41,6 +41,32 @@ def floating(array: Array, name: str) -> Array:
     if not (np.issubdtype(array.dtype, np.number) and np.isrealobj(array)):
         raise InputError(f"{name} must be real numbers; got dtype {array.dtype}.")
     return array.astype(np.float32)
+
+
+def shaped(values: Array, shape: tuple[int, ...], name: str) -> Array:
+    """Read finite, floating numbers of the given shape, such as what a callable answered.
+
+    Raises
+    ------
+    InputError
+        They are something else.
+    """
+    values = np.asarray(values)
+    if values.shape != shape:
+        raise InputError(f"{name} must be of shape {shape}; got {values.shape}.")
+    finite(values, name)
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def same_batch(activations: Array, images: Array) -> tuple[Array, Array]:
+    """Read a layer's activations and the model's input, both ``(B, C, *S)`` of one rank."""
+    activations, images = floating(activations, "activations"), floating(images, "images")
+    if len(activations) != len(images) or activations.ndim != images.ndim:
+        raise InputError(
+            f"activations {activations.shape} and images {images.shape} are not of one batch, or "
+            "have another number of spatial axes."
+        )
+    return activations, images
 
 
 def flat(array: Array) -> Array:

@@ -13,7 +13,15 @@ import numpy as np
 
 from camcore._shared.progress import track
 from camcore.adapter import Array
-from camcore.methods.arrays import at_least_one, floating, paired, per_channel, sum_channels
+from camcore.errors import InputError
+from camcore.methods.arrays import (
+    at_least_one,
+    floating,
+    paired,
+    per_channel,
+    shaped,
+    sum_channels,
+)
 from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import BOTH, described, register
@@ -144,7 +152,9 @@ def smoothgrad(
     """
     images = floating(images, "images")
     noisy = noisy_inputs(images, samples, sigma, seed, label="SmoothGrad", progress=progress)
-    total = sum(map(gradients_at, noisy), start=np.zeros(images.shape))
+    total = np.zeros(images.shape)
+    for at in noisy:
+        total += shaped(gradients_at(at), images.shape, "gradients_at")
     return saliency((total / samples).astype(images.dtype))
 
 
@@ -238,7 +248,8 @@ def average_on_path(
     average = np.zeros(images.shape)
     steps = list(zip(places, weights, strict=True))
     for place, weight in track(steps, "Integrated gradients", progress):
-        average += weight * gradients_at(start + images.dtype.type(place) * difference)
+        at = start + images.dtype.type(place) * difference
+        average += weight * shaped(gradients_at(at), images.shape, "gradients_at")
     return difference, average
 
 
@@ -310,7 +321,13 @@ def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array
     Gradient-based Localization", ICCV 2017, sec. 3.1.
     """
     coarse = relu(gradcam(activations, gradients))
-    size = floating(guided_gradients, "guided_gradients").shape[2:]
+    guided_gradients = floating(guided_gradients, "guided_gradients")
+    size = guided_gradients.shape[2:]
+    if len(coarse) != len(guided_gradients) or coarse.ndim != len(size) + 1:
+        raise InputError(
+            f"guided_gradients {guided_gradients.shape} are not of the batch of a layer's map "
+            f"{coarse.shape}, or have another number of spatial axes."
+        )
     return guided_backprop(guided_gradients) * resize(coarse, size, LINEAR)
 
 
@@ -363,6 +380,12 @@ def fullgrad(
     for term in [images * image_gradients, *bias_terms]:
         if term.ndim != images.ndim:
             continue
+        term = floating(term, "bias_terms")
+        if len(term) != len(images):
+            raise InputError(
+                f"A bias term {term.shape} is not of the batch of the images {images.shape}; give "
+                "one row for each of them."
+            )
         term = np.abs(term)
         axes = tuple(range(2, term.ndim))
         shifted = term - term.min(axis=axes, keepdims=True)

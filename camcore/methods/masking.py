@@ -11,10 +11,9 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from camcore._shared.finite import finite
 from camcore._shared.progress import track
 from camcore.adapter import Array
-from camcore.methods.arrays import ScoreImages, at_least_one, batches, floating, weighted
+from camcore.methods.arrays import ScoreImages, at_least_one, batches, same_batch, shaped, weighted
 from camcore.methods.noise import check_sigma
 from camcore.methods.table import described, register
 from camcore.postprocess import normalise
@@ -225,7 +224,8 @@ def sscam(
         for _ in range(samples):
             noise = np.stack([rng.normal(scale=sigma, size=masks.shape[1:]) for rng in streams])
             noisy = masks + noise.astype(masks.dtype)
-            total += score_images(sample, images[sample] * noisy[:, None])
+            answer = score_images(sample, images[sample] * noisy[:, None])
+            total += shaped(answer, total.shape, "score_images")
         return total / samples
 
     return score_weighted(
@@ -282,7 +282,8 @@ def iscam(
         total = np.zeros(len(masks))
         for step in range(1, steps + 1):
             strength = masks.dtype.type(step / steps)
-            total += score_images(sample, images[sample] * (strength * masks)[:, None])
+            answer = score_images(sample, images[sample] * (strength * masks)[:, None])
+            total += shaped(answer, total.shape, "score_images")
         return total / steps
 
     return score_weighted(
@@ -301,8 +302,7 @@ def score_weighted(
     channels: int | None = None,
 ) -> Array:
     """Weight channels by what `score` gives under their masks: Σ_c w_c · A_c."""
-    activations = floating(activations, "activations")
-    images = floating(images, "images")
+    activations, images = same_batch(activations, images)
     at_least_one(batch_size=batch_size, channels=1 if channels is None else channels)
     weights = np.zeros(activations.shape[:2], np.float64)
     for sample, activation in enumerate(activations):
@@ -311,8 +311,7 @@ def score_weighted(
         for at in track(batches(range(len(chosen)), batch_size), label, progress):
             part = np.asarray(at)
             masks = masking.masks(activation[chosen[part]], images.shape[2:]).astype(images.dtype)
-            scores[part] = score(sample, chosen[part], masks)
-        finite(scores, "scores under masks")
+            scores[part] = shaped(score(sample, chosen[part], masks), part.shape, "score_images")
         if len(chosen):
             weights[sample, chosen] = masking.weigh(scores)
     return weighted(weights.astype(activations.dtype), activations)

@@ -10,7 +10,15 @@ from camcore._shared.finite import without_overflow
 from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.errors import MethodError
-from camcore.methods.arrays import at_least_one, floating, per_channel, ratio, sum_space, weighted
+from camcore.methods.arrays import (
+    at_least_one,
+    floating,
+    per_channel,
+    ratio,
+    shaped,
+    sum_space,
+    weighted,
+)
 from camcore.methods.table import register
 from camcore.postprocess import relu
 
@@ -62,7 +70,7 @@ def noisy_inputs(
     def drawn(draw: int) -> Array:
         noise = np.random.default_rng([seed, draw]).normal(size=images.shape[1:])
         noisy: Array = images + spread.reshape(-1, *[1] * (images.ndim - 1)) * noise
-        return noisy.astype(images.dtype)
+        return without_overflow(noisy.astype(images.dtype), "Noise on the images")
 
     return map(drawn, track(range(samples), label, progress))
 
@@ -136,7 +144,7 @@ def smooth_gradcampp(
     powers = np.zeros((3, *activations.shape))
     label = "Smooth Grad-CAM++"
     for noisy in noisy_inputs(images, samples, sigma, seed, label=label, progress=progress):
-        gradients = rerun(noisy)[1].astype(np.float64)
+        gradients = shaped(rerun(noisy)[1], activations.shape, "rerun").astype(np.float64)
         powers += np.stack([gradients, gradients**2, gradients**3]) / samples
     total = per_channel(sum_space(activations), activations)
     alpha = ratio(powers[1], 2 * powers[1] + total * powers[2])

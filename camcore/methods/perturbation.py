@@ -26,6 +26,7 @@ from camcore.methods.arrays import (
     floating,
     one_of,
     ratio,
+    shaped,
     weighted,
 )
 from camcore.methods.table import register
@@ -83,6 +84,7 @@ def ablationcam(
     """
     activations = floating(activations, "activations")
     at_least_one(batch_size=batch_size)
+    scores = shaped(scores, (len(activations),), "scores")
     weights = np.zeros(activations.shape[:2], np.float64)
     for sample, activation in enumerate(activations):
         live = np.flatnonzero(flat(activation[None])[0].any(axis=1))
@@ -92,7 +94,7 @@ def ablationcam(
             for batch in track(batches(list(live), batch_size), "Ablation-CAM", progress):
                 rows = np.arange(len(batch))
                 altered[rows, batch] = 0
-                without = score(altered[: len(batch)])
+                without = shaped(score(altered[: len(batch)]), rows.shape, "resume")
                 altered[rows, batch] = activation[batch]
                 weights[sample, batch] = scores[sample] - without
     weights = ratio(weights, np.broadcast_to(scores[:, None].astype(np.float64), weights.shape))
@@ -160,6 +162,7 @@ def occlusion(
     images = floating(images, "images")
     at_least_one(window=window, stride=stride, batch_size=batch_size)
     one_of(Edge, edge=edge)
+    scores = shaped(scores, (len(images),), "scores")
     places = list(_windows(images.shape[2:], window, stride, edge))
     covered = np.zeros(images.shape[2:])
     for place in places:
@@ -190,7 +193,8 @@ def blanked_scores(
             blanked = np.repeat(image[None], len(batch), axis=0)
             for altered, place in zip(np.moveaxis(blanked, 1, -1), batch, strict=True):
                 altered[place] = baseline
-            for place, score in zip(batch, score_images(sample, blanked), strict=True):
+            scores = shaped(score_images(sample, blanked), (len(batch),), "score_images")
+            for place, score in zip(batch, scores, strict=True):
                 yield sample, place, score
 
 
@@ -263,7 +267,8 @@ def rise(
         drawn = np.stack([_rise_mask(rng, size, cells, keep) for _ in range(count)])
         drawn = drawn.astype(images.dtype)
         for sample, image in enumerate(images):
-            scores = score_images(sample, image * drawn[:, None])
+            masked = image * drawn[:, None]
+            scores = shaped(score_images(sample, masked), (count,), "score_images")
             total[sample] += np.tensordot(scores, drawn, 1)
     return (total / (masks * keep)).astype(images.dtype)
 

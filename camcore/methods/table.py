@@ -230,9 +230,9 @@ def _checked(function: Function, needs: Sequence[str], label: str) -> Function:
         given = {**dict(zip(needs, args, strict=False)), **options}
         for name in given.keys() & set(needs):
             several = isinstance(given[name], list | tuple)
-            for array in map(np.asarray, given[name] if several else [given[name]]):
-                if array.dtype.kind in "fc":
-                    finite(array, name)
+            for value in given[name] if several else [given[name]]:
+                if not callable(value):
+                    finite(np.asarray(value), name)
         return without_overflow(function(*args, **options), label)
 
     return cast(Function, checked)

@@ -13,7 +13,7 @@ import numpy as np
 from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.methods.arrays import ScoreImages, at_least_one, floating
+from camcore.methods.arrays import ScoreImages, at_least_one, floating, shaped
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +148,10 @@ def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Arra
     """
     images = _checked(images, maps)
     masked = images * maps[:, None].astype(images.dtype)
-    scores = [score_images(i, one[None]) for i, one in enumerate(masked)]
-    return finite(np.concatenate(scores), "Scores of masked images")
+    scores = [
+        shaped(score_images(i, one[None]), (1,), "score_images") for i, one in enumerate(masked)
+    ]
+    return np.concatenate(scores)
 
 
 def average_drop(scores: Array, masked: Array) -> float:
@@ -245,7 +247,8 @@ def _curve(
 ) -> Curve:
     """Score images on the way from `start` to `end`, by falling importance of positions."""
     at_least_one(batch_size=batch_size)
-    importance = maps.reshape(len(maps), -1)
+    # Integers without a sign cannot be negated.
+    importance = maps.reshape(len(maps), -1).astype(np.float64)
     counts = np.round(np.linspace(0, importance.shape[1], steps + 1)).astype(int)
     ranks = np.argsort(np.argsort(-importance, axis=1, kind="stable"), axis=1)
     ranks = ranks.reshape(len(maps), 1, *maps.shape[1:])
@@ -254,7 +257,8 @@ def _curve(
         for first in range(0, len(counts), batch_size):
             part = slice(first, first + batch_size)
             images = [np.where(ranks[sample] < n, end[sample], start[sample]) for n in counts[part]]
-            scores[sample, part] = finite(score(sample, np.stack(images)), "Scores")
+            answer = score(sample, np.stack(images))
+            scores[sample, part] = shaped(answer, (len(images),), "score_images")
     return Curve(counts / importance.shape[1], scores)
 
 
@@ -290,10 +294,10 @@ def _checked(images: Array, maps: Array) -> Array:
 
 
 def _pair(one: Array, other: Array) -> tuple[Array, Array]:
-    one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    one, other = (finite(np.asarray(s), "Scores").astype(np.float64) for s in (one, other))
     if one.ndim != 1 or one.shape != other.shape or not one.size:
         raise InputError(
             f"Scores of shape {one.shape} and {other.shape} cannot be compared; pass two lists of "
             "one length."
         )
-    return finite(one, "Scores"), finite(other, "Scores")
+    return one, other

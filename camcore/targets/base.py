@@ -131,6 +131,8 @@ class Target(ABC):
 def _checked(call: Callable[[Any, Any], Scored]) -> Callable[[Any, Any], Scored]:
     @wraps(call)
     def checked(self: Any, outputs: Any) -> Scored:
+        if not isinstance(outputs, Mapping) and not np.size(outputs):
+            raise TargetError(f"Outputs of shape {np.shape(outputs)} have nothing to score.")
         for path, leaf in _leaves(outputs):
             finite(leaf, f"Values of the output {path!r}" if path else "Outputs", TargetError)
         scored = call(self, outputs)

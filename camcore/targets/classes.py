@@ -10,7 +10,7 @@ import numpy as np
 
 from camcore._shared.finite import finite
 from camcore.adapter import Array
-from camcore.errors import TargetError
+from camcore.errors import InputError, TargetError
 from camcore.targets.base import Scored, Target
 
 
@@ -37,7 +37,8 @@ class OfClass(Target):
 
     def classes(self, outputs: Array) -> Array:
         """Find the class of each sample, ``(B,)``, and check it against the outputs."""
-        batch, count = _batch_of_scores(outputs).shape
+        outputs = _batch_of_scores(outputs)
+        batch, count = outputs.shape
         if self.index is None:
             if self.rank >= count:
                 raise TargetError(
@@ -215,9 +216,13 @@ def softmax(logits: Array) -> Array:
     Raises
     ------
     InputError
-        The logits are not finite.
+        There are none, or they are not finite.
     """
     logits = finite(np.asarray(logits), "Logits")
+    if not logits.size or not logits.ndim:
+        raise InputError(f"Logits of shape {logits.shape} have no softmax; pass (..., classes).")
+    if logits.dtype.kind != "f":
+        logits = logits.astype(np.float64)
     exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: Array = exp / exp.sum(axis=-1, keepdims=True)
     return result
@@ -242,14 +247,29 @@ def check_classes(classes: Array, count: int) -> None:
 
 
 def _batch_of_scores(outputs: Array) -> Array:
-    """Refuse outputs that are no class scores ``(B, K)``."""
+    """Read outputs as floating class scores, ``(B, K)``."""
     if outputs.ndim == 2:
-        return outputs
+        return real_outputs(outputs)
     raise TargetError(
         f"A class target needs outputs of shape (batch, classes); the model's are "
         f"{outputs.shape}. Use camcore.targets.Segmentation, Similarity, Linear or a callable "
         "for other outputs."
     )
+
+
+def real_outputs(outputs: Array) -> Array:
+    """Read outputs as floating numbers; integers become float64, so that they may be negated.
+
+    Raises
+    ------
+    TargetError
+        They are no real numbers.
+    """
+    if outputs.dtype.kind not in "iuf":
+        raise TargetError(
+            f"A target scores outputs that are real numbers; the model's are of {outputs.dtype}."
+        )
+    return outputs if outputs.dtype.kind == "f" else outputs.astype(np.float64)
 
 
 def _one_hot(outputs: Array, classes: Array) -> Array:

@@ -101,7 +101,8 @@ class Box(Target):
             scores.append(self._score(found, slope, rows, of_rows, image, len(detected)))
             classes.append(of_rows[0] if len(of_rows) else -1)
         known = self.choice.of_class is not None or min(classes) >= 0
-        dtype = detected[0].scores.dtype
+        dtype = np.result_type(*(found.scores.dtype for found in detected))
+        dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
         return Scored(np.array(scores, dtype), cotangent, np.array(classes) if known else None)
 
     def settled(self, outputs: Leaves, sample: int | None = None) -> Target:

@@ -1,0 +1,1 @@
+"""Damaged files and odd arrays, and what camcore makes of them."""
