@@ -115,6 +115,7 @@ class Explainer(Generic[Result]):
         **options: Any,
     ) -> None:
         self.model = model
+        self._fast = fast
         self.adapter: Adapter = registry.adapter(model, fast)
         self.recipe: Recipe = find_recipe(recipe)
         if fusion is not None:
@@ -141,6 +142,14 @@ class Explainer(Generic[Result]):
             None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
         self._layers: dict[Level, tuple[str, ...]] = {"input": (INPUT,)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the adapter out, which is of this process; the model is pickled as it can be."""
+        return {name: value for name, value in vars(self).items() if name != "adapter"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.adapter = registry.adapter(self.model, self._fast)
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
         """Name the layers that a call on such inputs explains.

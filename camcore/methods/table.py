@@ -64,6 +64,10 @@ NEEDS: Final[Mapping[str, Need]] = {
 BOTH: Final = ("activations", "gradients")
 
 
+def _as_it_is(target: Any) -> Any:
+    return target
+
+
 @dataclass(frozen=True)
 class Method:
     """A method and what the one path from model to map must supply for it.
@@ -103,7 +107,7 @@ class Method:
     passes: str
     paper: str
     level: Literal["layer", "attention", "input"] = "layer"
-    aim: Callable[[Any], Any] = lambda target: target
+    aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
     joins: Literal["shown", "signed"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from camcore.errors import (
     RecipeError,
     TargetError,
 )
+from camcore.recipes import TABLE
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
 
@@ -381,3 +383,15 @@ def test_a_map_that_overflows_is_refused(network):
         pytest.raises(InputError, match=r"HiResCAM at 'relu2' overflows float64.*wider dtype"),
     ):
         camcore.explain(network, PHOTOS, 1e308 * Class(1) * 1e10, "relu2", "hirescam")
+
+
+def test_an_explainer_of_every_recipe_and_method_is_pickled(network):
+    expected = camcore.explain(network, PHOTOS, layer="relu2")
+    again = pickle.loads(pickle.dumps(camcore.Explainer(network, layer="relu2")))(PHOTOS)
+    np.testing.assert_array_equal(again.maps, expected.maps)
+    for recipe in TABLE:
+        for method in methods.TABLE:
+            made = camcore.Explainer(network, recipe=recipe, method=method)
+            again = pickle.loads(pickle.dumps(made))
+            assert again.recipe == made.recipe
+            assert again.methods == made.methods
