@@ -30,7 +30,8 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
         ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
         ``timm:...``, ``keras:ResNet50``), a path to a ``.keras`` file, or
         ``package.module:function``, which is called without arguments and returns a
-        model or a `camcore.zoo.LoadedModel`.
+        model or a `camcore.zoo.LoadedModel`. Its module is imported, and so its code is run:
+        name no function that you would not run yourself.
     weights : str, optional
         A file of weights; a function loads its own.
 

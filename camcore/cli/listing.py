@@ -27,7 +27,8 @@ MODEL = typer.Option(
     "--model",
     "-m",
     metavar="SPEC",
-    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras file, or package.module:function.",
+    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras file, or package.module:function, "
+    "whose code is run.",
 )
 ModelOption = Annotated[str, MODEL]
 WeightsOption = Annotated[

@@ -66,7 +66,7 @@ def compare(
             "-m",
             metavar="SPEC",
             help="timm:NAME, torchvision:NAME, keras:NAME, a .keras file, or "
-            "package.module:function. Repeat it to compare models.",
+            "package.module:function, whose code is run. Repeat it to compare models.",
         ),
     ],
     weights: Annotated[

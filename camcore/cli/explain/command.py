@@ -97,7 +97,8 @@ def explain(
         typer.Option(
             "--resume",
             metavar="",
-            help="Go on where the same command was stopped; what is done is left alone.",
+            help="Go on where the same command was stopped; what is done is left alone, unless the "
+            "photograph, the model or the result has changed.",
             rich_help_panel=_MANY,
         ),
     ] = False,

@@ -18,6 +18,13 @@ def test_version_and_help_are_printed(camcore):
         assert camcore(command, "--help").exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["explain", "compare", "layers"])
+def test_the_help_says_that_functions_are_run(command, camcore):
+    shown = camcore(command, "--help").stdout
+    words = " ".join(shown.replace("│", " ").split())
+    assert "package.module:function, whose code is run" in words
+
+
 def test_misuse_is_exit_code_2(camcore):
     assert camcore("wat").exit_code == 2
     assert camcore("layers").exit_code == 2
