@@ -154,7 +154,7 @@ def smoothgrad(
     noisy = noisy_inputs(images, samples, sigma, seed, label="SmoothGrad", progress=progress)
     total = np.zeros(images.shape)
     for at in noisy:
-        total += shaped(gradients_at(at), images.shape, "gradients_at")
+        total += shaped(gradients_at(at), images.shape, "Gradients at other inputs")
     return saliency((total / samples).astype(images.dtype))
 
 
@@ -249,7 +249,7 @@ def average_on_path(
     steps = list(zip(places, weights, strict=True))
     for place, weight in track(steps, "Integrated gradients", progress):
         at = start + images.dtype.type(place) * difference
-        average += weight * shaped(gradients_at(at), images.shape, "gradients_at")
+        average += weight * shaped(gradients_at(at), images.shape, "Gradients at other inputs")
     return difference, average
 
 

@@ -225,7 +225,7 @@ def sscam(
             noise = np.stack([rng.normal(scale=sigma, size=masks.shape[1:]) for rng in streams])
             noisy = masks + noise.astype(masks.dtype)
             answer = score_images(sample, images[sample] * noisy[:, None])
-            total += shaped(answer, total.shape, "score_images")
+            total += shaped(answer, total.shape, "Scores of altered images")
         return total / samples
 
     return score_weighted(
@@ -283,7 +283,7 @@ def iscam(
         for step in range(1, steps + 1):
             strength = masks.dtype.type(step / steps)
             answer = score_images(sample, images[sample] * (strength * masks)[:, None])
-            total += shaped(answer, total.shape, "score_images")
+            total += shaped(answer, total.shape, "Scores of altered images")
         return total / steps
 
     return score_weighted(
@@ -311,7 +311,9 @@ def score_weighted(
         for at in track(batches(range(len(chosen)), batch_size), label, progress):
             part = np.asarray(at)
             masks = masking.masks(activation[chosen[part]], images.shape[2:]).astype(images.dtype)
-            scores[part] = shaped(score(sample, chosen[part], masks), part.shape, "score_images")
+            scores[part] = shaped(
+                score(sample, chosen[part], masks), part.shape, "Scores of altered images"
+            )
         if len(chosen):
             weights[sample, chosen] = masking.weigh(scores)
     return weighted(weights.astype(activations.dtype), activations)

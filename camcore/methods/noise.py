@@ -144,7 +144,8 @@ def smooth_gradcampp(
     powers = np.zeros((3, *activations.shape))
     label = "Smooth Grad-CAM++"
     for noisy in noisy_inputs(images, samples, sigma, seed, label=label, progress=progress):
-        gradients = shaped(rerun(noisy)[1], activations.shape, "rerun").astype(np.float64)
+        gradients = shaped(rerun(noisy)[1], activations.shape, "Gradients at noisy inputs")
+        gradients = gradients.astype(np.float64)
         powers += np.stack([gradients, gradients**2, gradients**3]) / samples
     total = per_channel(sum_space(activations), activations)
     alpha = ratio(powers[1], 2 * powers[1] + total * powers[2])

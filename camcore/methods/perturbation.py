@@ -94,7 +94,9 @@ def ablationcam(
             for batch in track(batches(list(live), batch_size), "Ablation-CAM", progress):
                 rows = np.arange(len(batch))
                 altered[rows, batch] = 0
-                without = shaped(score(altered[: len(batch)]), rows.shape, "resume")
+                without = shaped(
+                    score(altered[: len(batch)]), rows.shape, "Scores of altered activations"
+                )
                 altered[rows, batch] = activation[batch]
                 weights[sample, batch] = scores[sample] - without
     weights = ratio(weights, np.broadcast_to(scores[:, None].astype(np.float64), weights.shape))
@@ -193,7 +195,9 @@ def blanked_scores(
             blanked = np.repeat(image[None], len(batch), axis=0)
             for altered, place in zip(np.moveaxis(blanked, 1, -1), batch, strict=True):
                 altered[place] = baseline
-            scores = shaped(score_images(sample, blanked), (len(batch),), "score_images")
+            scores = shaped(
+                score_images(sample, blanked), (len(batch),), "Scores of altered images"
+            )
             for place, score in zip(batch, scores, strict=True):
                 yield sample, place, score
 
@@ -268,7 +272,7 @@ def rise(
         drawn = drawn.astype(images.dtype)
         for sample, image in enumerate(images):
             masked = image * drawn[:, None]
-            scores = shaped(score_images(sample, masked), (count,), "score_images")
+            scores = shaped(score_images(sample, masked), (count,), "Scores of altered images")
             total[sample] += np.tensordot(scores, drawn, 1)
     return (total / (masks * keep)).astype(images.dtype)
 

@@ -149,7 +149,8 @@ def masked_scores(images: Array, maps: Array, score_images: ScoreImages) -> Arra
     images = _checked(images, maps)
     masked = images * maps[:, None].astype(images.dtype)
     scores = [
-        shaped(score_images(i, one[None]), (1,), "score_images") for i, one in enumerate(masked)
+        shaped(score_images(i, one[None]), (1,), "Scores of altered images")
+        for i, one in enumerate(masked)
     ]
     return np.concatenate(scores)
 
@@ -258,7 +259,7 @@ def _curve(
             part = slice(first, first + batch_size)
             images = [np.where(ranks[sample] < n, end[sample], start[sample]) for n in counts[part]]
             answer = score(sample, np.stack(images))
-            scores[sample, part] = shaped(answer, (len(images),), "score_images")
+            scores[sample, part] = shaped(answer, (len(images),), "Scores of altered images")
     return Curve(counts / importance.shape[1], scores)
 
 
