@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,16 @@ class Cases:
     def all(self) -> list[Batch]:
         """Every batch."""
         return [*self.alone, self.four]
+
+    def small(self, layer: str, count: int = 2, size: int = 64) -> Batch:
+        """Small images at a narrow layer of a PyTorch model, for a pass for each channel.
+
+        In double precision, since batches of other sizes, and more or fewer threads, sum in
+        another order, and a difference of scores keeps few of single precision's digits.
+        """
+        images = self.four.images[:count, :, :size, :size].astype(np.float64)
+        model = copy.deepcopy(self.four.model).double()
+        return Batch(model, layer, images, self.four.classes[:count])
 
 
 def cases(model: Any, layer: str, images: np.ndarray) -> Cases:

@@ -113,16 +113,9 @@ def test_fullgrad_passes_over_subclasses_of_batch_normalisation(torch_lite0, the
     assert_alike(batch.explain("fullgrad", RECIPE).maps, theirs("FullGrad", batch))
 
 
-def small(cases, layer, size, count=2):
-    """A narrow layer and small images, for what runs the model once for each channel."""
-    batch = cases.four
-    cut = batch.images[:count, :, :size, :size]
-    return type(batch)(batch.model, layer, np.ascontiguousarray(cut), batch.classes[:count])
-
-
 @pytest.mark.parametrize(("network", "layer"), [("lite0", "blocks.0"), ("resnet", "layer1")])
 def test_scorecam(request, theirs, assert_alike, network, layer):
-    batch = small(request.getfixturevalue(f"torch_{network}"), layer, 64)
+    batch = request.getfixturevalue(f"torch_{network}").small(layer)
     for one in (batch, next(batch.one_by_one())):
         assert_alike(one.explain("scorecam", RECIPE).maps, theirs("ScoreCAM", one))
 
@@ -133,7 +126,7 @@ def test_scorecam(request, theirs, assert_alike, network, layer):
     ids=["rectified", "negative activations"],
 )
 def test_ablationcam(request, theirs, assert_alike, network, layer):
-    batch = small(request.getfixturevalue(f"torch_{network}"), layer, 64)
+    batch = request.getfixturevalue(f"torch_{network}").small(layer)
     for one in (batch, next(batch.one_by_one())):
         assert_alike(one.explain("ablationcam", RECIPE).maps, theirs("AblationCAM", one))
 

@@ -104,22 +104,15 @@ def test_legrad_scored_by_the_model_itself(torch, library, require, assert_alike
     assert_alike(ours.maps, maps.numpy())
 
 
-def small(cases, layer, count=2):
-    """A narrow layer and small images, for what runs the model once for each channel."""
-    batch = cases.four
-    cut = np.ascontiguousarray(batch.images[:count, :, :64, :64])
-    return type(batch)(batch.model, layer, cut, batch.classes[:count])
-
-
 @pytest.mark.parametrize(("network", "layer"), [("lite0", "blocks.0"), ("resnet", "layer1")])
 def test_scorecam(request, theirs, assert_alike, network, layer):
-    batch = small(request.getfixturevalue(f"torch_{network}"), layer)
+    batch = request.getfixturevalue(f"torch_{network}").small(layer)
     for one in (batch, next(batch.one_by_one())):
         assert_alike(one.explain("scorecam", RECIPE).maps, theirs("ScoreCAM", one))
 
 
 def test_iscam(torch_lite0, theirs, assert_alike):
-    batch = small(torch_lite0, "blocks.0")
+    batch = torch_lite0.small("blocks.0")
     ours = batch.explain("iscam", RECIPE, steps=3).maps
     assert_alike(ours, theirs("ISCAM", batch, num_samples=3))
 
@@ -137,7 +130,7 @@ class Played:
 
 
 def test_sscam_under_the_same_noise(torch_lite0, torch, library, assert_alike):
-    batch = small(torch_lite0, "blocks.0", count=1)
+    batch = torch_lite0.small("blocks.0", count=1)
     channels, samples, sigma, seed = 16, 2, 2.0, 5
     streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
     draws = [
@@ -147,7 +140,7 @@ def test_sscam_under_the_same_noise(torch_lite0, torch, library, assert_alike):
     with library.SSCAM(
         batch.model, "blocks.0", num_samples=samples, std=sigma, input_shape=(3, 64, 64)
     ) as method:
-        method._distrib = Played([d.float() for d in draws])
+        method._distrib = Played(draws)
         batch.model(torch.from_numpy(batch.images))
         maps = method(list(batch.classes))[0].numpy()
     ours = batch.explain("sscam", RECIPE, samples=samples, sigma=sigma, seed=seed).maps
