@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import itertools
 import os
@@ -196,6 +197,7 @@ def pytest_status(copy: Path, tests: Sequence[str], limit: float, *options: str)
         sys.path[:0] = places
         os.environ["PYTHONPATH"] = os.pathsep.join(places)
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         pytest = importlib.import_module("pytest")
         ignored = [f"--ignore={name}" for name in ABOUT_TEXT]
         shared = ["-q", "-p", "no:cacheprovider", "-k", SLOW]
@@ -299,6 +301,8 @@ def main() -> None:
     print(f"seed {options.seed}: {len(mutants)} of {every} mutants", flush=True)
     for name in PRELOADED:
         importlib.import_module(name)
+    # pytest collects garbage at its end, which would copy every page of the frameworks.
+    gc.freeze()
     started = time.monotonic()
     found = outcomes(mutants, options.workers, options.limit, options.green)
     lived = sorted(mutant for mutant, how in zip(mutants, found, strict=True) if how == "survived")
