@@ -1,0 +1,159 @@
+"""Further passes: asked for with the same settings, on the right sample, in the right order."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.targets import Box
+from camcore.testing import NumpyAdapter, random_network
+from camcore.testing.network import Op
+
+PHOTOS = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+CLASSES = [3, 1]
+FURTHER = {
+    "scorecam": {},
+    "iscam": {"steps": 2},
+    "sscam": {"samples": 2},
+    "ablationcam": {},
+    "smoothgradcampp": {"samples": 2},
+    "rise": {"masks": 20, "cells": 3},
+    "occlusion": {"window": 3, "stride": 2},
+    "smoothgrad": {"samples": 2},
+    "integratedgradients": {"steps": 3},
+    "guidedbackprop": {},
+    "guidedgradcam": {},
+    "fullgrad": {},
+}
+"""Methods that need more than the one pass, made quick."""
+DRAWN = {"sscam", "rise", "smoothgrad", "smoothgradcampp"}
+SCORED_IN_NUMPY = {"ablationcam"}
+
+
+class Softmax(Op):
+    """Shares of one."""
+
+    def forward(self, x):
+        powers = np.exp(x - x.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def pull_back(self, x, cotangent):
+        share = self.forward(x)
+        return share * (cotangent - (share * cotangent).sum(axis=1, keepdims=True))
+
+
+class Ending(NumpyAdapter):
+    """A chain whose last layer is its final activation, which is left off for the logits."""
+
+    def _served(self, logits):
+        return NumpyAdapter(**dict(list(self.ops.items())[: -1 if logits else None]))
+
+    def run(self, *args, logits=True, **options):
+        return self._served(logits).run(*args, **options)
+
+    def resume(self, *args, logits=True):
+        return self._served(logits).resume(*args)
+
+
+BARE = random_network(head="deep")
+PROBABLE = NumpyAdapter(**BARE.ops, softmax=Softmax())
+BOTH = Ending(**PROBABLE.ops)
+
+
+def raw(model, target, method, images=PHOTOS, **options):
+    result = camcore.explain(
+        model, images, target, "relu2", method, **FURTHER.get(method, {}), **options
+    )
+    (found,) = result.raw.values()
+    return found
+
+
+def native(outputs):
+    """The two classes' scores, as a callable of a framework's user."""
+    chosen = np.eye(outputs.shape[1])[CLASSES]
+    return (outputs * chosen).sum(axis=1), chosen
+
+
+def native_one_by_one(outputs):
+    """Class 3, of however many alterations of a sample."""
+    return outputs[:, 3], np.eye(outputs.shape[1])[[3] * len(outputs)]
+
+
+@pytest.mark.parametrize("method", ["gradcam", *FURTHER])
+def test_every_pass_scores_with_or_without_the_final_activation_as_asked(method):
+    logit = raw(BOTH, CLASSES, method)
+    np.testing.assert_array_equal(logit, raw(BARE, CLASSES, method))
+    probability = raw(BOTH, CLASSES, method, score="output")
+    np.testing.assert_array_equal(probability, raw(PROBABLE, CLASSES, method))
+    assert np.abs(logit - probability).max() > 1e-3 * np.abs(logit).max()
+
+
+@pytest.mark.parametrize("score", ["logit", "output"])
+@pytest.mark.parametrize("method", sorted(FURTHER.keys() - SCORED_IN_NUMPY))
+def test_a_native_callable_is_scored_as_the_class_it_takes_in_every_pass(method, score):
+    expected = raw(BOTH, 3, method, score=score)
+    np.testing.assert_allclose(
+        raw(BOTH, native_one_by_one, method, score=score), expected, rtol=1e-12, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("method", ["gradcam", "smoothgradcampp", "smoothgrad", "guidedgradcam"])
+def test_a_native_callable_may_score_each_sample_of_a_batch_otherwise(method):
+    np.testing.assert_allclose(
+        raw(BOTH, native, method), raw(BOTH, CLASSES, method), rtol=1e-12, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("method", FURTHER)
+def test_samples_are_explained_as_if_each_were_alone(method):
+    together = raw(BARE, CLASSES, method)
+    for i, chosen in enumerate(CLASSES):
+        alone = raw(BARE, chosen, method, PHOTOS[i : i + 1])
+        np.testing.assert_allclose(together[i], alone[0], rtol=1e-10, atol=1e-13)
+
+
+class Detector(NumpyAdapter):
+    """The chain's outputs as the scores of five boxes, listed image by image."""
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        def scored(seed):
+            return lambda leaves: {"": np.stack(list(seed(listed(leaves)).values()))}
+
+        trace = super().run(inputs, layers, [scored(seed) for seed in seeds], **options)
+        return replace(trace, outputs=listed(trace.outputs))
+
+    @contextmanager
+    def resume(self, *args, **options):
+        with super().resume(*args, **options) as head:
+            yield lambda activations: listed(head(activations))
+
+
+PLACES = [[0, 0, 4, 4], [4, 4, 8, 8], [0, 4, 4, 8], [4, 0, 8, 4], [2, 2, 6, 6]]
+
+
+def listed(leaves):
+    found = {}
+    for image, scores in enumerate(leaves[""]):
+        found[f"{image}.boxes"] = np.array(PLACES, float)
+        found[f"{image}.scores"] = scores
+        found[f"{image}.labels"] = np.arange(5)
+    return found
+
+
+@pytest.mark.parametrize("method", ["gradcam", "ablationcam", "scorecam", "smoothgradcampp"])
+def test_a_box_is_followed_through_further_passes(method):
+    boxes = raw(Detector(**BARE.ops), Box(CLASSES), method)
+    np.testing.assert_allclose(boxes, raw(BARE, CLASSES, method), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", sorted(FURTHER.keys() - DRAWN))
+def test_a_mirrored_view_takes_the_same_further_passes(method):
+    for score in ("logit", "output"):
+        found = raw(BOTH, CLASSES, method, augment=[camcore.augment.Flip()], score=score)
+        mirrored = raw(BOTH, CLASSES, method, PHOTOS[..., ::-1], score=score)[..., ::-1]
+        expected = (raw(BOTH, CLASSES, method, score=score) + mirrored) / 2
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
