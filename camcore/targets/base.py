@@ -181,6 +181,7 @@ class Combination(Target):
             for factor, target in terms
             for inner, one in (target.terms if isinstance(target, Combination) else [(1.0, target)])
         )
+        self.linear = all(target.linear for _, target in self.terms)
         self.every_output = self.terms[0][1].every_output
         if any(target.every_output != self.every_output for _, target in self.terms):
             raise TargetError(

@@ -7,11 +7,17 @@ import pytest
 
 from camcore.errors import TargetError
 from camcore.targets import (
+    Box,
     Class,
     Combination,
+    Contrast,
+    Counterfactual,
     Linear,
+    LogProbability,
     Nothing,
     Probability,
+    Segmentation,
+    Similarity,
 )
 
 # exp gives 1, 2, 4, 1, so p = 1/8, 1/4, 1/2, 1/8; the second sample is the first, turned.
@@ -56,3 +62,32 @@ def test_nothing_target_has_no_score_and_no_cotangent():
     scored = Nothing()({"0.scores": np.array([0.9, 0.8]), "1.scores": np.array([0.6])})
     assert not scored.scores.any()
     assert scored.cotangent == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "linear"),
+    [
+        (Class(1), True),
+        (Counterfactual(1), True),
+        (Contrast(1, nearest=2), True),
+        (Linear([1.0, 0, 2]), True),
+        (Segmentation(1), True),
+        (Box(0), True),
+        (Box(0, arranged="yolov5"), False),
+        (Box(overlapping=(0, 0, 1, 1), with_overlap=True), False),
+        (Probability(1), False),
+        (LogProbability(1), False),
+        (Similarity([1.0, 0, 2]), False),
+        (2 * Class(1) - Class(0), True),
+        (Class(1) + Probability(0), False),
+    ],
+    ids=str,
+)
+def test_a_target_knows_whether_it_is_linear(target, linear):
+    assert target.linear is linear
+    if not isinstance(target, Box):
+        shape = (1, 3, 2) if isinstance(target, Segmentation) else (1, 3)
+        outputs = np.random.default_rng(0).normal(size=shape)
+        target = target.settled(outputs)
+        doubled = np.abs(target(2 * outputs).scores - 2 * target(outputs).scores).max() < 1e-12
+        assert doubled == linear
