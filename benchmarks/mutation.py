@@ -57,11 +57,13 @@ WIDER = {
     "camcore": (
         "tests/core/test_explainer.py",
         "tests/core/test_explanation.py",
+        "tests/core/test_registry.py",
         "tests/core/recipes",
     ),
     "camcore/cli": ("tests/core/cli", "tests/core/batch"),
     "camcore/batch": ("tests/core/cli/test_folder.py", "tests/core/cli/test_explain.py"),
     "camcore/viz": ("tests/core/viz", "tests/core/report/test_report.py"),
+    "camcore/layers": ("tests/core/test_explainer.py", "tests/backends/test_attention.py"),
     "camcore/testing": ("tests/backends/test_contract.py",),
     "backends/camcore_torch": ("tests/backends/torch", "tests/threads/test_torch.py"),
     "backends/camcore_tensorflow": (
@@ -174,10 +176,13 @@ def tests_of(path: str) -> list[list[str]]:
     inner = Path(path).relative_to(source)
     folder = Path(MIRRORS[source], inner.parent)
     near = folder / f"test_{inner.stem.strip('_')}.py"
-    package = folder if inner.parent.name else near
+    # The test of a package that is one idea, and what a package exports.
+    idea = folder.with_name(f"test_{folder.name}.py"), folder / f"test_{folder.name}.py"
+    exports = ["tests/core/test_imports.py"] if inner.name == "__init__.py" else []
+    package = [folder] if inner.parent.name else []
     wider = WIDER[max((start for start in WIDER if path.startswith(start)), key=len)]
     stages: list[list[str]] = []
-    for stage in ([near], [package], wider):
+    for stage in ([near, *idea], exports, package, wider):
         names = [str(name) for name in stage if (ROOT / name).exists()]
         if names and names not in stages:
             stages.append(names)
