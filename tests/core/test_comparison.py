@@ -130,6 +130,24 @@ def test_the_figure_has_a_row_for_each_pair():
     panels = [axes for axes in drawing.axes if axes.get_title()]
     assert [p.get_title() for p in panels[:3]] == ["a", "b", "difference, at most 0.5"]
     assert len(panels) == 9
+    # Maps on a scale from 0 to 1, differences on one whose end is the largest of them all.
+    shown = [p.images[0] for p in panels]
+    assert [image.get_clim() for image in shown] == [
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 0.5),
+        (0, 0.5),
+        (0, 1),
+    ]
+    assert [image.get_cmap().name for image in shown[:3]] == ["inferno", "inferno", "viridis"]
+    assert all(len(p.get_xticks()) == len(p.get_yticks()) == 0 for p in panels)
+    marks = [tuple(float(value[0]) for value in p.lines[0].get_data()) for p in panels[2::3]]
+    assert marks == [pair.where[pair.worst][::-1] for pair in compare(several).pairs]
+    assert sum("colorbar" in str(axes.get_label()) for axes in drawing.axes) == 1
     with pytest.raises(InputError, match="can be drawn"):
         compare(explanation(RAMP[0]), explanation(RAMP[0])).figure()
 

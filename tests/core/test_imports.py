@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -167,3 +168,12 @@ def test_public_functions_say_what_they_take_and_return(path):
         assert sections.get("Returns") or sections.get("Yields"), (
             f"{path} does not say what it returns"
         )
+
+
+def test_every_exported_name_is_there():
+    """A name in ``__all__`` that is not defined fails only for ``import *``."""
+    names = ["camcore", *(f"camcore.{path.parent.name}" for path in CORE.glob("*/__init__.py"))]
+    packages = [importlib.import_module(name) for name in names]
+    listed = {(package, name) for package in packages for name in getattr(package, "__all__", ())}
+    assert {(camcore, "explain"), (camcore.targets, "LogProbability")} <= listed
+    assert [name for package, name in listed if not hasattr(package, name)] == []

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from camcore.batch import find_photos
+from camcore.batch.find import PHOTOS, VIDEOS
 from camcore.errors import InputError
 
 
@@ -58,3 +59,19 @@ def test_finding_nothing_is_an_error(tree):
         find_photos(["r"])
     with pytest.raises(InputError, match=r"p/\*\.webp matches no file"):
         find_photos(["p/*.webp"])
+
+
+def test_which_suffixes_are_photographs_and_which_are_videos():
+    photos = "apng avif bmp gif heic heif ico j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga "
+    photos += "tif tiff webp"
+    assert {f".{kind}" for kind in photos.split()} == PHOTOS
+    assert {
+        f".{kind}" for kind in ["avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm", "wmv"]
+    } == VIDEOS
+
+
+@pytest.mark.parametrize("end", [".overlay.jpg", ".overlay.png", ".figure.png"])
+def test_own_pictures_in_a_folder_are_no_photographs(tmp_path, end):
+    for name in ("cat.png", f"cat{end}"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_photos([str(tmp_path)]).paths] == ["cat.png"]

@@ -73,6 +73,13 @@ def test_fullgrad_of_the_input_scales_each_channel_by_its_own_range():
     np.testing.assert_array_equal(maps, [[[1, 1]]])
 
 
+def test_fullgrad_scales_terms_however_small():
+    images = np.array([[[[0.25, 0.5]], [[0.125, 0.125]]]])
+    # [1/4, 1/2] to [0, 1]; the constant channel, though as small, to [0, 0].
+    maps = methods.fullgrad(images, np.ones_like(images), [np.array([[[[2e-9, 1e-9]]]])])
+    np.testing.assert_allclose(maps, [[[1, 1]]], rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -80,3 +80,12 @@ def test_numbers_of_a_pair_are_an_images_or_the_worst():
     of_first = {"largest": 0.1, "pearson": 0.5, "spearman": np.nan, "ssim": None, "overlap": 0.25}
     assert pair.numbers(0) == pytest.approx(of_first, nan_ok=True)
     assert pair.numbers() == pytest.approx({**of_first, "largest": 0.4}, nan_ok=True)
+
+
+def test_zeros_beside_values_correlate_with_nothing_and_values_with_themselves():
+    maps = np.array([[0.0, 0.0, 0.0], [0.1, 0.2, 0.4]])
+    with np.errstate(all="raise"):
+        for measure in (pearson, spearman):
+            found = measure(maps, [[1.0, 2.0, 5.0], [0.1, 0.2, 0.4]])
+            assert np.isnan(found[0])
+            assert found[1] == pytest.approx(1, abs=1e-12)

@@ -199,3 +199,14 @@ def test_class_targets_refuse_outputs_that_do_not_fit(target, outputs, message):
 def test_class_targets_refuse_what_is_no_class(make, message):
     with pytest.raises(TargetError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [Probability, LogProbability])
+def test_samples_far_apart_are_scored_as_if_each_were_alone(make):
+    outputs = np.array([[0.0, 1.0, 3.0], [1000.0, 1001.0, 1003.0], [-4e4, 1 - 4e4, 3 - 4e4]])
+    scored = make(1)(outputs)
+    p = np.exp([0.0, 1.0, 3.0]) / np.exp([0.0, 1.0, 3.0]).sum()
+    expected = {Probability: p[1], LogProbability: np.log(p[1])}[make]
+    np.testing.assert_allclose(scored.scores, [expected] * 3, rtol=1e-12)
+    slope = (np.eye(3)[1] - p) * {Probability: p[1], LogProbability: 1}[make]
+    np.testing.assert_allclose(scored.cotangent, [slope] * 3, rtol=1e-10)

@@ -223,3 +223,10 @@ def test_overlay_crop_is_the_overlay_to_a_level(shape, side, style):
     assert photo.flags.writeable
     if style.alpha == 0:
         assert np.array_equal(covered, photo)
+
+
+def test_the_hint_at_channels_first_is_for_images_of_one_or_three_channels():
+    for shape, hinted in {(2, 3, 8, 9): True, (2, 1, 8, 9): True, (2, 8, 9, 5): False}.items():
+        with pytest.raises(InputError) as caught:
+            overlay(np.zeros(shape, np.uint8), np.zeros((2, 4, 4), np.float32))
+        assert ("channels-first" in str(caught.value)) == hinted

@@ -56,3 +56,35 @@ def test_signed_signals_and_what_does_not_fit():
         signal_figure(np.zeros(5), np.zeros(5), times=[1, 2])
     with pytest.raises(InputError, match="NaN"):
         signal_figure(np.full(5, np.nan), np.zeros(5))
+
+
+def test_channels_are_ticked_at_their_means_and_the_scale_at_its_ends():
+    signal = np.stack([np.arange(5.0), 10 * np.arange(5.0), np.full(5, 3.0)], axis=1)
+    (panel, scale) = signal_figure(signal[None], np.linspace(0, 1, 5)[None]).axes
+    # Channels stand 1.1 times the widest of them apart: 44.
+    np.testing.assert_allclose(panel.get_yticks(), [2, 20 - 44, 3 - 88])
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == ["0", "1", "2"]
+    assert (panel.get_ylabel(), panel.get_xlabel()) == ("channel", "sample")
+    lines = [np.concatenate(c.get_segments())[:, 1] for c in collections(panel)]
+    assert [line.max() for line in lines] == [4, 40 - 44, 3 - 88]
+    assert not panel.spines["top"].get_visible()
+    assert panel.spines["left"].get_visible()
+    assert [tick.get_text() for tick in scale.get_xticklabels()] == ["0", "0.5", "1"]
+    assert scale.get_xlabel() == "evidence, relative to the strongest"
+
+
+def test_a_trace_alone_has_ordinary_ticks_and_a_flat_one_its_own_line():
+    (panel, _) = signal_figure(np.full(4, 7.0), np.zeros(4)).axes
+    assert panel.get_ylabel() == ""
+    assert len(panel.get_yticks()) > 1
+    # Channels that do not vary stand one apart.
+    (panel, _) = signal_figure(np.full((1, 4, 2), 7.0), np.zeros((1, 4))).axes
+    np.testing.assert_allclose(panel.get_yticks(), [7, 6])
+
+
+def test_the_scale_of_signed_maps_ends_at_the_farthest_from_zero():
+    drawing = signal_figure(np.zeros((1, 3)), np.array([[-0.5, 0, 0.25]]), signed=True)
+    scale = drawing.axes[-1]
+    assert [tick.get_text() for tick in scale.get_xticklabels()] == ["-0.5", "0", "0.5"]
+    np.testing.assert_allclose(scale.get_xticks(), [-0.5, 0, 0.5])
+    assert scale.get_xlabel() == "against   -   for"
