@@ -86,6 +86,17 @@ class PackedWithWeights(Packed):
     weights = True
 
 
+class PackedByHand(Packed):
+    """Calls the function with what it has no defaults for alone."""
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        x = x.transpose(0, 1)
+        options = (WIDTH, HEADS, self.in_proj_weight, self.in_proj_bias, None, None, False, 0.5)
+        out = self.out_proj
+        y, _ = F.multi_head_attention_forward(x, x, x, *options, out.weight, out.bias, False)
+        return y.transpose(0, 1)
+
+
 class Encoder(nn.TransformerEncoderLayer):
     def __init__(self) -> None:
         super().__init__(WIDTH, HEADS, 8, batch_first=True)
@@ -111,6 +122,7 @@ SPELLINGS = {
     "heads in the batch": folded,
     "packed": Packed,
     "packed, with weights": PackedWithWeights,
+    "packed, by hand": PackedByHand,
     "encoder": Encoder,
 }
 

@@ -113,3 +113,31 @@ def test_frameworks_without_fast_ways_say_so(keras):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     with pytest.raises(BackendError, match=r"TensorFlow has no faster way.*leave `fast` out"):
         camcore.Explainer(model, fast=True)
+
+
+def graphs_of(explain):
+    """How many graphs PyTorch compiles for a call."""
+    counted = torch._dynamo.utils.counters["stats"]
+    before = counted["unique_graphs"]
+    explain()
+    return counted["unique_graphs"] - before
+
+
+def test_the_parts_between_which_nothing_is_captured_are_compiled_once(model, images):
+    torch._dynamo.reset()  # graphs are shared by all modules of one structure
+    quick = camcore.Explainer(model, layer="body.0", fast="compile")
+    # The stem, the rest of the head; of the body only its rectifier remains, without weights.
+    assert graphs_of(lambda: quick(images, 2)) == 3
+    assert graphs_of(lambda: quick(images, 1)) == 0
+    for fast in (False, True, "channels_last", "bfloat16"):
+        assert graphs_of(lambda way=fast: camcore.explain(model, images, 2, "body", fast=way)) == 0
+
+
+@pytest.mark.parametrize("method", ["guidedbackprop", "shapleycam"])
+def test_passes_that_need_the_graph_itself_are_not_compiled(model, images, method):
+    options = {"target": 2, "layer": "body", "method": method}
+    plain = camcore.explain(model, images, **options)
+    quick = camcore.Explainer(model, layer="body", method=method, fast="compile")
+    found = quick(images, 2)
+    np.testing.assert_allclose(found.maps, plain.maps, rtol=0, atol=1e-5)
+    assert np.ptp(plain.maps) > 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import numpy as np
+import pytest
 
 
 def check() -> None:
@@ -61,6 +62,54 @@ def check() -> None:
         assert not module._forward_hooks
 
 
+def check_own_activations() -> None:
+    """What a layer adds before its own activation cannot be captured there, and it is said."""
+    import keras
+    from keras import layers as L
+
+    from camcore.errors import MethodError
+    from camcore.registry import adapter as adapt
+
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    for activation, told in ((None, False), ("linear", False), ("relu", True), ("softsign", True)):
+        conv = L.Conv2D(4, 3, activation=activation, name="conv", bias_initializer="ones")
+        model = keras.Sequential([L.Input((8, 8, 3)), conv, L.GlobalAveragePooling2D()])
+        adapter = adapt(model)
+        traced = adapter.run(images, ["conv"], [lambda leaves: {"": np.eye(4)[[1, 1]]}])
+        np.testing.assert_allclose(traced.layers["conv"].activations, conv(images).detach())
+        if told:
+            with pytest.raises(MethodError, match=f"Layer 'conv' applies its own {activation}, "):
+                adapter.biases()
+        else:
+            np.testing.assert_array_equal(adapter.biases()[0].added, np.ones(4))
+
+
+def check_inference() -> None:
+    """Every way of giving inputs runs for inference, whatever ``training`` is by default."""
+    import keras
+    import torch
+
+    from camcore_torch.inputs import call
+
+    class Two(keras.Model):
+        def call(self, left, right, training=True):
+            return left - right + (100 if training else 0)
+
+    class One(keras.Model):
+        def call(self, left, training=True):
+            left = left["a"] if isinstance(left, dict) else left
+            return left + (100 if training else 0)
+
+    left, right = torch.full((1, 2), 5.0), torch.full((1, 2), 3.0)
+    for model, inputs, expected in (
+        (Two(), (left, right), 2),
+        (Two(), {"right": right, "left": left}, 2),
+        (One(), left, 5),
+        (One(), {"a": left}, 5),
+    ):
+        np.testing.assert_array_equal(call(model, inputs).detach(), [[expected] * 2])
+
+
 def test_keras_models_on_the_torch_backend(require, run_on_torch_backend):
     for package in ("torch", "keras"):
         if find_spec(package) is None:
@@ -70,3 +119,5 @@ def test_keras_models_on_the_torch_backend(require, run_on_torch_backend):
 
 if __name__ == "__main__":
     check()
+    check_own_activations()
+    check_inference()

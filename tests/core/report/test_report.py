@@ -111,6 +111,7 @@ def test_squares_of_two_sizes_are_compared_where_both_models_look(photos, crops,
     full = [replace(crop, size=10) for crop in crops]
     entries = [Entry(wide, "wide", crops=full), Entry(narrow, "narrow", crops=crops)]
     assert compare_entries(entries)[0].largest == 0
+    assert compare_entries(entries[::-1])[0].largest == 0
 
 
 def test_large_photographs_are_made_small_and_many_fit_into_one_file(explanations, tmp_path):

@@ -11,7 +11,7 @@ import camcore
 from camcore.errors import InputError
 from camcore.methods import TABLE
 from camcore.testing import random_network
-from camcore.viz import grid, heat_map, overlay, signed_overlay
+from camcore.viz import Marks, figure, grid, heat_map, overlay, signed_overlay
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +137,18 @@ def test_grid_refuses_what_makes_none(photos, results):
 
 def test_a_methods_own_name_is_its_label(results):
     assert {m.label for m in TABLE if m.name in results} == {"Grad-CAM", "LayerCAM"}
+
+
+def test_marks_lie_on_every_panel_and_level_lines_on_those_of_maps(photos, results):
+    mask = np.zeros(photos.shape[1:3], bool)
+    mask[5:9, 10:20] = True
+    marks = Marks(contours=[0.5], masks=[mask, ~mask])
+    drawn = [a for a in grid(photos, results, marks=marks).axes if a.images]
+    alone = figure(photos, results["layercam"].maps, marks=marks)
+    for i in range(2):
+        image, *maps = drawn[3 * i : 3 * i + 3]
+        assert (len(image.collections), [len(a.collections) for a in maps]) == (1, [2, 2])
+        expected = [a for a in alone.axes if a.images][3 * i + 1]
+        for found, known in zip(maps[1].collections, expected.collections, strict=True):
+            for one, other in zip(found.get_paths(), known.get_paths(), strict=True):
+                np.testing.assert_array_equal(one.vertices, other.vertices)
