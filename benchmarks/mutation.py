@@ -55,15 +55,18 @@ SLOW = "not (readme or browser or five_hundred or one_network_in_both or real_we
 # The wider tests of a file, by the longest beginning of its path.
 WIDER = {
     "camcore": (
-        "tests/core/test_explainer.py",
-        "tests/core/test_explanation.py",
-        "tests/core/test_registry.py",
-        "tests/core/recipes",
+        "tests/core",
+        *(f"--ignore=tests/core/{room}" for room in ("cli", "report", "viz")),
     ),
     "camcore/cli": ("tests/core/cli", "tests/core/batch"),
     "camcore/batch": ("tests/core/cli/test_folder.py", "tests/core/cli/test_explain.py"),
     "camcore/viz": ("tests/core/viz", "tests/core/report/test_report.py"),
-    "camcore/layers": ("tests/core/test_explainer.py", "tests/backends/test_attention.py"),
+    "camcore/layers": (
+        "tests/core/layers",
+        "tests/core/methods",
+        "tests/core/test_explainer.py",
+        "tests/backends/test_attention.py",
+    ),
     "camcore/testing": ("tests/backends/test_contract.py",),
     "backends/camcore_torch": ("tests/backends/torch", "tests/threads/test_torch.py"),
     "backends/camcore_tensorflow": (
@@ -183,7 +186,7 @@ def tests_of(path: str) -> list[list[str]]:
     wider = WIDER[max((start for start in WIDER if path.startswith(start)), key=len)]
     stages: list[list[str]] = []
     for stage in ([near, *idea], exports, package, wider):
-        names = [str(name) for name in stage if (ROOT / name).exists()]
+        names = [str(s) for s in stage if str(s).startswith("--") or (ROOT / s).exists()]
         if names and names not in stages:
             stages.append(names)
     return stages
@@ -265,8 +268,9 @@ def outcomes(mutants: Sequence[Mutant], workers: int, limit: float, green: bool)
     """Share the mutants among forked workers, each with a tree of its own."""
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(Path(folder, "tree"))
-        tests = {name: None for m in mutants for stage in tests_of(m.path) for name in stage}
-        if pytest_status(tree, list(tests), 3600, *(["--collect-only"] if green else [])):
+        named = {name for mutant in mutants for stage in tests_of(mutant.path) for name in stage}
+        tests = sorted(name for name in named if not name.startswith("--"))
+        if pytest_status(tree, tests, 3600, *(["--collect-only"] if green else [])):
             print((tree / "pytest.log").read_text("utf-8"))
             raise SystemExit("Tests fail without a mutant. Mend them first.")
         children = []
