@@ -7,7 +7,7 @@ import pytest
 
 from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layers.layout import Layout, infer, relates_channels
+from camcore.layers.layout import Layout, infer, keys_on_grid, relates_channels
 
 FIRST, LAST = Layout("channels_first"), Layout("channels_last")
 SQUARE, WIDE = (224, 224), (224, 448)
@@ -193,3 +193,24 @@ def test_attention_between_channels_is_told_from_attention_between_places(
 ):
     attends = LayerRecord(Layer("attn", "Attention", None), shape, None, attention=attention)
     assert relates_channels(attends) is between_channels
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "grid"),
+    [
+        (None, 0, (3, 4)),  # of the input's shape, nothing before it
+        (Layout("tokens"), 0, (3, 4)),
+        (Layout("tokens", grid=(2, 5), prefix=2), 2, (2, 5)),
+        (Layout("tokens", grid=(2, 6)), 0, (2, 6)),
+        (Layout("tokens", prefix=0), 0, (3, 4)),
+        (Layout("channels_last"), 0, (3, 4)),  # says nothing of keys
+    ],
+)
+@pytest.mark.parametrize("folded", [False, True], ids=["apart", "heads in the batch"])
+def test_keys_of_attention_lie_where_the_user_says(wanted, first, grid, folded):
+    attention = np.random.default_rng(0).normal(size=(2, 3, 12, 12))
+    given = attention.reshape(6, 12, 12) if folded else attention
+    found = keys_on_grid(given, 2, (30, 40), wanted)
+    keys = np.prod(grid)
+    expected = attention[..., first : first + keys].reshape(2, 3, 12, *grid)
+    np.testing.assert_array_equal(found, expected)

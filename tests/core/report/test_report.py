@@ -184,3 +184,19 @@ def test_without_its_package_the_extra_is_named(photos, explanations, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"camcore\[report\]"):
         camcore.report.html(photos, explanations)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_the_share_of_strongest_positions_is_that_asked_for(explanations, share):
+    first = explanations["first"]
+    [found] = compare_entries(as_entries(first), share=share)
+    [expected] = camcore.compare(first, share=share).pairs
+    np.testing.assert_array_equal(found.pair.overlap, expected.overlap)
+
+
+def test_maps_in_other_units_are_scaled_unless_told(explanations):
+    first = explanations["first"]["gradcam"]
+    entries = as_entries([first, replace(first, recipe="captum", maps=5 * first.maps)])
+    assert compare_entries(entries, scaled=False)[0].largest == pytest.approx(4, abs=1e-5)
+    assert compare_entries(entries, scaled=True)[0].largest < 1e-6
+    assert compare_entries(entries)[0].largest < 1e-6
