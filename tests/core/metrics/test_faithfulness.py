@@ -206,3 +206,26 @@ def test_drop_increase_and_win_by_hand():
 def test_metrics_refuse_arrays_that_do_not_fit(call, error, message):
     with np.errstate(divide="ignore"), pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("curve", [deletion, insertion])
+@pytest.mark.parametrize("baseline", [0.1, np.full((2, 3, 4, 5), 0.1)], ids=["number", "images"])
+def test_altered_images_are_of_the_images_own_type(curve, baseline):
+    images, seen = IMAGES.astype(np.float32), []
+
+    def score(sample, altered):
+        seen.append((sample, altered.copy()))
+        return np.zeros(len(altered))
+
+    curve(images, MAPS, score, steps=2, baseline=baseline)
+    assert {altered.dtype for _, altered in seen} == {np.dtype(np.float32)}
+    for sample, altered in seen:
+        kept = altered == images[sample]
+        assert set(altered[~kept].tolist()) <= {float(np.float32(0.1))}
+        assert {round(float(k), 1) for k in kept.mean((1, 2, 3))} <= {0.0, 0.5, 1.0}
+
+
+def test_a_baseline_of_another_shape_is_refused_whatever_its_size():
+    for wrong in (np.zeros(5), np.zeros((4, 5)), np.zeros((1, 3, 4, 5))):
+        with pytest.raises(InputError, match="The baseline has shape"):
+            deletion(IMAGES, MAPS, total, steps=2, baseline=wrong)
