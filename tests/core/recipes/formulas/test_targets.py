@@ -42,3 +42,22 @@ def test_targets_that_recipes_explain_are_made_of_classes():
             aim(Linear(np.ones(3)))
     with pytest.raises(MethodError, match="Name the class"):
         weighted_contrast(Class(rank=1))
+
+
+def test_a_weighted_contrast_to_classes_of_no_weight_is_nothing():
+    # Beside the class asked for, the others' shares add up to e = 1e-9 or less, which is what
+    # the divisor has besides: the mean of gaps falls from 20 to half of it, and on to nothing.
+    outputs = np.array([[0.0, 20.0, 0.0], [0.0, 200.0, 0.0], [0.0, 2.0, 0.0]])
+    scored = WeightedContrast(1, against=[0, 2], gamma=1.0)(outputs)
+    others = 2 / (np.exp([20.0, 200.0, 2.0]) + 2)
+    expected = others * [20, 200, 2] / (others + 1e-9)
+    np.testing.assert_allclose(scored.scores, expected, rtol=1e-9)
+    assert 0.7 < scored.scores[0] / 20 < 0.9
+    step = 1e-4
+    for place in np.ndindex(3, 3):
+        sides = [outputs.copy() for _ in range(2)]
+        sides[0][place] += step
+        sides[1][place] -= step
+        up, down = (WeightedContrast(1, against=[0, 2], gamma=1.0)(one).scores for one in sides)
+        slope = (up - down)[place[0]] / (2 * step)
+        assert scored.cotangent[place] == pytest.approx(slope, rel=1e-6, abs=1e-9)
