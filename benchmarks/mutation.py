@@ -68,6 +68,8 @@ WIDER = {
         "tests/backends/test_attention.py",
     ),
     "camcore/testing": ("tests/backends/test_contract.py",),
+    "backends/camcore_torch/lightning.py": ("tests/core/test_training.py",),
+    "backends/camcore_tensorflow/training.py": ("tests/core/test_training.py",),
     "backends/camcore_torch": ("tests/backends/torch", "tests/threads/test_torch.py"),
     "backends/camcore_tensorflow": (
         "tests/backends/tensorflow",
