@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +104,26 @@ def test_importing_the_command_line_loads_no_framework():
         "assert not {'torch', 'tensorflow', 'cv2', 'matplotlib', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_left_out_of_a_command_is_fixed():
+    import typer
+
+    from camcore.cli.app import app
+
+    shared = {"max_dim": 2048, "batch": 8}
+    expected = {
+        "demo": {"output": Path("camcore-demo")},
+        "explain": {"method": "gradcam", "recipe": "paper", "steady": 0.0, "every": 1, **shared},
+        "compare": {"output": Path("camcore-compare"), "seed": 0, **shared},
+        **{name: {} for name in ("layers", "methods", "recipes", "info")},
+    }
+    found = {
+        name: {
+            one.name: one.default
+            for one in command.params
+            if one.default is not None and one.default is not False
+        }
+        for name, command in typer.main.get_command(app).commands.items()
+    }
+    assert found == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import camcore
 from camcore import methods
 from camcore.errors import MethodError
 from camcore.methods.arrays import sum_channels
+from camcore.methods.masking import PAPER
 from camcore.methods.table import NEEDS, TABLE, find, register
 from camcore.postprocess import relu
 from camcore.testing import random_network
@@ -102,3 +105,34 @@ def test_needs_are_attributes_of_the_evidence():
     assert {need for row in TABLE for need in row.needs} <= set(NEEDS)
     for need in NEEDS:
         assert hasattr(camcore.evidence.Rerun, need)
+
+
+DRAWN = {"seed": 0}
+MASKED = {"channels": None, "masking": PAPER, "batch_size": 32}
+DEFAULTS = {
+    "segxrescam": {"window": 2, "pool": "max"},
+    "kpcacam": {"kernel": "sigmoid", "gamma": None},
+    "fem": {"reading": "fraction"},
+    "random": DRAWN,
+    "smoothgradcampp": {"samples": 4, "sigma": 0.3, **DRAWN},
+    "scorecam": MASKED,
+    "fasterscorecam": MASKED,
+    "sscam": {"samples": 35, "sigma": 2.0, **DRAWN, **MASKED},
+    "iscam": {"steps": 10, **MASKED},
+    "ablationcam": {"batch_size": 64},
+    "occlusion": {
+        **{"window": 15, "stride": 8, "baseline": 0.0, "edge": "shift", "batch_size": 32}
+    },
+    "rise": {"masks": 4000, "cells": 7, "keep": 0.5, **DRAWN, "batch_size": 32},
+    "smoothgrad": {"samples": 25, "sigma": 0.15, **DRAWN},
+    "integratedgradients": {"steps": 50, "baseline": 0.0},
+}
+"""What a map is made with where nothing is said: as the papers have it, or their authors' code."""
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_what_is_left_out_is_as_the_paper_has_it(row):
+    parameters = inspect.signature(row.function).parameters.values()
+    found = {one.name: one.default for one in parameters if one.default is not one.empty}
+    assert found.pop("progress", None) is None
+    assert found == DEFAULTS.get(row.name, {})
