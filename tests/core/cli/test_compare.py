@@ -280,3 +280,28 @@ def test_one_network_in_both_frameworks_agrees_on_twenty_photographs(twenty, tmp
     text = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert text.count("<article") == 20
     assert len(text) < 8e6
+
+
+def test_photographs_are_kept_small_and_results_are_not_read_as_photographs(
+    camcore, tmp_path, monkeypatch
+):
+    from camcore.cli.compare import command
+    from camcore.cli.compare.photos import PhotoSet
+
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 900, 3), dtype=np.uint8)
+    write_image(tmp_path / "photo.png", pixels)
+    (tmp_path / "out").mkdir()
+    write_image(tmp_path / "out" / "earlier.png", pixels[:50, :50])
+    kept = []
+
+    def read(*given):
+        kept.append(PhotoSet.read(*given))
+        return kept[0]
+
+    monkeypatch.setattr(command, "PhotoSet", type("Spied", (), {"read": staticmethod(read)}))
+    done = camcore("compare", tmp_path, *BOTH, "--tolerance", 2, "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert [len(one) for one in kept] == [1]
+    assert kept[0].thumbnails[0].shape == (299, 448, 3)
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert 'width="448" height="299"' in page
