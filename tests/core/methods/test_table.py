@@ -136,3 +136,36 @@ def test_what_is_left_out_is_as_the_paper_has_it(row):
     found = {one.name: one.default for one in parameters if one.default is not one.empty}
     assert found.pop("progress", None) is None
     assert found == DEFAULTS.get(row.name, {})
+
+
+OF_THE_LAYER = {"activations", "gradients", "hessian_products", "class_weights"}
+PULLED_BACK = {"gradients", "attention_gradients", "image_gradients"}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TABLE if set(row.needs) <= OF_THE_LAYER], ids=lambda row: row.name
+)
+def test_rows_and_channels_are_apart_where_the_table_says_so(row):
+    rng = np.random.default_rng(0)
+    arrays = {need: rng.normal(size=(3, 5, 4, 6)) for need in row.needs}
+    if "class_weights" in arrays:
+        arrays["class_weights"] = rng.normal(size=(3, 5))
+    whole = row.function(**arrays)
+    rows = [row.function(**{k: v[i : i + 1] for k, v in arrays.items()}) for i in range(3)]
+    np.testing.assert_allclose(np.concatenate(rows), whole, rtol=1e-9, atol=1e-12)
+    # The head's weights are gathered for samples, and have no frames.
+    assert row.by_row == ("class_weights" not in arrays)
+    channels = [row.function(**{k: v[:, c : c + 1] for k, v in arrays.items()}) for c in range(5)]
+    apart = np.allclose(sum(channels), whole, rtol=1e-9, atol=1e-12)
+    # The mean over channels divides by their number, which one alone does not know.
+    assert apart == (row.by_channel and row.name != "activations")
+
+
+def test_what_runs_the_model_again_knows_neither_rows_nor_channels():
+    for row in TABLE:
+        if not set(row.needs) <= OF_THE_LAYER:
+            assert not row.by_row
+            assert not row.by_channel
+        looks_alone = set(row.needs) <= {"activations", "images"}
+        assert row.targeted != looks_alone
+        assert row.backward == bool(PULLED_BACK & set(row.needs))
