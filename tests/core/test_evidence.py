@@ -157,3 +157,52 @@ def test_a_mirrored_view_takes_the_same_further_passes(method):
         mirrored = raw(BOTH, CLASSES, method, PHOTOS[..., ::-1], score=score)[..., ::-1]
         expected = (raw(BOTH, CLASSES, method, score=score) + mirrored) / 2
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
+
+
+def last(array):
+    return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
+
+
+class ChannelsLast(Ending):
+    """The same chain in a framework that puts channels last."""
+
+    input_channels = "last"
+
+    def survey(self, inputs):
+        records = super().survey(np.moveaxis(np.asarray(inputs), -1, 1))
+        shapes = [last(np.empty(record.shape)).shape for record in records]
+        return [
+            replace(record, shape=shape, channels="last" if len(shape) > 2 else None)
+            for record, shape in zip(records, shapes, strict=True)
+        ]
+
+    def run(self, inputs, *args, **options):
+        trace = super().run(np.moveaxis(np.asarray(inputs), -1, 1), *args, **options)
+        layers = {
+            name: replace(
+                layer,
+                activations=last(layer.activations),
+                gradients=tuple(map(last, layer.gradients)),
+                hessian_products=tuple(map(last, layer.hessian_products)),
+                channels="last",
+            )
+            for name, layer in trace.layers.items()
+        }
+        return replace(trace, inputs={"": np.asarray(inputs)}, input_channels="last", layers=layers)
+
+    @contextmanager
+    def resume(self, inputs, *args, **options):
+        with super().resume(np.moveaxis(np.asarray(inputs), -1, 1), *args, **options) as head:
+            yield lambda activations: head(np.moveaxis(activations, -1, 1))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "saliency", *FURTHER])
+def test_channels_may_come_last(method):
+    # Sides of other lengths than the channels, and of one another.
+    images = np.random.default_rng(1).normal(size=(2, 2, 10, 9))
+    model = Ending(**random_network(head="gap").ops, softmax=Softmax())
+    first = raw(model, CLASSES, method, images)
+    np.testing.assert_allclose(
+        raw(ChannelsLast(**model.ops), CLASSES, method, last(images)), first, rtol=1e-9, atol=1e-12
+    )
+    assert np.ptp(first) > 0
