@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from camcore.errors import InputError
-from camcore.postprocess import fuse, normalise, relu
+from camcore.postprocess import fuse, normalise, relu, without_evidence
 
 MAPS = np.array([[[-1.0, 2.0], [4.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]])
 
@@ -123,3 +123,10 @@ def test_layers_are_joined_element_by_element(how, expected):
 def test_unknown_scales_fusions_and_shapes_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_sample_is_without_evidence_where_no_layer_has_any():
+    one = np.array([[[0.0, -1.0]], [[0.0, 2.0]], [[-1.0, -2.0]], [[0.0, 0.0]]])
+    other = np.array([[[3.0]], [[0.0]], [[-1.0]], [[5e-324]]])
+    assert without_evidence([one]).tolist() == [True, False, True, True]
+    assert without_evidence([one, other]).tolist() == [False, False, True, False]

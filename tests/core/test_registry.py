@@ -239,3 +239,11 @@ def test_a_known_scheme_needs_its_framework(register):
         zoo.load_model("torchvision:resnet50")
     with pytest.raises(BackendError, match="No adapter is registered for 'tensorflow'"):
         zoo.load_model("model.keras")
+
+
+def test_imagenets_classes_have_their_names(require):
+    require("torchvision")
+    names = zoo.imagenet_classes()
+    assert (len(names), names[0], names[282], names[967], names[999]) == (
+        *(1000, "tench", "tiger cat", "espresso", "toilet tissue"),
+    )

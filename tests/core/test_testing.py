@@ -319,3 +319,11 @@ def test_numpy_adapter_refuses_a_pull_back_of_the_wrong_shape():
 def test_random_network_refuses_an_unknown_head():
     with pytest.raises(InputError, match="head='pool'; expected 'gap', 'flatten' or 'deep'"):
         random_network(head="pool")
+
+
+def test_the_numpy_adapter_counts_its_passes():
+    network, images = random_network(), np.zeros((1, 2, 8, 8))
+    assert network.passes == 0
+    network.run(images)
+    network.survey(images)
+    assert network.passes == 2
