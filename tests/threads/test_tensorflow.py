@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -225,3 +226,96 @@ def test_a_model_sees_what_it_sets_and_deletes_itself_while_it_is_traced(tf, ker
     trace = adapt(model).run(images)
     np.testing.assert_allclose(trace.outputs[""], 6 * images, rtol=1e-6)
     assert (model.scale, list(model.kept), hasattr(model, "passing")) == (2, [3.0], False)
+
+
+EVERY = ("gradcam", "eigencam", "ablationcam", "scorecam")
+
+
+def normalising_model(keras):
+    """A model whose batch normalisation and dropout act otherwise while it is trained."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 3))
+    h = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", name="conv")(x))
+    h = layers.ReLU(name="relu")(h)
+    h = layers.Dropout(0.5, seed=1)(layers.GlobalAveragePooling2D()(h))
+    return keras.Model(x, layers.Dense(3, name="fc")(h))
+
+
+def attending_model(keras):
+    """A block of attention over the pixels of an image."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 3))
+    h = layers.Reshape((16, 8))(layers.Conv2D(8, 2, 2)(x))
+    h = layers.Add()([h, layers.MultiHeadAttention(2, 4, name="attention")(h, h)])
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(h)))
+
+
+def raw_maps(explainer, images):
+    found = explainer(images, 1)
+    found = found if isinstance(found, dict) else {"": found}
+    return [raw for name in sorted(found) for raw in found[name].raw.values()]
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["an explainer each", "one explainer"])
+@pytest.mark.parametrize("make", [normalising_model, attending_model])
+def test_every_method_of_eight_threads_gives_the_maps_of_one(tf, keras, images, make, shared):
+    model = make(keras)
+    named = make is normalising_model
+    options = {"layer": "relu", "method": EVERY} if named else {"method": "legrad"}
+    one = camcore.Explainer(model, **options)
+    expected = raw_maps(one, images)
+    weights = [variable.numpy() for variable in model.variables]
+    explainers = [one if shared else camcore.Explainer(model, **options) for _ in range(THREADS)]
+
+    def work(thread):
+        return [raw_maps(explainers[thread], images) for _ in range(CALLS)]
+
+    for maps in itertools.chain.from_iterable(at_once(work)):
+        for found, alone in zip(maps, expected, strict=True):
+            np.testing.assert_array_equal(found, alone)
+    for variable, before in zip(model.variables, weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+
+
+def test_a_users_own_training_is_as_without_explanations(tf, keras, images):
+    model, other = normalising_model(keras), normalising_model(keras)
+    explained = camcore.Explainer(model, layer="relu", method=EVERY)
+    still = camcore.Explainer(other, layer="relu", method=EVERY)
+    expected = raw_maps(still, images)
+    stop = threading.Event()
+
+    def train(seeded):
+        gradients = []
+        with tf.device("CPU"):
+            for _ in range(CALLS):
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_sum(seeded(images, training=True)[:, 1] ** 2)
+                variables = seeded.trainable_variables
+                gradients.append([g.numpy() for g in tape.gradient(loss, variables)])
+        return gradients, [variable.numpy() for variable in seeded.variables]
+
+    alone, moved = train(normalising_model(keras))
+
+    def work(thread):
+        if thread:
+            count = 0
+            while not stop.is_set():
+                raw_maps(explained, images)
+                for found, plain in zip(raw_maps(still, images), expected, strict=True):
+                    np.testing.assert_array_equal(found, plain)
+                count += 1
+            return count
+        try:
+            return train(model)
+        finally:
+            stop.set()
+
+    (gradients, variables), *counts = at_once(work)
+    assert min(counts) > 0
+    for step, plain in zip(gradients, alone, strict=True):
+        for found, gradient in zip(step, plain, strict=True):
+            np.testing.assert_array_equal(found, gradient)
+    for found, plain in zip(variables, moved, strict=True):
+        np.testing.assert_array_equal(found, plain)
