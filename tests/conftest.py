@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -106,3 +107,18 @@ def run_on_torch_backend() -> Callable[[str], str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """Let ``signal.setitimer(signal.ITIMER_REAL, seconds)`` send Ctrl-C."""
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("this system has no such timer")
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)

@@ -21,7 +21,7 @@ def _torch(model: Any) -> Iterator[None]:
 
     modules = list(model.modules())
     own = {id(module) for module in modules}
-    before, written, ran = _of_modules(modules), [], []
+    before, written, ran = state(modules), [], []
     setting, deleting = nn.Module.__setattr__, nn.Module.__delattr__
 
     def watched_set(module: Any, name: str, value: Any) -> None:
@@ -38,7 +38,7 @@ def _torch(model: Any) -> Iterator[None]:
         if id(module) in own:
             ran.append(type(module).__name__)
         if type(module) is type(model):  # the shell of the whole model: in the midst of a pass
-            assert _of_modules(modules) == before
+            assert state(modules) == before
 
     nn.Module.__setattr__, nn.Module.__delattr__ = watched_set, watched_delete
     handle = register_module_forward_hook(finished, always_call=True)
@@ -49,11 +49,11 @@ def _torch(model: Any) -> Iterator[None]:
         nn.Module.__setattr__, nn.Module.__delattr__ = setting, deleting
     assert not written
     assert not ran
-    assert _of_modules(modules) == before
+    assert state(modules) == before
 
 
-def _of_modules(modules: list[Any]) -> list[Any]:
-    """Every attribute and what every store holds, by identity, and the versions of tensors."""
+def state(modules: list[Any]) -> list[Any]:
+    """List what hangs on PyTorch modules, by identity, and the versions of their tensors."""
     held: list[Any] = []
     for module in modules:
         held.append(module.training)

@@ -20,17 +20,7 @@ METHODS = ("gradcam", "eigencam", "ablationcam", "legrad", "scorecam")
 INTERRUPTS, OF_WHICH_TRACED, LIMIT_S = 500, 10, 100
 
 
-@pytest.fixture(autouse=True)
-def alarm():
-    """Ctrl-C, sent by a timer."""
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("alarm")
 
 
 def convolutional(tf, keras):

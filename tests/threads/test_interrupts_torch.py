@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from sentinel import state
 
 from camcore import Explainer
 from camcore_torch import traits
@@ -58,18 +59,6 @@ class Attending(nn.Module):
         return self.fc(self.blocks(self.embed(x).flatten(2).transpose(1, 2)).mean(1))
 
 
-def on_the_model(model):
-    """What hangs on a model, by identity, with its modes and how often weights were written."""
-    held: list[object] = []
-    for module in model.modules():
-        for name, value in module.__dict__.items():
-            parts = list(value.items()) if isinstance(value, dict) else []
-            held.append((name, id(value), [(key, id(part)) for key, part in parts]))
-            held.append(len(value) if isinstance(value, list) else None)
-    held += [tensor._version for tensor in model.state_dict(keep_vars=True).values()]
-    return held
-
-
 def in_the_process():
     """Every switch of PyTorch that a pass may have to do with."""
     module = nn.modules.module
@@ -104,23 +93,16 @@ def seconds(call):
 
 def interrupted(call, after):
     """Run a call that a timer interrupts; tell whether it did before the call was over."""
-
-    def ctrl_c(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, ctrl_c)
     try:
         signal.setitimer(signal.ITIMER_REAL, after)
         call()
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         return True
-    finally:
-        signal.signal(signal.SIGALRM, before)
     return False
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(
     ("kind", "layer", "method"),
@@ -139,7 +121,8 @@ def test_an_interrupt_at_any_instant_leaves_nothing_behind(kind, layer, method, 
     model = kind().train(mode == "train")
     images = torch.randn(SIZE, generator=torch.Generator().manual_seed(0))
     rng = random.Random(method + mode)
-    model_before, process_before = on_the_model(model), in_the_process()
+    modules = list(model.modules())
+    model_before, process_before = state(modules), in_the_process()
     explainer, times = Explainer(model, layer=layer, method=method), 0
     first = seconds(lambda: explainer(images, 1))
     whole = min(seconds(lambda: explainer(images, 1)) for _ in range(3))
@@ -148,5 +131,5 @@ def test_an_interrupt_at_any_instant_leaves_nothing_behind(kind, layer, method, 
             traits._traits.pop(model, None)
         after = rng.uniform(1e-6, first if times % 25 == 0 else whole)
         times += interrupted(lambda: explainer(images, 1), after)
-        assert on_the_model(model) == model_before
+        assert state(modules) == model_before
         assert in_the_process() == process_before

@@ -13,18 +13,7 @@ import pytest
 
 from camcore._shared.interrupts import uninterrupted
 
-
-@pytest.fixture(autouse=True)
-def alarm():
-    """Ctrl-C, sent by a timer."""
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("alarm")
 
 
 def test_what_is_begun_is_done_before_the_interrupt_arrives():
