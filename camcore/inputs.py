@@ -35,7 +35,7 @@ class Inputs:
     @classmethod
     def of(cls, inputs: Any, adapter: Adapter) -> Inputs:
         """Read what a user gives for the adapter's model."""
-        if adapter.takes_images and lists_images(inputs):
+        if lists_images(inputs) and adapter.takes_images:
             inputs = (inputs,)
         return cls(inputs, adapter.input_channels)
 
