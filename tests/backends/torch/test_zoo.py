@@ -60,6 +60,7 @@ def test_sizes_and_interpolations_differ_between_models(backend, require):
     assert list(efficient.classes[:2]) == ["tench", "goldfish"]
     vit = backend.load("timm", "vit_tiny_patch16_224")
     assert (vit.size, vit.resize, vit.interpolation) == (224, 248, "bicubic")
+    assert list(vit.classes[:2]) == ["tench", "goldfish"]
     white = np.full((224, 224, 3), 255, np.uint8)
     np.testing.assert_allclose(vit.preprocess(white), 1, atol=1e-6)
 
