@@ -113,6 +113,7 @@ DEFAULTS = {
     "segxrescam": {"window": 2, "pool": "max"},
     "kpcacam": {"kernel": "sigmoid", "gamma": None},
     "fem": {"reading": "fraction"},
+    "fullgrad": {"eps": 0.0},
     "random": DRAWN,
     "smoothgradcampp": {"samples": 4, "sigma": 0.3, **DRAWN},
     "scorecam": MASKED,

@@ -86,11 +86,6 @@ def test_correlations_have_the_digits_they_need(value, shown):
     assert context.correlation(value) == shown
 
 
-def test_the_least_number_is_one():
-    assert context.least(np.array([0.5, np.nan, -0.25])) == -0.25
-    assert np.isnan(context.least(np.array([np.nan])))
-
-
 def test_filters_are_the_axes_on_which_entries_differ(explanations):
     names = list(explanations)
     entries = as_entries(explanations)
