@@ -130,7 +130,7 @@ class Shells:
         if (found := self._made.get(id(module))) is not None:
             return found.shell
         held, kind = module.__dict__, type(module)
-        if "_orig_mod" in held["_modules"]:
+        if "_orig_mod" in held.get("_modules", ()):
             return self.of(without_compile(module))
         try:
             blank = self._blanks[kind].pop()
