@@ -71,14 +71,13 @@ def _as_file(body: bytes) -> Iterator[Path]:
 class Handler(BaseHTTPRequestHandler):
     """Answers a POST of a photograph's bytes."""
 
-    server: Server
-
     def do_POST(self) -> None:
         """Explain what was posted, or say what is wrong with it."""
         length = int(self.headers.get("Content-Length") or 0)
         if not 0 < length <= LARGEST:
             self._send(413, _json(error=f"Post a photograph of 1 to {LARGEST} bytes."))
             return
+        assert isinstance(self.server, Server)
         body, answers = self.rfile.read(length), self.server.answers
         try:
             if self.path == "/explain":
