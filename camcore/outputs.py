@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from camcore._shared.finite import is_finite
 from camcore.adapter import Array, Channels, Leaves, NativeScore, Seed, Trace
 from camcore.errors import InputError, TargetError
 from camcore.targets import Class, Nothing, Scored, Target
@@ -190,7 +191,7 @@ def check_finite(trace: Trace) -> None:
     }
     for kind, leaves in (("input", trace.inputs), ("output", trace.outputs)):
         for path, leaf in leaves.items():
-            if np.issubdtype(leaf.dtype, np.floating) and not np.all(np.isfinite(leaf)):
+            if np.issubdtype(leaf.dtype, np.floating) and not is_finite(leaf):
                 bad = np.argwhere(~np.isfinite(leaf))
                 where = f" {path!r}" if path else ""
                 raise InputError(

@@ -11,6 +11,8 @@ from camcore.errors import CamcoreError, InputError
 
 Array = npt.NDArray[Any]
 
+_ROW = 1024
+
 
 def is_finite(array: Array) -> bool:
     """Tell whether no value is NaN or infinite."""
@@ -18,7 +20,17 @@ def is_finite(array: Array) -> bool:
         return True
     # A sum takes no memory; where it overflows, each value is looked at.
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+        return bool(np.isfinite(_sum(array)) or np.isfinite(array).all())
+
+
+def _sum(array: Array) -> Any:
+    """Add up an array in rows of a fixed length, which BLAS does several times faster."""
+    if not array.flags.c_contiguous or array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        return array.sum()
+    flat = array.reshape(-1)
+    whole = flat.size - flat.size % _ROW
+    rows = flat[:whole].reshape(-1, _ROW) @ np.ones(_ROW, array.dtype)
+    return rows.sum() + flat[whole:].sum()
 
 
 def finite(array: Array, name: str, error: type[CamcoreError] = InputError) -> Array:
