@@ -23,7 +23,8 @@ def cases() -> Iterator[Case]:
             partial(gradcam, "resnet50", batch),
             quick=batch == 1,
         )
-    for name in ("vgg16", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "vit_b_16"):
+    small = ("mobilenet_v2", "efficientnet_b0", "shufflenet_v2_x1_0")
+    for name in ("vgg16", *small, "convnext_tiny", "vit_b_16"):
         yield Case(f"PyTorch {name}, Grad-CAM, batch 1", 1.10, partial(gradcam, name, 1))
     yield Case(
         "PyTorch ResNet-50, layer4.2.conv3, batch 1",
