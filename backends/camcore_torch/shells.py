@@ -104,12 +104,12 @@ class Shells:
     def __init__(
         self,
         model: nn.Module,
-        blanks: Blanks | None = None,
+        blanks: Blanks,
         *,
         plain_objects: bool = False,
         stand_ins: bool = False,
     ) -> None:
-        self._blanks = {} if blanks is None else blanks
+        self._blanks = blanks
         self._made: dict[int, Blank] = {}
         self._objects: dict[int, Any] = {}
         self._plain_objects = plain_objects
