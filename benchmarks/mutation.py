@@ -16,9 +16,11 @@ import difflib
 import gc
 import importlib
 import itertools
+import math
 import os
 import platform
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -195,10 +197,15 @@ def tests_of(path: str) -> list[list[str]]:
 
 
 def pytest_status(copy: Path, tests: Sequence[str], limit: float, *options: str) -> int:
-    """Run tests on a copy of the tree, in a fork; returns pytest's exit status."""
+    """Run tests on a copy of the tree, in a fork; returns pytest's exit status.
+
+    `limit` is in seconds of the processor, so that a busy machine kills nothing; what waits for
+    ever is ended after ten times as long.
+    """
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
         out = os.open(copy / "pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
@@ -214,11 +221,12 @@ def pytest_status(copy: Path, tests: Sequence[str], limit: float, *options: str)
         status = int(pytest.main([*shared, *ignored, *options, *tests]))
         sys.stdout.flush()
         os._exit(status)
-    end = time.monotonic() + limit
+    end = time.monotonic() + 10 * limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return OUT_OF_TIME if code == -signal.SIGXCPU else code
         time.sleep(0.02)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -299,7 +307,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", nargs="*", default=SOURCES, help="files or folders")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=600, help="seconds for a stage of tests")
+    parser.add_argument("--limit", type=float, default=600, help="processor seconds for a stage of tests")
     parser.add_argument("--green", action="store_true", help="the tests were just seen green")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/mutation.md")
     options = parser.parse_args()
