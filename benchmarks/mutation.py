@@ -307,7 +307,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", nargs="*", default=SOURCES, help="files or folders")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=600, help="processor seconds for a stage of tests")
+    parser.add_argument(
+        "--limit", type=float, default=600, help="processor seconds for a stage of tests"
+    )
     parser.add_argument("--green", action="store_true", help="the tests were just seen green")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/mutation.md")
     options = parser.parse_args()

@@ -37,7 +37,9 @@ class LoadedModel:
         The framework's model, ready to be explained.
     preprocess : callable
         Takes one RGB photograph, ``(size, size, 3)`` uint8, already cropped and
-        scaled to `size`, and returns a batch of one as the model takes it.
+        scaled to `size`, and returns a batch of one as the model takes it. Where it makes the
+        same of whole float32 from 0 to 255, it is given photographs of more than 8 bits so;
+        else these are rounded to 256 levels.
     size : int
         Side of the square the model expects, in pixels.
     resize : int

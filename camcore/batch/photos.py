@@ -26,9 +26,10 @@ from camcore.batch.pipeline import Failed, Stages, pipelined
 from camcore.errors import InputError
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
-from camcore.nest import batch_of
+from camcore.nest import batch_of, flatten
 from camcore.photos.crop import CentreCrop
-from camcore.photos.io import read_photo
+from camcore.photos.io import ValueRange
+from camcore.photos.photo import Photo
 from camcore.recipes import OverlayStyle
 from camcore.resize import resize
 from camcore.targets import TargetLike
@@ -46,26 +47,33 @@ class PreparedPhoto:
     Parameters
     ----------
     photo : (H, W, 3) uint8 array
-        RGB.
+        RGB, for looking at.
     crop : CentreCrop
         The square of the photograph that the model sees.
     inputs : array, tensor, or nest of these
         A batch of one, as the model takes it.
+    value_range : (float, float) or None
+        The file's values that are black and white to the model; None for a file of 8 bits.
     """
 
     photo: npt.NDArray[np.uint8]
     crop: CentreCrop
     inputs: Any
+    value_range: ValueRange | None = None
 
     @classmethod
-    def for_model(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8]) -> PreparedPhoto:
-        """Scale, crop and preprocess `photo`, ``(H, W, 3)``, as the model takes it."""
-        crop = CentreCrop(photo.shape, loaded.size, loaded.resize, loaded.interpolation)
-        return cls(photo, crop, loaded.preprocess(crop.to_model(photo)))
+    def for_model(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8] | Photo) -> PreparedPhoto:
+        """Scale, crop and preprocess `photo`, as an array ``(H, W, 3)``, as the model takes it."""
+        photo = photo if isinstance(photo, Photo) else Photo(photo)
+        crop = CentreCrop(photo.pixels.shape, loaded.size, loaded.resize, loaded.interpolation)
+        view = crop.to_model(photo.pixels)
+        if view.dtype != np.uint8 and not _takes_floats(loaded, view):
+            view = np.rint(view).astype(np.uint8)
+        return cls(photo.picture, crop, loaded.preprocess(view), photo.value_range)
 
     def explained(self, explanation: Explanation) -> ExplainedPhoto:
         """Return the photograph with `explanation`, which is of these inputs."""
-        return ExplainedPhoto(self.photo, self.crop, explanation)
+        return ExplainedPhoto(self.photo, self.crop, explanation, self.value_range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +88,14 @@ class ExplainedPhoto:
         The square of the photograph that the map covers; None for all of it.
     explanation : Explanation
         Of a batch of one.
+    value_range : (float, float) or None
+        The file's values that were black and white to the model; None for a file of 8 bits.
     """
 
     photo: npt.NDArray[np.uint8]
     crop: CentreCrop | None
     explanation: Explanation
+    value_range: ValueRange | None = None
 
     @property
     def is_stretched(self) -> bool:
@@ -143,6 +154,19 @@ class ExplainedPhoto:
         return np.where(self.crop.seen()[..., None], mixed, self.photo)
 
 
+def _takes_floats(loaded: LoadedModel, view: npt.NDArray[np.float32]) -> bool:
+    """Tell whether the model's preprocessing makes the same of whole numbers of either dtype."""
+    whole = np.rint(view).astype(np.uint8)
+    expected = dict(flatten(loaded.preprocess(whole)))
+    try:
+        found = dict(flatten(loaded.preprocess(whole.astype(np.float32))))
+    except Exception:  # whatever a function of the user's raises, it takes no floats
+        return False
+    return found.keys() == expected.keys() and all(
+        np.allclose(found[path], expected[path], rtol=1e-5, atol=1e-6) for path in expected
+    )
+
+
 @overload
 def explain_photos(
     loaded: LoadedModel,
@@ -152,6 +176,7 @@ def explain_photos(
     finish: None = ...,
     batch: int = ...,
     max_dim: int | None = ...,
+    value_range: ValueRange | None = ...,
     workers: int | None = ...,
     **options: Any,
 ) -> Generator[tuple[Path, ExplainedPhoto | Failed], None, None]: ...
@@ -164,6 +189,7 @@ def explain_photos(
     finish: Callable[[Path, ExplainedPhoto], Done],
     batch: int = ...,
     max_dim: int | None = ...,
+    value_range: ValueRange | None = ...,
     workers: int | None = ...,
     **options: Any,
 ) -> Generator[tuple[Path, Done | Failed], None, None]: ...
@@ -175,6 +201,7 @@ def explain_photos(
     finish: Callable[[Path, ExplainedPhoto], Any] | None = None,
     batch: int = 8,
     max_dim: int | None = 2048,
+    value_range: ValueRange | None = None,
     workers: int | None = None,
     **options: Any,
 ) -> Generator[tuple[Path, Any], None, None]:
@@ -195,6 +222,8 @@ def explain_photos(
         Number of photographs in one run of the model.
     max_dim : int or None
         Photographs whose longer side exceeds it are scaled down to it.
+    value_range : (float, float), optional
+        The files' values that are black and white; see `camcore.photos.read_photo`.
     workers : int, optional
         Threads that read and finish; as many as there are cores, from 2 to 8.
     **options
@@ -214,7 +243,8 @@ def explain_photos(
     explainer = Explainer(loaded.model, **{"layer": loaded.default_layer, **options})
 
     def prepare(path: Path) -> tuple[Path, PreparedPhoto]:
-        return path, PreparedPhoto.for_model(loaded, read_photo(path, max_dim=max_dim))
+        photo = Photo.read(path, max_dim=max_dim, value_range=value_range)
+        return path, PreparedPhoto.for_model(loaded, photo)
 
     def run(batch: Sequence[tuple[Path, PreparedPhoto]]) -> list[Any]:
         explained = explain_prepared(explainer, [photo for _, photo in batch], target)

@@ -34,6 +34,15 @@ ModelOption = Annotated[str, MODEL]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", metavar="FILE", help="Weights to load into the model.")
 ]
+ValueRangeOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="LOW HIGH",
+        help="A file's values that are black and white: 0 4095, say. Unless given, what the "
+        "number of its bits says, or its smallest and largest value.",
+        show_default=False,
+    ),
+]
 
 
 def methods() -> None:

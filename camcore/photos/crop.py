@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -108,18 +108,18 @@ class CentreCrop:
         rows, columns = self.photo_shape[:2]
         return _centres_within(top, bottom, rows), _centres_within(left, right, columns)
 
-    def to_model(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def to_model(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale and crop a photograph to the model's square.
 
         Parameters
         ----------
-        photo : (H, W, 3) uint8 array
-            RGB.
+        photo : (H, W, 3) uint8 array, or float32 array from 0 to 255
+            RGB; floating where it has more levels than 256.
 
         Returns
         -------
-        (size, size, 3) uint8 array
-            RGB.
+        (size, size, 3) array
+            RGB, of the same dtype and range.
 
         Raises
         ------
@@ -129,15 +129,18 @@ class CentreCrop:
         with needs("viz", "scaling photographs"):
             from PIL import Image
         expected = (*self.photo_shape[:2], 3)
-        if photo.shape != expected or photo.dtype != np.uint8:
+        if photo.shape != expected or photo.dtype not in (np.uint8, np.float32):
             raise InputError(
                 f"A photograph of shape {photo.shape} and dtype {photo.dtype} does not fit this "
-                f"crop; pass {expected} and uint8."
+                f"crop; pass {expected} and uint8, or float32 from 0 to 255."
             )
         (rows, columns), (top, left) = self.scaled, self.corner
         filter_ = Image.Resampling[self.interpolation.upper()]
-        scaled = Image.fromarray(photo).resize((columns, rows), filter_)
-        return np.array(scaled)[top : top + self.size, left : left + self.size]
+        # Pillow scales floating pixels one colour at a time, and beyond black and white.
+        colours = [photo] if photo.dtype == np.uint8 else list(np.moveaxis(photo, -1, 0))
+        scaled = [np.array(Image.fromarray(c).resize((columns, rows), filter_)) for c in colours]
+        whole = scaled[0] if photo.dtype == np.uint8 else np.clip(np.stack(scaled, -1), 0, 255)
+        return whole[top : top + self.size, left : left + self.size]
 
     def to_photo(self, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Lay maps of the square back over the whole photograph.

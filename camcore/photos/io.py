@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Format: TypeAlias = Literal["png", "jpg"]
+ValueRange: TypeAlias = tuple[float, float]
+"""The values of a file that are black and white."""
+
+_ORIENTATION: Final = 0x0112
+"""The tag that says how the camera was held."""
 
 _WARNINGS = Lock()
 """Held while filters of warnings change: they belong to the process, and threads read too."""
@@ -35,20 +40,28 @@ _FORMAT_OF: Mapping[str, Format] = {".jpg": "jpg", ".jpeg": "jpg"}
 
 
 def read_photo(
-    path: str | os.PathLike[str], *, max_dim: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    max_dim: int | None = None,
+    value_range: ValueRange | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Read a photograph as a person sees it.
 
     The camera's rotation is applied, transparency is laid over white, grey,
-    palette and CMYK files become RGB, 16-bit files keep their high byte, and of an
-    animation the first frame is taken.
+    palette and CMYK files become RGB, and of an animation the first frame is taken.
+    Values of more than 8 bits are rounded to 256 levels; `camcore.photos.Photo` keeps all.
 
     Parameters
     ----------
     path : path
-        A file in any format that Pillow reads.
+        A file in any format that Pillow reads; deep colours in any that OpenCV reads.
     max_dim : int, optional
         A longer side than this is scaled down to it, with the aspect ratio kept.
+    value_range : (float, float), optional
+        The file's values that become 0 and 255; those beyond are cut off. Left out, of 8 bits
+        the values are kept. Of whole numbers up to 65535 it is from 0 to the largest of 8, 10,
+        12, 14 or 16 bits, the fewest that hold them all; of floating values within [0, 1] it is
+        0 and 1; of all others the smallest and the largest.
 
     Returns
     -------
@@ -58,14 +71,43 @@ def read_photo(
     Raises
     ------
     InputError
-        There is no such file, or it is no image, damaged, or too large to unpack safely.
+        There is no such file, or it is no image, damaged, or too large to unpack safely; or
+        its values are not finite, or the range is none.
     MissingExtraError
         Pillow is not installed.
+    """
+    pixels, _ = read_pixels(path, max_dim=max_dim, value_range=value_range)
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+
+
+def read_pixels(
+    path: str | os.PathLike[str],
+    *,
+    max_dim: int | None = None,
+    value_range: ValueRange | None = None,
+) -> tuple[npt.NDArray[Any], ValueRange | None]:
+    """Read a photograph without rounding it to 8 bits.
+
+    Parameters
+    ----------
+    path, max_dim, value_range
+        As `read_photo` takes them.
+
+    Returns
+    -------
+    pixels : (H, W, 3) uint8 or float32 array
+        RGB from 0 to 255; float32 where the file holds more than 8 bits, or a range is given.
+    value_range : (float, float) or None
+        The file's values that became 0 and 255; None where they are the pixels themselves.
     """
     with needs("viz", "reading photographs"):
         from PIL import Image, ImageOps, UnidentifiedImageError
     if max_dim is not None and max_dim < 1:
         raise InputError(f"max_dim is {max_dim}; pass at least one pixel.")
+    if value_range is not None and not (
+        np.isfinite(value_range).all() and value_range[0] < value_range[1]
+    ):
+        raise InputError(f"value_range is {value_range}; pass the values of black and of white.")
     path = Path(path)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "is a device or pipe"
@@ -77,20 +119,24 @@ def read_photo(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(path)
         with opened as image:
-            if max_dim is not None:
-                image.draft(None, (max_dim, max_dim))
-            photo = _as_rgb(ImageOps.exif_transpose(image))
-        if max_dim is not None:
-            # As sharp as bicubic, and two or three times as quick as Lanczos.
-            photo.thumbnail((max_dim, max_dim), Image.Resampling.HAMMING)
-        return np.array(photo)
+            values, turned = _deep_values(path, image), image.getexif().get(_ORIENTATION, 1)
+            if values is None:
+                if max_dim is not None:
+                    image.draft(None, (max_dim, max_dim))
+                photo = _as_rgb(ImageOps.exif_transpose(image))
+                if value_range is None:
+                    return np.array(_within(photo, max_dim)), None
+                values, turned = np.array(photo), 1
+        value_range = value_range or _range_of(values)
+        return _floats(values, value_range, turned, max_dim), value_range
     except Image.DecompressionBombError as error:
         raise InputError(
             f"{path} holds more pixels than is safe to unpack; scale it down first ({error})."
         ) from error
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path} is no image that Pillow can read; pass a JPEG, PNG, WebP, TIFF, GIF or BMP."
+            f"{path} is no image that Pillow can read; pass a JPEG, PNG, WebP, TIFF, GIF or BMP, "
+            "and floating values as one channel of a TIFF."
         ) from error
     except InputError as error:
         raise InputError(f"{path} {error}") from error
@@ -100,16 +146,21 @@ def read_photo(
         raise InputError(f"{path} is damaged or cut short ({error}); save it again.") from error
 
 
+def _within(photo: Image, max_dim: int | None) -> Image:
+    """Scale a photograph whose longer side exceeds `max_dim` down to it."""
+    from PIL import Image as pillow
+
+    if max_dim is not None:
+        # As sharp as bicubic, and two or three times as quick as Lanczos.
+        photo.thumbnail((max_dim, max_dim), pillow.Resampling.HAMMING)
+    return photo
+
+
 def _as_rgb(image: Image) -> Image:
     from PIL import Image as pillow
 
-    if image.mode.startswith("I"):
-        return _from_integers(image)
-    if image.mode in ("F", "LAB"):
-        raise InputError(
-            f"holds {'floating' if image.mode == 'F' else 'Lab'} pixels, whose range is unknown; "
-            "save it as 8-bit RGB."
-        )
+    if image.mode == "LAB":
+        raise InputError("holds Lab pixels, whose range is unknown; save it as 8-bit RGB.")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         white = pillow.new("RGBA", image.size, "white")
@@ -117,17 +168,65 @@ def _as_rgb(image: Image) -> Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_integers(image: Image) -> Image:
-    from PIL import Image as pillow
+def _deep_values(path: Path, image: Image) -> npt.NDArray[Any] | None:
+    """Read values of more than 8 bits as the file has them; None where it has no more.
 
-    values = np.asarray(image).astype(np.int64)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise InputError(
-            f"holds 32-bit pixels from {low} to {high}, whose range is unknown; "
-            "save it with 8 or 16 bits."
-        )
-    return pillow.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    Returns
+    -------
+    (H, W) or (H, W, 3 or 4) array
+        Grey, or RGB with what is opaque.
+    """
+    if image.mode[0] in "IF":
+        return np.asarray(image)
+    # Of several channels Pillow keeps 8 bits, and says so only of some formats.
+    said_deep = ";16" in str(getattr(image, "tile", ""))
+    if not said_deep and image.format not in ("JPEG2000", "PPM"):
+        return None
+    with needs("viz", "reading photographs of more than 8 bits"):
+        import cv2
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None and said_deep:
+        raise InputError("holds more than 8 bits in a way that OpenCV cannot read; save it as PNG.")
+    if values is None or values.dtype == np.uint8:
+        return None
+    red_green_blue = [2, 1, 0, 3][: values.shape[-1]]
+    return np.asarray(values if values.ndim == 2 else values[..., red_green_blue])
+
+
+def _range_of(values: npt.NDArray[Any]) -> ValueRange:
+    """Find which values are black and white; see `read_photo`."""
+    colours = np.atleast_3d(values)[..., :3]
+    low, high = colours.min(), colours.max()
+    if values.dtype.kind in "iu" and low >= 0 and high < 2**16:
+        return 0.0, float(next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits))
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return float(low), float(high if high > low else low + 1)
+
+
+def _floats(
+    values: npt.NDArray[Any], value_range: ValueRange, turned: int, max_dim: int | None
+) -> npt.NDArray[np.float32]:
+    """Scale values to 0 and 255, over white, upright, and no larger than `max_dim`."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    if not np.isfinite(values).all():
+        raise InputError("holds values that are NaN or infinite; clean it first.")
+    low, high = value_range
+    layers = np.atleast_3d(values).astype(np.float64)
+    colours = 255 * np.clip((layers[..., :3] - low) / (high - low), 0, 1)
+    if layers.shape[2] == 4:
+        opaque = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+        alpha = layers[..., 3:] / opaque
+        colours = alpha * colours + (1 - alpha) * 255
+    pictures = []
+    for colour in np.moveaxis(colours.astype(np.float32), -1, 0):
+        picture = pillow.fromarray(colour)
+        picture.getexif()[_ORIENTATION] = turned
+        pictures.append(np.array(_within(ImageOps.exif_transpose(picture), max_dim)))
+    rgb = np.stack(pictures if len(pictures) == 3 else pictures[:1] * 3, -1)
+    return rgb.clip(0, 255)
 
 
 def encode(picture: npt.NDArray[np.uint8], kind: Format) -> bytes:

@@ -30,7 +30,7 @@ __all__ = [
 
 Mode: TypeAlias = Literal["torch", "tf", "caffe", "raw"]
 Precision: TypeAlias = Literal["float32", "float64"]
-Photos: TypeAlias = "npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]"
+Photos: TypeAlias = "npt.NDArray[Any] | Sequence[npt.NDArray[Any]]"
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
@@ -190,12 +190,12 @@ class Preprocessing:
             'Preprocessing(224, mode="tf", channels_first=False).'
         )
 
-    def crop(self, photo: npt.NDArray[np.uint8]) -> CentreCrop:
+    def crop(self, photo: npt.NDArray[Any]) -> CentreCrop:
         """Find the model's square in a photograph, to lay maps back over it.
 
         Parameters
         ----------
-        photo : (H, W, 3) uint8 array
+        photo : (H, W, 3) array
             RGB.
 
         Returns
@@ -204,17 +204,18 @@ class Preprocessing:
         """
         return CentreCrop(photo.shape, self.size, self.resize, self.interpolation)
 
-    def view(self, photos: Photos) -> npt.NDArray[np.uint8]:
+    def view(self, photos: Photos) -> npt.NDArray[Any]:
         """Crop photographs to what the model sees of them, for people.
 
         Parameters
         ----------
-        photos : (B, H, W, 3) or (H, W, 3) uint8 array, or B arrays (H, W, 3)
-            RGB.
+        photos : (B, H, W, 3) or (H, W, 3) array, or B arrays (H, W, 3)
+            RGB: uint8, or float32 from 0 to 255 where there are more levels than 256.
 
         Returns
         -------
-        (B, size, size, 3) uint8 array
+        (B, size, size, 3) array
+            Of the same dtype and range.
 
         Raises
         ------
@@ -223,16 +224,16 @@ class Preprocessing:
         """
         if isinstance(photos, np.ndarray):
             photos = photos[None] if photos.ndim == 3 else photos
-        batch: list[npt.NDArray[np.uint8]] = list(photos)
+        batch: list[npt.NDArray[Any]] = list(photos)
         return np.stack([self.crop(photo).to_model(photo) for photo in batch])
 
-    def prepare(self, views: npt.NDArray[np.uint8]) -> Array:
+    def prepare(self, views: npt.NDArray[Any]) -> Array:
         """Scale the pixels of photographs that are cropped already.
 
         Parameters
         ----------
-        views : (B, size, size, 3) or (size, size, 3) uint8 array
-            RGB, as `view` gives them.
+        views : (B, size, size, 3) or (size, size, 3) array
+            RGB from 0 to 255, as `view` gives them.
 
         Returns
         -------
@@ -253,8 +254,8 @@ class Preprocessing:
 
         Parameters
         ----------
-        photos : (B, H, W, 3) or (H, W, 3) uint8 array, or B arrays (H, W, 3)
-            RGB.
+        photos : (B, H, W, 3) or (H, W, 3) array, or B arrays (H, W, 3)
+            RGB, as `view` takes them.
 
         Returns
         -------

@@ -20,6 +20,7 @@ from camcore.cli import console
 from camcore.cli.compare.as_json import as_json
 from camcore.cli.compare.photos import PhotoSet
 from camcore.cli.compare.run import CompareResult, CompareSettings, ModelSpec, explain_model
+from camcore.cli.listing import ValueRangeOption
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.report import ComparedPair, Entry
@@ -123,6 +124,7 @@ def compare(
     max_dim: Annotated[
         int, typer.Option(min=16, metavar="PIXELS", help="Scale longer sides down to this.")
     ] = 2048,
+    value_range: ValueRangeOption = None,
 ) -> None:
     """Compare models, recipes or methods on the same photos."""
     # What costs nothing to check comes before a model is loaded.
@@ -134,6 +136,7 @@ def compare(
         seed=seed,
         batch=batch,
         max_dim=max_dim,
+        value_range=value_range,
     )
     if len(specs) * len(settings.methods) * len(settings.recipes) < 2:
         raise typer.BadParameter(
@@ -164,6 +167,7 @@ def compare(
         "batch": batch,
         "seed": seed,
         "max-dim": max_dim,
+        "value-range": value_range,
         "output": output,
         "report": report,
     }
@@ -228,7 +232,7 @@ def _call(photos: Sequence[Path], options: Mapping[str, Any]) -> str:
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:
             if one is not None:
-                words += [f"--{name}", str(one)]
+                words += [f"--{name}", *map(str, one if isinstance(one, tuple) else [one])]
     return shlex.join(words)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from camcore.batch import find_photos
 from camcore.errors import InputError
 from camcore.photos.crop import CentreCrop
-from camcore.photos.io import read_photo
+from camcore.photos.photo import Photo
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class PhotoSet:
         for path in found.paths:
             name = str(found.within(path))
             try:
-                photo = read_photo(path, max_dim=side)
+                photo = Photo.read(path, max_dim=side).picture
                 CentreCrop(photo.shape, 1)
             except InputError as error:
                 unreadable.append((name, str(error)))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from camcore import registry, zoo
@@ -19,7 +20,8 @@ from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.nest import batch_of
 from camcore.photos.crop import CentreCrop
-from camcore.photos.io import read_photo
+from camcore.photos.io import ValueRange
+from camcore.photos.photo import Photo
 from camcore.recipes import find_recipe
 from camcore.registry import Backend
 from camcore.report import ComparedPair, Entry
@@ -73,6 +75,8 @@ class CompareSettings:
         Number of photographs in one run of a model.
     max_dim : int
         Photographs with longer sides are scaled down to this.
+    value_range : (float, float) or None
+        The files' values that are black and white; None leaves it to the files.
     """
 
     methods: Sequence[str]
@@ -81,11 +85,16 @@ class CompareSettings:
     seed: int
     batch: int
     max_dim: int
+    value_range: ValueRange | None = None
 
     @property
     def is_random(self) -> bool:
         """Whether any method draws random numbers."""
         return any(_takes_seed(m, r) for m in self.methods for r in self.recipes)
+
+    def read(self, path: Path) -> Photo:
+        """Read the photograph at `path`."""
+        return Photo.read(path, max_dim=self.max_dim, value_range=self.value_range)
 
     def batches(self, count: int) -> list[range]:
         """Split the indices of `count` photographs into batches."""
@@ -232,10 +241,7 @@ def explain_model(
         text = f"{spec.label}: photos {batch[0] + 1} to {batch[-1] + 1} of {len(photos)}"
         with steps.step(text):
             prepared = [
-                PreparedPhoto.for_model(
-                    model.loaded, read_photo(photos.paths[i], max_dim=settings.max_dim)
-                )
-                for i in batch
+                PreparedPhoto.for_model(model.loaded, settings.read(photos.paths[i])) for i in batch
             ]
             crops += [one.crop for one in prepared]
             inputs, count = batch_of([one.inputs for one in prepared]), len(batch)

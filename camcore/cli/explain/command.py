@@ -16,7 +16,7 @@ from camcore.cli.explain.output import OutputOptions
 from camcore.cli.explain.photo import explain_photo
 from camcore.cli.explain.request import ExplainRequest
 from camcore.cli.explain.video import explain_video
-from camcore.cli.listing import ModelOption, WeightsOption
+from camcore.cli.listing import ModelOption, ValueRangeOption, WeightsOption
 from camcore.errors import InputError
 
 _WHAT = "What is explained"
@@ -50,6 +50,7 @@ def explain(
             min=1, metavar="PIXELS", help="Scale photographs with longer sides down to this."
         ),
     ] = 2048,
+    value_range: ValueRangeOption = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -168,7 +169,9 @@ def explain(
     Exit codes: 0 when all is done, 1 when something failed, 2 when the command
     makes no sense, 130 after Ctrl-C, from where --resume goes on.
     """
-    request = ExplainRequest(model, weights, layer or (), target, method, recipe, max_dim)
+    request = ExplainRequest(
+        model, weights, layer or (), target, method, recipe, max_dim, value_range
+    )
     for_many = {
         "--resume": resume,
         "--recursive": recursive,
@@ -178,10 +181,11 @@ def explain(
     }
     given = [name for name, value in for_many.items() if value]
     if any(map(is_video, photos)):
-        if given or len(photos) > 1:
+        unfit = [*given, *([] if value_range is None else ["--value-range"])]
+        if unfit or len(photos) > 1:
             raise typer.BadParameter(
-                f"A video is explained by itself; leave {given[0]} out."
-                if given
+                f"A video is explained by itself; leave {unfit[0]} out."
+                if unfit
                 else "A video is explained by itself; give it a command of its own."
             )
         explain_video(request, Path(photos[0]), output, steady, every, batch, as_json)

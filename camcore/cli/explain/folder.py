@@ -27,7 +27,7 @@ from camcore.cli.explain.output import (
 )
 from camcore.cli.explain.request import ExplainRequest
 from camcore.errors import CamcoreError, FileError, InputError
-from camcore.photos.io import encode, write_image
+from camcore.photos.io import ValueRange, encode, write_image
 from camcore.photos.stamp import stamped
 from camcore.zoo import LoadedModel
 
@@ -58,6 +58,8 @@ class PhotoSummary:
         Whether the map is all zeros.
     stretched : bool
         Whether the map left [0, 1].
+    value_range : (float, float) or None
+        The file's values that were black and white; None for a file of 8 bits.
     """
 
     output: Path
@@ -67,6 +69,7 @@ class PhotoSummary:
     score: float
     empty: bool
     stretched: bool
+    value_range: ValueRange | None
 
 
 @dataclass
@@ -198,6 +201,7 @@ def _run(
         finish=finish,
         batch=batch,
         max_dim=request.max_dim,
+        value_range=request.value_range,
         **request.options(loaded),
     )
     with closing(results), console.count(len(todo), "photo", hidden=as_json) as bar:
@@ -242,6 +246,7 @@ def _summary(loaded: LoadedModel, one: ExplainedPhoto, output: Path) -> PhotoSum
         score=float(result.scores[0]),
         empty=bool(result.empty[0]),
         stretched=one.is_stretched,
+        value_range=one.value_range,
     )
 
 
@@ -256,11 +261,12 @@ def _print_result(path: Path, one: PhotoSummary | Failed) -> None:
         probability=one.probability,
         score=one.score,
         empty=one.empty,
+        value_range=one.value_range,
         output=str(one.output),
     )
 
 
-_KEYS = ("class", "class_name", "probability", "score", "empty", "output", "error")
+_KEYS = ("class", "class_name", "probability", "score", "empty", "value_range", "output", "error")
 
 
 def _print_line(path: Path, **values: Any) -> None:

@@ -14,7 +14,8 @@ from camcore.cli.explain.output import draw_figure
 from camcore.cli.explain.request import ExplainRequest
 from camcore.explanation import Explanation
 from camcore.methods.table import find
-from camcore.photos.io import read_photo, write_image
+from camcore.photos.io import ValueRange, write_image
+from camcore.photos.photo import Photo
 from camcore.zoo import LoadedModel
 
 _OUTPUTS = ("overlay.png", "figure.png", "explanation.npz")
@@ -23,7 +24,7 @@ _OUTPUTS = ("overlay.png", "figure.png", "explanation.npz")
 def explain_photo(request: ExplainRequest, path: Path, output: Path | None) -> None:
     """Explain the photograph at `path`, print its classes, and write pictures and arrays."""
     # What costs nothing to check comes before a model is loaded.
-    photo = read_photo(path, max_dim=request.max_dim)
+    photo = Photo.read(path, max_dim=request.max_dim, value_range=request.value_range)
     request.check()
     folder = output or Path(f"camcore-{path.stem}")
     check_apart([path, *request.files], [folder / name for name in _OUTPUTS])
@@ -36,8 +37,16 @@ def explain_photo(request: ExplainRequest, path: Path, output: Path | None) -> N
                 loaded.model, prepared.inputs, target, **request.options(loaded)
             )
     one = prepared.explained(result)
+    if one.value_range is not None:
+        console.say(_black_and_white(one.value_range))
     _print(loaded, one.explanation)
     _write(console.folder(folder), loaded, one)
+
+
+def _black_and_white(value_range: ValueRange) -> str:
+    """Say which of a file's values are black and white to the model."""
+    low, high = value_range
+    return f"Values from {low:g} to {high:g} are black to white; others by --value-range LOW HIGH"
 
 
 def _print(loaded: LoadedModel, result: Explanation) -> None:

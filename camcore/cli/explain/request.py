@@ -14,6 +14,7 @@ from camcore import zoo
 from camcore.cli import labels
 from camcore.cli.console import Steps
 from camcore.methods.table import find
+from camcore.photos.io import ValueRange
 from camcore.recipes import find_recipe
 from camcore.zoo import LoadedModel
 
@@ -34,6 +35,8 @@ class ExplainRequest:
         By name.
     max_dim : int
         Photographs with longer sides are scaled down to this.
+    value_range : (float, float) or None
+        The files' values that are black and white; None leaves it to the files.
     """
 
     model: str
@@ -43,6 +46,7 @@ class ExplainRequest:
     method: str
     recipe: str
     max_dim: int
+    value_range: ValueRange | None = None
 
     def check(self) -> None:
         """Raise an error for an unknown method or recipe, before a model is loaded."""
@@ -86,6 +90,7 @@ class ExplainRequest:
             "method": find(self.method).name,
             "recipe": find_recipe(self.recipe).name,
             "max-dim": self.max_dim,
+            "value-range": None if self.value_range is None else list(self.value_range),
         }
 
 

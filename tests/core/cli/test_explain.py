@@ -159,3 +159,22 @@ def test_a_model_without_preprocessing_sees_rgb_in_0_to_1(camcore, photo, tmp_pa
     means = view.reshape(-1, 3).mean(axis=0) / 255
     outputs = library.load(tmp_path / "explanation.npz").outputs
     assert outputs[0] == pytest.approx(means, abs=1e-6)
+
+
+@pytest.mark.parametrize("said", [(), ("--value-range", 0, 8191)])
+def test_every_level_of_a_12_bit_photograph_reaches_the_model(said, camcore, tiny, tmp_path):
+    from PIL import Image
+
+    values = np.random.default_rng(0).integers(2048, 4096, (30, 45)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "x-ray.png")
+    done = camcore(
+        "explain", tmp_path / "x-ray.png", "-m", "tiny_models:named", *said, "-o", tmp_path
+    )
+    high = said[-1] if said else 4095
+    assert f"Values from 0 to {high} are black to white" in done.stdout
+    pixels = (values[..., None] / high * 255).astype(np.float32).repeat(3, -1)
+    view = CentreCrop(pixels.shape, 8, 10).to_model(pixels)
+    expected = library.explain(tiny.named().model, tiny.preprocess(view))
+    found = library.load(tmp_path / "explanation.npz")
+    np.testing.assert_allclose(found.outputs, expected.outputs, rtol=1e-6)
+    np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-6)

@@ -250,7 +250,7 @@ def five_hundred(tmp_path_factory, require):
     for number in range(490):
         kind = "jpg" if number % 2 else "png"
         pillow.fromarray(pixels(number, (48, 48, 3))).save(folder / f"{number:03}.{kind}")
-    pillow.fromarray(np.ones((8, 8), np.float32)).save(folder / "float.tif")
+    pillow.fromarray(np.full((8, 8), np.nan, np.float32)).save(folder / "float.tif")
     whole = {
         "jpg": (folder / "001.jpg").read_bytes(),
         "png": (folder / "000.png").read_bytes(),

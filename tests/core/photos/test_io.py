@@ -99,11 +99,11 @@ def test_cmyk(tmp_path, pillow):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_sixteen_bits_keep_their_high_byte(suffix, tmp_path, pillow):
+def test_sixteen_bits_are_rounded_to_eight(suffix, tmp_path, pillow):
     values = np.array([[0, 255, 256], [32768, 65279, 65535]], np.uint16)
     pillow.fromarray(values).save(tmp_path / f"a.{suffix}")
     seen = read_photo(tmp_path / f"a.{suffix}")
-    assert seen[..., 0].tolist() == [[0, 0, 1], [128, 254, 255]]
+    assert seen[..., 0].tolist() == [[0, 1, 1], [128, 254, 255]]
     assert (seen[..., 0] == seen[..., 2]).all()
 
 
@@ -142,12 +142,9 @@ def test_what_is_no_photograph_is_named(tmp_path, photo, pillow):
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"half\.png is damaged"):
         read_photo(tmp_path / "half.png")
-    pillow.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "f.tiff")
-    with pytest.raises(InputError, match=r"f\.tiff holds floating pixels"):
-        read_photo(tmp_path / "f.tiff")
-    pillow.fromarray(np.full((4, 4), 100_000, np.int32)).save(tmp_path / "i.tiff")
-    with pytest.raises(InputError, match=r"i\.tiff holds 32-bit pixels"):
-        read_photo(tmp_path / "i.tiff")
+    pillow.new("LAB", (4, 4)).save(tmp_path / "l.tiff")
+    with pytest.raises(InputError, match=r"l\.tiff holds Lab pixels"):
+        read_photo(tmp_path / "l.tiff")
 
 
 def test_what_may_not_be_read_is_said_so(tmp_path, photo, pillow, monkeypatch):
