@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from camcore.adapter import Bias, LayerName, check_cotangents, replays
+from camcore.adapter import Bias, LayerName, SeedRun, check_cotangents, replays
 from camcore.errors import LayerError, TargetError
 
 
@@ -108,3 +108,23 @@ def test_bias_of_batch_norm_is_its_shift_at_zero():
     bare = Bias.of_batch_norm("n", gamma=None, beta=None, **known)
     np.testing.assert_allclose(bare.added, [-1 / 2, -2 / 3], rtol=1e-15)
     np.testing.assert_array_equal(Bias("c", np.array([4.0])).added, [4.0])
+
+
+def test_an_error_of_a_seed_is_kept_and_zeros_stand_for_every_answer():
+    class MinusOne(Exception):
+        pass
+
+    def raises(outputs):
+        raise MinusOne
+
+    def weighs(outputs):
+        return {"": np.ones((2, 3), np.float32)}
+
+    run = SeedRun([weighs, raises])
+    answers = run.ask({"": np.zeros((2, 3), np.float32), "kept": np.zeros(2, int)})
+    assert isinstance(run.error, MinusOne)
+    assert [answer.tolist() for answer in answers] == [np.zeros((2, 3)).tolist()] * 2
+    fine = SeedRun([weighs])
+    assert np.array_equal(fine.ask({"": np.zeros((2, 3), np.float32)}), np.ones((1, 2, 3)))
+    assert fine.error is None
+    assert fine.weighed == [{""}]

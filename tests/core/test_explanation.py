@@ -527,3 +527,12 @@ def test_explanations_that_differ_in_more_than_their_samples_are_not_joined(resu
 def test_concatenating_nothing_is_refused():
     with pytest.raises(InputError, match="no explanation to join"):
         camcore.Explanation.concatenate([])
+
+
+def test_layers_taken_apart_keep_the_size_of_the_maps():
+    result = camcore.explain(random_network(), PHOTOS, layer=["relu1", "relu2"]).at((20, 31))
+    for name, one in result.by_layer().items():
+        assert one.layers == (name,)
+        assert one.maps.shape == (2, 20, 31)
+        alone = camcore.explain(random_network(), PHOTOS, layer=name).at((20, 31))
+        np.testing.assert_array_equal(one.maps, alone.maps)

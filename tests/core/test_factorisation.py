@@ -164,3 +164,9 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
     with pytest.raises(MissingExtraError, match=r'pip install "camcore\[dff\]"'):
         camcore.factorise(network(), IMAGES)
+
+
+def test_one_concept_is_enough():
+    one = camcore.factorise(network(), IMAGES, 1, "conv")
+    assert one.raw.shape[:2] == (len(IMAGES), 1)
+    assert one.maps.max() == pytest.approx(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_info_names_versions_and_extras(camcore):
     assert library.__version__ in shown
     row = next(line.split() for line in shown.splitlines() if "matplotlib" in line)
     assert row[1] == pytest.importorskip("matplotlib").__version__
+    assert re.search(r"package +version +in the extras", shown)
     assert "viz" in row[2:]
 
 

@@ -178,3 +178,16 @@ def test_every_level_of_a_12_bit_photograph_reaches_the_model(said, camcore, tin
     found = library.load(tmp_path / "explanation.npz")
     np.testing.assert_allclose(found.outputs, expected.outputs, rtol=1e-6)
     np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("named", ["model", "weights"])
+def test_no_result_is_written_over_a_file_of_the_model(named, camcore, photo, tmp_path):
+    (tmp_path / "overlay.png").write_bytes(b"not a model")
+    words = {
+        "model": ("-m", f"keras-file:{tmp_path / 'overlay.png'}"),
+        "weights": ("-m", "torchvision:resnet18", "--weights", tmp_path / "overlay.png"),
+    }[named]
+    done = camcore("explain", photo, *words, "-o", tmp_path)
+    assert done.exit_code == 1
+    assert "overlay.png" in done.stderr
+    assert (tmp_path / "overlay.png").read_bytes() == b"not a model"

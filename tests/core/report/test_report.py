@@ -200,3 +200,10 @@ def test_maps_in_other_units_are_scaled_unless_told(explanations):
     assert compare_entries(entries, scaled=False)[0].largest == pytest.approx(4, abs=1e-5)
     assert compare_entries(entries, scaled=True)[0].largest < 1e-6
     assert compare_entries(entries)[0].largest < 1e-6
+
+
+def test_pictures_are_16_pixels_or_more(photos, explanations):
+    with pytest.raises(InputError, match=r"side=15 is too small\. Give at least 16 pixels"):
+        camcore.report.html(photos, explanations, side=15)
+    html_page = camcore.report.html(photos, explanations, side=16)
+    assert max(picture.shape[1] for picture in pictures(html_page)) == 16

@@ -286,3 +286,17 @@ def test_boxes_say_what_they_are():
 def test_settled_box_follows_a_class_below_zero():
     outputs = {**LISTED, "0.labels": np.array([-1, 2, 2])}  # as padded detections have it
     np.testing.assert_array_equal(Box(0).settled(outputs)(outputs).scores, [0.9, 0.6])
+
+
+def test_boxes_without_area_overlap_nothing():
+    boxes = np.array([[1.0, 1, 1, 1], [3, 3, 2, 2], [0, 0, 4, 4]])
+    with np.errstate(all="raise"):
+        shares, slopes = overlap_and_slope(boxes, np.array([1.0, 1, 1, 1]))
+    np.testing.assert_array_equal(shares, [0, 0, 0])
+    np.testing.assert_array_equal(slopes, np.zeros((3, 4)))
+
+
+def test_objectness_weighs_the_classes_of_yolov5():
+    objectness = YOLOV5[""][:, :, 4]
+    scored = Box(1, of_class=3, arranged="yolov5")(YOLOV5)
+    np.testing.assert_allclose(scored.scores, objectness[:, 1] * SCORES[:, 1, 3], rtol=1e-15)

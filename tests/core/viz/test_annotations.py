@@ -13,6 +13,7 @@ def test_a_box_covers_its_pixels_and_no_others(photo):
     drawing = figure(photo, np.eye(4), marks=Marks(boxes=[[(3, 5, 10, 12)]]))
     for panel in drawing.axes[:3]:
         (box,) = (patch for patch in panel.patches if patch.get_label() == "box")
+        assert not box.get_fill()
         (left, top), (right, bottom) = box.get_bbox().get_points()
         # Pixel i of a panel reaches from i - 1/2 to i + 1/2.
         assert (left, top, right, bottom) == (2.5, 4.5, 9.5, 11.5)

@@ -88,3 +88,10 @@ def test_the_scale_of_signed_maps_ends_at_the_farthest_from_zero():
     assert [tick.get_text() for tick in scale.get_xticklabels()] == ["-0.5", "0", "0.5"]
     np.testing.assert_allclose(scale.get_xticks(), [-0.5, 0, 0.5])
     assert scale.get_xlabel() == "against   -   for"
+
+
+def test_the_scale_is_a_narrow_strip_below_the_traces():
+    *panels, scale = signal_figure(np.zeros((2, 50, 3)), np.zeros((2, 50))).axes
+    heights = [panel.get_position().height for panel in panels]
+    assert heights[0] == pytest.approx(heights[1])
+    assert scale.get_position().height < heights[0] / 8
