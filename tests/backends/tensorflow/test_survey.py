@@ -47,3 +47,21 @@ def test_the_layer_whose_output_is_shown_again_is_the_output(tf, keras, end):
         ((1, 6, 6, 5), "last", 1),
     ]
     assert [r.is_output for r in records] == [False, end in SHOWN_AGAIN]
+
+
+def test_a_layer_that_returns_what_another_returned_names_it(keras):
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.copy = keras.layers.Conv2D(4, 3), keras.layers.Dropout(0.5)
+            self.head = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.head(self.copy(self.conv(x)))
+
+    net = Net()
+    records = adapt(net).survey(np.zeros((2, 8, 8, 3), np.float32))
+    names = [layer.name for layer in (net.conv, net.copy, net.head)]
+    assert [(r.layer.name, r.repeats) for r in records] == list(
+        zip(names, [None, names[0], None], strict=True)
+    )

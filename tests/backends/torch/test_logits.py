@@ -71,6 +71,7 @@ SPELLINGS = {
     "cast after": ("softmax", lambda z: z.softmax(1).to(torch.float32).to(torch.float64)),
     "clone after": ("softmax", lambda z: z.softmax(1).clone().contiguous()),
     "view after": ("softmax", lambda z: z[:, :, None].softmax(1).squeeze(2).view(-1, 3)),
+    "view_as after": ("softmax", lambda z: z.softmax(1).view_as(z)),
     "transpose after": ("softmax", lambda z: z.T.softmax(0).transpose(0, 1)),
 }
 

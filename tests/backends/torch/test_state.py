@@ -216,3 +216,46 @@ def test_parts_stored_by_the_model_are_not_kept(images):
     assert net.seen.grad_fn is not None  # that of the pass in the constructor
     assert net.seen.shape == (2, 4, 5, 5)
     assert list(net._buffers) == ["counter"]
+
+
+class Stages:
+    """A plain object, with modules some levels below it."""
+
+    def __init__(self) -> None:
+        self.known = {"first": [nn.Conv2d(1, 2, 3), nn.ReLU()], "last": (nn.Conv2d(2, 3, 3),)}
+
+
+class Hidden(nn.Module):
+    """Runs modules that only a plain object holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stages = Stages()
+        for parts in self.stages.known.values():
+            self.stem = parts[0]
+        self.first = self.stages.known["first"][0]
+
+    def forward(self, x: Any) -> Any:
+        for parts in self.stages.known.values():
+            for part in parts:
+                x = part(x)
+        return x.mean((2, 3))
+
+
+def test_modules_in_plain_objects_are_run_as_shells(images):
+    net = Hidden()
+    before, ran = snapshot(net), []
+    for module in (net.first, net.stem):
+        module.register_forward_hook(lambda module, args, output: ran.append(module))
+    x = torch.as_tensor(images[:, :1], dtype=torch.float32)
+    for _ in range(2):
+        ran.clear()
+        trace = adapt(net).run(x, ["first"], [first])
+        assert not {id(module) for module in ran} & {id(net.first), id(net.stem)}
+    inner = net.first(x).detach().requires_grad_()
+    scores = net.stem(inner.relu()).mean((2, 3))
+    (slope,) = torch.autograd.grad(scores[:, 0].sum(), inner)
+    np.testing.assert_allclose(trace.layers["first"].activations, inner.detach(), rtol=1e-6)
+    np.testing.assert_allclose(trace.layers["first"].gradients[0], slope, rtol=1e-5)
+    assert len(before) == len(snapshot(net))
