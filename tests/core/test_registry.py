@@ -247,3 +247,15 @@ def test_imagenets_classes_have_their_names(require):
     assert (len(names), names[0], names[282], names[967], names[999]) == (
         *(1000, "tench", "tiger cat", "espresso", "toilet tissue"),
     )
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5", "hdf5"])
+def test_a_file_of_a_keras_model_is_loaded_by_its_ending(ending, monkeypatch):
+    asked = StrangersBackend()
+    monkeypatch.setattr(zoo, "backend", {"tensorflow": asked}.__getitem__)
+    zoo.load_model(f"models/a.{ending}", "w.h5")
+    zoo.load_model(f"keras-file:models/a.{ending}")
+    assert asked.loads == [
+        ("keras-file", f"models/a.{ending}", "w.h5"),
+        ("keras-file", f"keras-file:models/a.{ending}", None),
+    ]

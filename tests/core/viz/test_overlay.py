@@ -75,8 +75,9 @@ def test_add_clip_is_the_notebook_tutorial(photo, require):
     assert np.abs(shown / 255 - expected).max() <= 0.5 / 255 + 1e-6
 
 
-def test_mix_peak_is_show_cam_on_image(photo, require):
-    cv2 = require("cv2")
+@pytest.mark.parametrize("darker", [1, 3])
+def test_mix_peak_is_show_cam_on_image(darker, photo, require):
+    cv2, photo = require("cv2"), photo // darker
     heat = np.random.default_rng(2).random(photo.shape[:2]).astype(np.float32)
     image = np.float32(photo) / 255
     colours = cv2.applyColorMap(np.uint8(255 * heat), cv2.COLORMAP_JET)
@@ -85,6 +86,7 @@ def test_mix_peak_is_show_cam_on_image(photo, require):
     expected = np.uint8(255 * (expected / np.max(expected)))
     shown = overlay(photo, heat, style=OverlayStyle("cv2:JET", 0.5, "mix_peak"))[0]
     assert np.array_equal(shown, expected)
+    assert shown.max() == 255
 
 
 def test_add_dimmed_is_cut_off_at_white():
