@@ -8,9 +8,9 @@ and leaves the model as it found it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -41,7 +41,8 @@ Rectifier: TypeAlias = Literal["guided"]
 INPUT = "@input"
 """The name of the model's own input: its first floating array of three axes or more.
 
-Where none has as many, the first floating one.
+Where none has as many, the first floating one. Followed by a dot and a path, ``@input.1``,
+it names the input there.
 """
 
 ATTENTION = "@attention"
@@ -61,8 +62,9 @@ class LayerName:
     path : str
         The layer's own name; empty for the model's input.
     part : str
-        What of the layer is meant: empty for what it returns, ``"attention"``, ``"input"``
-        for the model's input, or a part that only one adapter knows.
+        What of the layer is meant: empty for what it returns, the path of a leaf of that,
+        ``"attention"``, ``"input"`` for the model's input, or a part that only one adapter
+        knows.
     call : int or None
         Which of its calls, counted as in a Python sequence; None where it is not said.
     """
@@ -86,8 +88,27 @@ class LayerName:
                 f"{name!r}: after '#' comes the number of the call, as in {whole + '#0'!r}."
             )
         path, _, part = whole.rpartition("@")
-        known = (path and part.isalpha()) or whole == INPUT
+        known = (path and part.isalpha()) or f"{whole}.".startswith(f"{INPUT}.")
         return cls(*((path, part) if known else (whole, "")), int(call) if mark else None)
+
+    @classmethod
+    def among(cls, name: str, known: Container[str]) -> LayerName:
+        """Take a name apart, where it is known which layers there are.
+
+        ``stage4@2`` is the leaf ``2`` of what ``stage4`` returns, unless a layer is called so.
+
+        Raises
+        ------
+        LayerError
+            What follows ``#`` is no number.
+        """
+        if name in known:
+            return cls(name)
+        parsed = cls.parse(name)
+        path, _, leaf = parsed.path.rpartition("@")
+        if parsed.path in known or parsed.part or path not in known or not leaf:
+            return parsed
+        return replace(parsed, path=path, part=leaf)
 
     def __str__(self) -> str:
         part = f"@{self.part}" if self.part else ""
@@ -96,7 +117,12 @@ class LayerName:
     @property
     def is_input(self) -> bool:
         """Whether the model's own input is meant."""
-        return self.part == "input" and not self.path
+        return not self.path and f"{self.part}.".startswith("input.")
+
+    @property
+    def input_path(self) -> str | None:
+        """The path of the input that is meant; None for the first, or where none is."""
+        return self.part.partition(".")[2] or None if self.is_input else None
 
     @property
     def is_attention(self) -> bool:
@@ -223,12 +249,23 @@ class LayerTrace:
     hessian_products : tuple of (B, ...) array
         For each seed, H·A with H the Hessian of the cotangent's product with the
         outputs; empty unless it was asked for.
+    calls : int
+        How many times the layer ran in the pass, whichever call this is.
+    leaves : mapping of str to tuple of int
+        Where the layer returned several floating arrays, the shape of each by its path; of
+        those, recurrent states aside, `activations` is the first unless a leaf is named.
+    frames : int
+        How many rows in a row are frames of one sample, where the calls of a layer that sees
+        them one by one were put together.
     """
 
     activations: Array
     gradients: tuple[Array, ...]
     channels: Channels | None = None
     hessian_products: tuple[Array, ...] = ()
+    calls: int = 1
+    leaves: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -371,7 +408,8 @@ class Adapter(Protocol):
             Names from `layers`, or `INPUT`. A name may end in ``#N`` to choose
             the N-th call of a layer that runs several times (negative from the
             end); without it the last call is meant. Before that it may end in
-            `ATTENTION`, for layers that the survey says attend.
+            `ATTENTION`, for layers that the survey says attend, or in ``@`` and the path of
+            one of the arrays that the layer returns, ``stage4@2``.
         seeds : sequence of Seed or NativeScore
             Called once with the outputs, in order.
         logits : bool

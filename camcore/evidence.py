@@ -102,7 +102,9 @@ class Evidence:
         gradients = self.trace.layers[self.layer].gradients[self.index]
         self.inputs.image_path()  # attention is laid out over an image, or not at all
         try:
-            return layout.keys_on_grid(gradients, self.batch, self.size, self.wanted_layout)
+            return layout.keys_on_grid(
+                gradients, self.batch * self.frames, self._seen_size, self.wanted_layout
+            )
         except (LayerError, MethodError) as error:
             raise type(error)(f"Layer {self.layer!r}: {error}") from None
 
@@ -166,12 +168,17 @@ class Evidence:
             return layout.infer(
                 traced.activations.shape,
                 traced.channels,
-                self.size if self.frames == 1 else self.size[1:],
+                self._seen_size,
                 self.wanted_layout,
                 self.inputs.channels,
             )
         except LayerError as error:
             raise LayerError(f"Layer {self.layer!r}: {error}") from None
+
+    @property
+    def _seen_size(self) -> tuple[int, ...]:
+        """Spatial size of what one row of the layer sees: the input, or a frame of it."""
+        return self.size if self.frames == 1 else self.size[1:]
 
     @property
     def _image_layout(self) -> Layout:

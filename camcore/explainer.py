@@ -17,6 +17,7 @@ from camcore.evidence import Rerun
 from camcore.explanation import Explanation
 from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
+from camcore.layers.calls import Reader
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.methods.spectral import smoothed
@@ -293,7 +294,8 @@ class Explainer(Generic[Result]):
         captured = [name for level in levels if level != "input" for name in layers[level]]
         if any("image_gradients" in method.needs for method in self.methods):
             captured.append(INPUT)
-        trace = self.adapter.run(
+        adapter = Reader(self.model, self.adapter, inputs, self.layout)
+        trace = adapter.run(
             inputs.native,
             list(dict.fromkeys(captured)),
             seeds if traced else (),
@@ -309,7 +311,7 @@ class Explainer(Generic[Result]):
         given = inputs.traced(trace)
         about = (self.selector, self.layout)
         return {
-            (name, i): Rerun(self.adapter, given, trace, name, i, targets[i], scored[i], *about)
+            (name, i): Rerun(adapter, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels
             for name in layers[level]
             for i in range(len(targets))

@@ -107,7 +107,8 @@ class TensorFlowAdapter:
         """Run one sample up to `layer`."""
         tensors, signature, known = self._read(inputs)
         one, capture = signature.sized(1), find(layer, known)
-        if capture.name.part or capture.name.call is not None:
+        part, call = capture.name.part, capture.name.call
+        if capture.layer is None or part in ("attention", "linear") or call is not None:
             raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
         make = partial(Replay, self._model, capture, logits)
         replay = self._compiled("resume", known, one, (layer, logits), make)

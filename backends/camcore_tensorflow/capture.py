@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from camcore.adapter import LayerName
 from camcore.errors import LayerError
+from camcore.layers.leaves import absent
 from camcore.nest import flatten, map_leaves
 
 # What a layer gave, call by call; None where that was no floating tensor.
 Calls: TypeAlias = list[tf.Tensor | None]
+
+# The floating tensors of what a layer returned, by path.
+Leaves: TypeAlias = Mapping[str, tf.Tensor]
+
+# Which calls to look at: the layer's identity, and what of it is meant.
+Key: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -23,8 +31,8 @@ class Capture:
     Parameters
     ----------
     name : LayerName
-        The name asked for: of what the layer returns, of its ``attention``, or of its
-        ``linear`` part, which is what its own activation function is applied to.
+        The name asked for: of what the layer returns or a leaf of that, of its ``attention``,
+        or of its ``linear`` part, which is what its own activation function is applied to.
     layer : keras.Layer or None
         The layer; None for the model's own input.
     """
@@ -33,12 +41,12 @@ class Capture:
     layer: Any
 
     @property
-    def key(self) -> tuple[int, str]:
+    def key(self) -> Key:
         """What captures have in common that differ only in the call."""
         return id(self.layer), self.name.part
 
-    def choose(self, calls: Calls) -> tf.Tensor:
-        """Choose the call meant out of all calls of the layer.
+    def choose(self, calls: Calls, returned: Leaves = MappingProxyType({})) -> tf.Tensor:
+        """Choose the call meant out of all calls of the layer, which `returned` several tensors.
 
         Raises
         ------
@@ -47,9 +55,13 @@ class Capture:
         """
         if self.layer is None and not calls:
             raise LayerError(
-                "The model's inputs hold no floating array. Choose the layer that embeds them."
+                f"The model's inputs hold no floating array at {self.name.input_path!r}."
+                if self.name.input_path
+                else "The model's inputs hold no floating array. Choose the layer that embeds them."
             )
         tensor = calls[self.name.index(len(calls))]
+        if tensor is None and self.name.part and not self.name.is_input:
+            raise absent(str(self.name), {path: tuple(t.shape) for path, t in returned.items()})
         if tensor is None:
             raise LayerError(
                 f"Layer {str(self.name)!r} gave no floating tensor. Choose another one."
@@ -59,8 +71,16 @@ class Capture:
 
 def floating_tensors(nest: Any) -> list[tf.Tensor]:
     """List the floating tensors of a nest, in order."""
-    leaves = (leaf for _, leaf in flatten(nest))
-    return [leaf for leaf in leaves if isinstance(leaf, tf.Tensor) and leaf.dtype.is_floating]
+    return list(floating_leaves(nest).values())
+
+
+def floating_leaves(nest: Any) -> dict[str, tf.Tensor]:
+    """List the floating tensors of a nest by path, in order."""
+    return {
+        path: leaf
+        for path, leaf in flatten(nest)
+        if isinstance(leaf, tf.Tensor) and leaf.dtype.is_floating
+    }
 
 
 def replace_tensor(nest: Any, old: tf.Tensor, new: tf.Tensor) -> Any:

@@ -196,9 +196,11 @@ class Program:
         self._formats = dict(zip(captures, formats, strict=True))
 
         def body(token: tf.Tensor, *tensors: tf.Tensor) -> Any:
-            outputs, calls = forward(model, signature, tensors, list(captures.values()))
-            chosen = map(Capture.choose, captures.values(), calls)
+            outputs, calls, returned = forward(model, signature, tensors, [*captures.values()])
+            self._calls = dict(zip(captures, map(len, calls), strict=True))
+            chosen = map(Capture.choose, captures.values(), calls, returned)
             sources = dict(zip(captures, chosen, strict=True))
+            shapes = [{path: tf.shape(t) for path, t in leaves.items()} for leaves in returned]
             natives = [s if isinstance(s, NativeScore) else None for s in seeds]
             scores = [s and backward.native_score(s, outputs) for s in natives]
             leaves, self._activation = output_leaves(outputs, logits)
@@ -214,7 +216,8 @@ class Program:
             curved = gradients if second_order else []
             products = [backward.hessian_products(each, sources) for each in curved]
             given = [score for score in scores if score is not None]
-            return tf.nest.map_structure(edge, (leaves, sources, gradients, products, given))
+            results = leaves, sources, gradients, products, given, shapes
+            return tf.nest.map_structure(edge, results)
 
         self._function = compiled(body, [tf.TensorSpec((), tf.int64), *signature.specs])
 
@@ -233,12 +236,14 @@ class Program:
             if not weighed & reached:
                 raise backward.unreached(name, self._activation)
         results = tf.nest.map_structure(lambda tensor: tensor.numpy(), results)
-        outputs, activations, gradients, products, scores = results
+        outputs, activations, gradients, products, scores, shapes = results
         layers = {}
-        for name, array in activations.items():
+        for name, returned in zip(self._calls, shapes, strict=True):
+            array = activations[name]
             of_seeds, curved = (tuple(s[name] for s in each) for each in (gradients, products))
             axis = channels(self._formats[name], array.ndim, self._images)
-            layers[name] = LayerTrace(array, of_seeds, axis, curved)
+            beside = {path: tuple(map(int, shape)) for path, shape in returned.items()}
+            layers[name] = LayerTrace(array, of_seeds, axis, curved, self._calls[name], beside)
         given = {path: edge(tensor).numpy() for path, tensor in tensors.items()}
         native = iter(scores)
         native_scores = [next(native) if isinstance(s, NativeScore) else None for s in seeds]

@@ -7,10 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from camcore.nest import flatten
+from camcore.nest import fill, flatten
 
 from .attention import LayerSpans
-from .capture import Calls, Capture, floating_tensors, replace_tensor
+from .capture import Calls, Capture, Key, Leaves, floating_leaves, replace_tensor
 from .inputs import Signature
 from .logits import before_activation
 from .preserve import apart, patch_call
@@ -18,7 +18,7 @@ from .preserve import apart, patch_call
 
 def forward(
     model: Any, signature: Signature, tensors: Sequence[tf.Tensor], captures: Sequence[Capture]
-) -> tuple[Any, list[Calls]]:
+) -> tuple[Any, list[Calls], list[Leaves]]:
     """Trace the model, capturing what layers return.
 
     What is captured passes through an identity, so that it is only what uses a
@@ -30,17 +30,30 @@ def forward(
         What the model returned.
     calls : list of Calls
         For each capture, all calls of its layer.
+    returned : list of mapping of str to tensor
+        For each capture, the floating tensors that its layer returned by path, recurrent
+        states aside; nothing where that was one.
     """
-    calls: dict[tuple[int, str], Calls] = {capture.key: [] for capture in captures}
+    calls: dict[Key, Calls] = {capture.key: [] for capture in captures}
+    returned: dict[int, Leaves] = {}
     spans = LayerSpans()
 
     def around_call(layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
         output = spans.call(layer, call, *args, **kwargs)
-        if (returned := calls.get((id(layer), ""))) is None:
-            return output
-        tensor = next(iter(floating_tensors(output)), None)
-        returned.append(None if tensor is None else tf.identity(tensor))
-        return output if tensor is None else replace_tensor(output, tensor, returned[-1])
+        leaves = floating_leaves(output)
+        if len(leaves) > 1:
+            # What a recurrent layer returns beside its output are its last states.
+            shown = 1 if getattr(layer, "return_state", False) else None
+            returned[id(layer)] = dict([*leaves.items()][:shown])
+        for (of, part), kept in calls.items():
+            if of != id(layer) or part in ("attention", "linear"):
+                continue
+            tensor = leaves.get(part or next(iter(leaves), ""))
+            kept.append(None if tensor is None else tf.identity(tensor))
+            if tensor is not None:
+                output = replace_tensor(output, tensor, kept[-1])
+                leaves = floating_leaves(output)
+        return output
 
     def around_activation(layer: Any, activation: Any, tensor: tf.Tensor) -> Any:
         tensor = tf.identity(tensor)
@@ -56,14 +69,18 @@ def forward(
         for layer in others.values():
             patch_call(patch, layer, around_call)
         outputs = signature.call(model, tensors)
-    floating = floating_tensors(tensors)
-    image = [tensor for tensor in floating if (tensor.shape.rank or 0) > 2] or floating
-    for layer, part in calls:
-        if part == "attention":
-            calls[layer, part] += [t for around, t in spans.attention() if layer in map(id, around)]
-        elif part == "input":
-            calls[layer, part] += image[:1]
-    return outputs, [calls[capture.key] for capture in captures]
+    given = floating_leaves(fill(signature.skeleton, iter(tensors)))
+    first = next((p for p, t in given.items() if (t.shape.rank or 0) > 2), next(iter(given), ""))
+    for key, name in {capture.key: capture.name for capture in captures}.items():
+        if name.is_attention:
+            calls[key] += [t for around, t in spans.attention() if key[0] in map(id, around)]
+        elif name.is_input:
+            calls[key] += [t for path, t in given.items() if path == (name.input_path or first)]
+    return (
+        outputs,
+        [calls[capture.key] for capture in captures],
+        [returned.get(id(capture.layer), {}) for capture in captures],
+    )
 
 
 def output_leaves(outputs: Any, logits: bool) -> tuple[dict[str, tf.Tensor], dict[str, str]]:

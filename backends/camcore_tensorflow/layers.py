@@ -52,7 +52,8 @@ def find(name: str, layers: Mapping[str, Any]) -> Capture:
     Parameters
     ----------
     name : str
-        A path, which may end in ``@linear`` or ``@attention`` and in ``#N``, or the input's name.
+        A path, which may end in ``@linear``, ``@attention`` or ``@`` and a leaf, and in ``#N``,
+        or the input's name.
     layers : mapping of str to keras.Layer
         The model's layers by path.
 
@@ -61,12 +62,11 @@ def find(name: str, layers: Mapping[str, Any]) -> Capture:
     LayerError
         The model has no such layer, or the layer no such part.
     """
-    parsed = LayerName(name) if name in layers else LayerName.parse(name)
+    parsed = LayerName.among(name, layers)
     if parsed.is_input:
         return Capture(parsed, None)
     layer = layers.get(parsed.path)
-    has_part = parsed.part in ("", "attention") or hasattr(layer, "activation")
-    if layer is None or parsed.part not in ("", "attention", "linear") or not has_part:
+    if layer is None or (parsed.part == "linear" and not hasattr(layer, "activation")):
         raise unknown_layer(name, layers)
     return Capture(parsed, layer)
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from ml_dtypes import finfo
 
-from camcore.adapter import Array, LayerName, Leaves, replays
+from camcore.adapter import Array, Leaves, replays
 from camcore.errors import InputError, LayerError
 
 from .capture import Capture, edge, reachable
@@ -43,15 +43,16 @@ class Replay:
     """
 
     def __init__(self, model: Any, capture: Capture, logits: bool, signature: Signature) -> None:
-        self._name, kept = str(capture.name), (weakref.ref(model), weakref.ref(capture.layer))
+        name, kept = capture.name, (weakref.ref(model), weakref.ref(capture.layer))
+        self._name = str(name)
         cuts: list[tf.Tensor] = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
             model, layer = (reference() for reference in kept)
-            only = Capture(LayerName(self._name), layer)
-            outputs, (calls,) = forward(model, signature, tensors, [only])
-            cuts[:] = [only.choose(calls)]
+            only = Capture(name, layer)
+            outputs, (calls,), (returned,) = forward(model, signature, tensors, [only])
+            cuts[:] = [only.choose(calls, returned)]
             if len(calls) > 1:
                 raise LayerError(
                     f"Layer {self._name!r} runs {len(calls)} times in one pass, so there is no one "

@@ -149,6 +149,8 @@ class TorchAdapter:
                     tuple(to_numpy(gradients[name]) for gradients in pulled.gradients),
                     self._channels(calls[name].module),
                     tuple(to_numpy(products[name]) for products in pulled.hessian_products),
+                    made.capture.ran(name),
+                    made.capture.leaves(name),
                 )
                 for name, tensor in made.captured.items()
             },

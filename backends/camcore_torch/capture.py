@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -17,14 +18,15 @@ from torch import nn
 
 from camcore.adapter import INPUT
 from camcore.errors import LayerError
+from camcore.layers import leaves
 from camcore.nest import flatten, inner_images, put
 from camcore_torch import attention
-from camcore_torch.inputs import first_floating
+from camcore_torch.inputs import floating
 from camcore_torch.layers import LayerCall
 from camcore_torch.shells import Shells
 
-Point: TypeAlias = tuple[nn.Module, bool]
-"""A shell, and whether its attention is meant rather than what it returns."""
+Point: TypeAlias = tuple[nn.Module, str]
+"""A shell, and what of it is meant, as `camcore.adapter.LayerName.part` says it."""
 
 
 class Capture:
@@ -44,7 +46,7 @@ class Capture:
         self._calls = calls
         self._graph = graph
         self._points: dict[str, Point] = {
-            name: (shells.of(call.module), call.name.is_attention)
+            name: (shells.of(call.module), call.name.part)
             for name, call in calls.items()
             if call.module is not None
         }
@@ -56,38 +58,42 @@ class Capture:
         self._linked = len(calls) > 1 or any(min(wanted) < -1 for wanted in self._wanted.values())
         self._ran: Counter[Point] = Counter()
         self._kept: defaultdict[Point, dict[int, torch.Tensor | None]] = defaultdict(dict)
-        self._input: torch.Tensor | None = None
+        self._returned: dict[nn.Module, dict[str, tuple[int, ...]]] = {}
+        self._inputs: dict[str, torch.Tensor] = {}
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Add hooks to the shells for one pass."""
-        attending = [module for module, attends in self._wanted if attends]
+        attending = [module for module, part in self._wanted if part == "attention"]
         with ExitStack() as undo:  # a second pass may run on the same shells
-            for module, attends in self._wanted:
-                if not attends:
-                    undo.callback(module.register_forward_hook(self._hook).remove)
+            for module, part in self._wanted:
+                if part != "attention":
+                    hook = partial(self._hook, part)
+                    undo.callback(module.register_forward_hook(hook).remove)
             if attending:
                 undo.enter_context(attention.watched(attending, self._attended))
             yield
 
     def take_input(self, inputs: Any) -> Any:
         """Capture the input, where it is asked for; returns the inputs to run the model on."""
-        if all(call.module is not None for call in self._calls.values()):
-            return inputs
+        wanted = {name: c.name.input_path for name, c in self._calls.items() if c.module is None}
         found = {
             path: torch.stack(leaf) if isinstance(leaf, list) else leaf
-            for path, leaf in flatten(inputs, is_leaf=inner_images)
+            for path, leaf in (flatten(inputs, is_leaf=inner_images) if wanted else ())
             if isinstance(leaf, list)
             or (isinstance(leaf, torch.Tensor) and leaf.is_floating_point())
         }
-        if not found:
-            raise LayerError(f"{INPUT!r} was asked for, but no input is a floating tensor.")
-        path = next((p for p, tensor in found.items() if tensor.ndim > 2), next(iter(found)))
-        self._input, passed_on = self._take(found[path])
-        listed = path not in dict(flatten(inputs))
-        pieces = {f"{path}.{i}": part for i, part in enumerate(passed_on)} if listed else {}
-        for at, tensor in (pieces or {path: passed_on}).items():
-            inputs = put(inputs, at, tensor)
+        for name, chosen in wanted.items():
+            if not found or chosen not in {None, *found}:
+                which = "no input" if chosen is None else f"the input {chosen!r}"
+                raise LayerError(f"{name!r} was asked for, but {which} is a floating tensor.")
+            first = next((p for p, tensor in found.items() if tensor.ndim > 2), next(iter(found)))
+            path = first if chosen is None else chosen
+            self._inputs[name], passed_on = self._take(found[path])
+            listed = path not in dict(flatten(inputs))
+            pieces = {f"{path}.{i}": part for i, part in enumerate(passed_on)} if listed else {}
+            for at, tensor in (pieces or {path: passed_on}).items():
+                inputs = put(inputs, at, tensor)
         return inputs
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -98,11 +104,12 @@ class Capture:
         LayerError
             The call did not happen, or returned no floating tensor.
         """
-        if name not in self._points:
-            assert self._input is not None
-            return self._input
+        if name in self._inputs:
+            return self._inputs[name]
         point = self._points[name]
         tensor = self._kept[point].get(self._calls[name].name.index(self._ran[point]))
+        if tensor is None and point[1]:
+            raise leaves.absent(name, self.leaves(name))
         if tensor is None:
             raise LayerError(f"Layer {name!r} returned no floating tensor; choose another layer.")
         if tensor.is_quantized:
@@ -113,13 +120,27 @@ class Capture:
             )
         return tensor
 
-    def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
-        path, tensor = first_floating(output) or ("", None)
-        passed_on = self._see((module, False), tensor)
+    def ran(self, name: str) -> int:
+        """Count the calls of the layer that a name means."""
+        return self._ran[self._points[name]] if name in self._points else 1
+
+    def leaves(self, name: str) -> dict[str, tuple[int, ...]]:
+        """List the shapes of the floating tensors that a name's layer returned, by path."""
+        return self._returned.get(self._points[name][0], {}) if name in self._points else {}
+
+    def _hook(self, part: str, module: nn.Module, args: Any, output: Any) -> Any:
+        found = floating(output)
+        if part or len(found) > 1:
+            # What a recurrent layer returns beside its output are its last states.
+            shown = dict(list(found.items())[: 1 if isinstance(module, nn.RNNBase) else None])
+            self._returned[module] = {path: tuple(t.shape) for path, t in shown.items()}
+        path = part or next(iter(found), "")
+        tensor = found.get(path)
+        passed_on = self._see((module, part), tensor)
         return None if passed_on is tensor else put(output, path, passed_on)
 
     def _attended(self, module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
-        passed_on = self._see((module, True), tensor)
+        passed_on = self._see((module, "attention"), tensor)
         assert passed_on is not None
         return passed_on
 

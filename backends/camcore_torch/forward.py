@@ -28,6 +28,7 @@ class Pass:
     scores: dict[str, torch.Tensor]
     activation: dict[str, str]
     captured: dict[str, torch.Tensor]
+    capture: Capture
 
     @property
     def differentiable(self) -> bool:
@@ -62,7 +63,7 @@ def forward(
         if inputs.versions(prepared) != versions:  # the model works in place on what it is given
             prepared = inputs.prepare(model, given)
         captured = {name: capture[name] for name in calls}
-        return Pass(inputs.leaves(prepared), outputs, scores, activation, captured)
+        return Pass(inputs.leaves(prepared), outputs, scores, activation, captured, capture)
 
     made = once()
     if graph and not made.differentiable and not traits.switches_grad_off:

@@ -35,7 +35,7 @@ class LayerCall:
     module : nn.Module or None
         The layer; None for the model's own input.
     name : LayerName
-        Which of its calls is meant, and whether its attention rather than what it returns.
+        Which of its calls is meant, and whether its attention, or one leaf of what it returns.
     """
 
     module: nn.Module | None
@@ -129,7 +129,7 @@ def layers(root: nn.Module) -> list[Layer]:
 
 
 def find(root: nn.Module, name: str) -> LayerCall:
-    """Find the call of a layer that a name such as ``layer4.2.relu#0`` means.
+    """Find the call of a layer that a name such as ``layer4.2.relu#0`` or ``stage4@2`` means.
 
     Raises
     ------
@@ -139,8 +139,12 @@ def find(root: nn.Module, name: str) -> LayerCall:
     asked = LayerName.parse(name)
     if asked.is_input:
         return LayerCall(None, asked)
-    module = _directly(root, asked.path) or hookable(root).get(asked.path)
-    if module is not None and asked.part in ("", "attention"):
+    module = _directly(root, asked.path)
+    if module is None:
+        known = hookable(root)
+        asked = LayerName.among(name, known)
+        module = known.get(asked.path)
+    if module is not None:
         return LayerCall(module, asked)
     if asked.path and asked.path in named_modules(root):
         raise LayerError(

@@ -266,19 +266,19 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
         )
     index = asked.index(len(found))
     before, output = found[index]
-    activations = first_floating(output)
-    if activations is None:
+    path = asked.part or (first_floating(output) or ("",))[0]
+    if path not in floating(output):
         raise LayerError(f"Layer {layer!r} returned no floating tensor; choose another layer.")
     if isinstance(inputs, torch.Tensor) and len(inputs) != 1:
         raise InputError(
             f"Resuming takes one sample; the input holds {len(inputs)}. Give inputs[i : i + 1]."
         )
-    return Recording(model, inputs, logits, target, index, before, output, activations[0], plain)
+    return Recording(model, inputs, logits, target, index, before, output, path, plain)
 
 
 def _target(model: nn.Module, layer: str) -> tuple[nn.Module, LayerName]:
     call = layers.find(model, layer)
-    if call.module is None or call.name.part:
+    if call.module is None or call.name.is_attention:
         raise LayerError(f"A model goes on from what a layer returns, not from {layer!r}.")
     return call.module, call.name
 

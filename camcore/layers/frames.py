@@ -28,11 +28,11 @@ def per_sample(layer: str, trace: Trace, batch: int) -> int:
         The layer's rows are neither samples nor their frames.
     """
     traced = trace.layers.get(layer)
-    if traced is None or LayerName.parse(layer).part in ("input", "attention"):
+    if traced is None or LayerName.parse(layer).is_input:
         return 1
     rows = len(traced.activations)
-    if rows == batch:
-        return 1
+    if rows == batch * traced.frames or LayerName.parse(layer).is_attention:
+        return traced.frames
     for leaf in trace.inputs.values():
         if leaf.ndim > 4 and rows == batch * leaf.shape[1]:
             return int(leaf.shape[1])

@@ -12,7 +12,7 @@ from camcore.adapter import Layer, LayerName
 from camcore.errors import LayerError
 
 LayerLike: TypeAlias = "str | object"
-"""A layer's name, its bare name where that is unique, or the framework's layer object."""
+"""A layer's name, its last steps where they are unique, or the framework's layer object."""
 
 
 def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) -> tuple[str, ...]:
@@ -21,8 +21,9 @@ def resolve(wanted: LayerLike | Sequence[LayerLike], layers: Sequence[Layer]) ->
     Parameters
     ----------
     wanted : str, layer object, or sequence of these
-        A name may end in ``#N`` to mean the N-th call of a layer that runs
-        several times, and in ``@attention`` to mean the attention it computes.
+        A name may end in ``#N`` to mean the N-th call of a layer that runs several times,
+        in ``@attention`` to mean the attention it computes, and in ``@2`` or ``@high.0`` to
+        mean one of the arrays it returns.
     layers : sequence of Layer
         All layers of the model.
 
@@ -49,18 +50,26 @@ def unknown_layer(name: str, known: Iterable[str]) -> LayerError:
 
 
 def _by_name(wanted: str, layers: Sequence[Layer]) -> str:
-    name = LayerName.parse(wanted)
     known = [layer.name for layer in layers]
-    if name.is_input or wanted in known or name.path in known:
+    name = LayerName.among(wanted, known)
+    if name.is_input or name.path in known:
         return wanted
-    paths = [path for path in known if re.split(r"[./]", path)[-1] == name.path]
-    if len(paths) == 1:
-        return str(replace(name, path=paths[0]))
-    if paths:
-        raise LayerError(
-            f"{name.path!r} names {len(paths)} layers: {listed(paths)}. Give the whole path."
-        )
+    leaf_of, mark, _ = name.path.rpartition("@")
+    for given in [name.path, *([leaf_of] if mark else [])]:
+        paths = [path for path in known if _ends_in(path, given)]
+        if len(paths) == 1:
+            return str(replace(name, path=paths[0] + name.path[len(given) :]))
+        if paths:
+            raise LayerError(
+                f"{given!r} names {len(paths)} layers: {listed(paths)}. Give the whole path."
+            )
     raise unknown_layer(name.path, known)
+
+
+def _ends_in(path: str, name: str) -> bool:
+    """Tell whether the last steps of a path are those of a name, with dots or slashes."""
+    steps, wanted = re.split(r"[./]", path), re.split(r"[./]", name)
+    return steps[-len(wanted) :] == wanted
 
 
 def _by_object(wanted: object, layers: Sequence[Layer]) -> str:

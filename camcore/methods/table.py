@@ -46,7 +46,7 @@ class Need:
 NEEDS: Final[Mapping[str, Need]] = {
     "activations": Need(targeted=False, by_row=True, by_channel=True),
     "gradients": Need(backward=True, by_row=True, by_channel=True),
-    "attention_gradients": Need(backward=True),
+    "attention_gradients": Need(backward=True, by_row=True),
     "class_weights": Need(by_channel=True),
     "scores": Need(),
     "images": Need(targeted=False),
