@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 
 from camcore.adapter import (
-    INPUT,
     Adapter,
     Array,
     LayerName,
@@ -26,6 +25,7 @@ from camcore.errors import LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import frames, layout
 from camcore.layers.dependent import dependent_layers
+from camcore.layers.fed import fed
 from camcore.layers.layout import Layout
 from camcore.methods.arrays import mean_space, per_channel
 from camcore.outputs import OutputSelector
@@ -116,7 +116,9 @@ class Evidence:
     @cached_property
     def image_gradients(self) -> Array:
         """The score's gradient at the model's spatial input."""
-        return self._image_layout.canonical(self.trace.layers[INPUT].gradients[self.index])
+        return self._image_layout.canonical(
+            self.trace.layers[self.inputs.name].gradients[self.index]
+        )
 
     @cached_property
     def scores(self) -> Array:
@@ -278,7 +280,8 @@ class Rerun(Evidence):
         """The target's gradients at other inputs: ``(B, C, *S)`` to ``(B, C, *S)``."""
 
         def gradients(images: Array) -> Array:
-            traced = self._pass(self._with_images(images), (INPUT,)).layers[INPUT]
+            name = self.inputs.name
+            traced = self._pass(self._with_images(images), (name,)).layers[name]
             return self._image_layout.canonical(traced.gradients[0])
 
         return gradients
@@ -286,8 +289,9 @@ class Rerun(Evidence):
     @cached_property
     def guided_gradients(self) -> Array:
         """The score's gradient at the input, rectifiers passing only what is positive."""
-        trace = self._pass(self.inputs, (INPUT,), rectifier="guided")
-        return self._image_layout.canonical(trace.layers[INPUT].gradients[0])
+        name = self.inputs.name
+        trace = self._pass(self.inputs, (name,), rectifier="guided")
+        return self._image_layout.canonical(trace.layers[name].gradients[0])
 
     @cached_property
     def hessian_products(self) -> Array:
@@ -314,6 +318,9 @@ class Rerun(Evidence):
             for bias in self.adapter.biases()
             for call in range(calls.get(LayerName.parse(bias.layer).path, 0))
         }
+        if len(self.inputs.pictures) > 1:  # what another input feeds has no place over this one
+            of_it = fed(None, self.adapter, self.inputs, list(added), self.inputs.image_path())
+            added = {name: bias for name, bias in added.items() if name in of_it}
         # In a model with several outputs, some layers add to another than the one explained.
         traces = dependent_layers(lambda names: self._pass(self.inputs, names), list(added))
         terms = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, ove
 import numpy as np
 
 from camcore import registry
-from camcore.adapter import INPUT, Adapter, Array, NativeScore
+from camcore.adapter import Adapter, Array, NativeScore
 from camcore.augment import Augmentation
 from camcore.errors import InputError, MethodError
 from camcore.evidence import Rerun
@@ -18,10 +18,11 @@ from camcore.explanation import Explanation
 from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
 from camcore.layers.calls import Reader
+from camcore.layers.fed import pictured
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.methods.spectral import smoothed
-from camcore.methods.table import Method, MethodLike, with_options
+from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
 from camcore.outputs import OutputSelector, check_finite
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
@@ -63,8 +64,12 @@ class Explainer(Generic[Result]):
     score : {"logit", "output"}, optional
         Explain the score before a final softmax or sigmoid, or the output as the
         model gives it. Left out, as the recipe says.
-    output : str, optional
-        Which leaf of the model's outputs is meant, where they are a tuple or dict.
+    output : str or int, optional
+        Which leaf of the model's outputs is meant, where they are a tuple or dict, by key or
+        position; in Keras also by the output's own name.
+    input : str or int, optional
+        Which of the model's inputs is the picture that maps lie over and methods alter, by key
+        or position, where several have spatial extent.
     layout : Layout, optional
         How the layer's output is laid out, where its shape does not tell.
     fusion : {"mean", "max", "product", "sum"}, optional
@@ -107,7 +112,8 @@ class Explainer(Generic[Result]):
         method: MethodLike | Several = "gradcam",
         recipe: RecipeLike = "paper",
         score: Literal["logit", "output"] | None = None,
-        output: str | None = None,
+        output: str | int | None = None,
+        input: str | int | None = None,
         layout: Layout | None = None,
         fusion: Fusion | None = None,
         augment: Sequence[Augmentation] = (),
@@ -135,14 +141,17 @@ class Explainer(Generic[Result]):
             raise MethodError("An empty list of methods was given; name at least one.")
         if score not in (None, "logit", "output"):
             raise InputError(f"score={score!r}; expected 'logit' or 'output'.")
+        own_names: Mapping[str, str] = getattr(self.adapter, "output_names", {})
+        path = None if output is None else own_names.get(str(output), str(output))
         self.selector = OutputSelector(
-            output, score or self.recipe.score, score == "logit", self.adapter.input_channels
+            path, score or self.recipe.score, score == "logit", self.adapter.input_channels
         )
         self.layout = layout
+        self.input = None if input is None else str(input)
         self._given = (
             None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
-        self._layers: dict[Level, tuple[str, ...]] = {"input": (INPUT,)}
+        self._layers: dict[Level, tuple[str, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the adapter out, which is of this process; the model is pickled as it can be."""
@@ -173,7 +182,7 @@ class Explainer(Generic[Result]):
         """
         levels = {method.level for method in self.methods}
         level: Level = "attention" if levels == {"attention"} else "layer"
-        return self._settle([level], Inputs.of(inputs, self.adapter))[level]
+        return self._settle([level], self._read(inputs))[level]
 
     @overload
     def __call__(self: Explainer[Explanation], inputs: Any, target: Each) -> list[Explanation]: ...
@@ -214,7 +223,7 @@ class Explainer(Generic[Result]):
         """
         several = isinstance(target, Each)
         wanted = target.targets if isinstance(target, Each) else (self._target(target),)
-        found = self._explanations(Inputs.of(inputs, self.adapter), wanted)
+        found = self._explanations(self._read(inputs), wanted)
         results = dict(zip(self._names(), found, strict=True))
         ordered = {name: each if several else each[0] for name, each in results.items()}
         return ordered if self._several_methods else next(iter(ordered.values()))
@@ -234,8 +243,8 @@ class Explainer(Generic[Result]):
         Rerun
             At the explainer's first layer; its attributes are ``(B, C, *S)`` arrays.
         """
-        method, given = self.methods[0], Inputs.of(inputs, self.adapter)
-        layers = self._settle([one.level for one in self.methods], given)
+        method, given = self.methods[0], self._read(inputs)
+        given, layers = self._aimed(given)
         found = self._evidence(given, layers, [method.aim(self._target(target))])
         return found[layers[method.level][0], 0]
 
@@ -243,6 +252,21 @@ class Explainer(Generic[Result]):
         """Read the target; `Nothing` where none is given and no method asks for one."""
         asked = any(method.targeted for method in self.methods)
         return Nothing() if target is None and not asked else as_target(target)
+
+    def _read(self, inputs: Any) -> Inputs:
+        """Read what is given to the model."""
+        return Inputs.of(inputs, self.adapter, self.input)
+
+    def _aimed(self, inputs: Inputs) -> tuple[Inputs, Mapping[Level, tuple[str, ...]]]:
+        """Settle which input maps lie over, and the layers that are looked at."""
+        levels = {method.level for method in self.methods}
+        layers = {**self._settle(levels, inputs)}
+        if len(inputs.pictures) > 1 and inputs.chosen is None:
+            looked_at = [name for level in levels - {"input"} for name in layers[level]]
+            needs = {need for method in self.methods for need in method.needs}
+            alters = bool(self.augment) or not needs.isdisjoint(ON_IMAGES)
+            inputs = pictured(self.model, self.adapter, inputs, looked_at, alters)
+        return inputs, {**layers, "input": (inputs.name,)}
 
     def _names(self) -> list[str]:
         """Name each method; variants of one method are numbered."""
@@ -258,7 +282,7 @@ class Explainer(Generic[Result]):
         """Make explanations by method and target, from one pass."""
         targets: list[Target | NativeScore] = []
         chosen = [[_place(method.aim(one), targets) for one in wanted] for method in self.methods]
-        layers = self._settle([method.level for method in self.methods], inputs)
+        inputs, layers = self._aimed(inputs)
         evidence = self._evidence(inputs, layers, targets)
         return [
             [
@@ -272,7 +296,7 @@ class Explainer(Generic[Result]):
         """Name what methods of these levels look at; chosen for the first inputs, then kept."""
         choose = {"attention": selection.attention, "layer": selection.outputs}
         for level in levels:
-            if level not in self._layers:
+            if level != "input" and level not in self._layers:
                 about = (self._given, self.model, self.adapter, inputs)
                 self._layers[level] = choose[level](*about)
         return self._layers
@@ -292,10 +316,10 @@ class Explainer(Generic[Result]):
         )
         levels = dict.fromkeys(method.level for method in self.methods)
         captured = [name for level in levels if level != "input" for name in layers[level]]
+        read = Reader(self.model, self.adapter, inputs, self.layout, list(captured), self.input)
         if any("image_gradients" in method.needs for method in self.methods):
-            captured.append(INPUT)
-        adapter = Reader(self.model, self.adapter, inputs, self.layout)
-        trace = adapter.run(
+            captured.append(inputs.name)
+        trace = read.run(
             inputs.native,
             list(dict.fromkeys(captured)),
             seeds if traced else (),
@@ -311,7 +335,7 @@ class Explainer(Generic[Result]):
         given = inputs.traced(trace)
         about = (self.selector, self.layout)
         return {
-            (name, i): Rerun(adapter, given, trace, name, i, targets[i], scored[i], *about)
+            (name, i): Rerun(read, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels
             for name in layers[level]
             for i in range(len(targets))
@@ -337,6 +361,7 @@ class Explainer(Generic[Result]):
             recipe=self.recipe.name,
             overlay_style=self.recipe.overlay,
             fusion=fusion,
+            input=one.inputs.chosen,
         )
 
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:

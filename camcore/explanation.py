@@ -55,6 +55,8 @@ class Explanation:
         How the recipe lays them over a photograph.
     fusion : {"mean", "max", "product", "sum"}
         How the maps of several layers were joined.
+    input : str or None
+        Path of the input that the maps lie over, where it was chosen among several.
     """
 
     maps: Array
@@ -68,6 +70,7 @@ class Explanation:
     recipe: str = "paper"
     overlay_style: OverlayStyle = field(default_factory=OverlayStyle)
     fusion: Fusion = "mean"
+    input: str | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -138,6 +141,7 @@ class Explanation:
             "recipe": self.recipe,
             "overlay_style": vars(self.overlay_style),
             "fusion": self.fusion,
+            "input": self.input,
         }
 
     def _arrays(self) -> dict[str, Array]:
@@ -155,6 +159,18 @@ class Explanation:
     def layers(self) -> tuple[str, ...]:
         """Names of the explained layers."""
         return tuple(self.raw)
+
+    @property
+    def score(self) -> Literal["logit", "probability", "output"]:
+        """What the explained output is: taken before its activation, a probability, or neither.
+
+        ``"probability"`` where the model returns probabilities and the scores before them were
+        not asked for, or not to be had, as of a mean of softmaxes.
+        """
+        if self.activation is not None:
+            return "logit"
+        single = self.outputs.ndim < 2 or self.outputs.shape[1] == 1
+        return "output" if single or not look_like_probabilities(self.outputs) else "probability"
 
     @property
     def probabilities(self) -> Array | None:
@@ -354,9 +370,11 @@ class Explanation:
 
     def __repr__(self) -> str:
         classes = "" if self.classes is None else f", classes={self.classes.tolist()}"
+        over = "" if self.input is None else f" over input {self.input!r}"
+        score = f", score {self.score}" if self.score == "probability" else ""
         return (
-            f"Explanation({self.method} of {len(self)} at {', '.join(self.layers)}{classes}, "
-            f"maps {self.maps.shape}, recipe {self.recipe!r})"
+            f"Explanation({self.method} of {len(self)} at {', '.join(self.layers)}{classes}"
+            f"{score}, maps {self.maps.shape}{over}, recipe {self.recipe!r})"
         )
 
 
@@ -378,6 +396,7 @@ def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Expla
         recipe=settings["recipe"],
         overlay_style=OverlayStyle(**settings["overlay_style"]),
         fusion=settings["fusion"],
+        input=settings.get("input"),
     )
 
 
@@ -433,6 +452,8 @@ def _fault(one: Explanation) -> str:
     names = [*one.raw, one.method, one.recipe, one.overlay_style.colormap]
     if not all(isinstance(name, str) and name for name in names):
         return f"its layers, method, recipe and colour map are to be named, not {names}"
+    if not isinstance(one.input, str | None):
+        return f"its input is to be a path, not {one.input!r}"
     for name, value, known in (
         ("activation", one.activation, (None, "softmax", "log_softmax", "sigmoid")),
         ("fusion", one.fusion, get_args(Fusion)),

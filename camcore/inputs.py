@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from camcore.adapter import Adapter, Array, Channels, Leaves, Trace
+from camcore.adapter import INPUT, Adapter, Array, Channels, Leaves, Trace
 from camcore.errors import InputError
 from camcore.nest import flatten, inner_images, lists_images, map_leaves, shape_of
 
@@ -26,18 +26,21 @@ class Inputs:
         Where the model takes the channel axis of an image.
     arrays : mapping of str to (B, ...) array
         The same as NumPy arrays by path, once a pass has made them; see `traced`.
+    chosen : str or None
+        Path of the array that maps lie over; None for the first with spatial extent.
     """
 
     native: Any
     channels: Channels
     arrays: Leaves = field(default_factory=dict)
+    chosen: str | None = None
 
     @classmethod
-    def of(cls, inputs: Any, adapter: Adapter) -> Inputs:
+    def of(cls, inputs: Any, adapter: Adapter, chosen: str | None = None) -> Inputs:
         """Read what a user gives for the adapter's model."""
         if lists_images(inputs) and adapter.takes_images:
             inputs = (inputs,)
-        return cls(inputs, adapter.input_channels)
+        return cls(inputs, adapter.input_channels, chosen=chosen)
 
     def traced(self, trace: Trace) -> Inputs:
         """Take the arrays that a pass has made of these inputs."""
@@ -55,9 +58,30 @@ class Inputs:
         return {path: _shape(leaf) for path, leaf in flatten(self.native, is_leaf=_is_leaf)}
 
     @cached_property
+    def pictures(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each array with spatial extent (three axes or more) by path."""
+        return {path: shape for path, shape in self.shapes.items() if len(shape) > 2}
+
+    @cached_property
     def path(self) -> str | None:
-        """Path of the first array with spatial extent (three axes or more), or None."""
-        return next((path for path, shape in self.shapes.items() if len(shape) > 2), None)
+        """Path of the array with spatial extent that is chosen, else of the first, or None.
+
+        Raises
+        ------
+        InputError
+            What is chosen is none of them.
+        """
+        if self.chosen is not None and self.chosen not in self.pictures:
+            raise InputError(
+                f"There is no input {self.chosen!r} with spatial extent for a map to lie over; "
+                f"the model is given {listed(self.shapes)}."
+            )
+        return next(iter(self.pictures), None) if self.chosen is None else self.chosen
+
+    @property
+    def name(self) -> str:
+        """What an adapter calls that array."""
+        return f"{INPUT}.{self.chosen}" if self.chosen else INPUT
 
     @cached_property
     def size(self) -> tuple[int, ...]:
@@ -96,7 +120,7 @@ class Inputs:
             batched = isinstance(leaf, list) or shape_of(leaf)
             return leaf[index : index + 1] if batched else leaf
 
-        return Inputs(map_leaves(self.native, cut, is_leaf=_is_leaf), self.channels)
+        return self._of(map_leaves(self.native, cut, is_leaf=_is_leaf))
 
     def with_images(self, images: Array, sample: int | None = None) -> Inputs:
         """Put other images in place of the array with spatial extent.
@@ -122,7 +146,16 @@ class Inputs:
                 return leaf
             return np.repeat(self.arrays[path][sample : sample + 1], len(images), axis=0)
 
-        return Inputs(map_leaves(self.native, other, is_leaf=_is_leaf), self.channels)
+        return self._of(map_leaves(self.native, other, is_leaf=_is_leaf))
+
+    def _of(self, native: Any) -> Inputs:
+        """Read others of the same structure."""
+        return Inputs(native, self.channels, chosen=self.chosen)
+
+
+def listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Join arrays for a message, by path and shape."""
+    return ", ".join(f"{path!r} {shape}" for path, shape in shapes.items())
 
 
 def _is_leaf(path: str, part: Any) -> bool:

@@ -70,6 +70,11 @@ def put(nest: Any, path: str, value: Any) -> Any:
     return map_leaves(nest, lambda at, old: value if at == path else old)
 
 
+def path_of(nest: Any, leaf: Any) -> str | None:
+    """Find the path of a leaf of a nest, by identity; None where it is not in it."""
+    return next((path for path, other in flatten(nest) if other is leaf), None)
+
+
 def shape_of(leaf: Any) -> tuple[int, ...]:
     """Read the shape of an array or tensor, whatever its framework."""
     return tuple(int(n) for n in getattr(leaf, "shape", None) or np.shape(leaf))

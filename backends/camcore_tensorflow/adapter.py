@@ -13,6 +13,7 @@ import tensorflow as tf
 from camcore._shared.same import function_key, identity_key
 from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
 from camcore.errors import LayerError
+from camcore.nest import path_of
 
 from . import weights
 from .compile import Program, Seeds, cache_of, seed_key
@@ -57,6 +58,15 @@ class TensorFlowAdapter:
     def input_channels(self) -> Channels:
         """As the first layer says that has a data format, else as Keras is set."""
         return input_channels(self._model)
+
+    @property
+    def output_names(self) -> Mapping[str, str]:
+        """Paths of the outputs by the names that a functional Keras model has for them."""
+        model: Any = self._model
+        names = getattr(model, "output_names", ())
+        tensors = model.outputs if names else ()
+        paths = (path_of(model.output, tensor) for tensor in tensors)
+        return {name: path for name, path in zip(names, paths, strict=True) if path is not None}
 
     def layers(self) -> Sequence[Layer]:
         """List every layer by its path ``outer/inner``; equal paths are numbered ``_1``, ``_2``."""

@@ -23,6 +23,7 @@ from camcore.adapter import (
     Trace,
 )
 from camcore.errors import BackendError
+from camcore.nest import path_of
 from camcore_torch import guided, resume, survey, weights
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
@@ -81,6 +82,15 @@ class TorchAdapter:
     def takes_images(self) -> bool:
         """Whether a bare list of images is one argument of the model's ``forward``."""
         return inputs_of.takes_images(self.model)
+
+    @property
+    def output_names(self) -> Mapping[str, str]:
+        """Paths of the outputs by the names that a functional Keras model has for them."""
+        model: Any = self.model
+        names = getattr(model, "output_names", ())
+        tensors = model.outputs if names else ()
+        paths = (path_of(model.output, tensor) for tensor in tensors)
+        return {name: path for name, path in zip(names, paths, strict=True) if path is not None}
 
     def layers(self) -> Sequence[Layer]:
         """List every layer by its dotted path, in the order of ``named_modules()``."""

@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from camcore.adapter import INPUT
 from camcore.errors import LayerError
 from camcore.layers import leaves
 from camcore.nest import flatten, inner_images, put
@@ -85,8 +84,8 @@ class Capture:
         }
         for name, chosen in wanted.items():
             if not found or chosen not in {None, *found}:
-                which = "no input" if chosen is None else f"the input {chosen!r}"
-                raise LayerError(f"{name!r} was asked for, but {which} is a floating tensor.")
+                which = "no input is a" if chosen is None else f"the input {chosen!r} is no"
+                raise LayerError(f"{name!r} was asked for, but {which} floating tensor.")
             first = next((p for p, tensor in found.items() if tensor.ndim > 2), next(iter(found)))
             path = first if chosen is None else chosen
             self._inputs[name], passed_on = self._take(found[path])

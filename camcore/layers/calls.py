@@ -34,10 +34,11 @@ from camcore.errors import GradientError, LayerError, RepeatedLayerWarning
 from camcore.inputs import Inputs
 from camcore.layers import leaves, seen
 from camcore.layers.dependent import dependent_layers
+from camcore.layers.fed import fed
 from camcore.layers.layout import Layout
 
-Key: TypeAlias = tuple[str, tuple[tuple[int, ...], ...]]
-"""A layer's name, and the shapes of one sample of the inputs."""
+Key: TypeAlias = tuple[str, "str | None", tuple[tuple[int, ...], ...]]
+"""A layer's name, the input that is said, and the shapes of one sample of all inputs."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,28 @@ class Reader:
         What the model is explained on.
     layout : Layout or None
         What the user says of the layer's layout.
+    explained : sequence of str
+        The layers that are looked at; other names are left as they are.
+    said : str or None
+        The input that the user says maps lie over.
     """
 
     def __init__(
-        self, model: object, adapter: Adapter, inputs: Inputs, layout: Layout | None
+        self,
+        model: object,
+        adapter: Adapter,
+        inputs: Inputs,
+        layout: Layout | None,
+        explained: Sequence[str],
+        said: str | None,
     ) -> None:
+        self._model = model
         self._adapter = adapter
         self._inputs = inputs
         self._layout = layout
-        self._shapes = tuple(shape[1:] for shape in inputs.shapes.values())
+        self._explained = explained
+        self._said = said if len(inputs.pictures) > 1 else None
+        self._of = self._said, tuple(shape[1:] for shape in inputs.shapes.values())
         try:
             self._known = _known.setdefault(model, {})
         except TypeError:  # a model that nothing can refer to weakly, such as a dict
@@ -166,22 +180,22 @@ class Reader:
         return replace(trace, layers=found)
 
     def _reading(self, name: str) -> Reading:
-        return self._known.get((name, self._shapes), Reading(name))
+        return self._known.get((name, *self._of), Reading(name))
 
     def _learn(self, trace: Trace, readings: Mapping[str, Reading]) -> bool:
         """Learn from a pass what names mean; tells whether another pass is needed for it."""
         again = False
         for name in readings:
-            if (name, self._shapes) not in self._known:
-                reading = self._read(name, trace)
-                self._known[name, self._shapes] = reading
+            key = (name, *self._of)
+            if key not in self._known and name in self._explained:
+                self._known[key] = reading = self._read(name, trace)
                 again |= reading.names != [name]
         return again
 
     def _read(self, name: str, trace: Trace) -> Reading:
         """Find out what a name means."""
         traced = trace.layers[name]
-        if traced.calls == 1 and not traced.leaves:
+        if traced.calls == 1 and not traced.leaves and self._said is None:
             return Reading(name)
         parsed = LayerName.among(name, {layer.name for layer in self._adapter.layers()})
         if traced.leaves and not parsed.part:
@@ -189,7 +203,18 @@ class Reader:
             path = leaves.meant(name, traced.leaves, *about)
             if path != next(iter(traced.leaves)):
                 name = str(replace(parsed, part=path))
-        if traced.calls == 1 or parsed.call is not None:
+        repeated = traced.calls > 1 and parsed.call is None
+        calls = [f"{name}#{call}" for call in range(traced.calls)] if repeated else [name]
+        if self._said is not None:
+            found = fed(self._model, self._adapter, self._inputs, calls, self._said)
+            if not found:
+                raise LayerError(
+                    f"Layer {name!r} does not depend on the input {self._said!r}, so it has no map "
+                    "that lies over it. Say another input, or choose a layer that this one feeds."
+                )
+            if len(found) == 1:
+                return Reading(next(iter(found)))
+        if not repeated:
             return Reading(name)
         return Reading(name, self._frames(name, traced, self._inputs.traced(trace)))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from camcore.adapter import Channels, LayerName
 from camcore.errors import LayerError
+from camcore.inputs import listed
 from camcore.layers import layout
 from camcore.layers.layout import Layout
 
@@ -65,7 +66,7 @@ def meant(
         example = LayerName(name.path, outermost[-1], name.call)
         raise LayerError(
             f"Layer {layer!r} returns {len(outermost)} maps: "
-            f"{_listed({path: leaves[path] for path in outermost})}. "
+            f"{listed({path: leaves[path] for path in outermost})}. "
             f"Say which is meant: layer={str(example)!r}."
         )
     return outermost[0] if outermost else first
@@ -76,7 +77,7 @@ def absent(name: str, leaves: Shapes) -> LayerError:
     asked = LayerName.among(name, {name.rpartition("@")[0]})
     return LayerError(
         f"Layer {asked.path!r} returns no floating array at {asked.part!r}; "
-        + (f"it returns {_listed(leaves)}." if len(leaves) > 1 else "it returns one array alone.")
+        + (f"it returns {listed(leaves)}." if len(leaves) > 1 else "it returns one array alone.")
     )
 
 
@@ -93,7 +94,3 @@ def _is_state(shape: tuple[int, ...], steps: tuple[int, ...]) -> bool:
         and shape[1] == steps[0]
         and steps[2] % shape[2] == 0
     )
-
-
-def _listed(leaves: Shapes) -> str:
-    return ", ".join(f"{path!r} {shape}" for path, shape in leaves.items())

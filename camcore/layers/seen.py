@@ -44,8 +44,8 @@ def order_of_frames(calls: Calls, images: Array, axis: int) -> tuple[int, ...] |
     for digit in range((count - 1).bit_length()):
         group = np.arange(count) >> digit & 1
         seen = [
-            [not _same(*pair) for pair in zip(calls(altered), plain, strict=True)]
-            for altered in (_altered(images, axis, group == value) for value in (0, 1))
+            [not same(*pair) for pair in zip(found, plain, strict=True)]
+            for found in (calls(altered(images, axis, group == value)) for value in (0, 1))
         ]
         for call, (zero, one) in enumerate(zip(*seen, strict=True)):
             if zero == one:
@@ -77,10 +77,10 @@ def last_sees_a_part(calls: Calls, images: Array, axes: Sequence[int]) -> bool:
     plain = calls(images)
 
     def changed(axis: int, where: Array) -> list[bool]:
-        found = calls(_altered(images, axis, where))
-        return [not _same(*pair) for pair in zip(found, plain, strict=True)]
+        found = calls(altered(images, axis, where))
+        return [not same(*pair) for pair in zip(found, plain, strict=True)]
 
-    if not changed(axes[0], np.ones(images.shape[axes[0]], bool))[-1]:
+    if same(calls(altered(images))[-1], plain[-1]):
         return False
     strips = (changed(axis, where) for axis in axes for where in _strips(images.shape[axis]))
     return any(any(others) and not last for *others, last in strips)
@@ -93,17 +93,19 @@ def _strips(length: int) -> Iterator[Array]:
     yield places >= length - width
 
 
-def _altered(images: Array, axis: int, where: Array) -> Array:
-    """Put noise of the input's own range at some positions of an axis."""
+def altered(images: Array, axis: int = 0, where: Array | None = None) -> Array:
+    """Put noise of an input's own range in its place, or at some positions of an axis."""
     rng = np.random.default_rng(0)
     low, high = images.min(), images.max()
     noise = rng.uniform(low, high if high > low else low + 1, images.shape)
     if np.issubdtype(images.dtype, np.integer):
         noise = noise.round()
-    mask = where.reshape([-1 if i == axis else 1 for i in range(images.ndim)])
+    mask = np.ones(images.shape[axis], bool) if where is None else where
+    mask = mask.reshape([-1 if i == axis else 1 for i in range(images.ndim)])
     return np.where(mask, noise.astype(images.dtype), images)
 
 
-def _same(one: Array, other: Array) -> bool:
+def same(one: Array, other: Array) -> bool:
+    """Tell whether two outputs of a layer are the same but for rounding."""
     near = 1e-5 * np.nanmax(np.abs(other), initial=0)
     return one.shape == other.shape and np.allclose(one, other, rtol=0, atol=near, equal_nan=True)

@@ -13,6 +13,7 @@ from camcore.adapter import ATTENTION, Adapter, Channels, LayerName, LayerRecord
 from camcore.errors import LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import layout
+from camcore.layers.fed import fed
 from camcore.layers.names import listed
 
 _RESIZES = re.compile(r"pool|pad|upsampl|resiz|crop", re.IGNORECASE)
@@ -125,10 +126,10 @@ def attention(
 
 _Rule: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...], Channels], tuple[str, ...]]
 
-_known: WeakKeyDictionary[Any, dict[tuple[_Rule, tuple[int, ...]], tuple[str, ...]]] = (
-    WeakKeyDictionary()
-)
-"""What surveys of a model said for an input size, so that it is surveyed once."""
+_Key: TypeAlias = tuple[_Rule, tuple[int, ...], "str | None"]
+
+_known: WeakKeyDictionary[Any, dict[_Key, tuple[str, ...]]] = WeakKeyDictionary()
+"""What surveys of a model said for an input and its size, so that it is surveyed once."""
 
 
 def _surveyed(model: object, adapter: Adapter, inputs: Inputs, rule: _Rule) -> tuple[str, ...]:
@@ -137,11 +138,24 @@ def _surveyed(model: object, adapter: Adapter, inputs: Inputs, rule: _Rule) -> t
         known = _known.setdefault(model, {})
     except TypeError:  # a model that nothing can refer to weakly, such as a dict
         known = {}
-    names = known.get((rule, inputs.size))
+    key = rule, inputs.size, inputs.chosen
+    names = known.get(key)
     if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
-        names = rule(adapter.survey(inputs.native), inputs.size, inputs.channels)
-        known[rule, inputs.size] = names
+        records = adapter.survey(inputs.native)
+        names = rule(_of_picture(records, model, adapter, inputs), inputs.size, inputs.channels)
+        known[key] = names
     return names
+
+
+def _of_picture(
+    records: Sequence[LayerRecord], model: object, adapter: Adapter, inputs: Inputs
+) -> Sequence[LayerRecord]:
+    """Leave out what other inputs feed, such as the text tower of a model of pictures and words."""
+    if len(inputs.shapes) == 1 or (len(inputs.pictures) > 1 and inputs.chosen is None):
+        return records
+    names = [record.layer.name for record in records if len(record.shape) > 2]
+    found = fed(model, adapter, inputs.sample(0), names, inputs.image_path()) if names else set()
+    return [r for r in records if len(r.shape) < 3 or r.layer.name in found]
 
 
 def _last_with_extent(

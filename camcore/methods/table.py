@@ -63,6 +63,11 @@ NEEDS: Final[Mapping[str, Need]] = {
 
 BOTH: Final = ("activations", "gradients")
 
+ON_IMAGES: Final = frozenset(
+    ["images", "image_gradients", "guided_gradients", "score_images", "rerun", "gradients_at"]
+)
+"""What is read of, or altered in, the model's spatial input."""
+
 
 def _as_it_is(target: Any) -> Any:
     return target
