@@ -52,7 +52,3 @@ class MissingExtraError(CamcoreError, ImportError):
 
 class CamcoreWarning(UserWarning):
     """Something the user should know, though the work goes on."""
-
-
-class RepeatedLayerWarning(UserWarning):
-    """A layer runs several times in a pass, and only one of its calls is explained."""

@@ -30,7 +30,7 @@ from camcore.adapter import (
     Seed,
     Trace,
 )
-from camcore.errors import GradientError, LayerError, RepeatedLayerWarning
+from camcore.errors import GradientError, LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import leaves, seen
 from camcore.layers.dependent import dependent_layers
@@ -250,8 +250,7 @@ class Reader:
             )
         warn(
             f"Layer {name!r} runs {count} times in a pass; its last call is explained. Say which "
-            f"is meant: layer={first!r} to {names[-1]!r}, or several in a list.",
-            RepeatedLayerWarning,
+            f"is meant: layer={first!r} to {names[-1]!r}, or several in a list."
         )
         return ()
 
@@ -285,9 +284,20 @@ def _of_some_frames(
 
 
 def _together(calls: Sequence[LayerTrace], batch: int) -> LayerTrace:
-    """Put the calls of a layer, one a frame, together as rows of one batch, sample by sample."""
+    """Put the calls of a layer, one a frame, together as rows of one batch, sample by sample.
+
+    Raises
+    ------
+    MethodError
+        Second derivatives were asked for, which of a call alone leave other frames out.
+    """
     if len(calls) == 1:
         return calls[0]
+    if calls[0].hessian_products:
+        raise MethodError(
+            "ShapleyCAM takes second derivatives of all frames together, and the layer sees them "
+            "one by one. Choose method='gradcam' or another of first derivatives."
+        )
 
     def rows(arrays: Iterable[Array]) -> Array:
         # Attention may have its heads folded into the batch.
@@ -299,8 +309,5 @@ def _together(calls: Sequence[LayerTrace], batch: int) -> LayerTrace:
         calls[0],
         activations=rows(call.activations for call in calls),
         gradients=tuple(map(rows, zip(*(call.gradients for call in calls), strict=True))),
-        hessian_products=tuple(
-            map(rows, zip(*(call.hessian_products for call in calls), strict=True))
-        ),
         frames=len(calls),
     )
