@@ -54,8 +54,10 @@ class Explainer(Generic[Result]):
         Left exactly as it is. It is run in inference mode whatever mode it is in.
     layer : str, layer object, or list of these, optional
         Where to look; several layers are joined as the recipe says. A name may end
-        in ``#N`` to mean the N-th call of a layer that runs several times. Left out,
-        the last layer with spatial extent. Methods that read attention take all that is
+        in ``#N`` to mean the N-th call of a layer that runs several times; without it the
+        last is meant, with a warning, or all where each sees one frame of a video. It may
+        end in ``@2`` or ``@high.0`` to mean one of the arrays that a layer returns. Left
+        out, the last layer with spatial extent. Methods that read attention take all that is
         computed in the layers given, or in the model.
     method : str, Method, or list of these
         ``"gradcam"``, ``"Grad-CAM++"``, ...; see `camcore.methods.TABLE`.
@@ -215,11 +217,13 @@ class Explainer(Generic[Result]):
         TargetError
             The target does not fit the outputs.
         LayerError
-            A layer has no spatial extent.
+            A layer has no spatial extent, returns several maps of which none is chosen, or
+            sees a part of the input each time it runs.
         GradientError
             The score is not connected to a layer.
         InputError
-            Inputs, or what the model makes of them, are not finite.
+            Inputs, or what the model makes of them, are not finite; or several of them have
+            spatial extent, and it is not known which one is meant.
         """
         several = isinstance(target, Each)
         wanted = target.targets if isinstance(target, Each) else (self._target(target),)
@@ -254,8 +258,17 @@ class Explainer(Generic[Result]):
         return Nothing() if target is None and not asked else as_target(target)
 
     def _read(self, inputs: Any) -> Inputs:
-        """Read what is given to the model."""
-        return Inputs.of(inputs, self.adapter, self.input)
+        """Read what is given to the model.
+
+        Raises
+        ------
+        InputError
+            It has no such input as is said.
+        """
+        given = Inputs.of(inputs, self.adapter, self.input)
+        if self.input is not None:
+            given.image_path()
+        return given
 
     def _aimed(self, inputs: Inputs) -> tuple[Inputs, Mapping[Level, tuple[str, ...]]]:
         """Settle which input maps lie over, and the layers that are looked at."""

@@ -337,7 +337,7 @@ def test_a_keras_map_lies_over_the_picture_that_feeds_its_layer(tf, keras):
     x = tf.constant(given["other"])
     with tf.GradientTape() as tape:
         tape.watch(x)
-        score = tf.reduce_sum(model({"one": given["one"], "other": x})[:, 1])
+        score = tf.reduce_sum(model({"one": tf.constant(given["one"]), "other": x})[:, 1])
     saliency = np.abs(tape.gradient(score, x).numpy()).max(-1)
     found = camcore.explain(model, given, 1, method="saliency", input="other")
     close(found.raw["@input.other"], saliency)
