@@ -63,7 +63,7 @@ class TensorFlowAdapter:
     def output_names(self) -> Mapping[str, str]:
         """Paths of the outputs by the names that a functional Keras model has for them."""
         model: Any = self._model
-        names = getattr(model, "output_names", ())
+        names = getattr(model, "output_names", None) or ()
         tensors = model.outputs if names else ()
         paths = (path_of(model.output, tensor) for tensor in tensors)
         return {name: path for name, path in zip(names, paths, strict=True) if path is not None}

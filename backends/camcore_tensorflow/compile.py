@@ -22,6 +22,7 @@ from camcore._shared.apart import swapped
 from camcore._shared.programs import Opening, Programs, Shapes
 from camcore._shared.same import function_key, identity_key
 from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
+from camcore.errors import GradientError, LayerError
 
 from . import backward
 from .capture import Capture, edge
@@ -64,7 +65,9 @@ class CompileCache:
                 try:
                     program = make(replace(signature, shapes=shapes))
                 except Exception as error:
-                    if opening is None or not lacks_size(error, asked, opening):
+                    # Where a length is left open, Keras may run a layer in a loop of its own.
+                    hidden = isinstance(error, (LayerError, GradientError))
+                    if opening is None or not (hidden or lacks_size(error, asked, opening)):
                         raise
                     return None
             return None if opening == "image" and "image" in asked else program
