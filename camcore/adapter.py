@@ -217,6 +217,9 @@ class LayerRecord:
         the layer returns one of its own.
     several : bool
         Whether the layer returned other floating arrays beside; `shape` is the first's.
+    joins : sequence of tuple of int
+        Of each concatenation of arrays ``(., ., .)`` since the layer before finished, the
+        lengths that were put together.
     """
 
     layer: Layer
@@ -227,6 +230,7 @@ class LayerRecord:
     attention: tuple[int, ...] | None = None
     repeats: str | None = None
     several: bool = False
+    joins: tuple[tuple[int, ...], ...] = ()
 
     @property
     def attends(self) -> bool:

@@ -40,6 +40,14 @@ class LayerSpans:
                 around = [layer for layer, start, end in self._calls if start <= i < end]
                 yield sorted(around, key=_is_softmax), tensor
 
+    def joins(self) -> Iterator[tuple[Any, int, list[tf.Tensor]]]:
+        """Yield the axis and the parts of concatenations, with the layer that finished next."""
+        for i, operation in enumerate(_operations()):
+            *parts, axis = operation.inputs if operation.type == "ConcatV2" else (None,)
+            after = next((layer for layer, _, end in self._calls if end > i), None)
+            if parts and after is not None and parts[0].shape.rank == 3:
+                yield after, int(tf.get_static_value(axis)), parts
+
 
 def _is_softmax(layer: Any) -> bool:
     return type(layer).__name__ in ("Softmax", "Activation")

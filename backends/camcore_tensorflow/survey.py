@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,8 +40,11 @@ class Survey:
         seen: dict[int, tuple[LayerRecord, list[tf.Tensor]]] = {}
         shown: set[Any] = set()
 
+        joined: list[tuple[str, int]] = []
+
         def body(*sample: tf.Tensor) -> list[list[tf.Tensor]]:
             seen.clear()
+            joined.clear()
             spans, first = LayerSpans(), dict[Any, str]()
 
             def around(layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
@@ -68,10 +72,17 @@ class Survey:
                 seen[key][1].append(attending[key])
             scores = score_paths({path: tensor.shape.rank for path, tensor in outputs.items()})
             shown.update(tensor.ref() for path in scores for tensor in shown_by(outputs[path]))
-            return [list(map(tf.shape, tensors)) for _, tensors in seen.values()]
+            parts: list[list[tf.Tensor]] = []
+            for layer, axis, tensors in spans.joins():
+                joined.append((paths[id(layer)], axis))
+                parts.append(tensors)
+            every[:] = [*(tensors for _, tensors in seen.values()), *parts]
+            return [list(map(tf.shape, tensors)) for tensors in every]
 
+        every: list[list[tf.Tensor]] = []
         self._function = compiled(body, signature.specs)
-        self._shapes = [[tensor.shape for tensor in tensors] for _, tensors in seen.values()]
+        self._shapes = [[tensor.shape for tensor in tensors] for tensors in every]
+        self._joined = tuple(joined)
         self._images, self._known = input_channels(model), dict[Shapes, list[LayerRecord]]()
         self._formats = {p: getattr(layer, "data_format", None) for p, layer in layers.items()}
         self._records = [
@@ -92,11 +103,28 @@ class Survey:
             shapes: Any = self._shapes
             if not all(shape.is_fully_defined() for each in shapes for shape in each):
                 shapes = self._function(*tensors)
-            pairs = zip(self._records, shapes, strict=True)
-            self._known[sizes] = [self._record(record, each) for record, each in pairs]
+            joins = self._joins(shapes[len(self._records) :])
+            pairs = zip(self._records, shapes, strict=False)
+            self._known[sizes] = [self._record(record, each, joins) for record, each in pairs]
         return self._known[sizes]
 
-    def _record(self, record: LayerRecord, shapes: Any) -> LayerRecord:
+    def _joins(self, shapes: Sequence[Any]) -> Mapping[str, list[tuple[int, ...]]]:
+        """List the lengths that were put together, by the layer that finished next."""
+        found = defaultdict(list)
+        for (name, axis), parts in zip(self._joined, shapes, strict=True):
+            found[name].append(tuple(int(part[axis]) for part in parts))
+        return found
+
+    def _record(
+        self, record: LayerRecord, shapes: Any, joins: Mapping[str, list[tuple[int, ...]]]
+    ) -> LayerRecord:
+        name = record.layer.name
         shape, attention = [tuple(map(int, size)) for size in [*shapes, ()][:2]]
-        layout = channels(self._formats[record.layer.name], len(shape), self._images)
-        return replace(record, shape=shape, channels=layout, attention=attention or None)
+        layout = channels(self._formats[name], len(shape), self._images)
+        return replace(
+            record,
+            shape=shape,
+            channels=layout,
+            attention=attention or None,
+            joins=tuple(joins.get(name, ())),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from camcore.outputs import score_paths
 from camcore_torch import attention, layers
 from camcore_torch.inputs import call, floating
 from camcore_torch.inputs import version as version_of
+from camcore_torch.joins import Joins
 from camcore_torch.logits import ACTIVATIONS, TRIVIAL
 from camcore_torch.modes import CallMode
 from camcore_torch.preserve import preserved, reached
@@ -39,6 +41,7 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
     several: set[nn.Module] = set()
     calls = dict.fromkeys(known, 0)
     attended: dict[nn.Module, tuple[int, ...]] = {}
+    joins, joined = Joins(), defaultdict[nn.Module, tuple[tuple[int, ...], ...]](tuple)
 
     def record(module: nn.Module, args: Any, output: Any) -> None:
         calls[module] += 1
@@ -47,6 +50,7 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
             tensor = next(iter(found.values()))
             shapes.pop(module, None)
             shapes[module] = tuple(tensor.shape)
+            joined[module] += joins.take()
             repeats[module] = seen.by(module, tensor)
             (several.add if len(found) > 1 else several.discard)(module)
 
@@ -57,7 +61,7 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
     with attention.watched(known, attend):
         for module in known:
             module.register_forward_hook(record)
-        with passing:
+        with passing, joins:
             outputs = floating(reached(model, shells, lambda: call(shells.model, sample)))
     scores = score_paths({path: leaf.ndim for path, leaf in outputs.items()})
     returned = passing.back_from(outputs[path] for path in scores)
@@ -71,6 +75,7 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
             attended.get(module),
             None if (first := repeats[module]) is None else known[first].name,
             module in several,
+            joins=joined[module],
         )
         for module, shape in shapes.items()
     ]

@@ -133,7 +133,16 @@ VERBS = {
 }
 OWN = {
     "camcore_torch": {
-        *("checkpoints", "fast", "lightning", "modes", "shells", "sparse_linear", "traits"),
+        *(
+            "checkpoints",
+            "fast",
+            "joins",
+            "lightning",
+            "modes",
+            "shells",
+            "sparse_linear",
+            "traits",
+        ),
     },
     "camcore_tensorflow": {"compile", "sizes", "training", "zoo_efficientnet_lite"},
 }
