@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,7 @@ from camcore.inputs import Inputs
 from camcore.layers import frames, layout
 from camcore.layers.dependent import dependent_layers
 from camcore.layers.fed import fed
+from camcore.layers.known import Known
 from camcore.layers.layout import Layout
 from camcore.methods.arrays import mean_space, per_channel
 from camcore.outputs import OutputSelector
@@ -56,6 +57,8 @@ class Evidence:
         Which output, and whether before its final activation.
     wanted_layout : Layout or None
         What the user says of the layer's layout.
+    known : Known
+        What was learnt of the model before.
     """
 
     adapter: Adapter
@@ -67,6 +70,7 @@ class Evidence:
     scored: Scored | None
     selector: OutputSelector
     wanted_layout: Layout | None = None
+    known: Known = field(default_factory=Known)
 
     @cached_property
     def size(self) -> tuple[int, ...]:
@@ -84,6 +88,8 @@ class Evidence:
     @cached_property
     def frames(self) -> int:
         """How many of the layer's rows are one sample's; see `camcore.layers.frames`."""
+        if self._batch_axis:
+            return 1
         return frames.per_sample(self.layer, self.trace, self.batch)
 
     @cached_property
@@ -103,7 +109,11 @@ class Evidence:
         self.inputs.image_path()  # attention is laid out over an image, or not at all
         try:
             return layout.keys_on_grid(
-                gradients, self.batch * self.frames, self._seen_size, self.wanted_layout
+                gradients,
+                self.batch * self.frames,
+                self._seen_size,
+                self.wanted_layout,
+                self._patches if self.frames == 1 else None,
             )
         except (LayerError, MethodError) as error:
             raise type(error)(f"Layer {self.layer!r}: {error}") from None
@@ -165,7 +175,7 @@ class Evidence:
     def _layout(self) -> Layout:
         if LayerName.parse(self.layer).is_input:
             return self._image_layout
-        traced = self.trace.layers[self.layer]
+        traced, batch = self.trace.layers[self.layer], self._batch_axis
         try:
             return layout.infer(
                 traced.activations.shape,
@@ -173,9 +183,30 @@ class Evidence:
                 self._seen_size,
                 self.wanted_layout,
                 self.inputs.channels,
+                batch=batch,
+                read=self._patches if self.frames == 1 else None,
             )
         except LayerError as error:
             raise LayerError(f"Layer {self.layer!r}: {error}") from None
+
+    @cached_property
+    def _batch_axis(self) -> int:
+        traced, wanted = self.trace.layers.get(self.layer), self.wanted_layout
+        name = LayerName.parse(self.layer)
+        if traced is None or name.is_input or name.is_attention:
+            return 0
+        if wanted is not None and wanted.batch is not None:
+            shape = traced.activations.shape
+            if shape[wanted.batch : wanted.batch + 1] != (self.batch,):
+                raise LayerError(
+                    f"Layer {self.layer!r} returns {shape}, so axis {wanted.batch} does not carry "
+                    f"a batch of {self.batch}. Give another: layout=camcore.Layout(..., batch=n)."
+                )
+            return wanted.batch
+        return self.known.batch_axis(self.adapter, self.inputs, self.layer, traced)
+
+    def _patches(self, count: int, wanted: Layout | None) -> Layout:
+        return self.known.patches(self.adapter, self.inputs, count, wanted)
 
     @property
     def _seen_size(self) -> tuple[int, ...]:
@@ -221,7 +252,7 @@ class Rerun(Evidence):
         @contextmanager
         def scoring(sample: int) -> Iterator[Callable[[Array], Array]]:
             target = self._settled(sample)
-            own = self.trace.layers[self.layer].activations[sample : sample + 1]
+            own = self._layout.sample(self.trace.layers[self.layer].activations, sample)
             with self.adapter.resume(
                 self.inputs.sample(sample).native, self.layer, logits=self.selector.logits
             ) as head:
@@ -268,7 +299,7 @@ class Rerun(Evidence):
 
         What comes before the layer is the first sample's.
         """
-        own = self.trace.layers[self.layer].activations[:1]
+        own = self._layout.sample(self.trace.layers[self.layer].activations, 0)
         first = self.inputs.sample(0).native
         with self.adapter.resume(first, self.layer, logits=self.selector.logits) as head:
             leaves = head(self._layout.native(activations, own))
@@ -311,8 +342,9 @@ class Rerun(Evidence):
         Layers that a pass does not reach, or that the score does not depend on, are left
         out. A batch normalisation adds β − μγ/√(σ² + ε).
         """
-        surveyed = self.adapter.survey(self.inputs.native)
+        surveyed = self.known.survey(self.adapter, self.inputs)
         calls = {record.layer.name: record.calls for record in surveyed}
+        of_one = {record.layer.name: record.shape for record in surveyed}
         added = {
             f"{bias.layer}#{call}": bias
             for bias in self.adapter.biases()
@@ -328,7 +360,12 @@ class Rerun(Evidence):
             gradients = traced.gradients[0]
             if gradients.ndim > 2:
                 found = layout.infer(
-                    gradients.shape, traced.channels, self.size, convention=self.inputs.channels
+                    gradients.shape,
+                    traced.channels,
+                    self.size,
+                    convention=self.inputs.channels,
+                    batch=layout.axis_moved(of_one[LayerName.parse(name).path], gradients.shape),
+                    read=self.known.likely,
                 )
                 gradients = found.canonical(gradients)
             terms.append(gradients * per_channel(added[name].added[None], gradients))

@@ -19,6 +19,7 @@ from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
 from camcore.layers.calls import Reader
 from camcore.layers.fed import pictured
+from camcore.layers.known import known_of
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.methods.spectral import smoothed
@@ -346,7 +347,7 @@ class Explainer(Generic[Result]):
                 elif isinstance(one, Target):
                     scored[i] = self.selector.apply(one, trace.outputs)
         given = inputs.traced(trace)
-        about = (self.selector, self.layout)
+        about = (self.selector, self.layout, known_of(self.model, inputs))
         return {
             (name, i): Rerun(read, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels

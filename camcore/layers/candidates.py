@@ -14,6 +14,8 @@ from camcore.errors import LayerError
 from camcore.inputs import Inputs
 from camcore.layers import layout, selection
 from camcore.layers.dependent import dependent_layers
+from camcore.layers.known import Known
+from camcore.layers.places import Places
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,20 @@ def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
     adapter = registry.adapter(model)
     one = Inputs.of(inputs, adapter).sample(0)
     about = one.size, one.channels
-    records = adapter.survey(one.native)
-    reasons = selection.rejections(records, *about)
+    known = Known()
+    records = known.survey(adapter, one)
+    places = known.asking(adapter, one)
+    reasons = selection.rejections(records, *about, places)
     names = [r.layer.name for r, reason in zip(records, reasons, strict=True) if not reason]
-    reached = _reached(adapter, one, names)
+    reached = _reached(adapter, one, names, places)
     if not reached:
         # A head of zeros, as some models start with, hides what would be reached.
         reached = set(names)
     try:
-        chosen = selection.choose(records, *about)
+        chosen = selection.choose(records, *about, places)
     except LayerError:
         chosen = None
-    sizes = [selection.map_size(record, *about) for record in records]
+    sizes = [selection.map_size(record, *about, places) for record in records]
     return tuple(
         Candidate(
             record.layer,
@@ -103,16 +107,25 @@ def _fault(reached: bool, reason: str, size: tuple[int, ...] | None) -> str:
     return reason or ("" if reached else "no gradient")
 
 
-def _reached(adapter: Adapter, inputs: Inputs, names: Sequence[str]) -> set[str]:
+def _reached(adapter: Adapter, inputs: Inputs, names: Sequence[str], places: Places) -> set[str]:
     """Find the layers where some output has a gradient, class tokens aside."""
     found = dependent_layers(lambda some: adapter.run(inputs.native, some, [_any_score]), names)
-    return {name for name, traced in found.items() if np.any(_map_gradients(traced, inputs))}
+    return {
+        name for name, traced in found.items() if np.any(_map_gradients(traced, inputs, places))
+    }
 
 
-def _map_gradients(traced: LayerTrace, inputs: Inputs) -> Array:
+def _map_gradients(traced: LayerTrace, inputs: Inputs, places: Places) -> Array:
     """Cut the layer's gradients to the positions that its map has."""
     (gradients,) = traced.gradients
-    found = layout.infer(gradients.shape, traced.channels, inputs.size, convention=inputs.channels)
+    found = layout.infer(
+        gradients.shape,
+        traced.channels,
+        inputs.size,
+        convention=inputs.channels,
+        batch=layout.axis_of_one(gradients.shape),
+        read=places.likely,
+    )
     return found.canonical(gradients)
 
 

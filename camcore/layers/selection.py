@@ -6,15 +6,16 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from typing import TypeAlias
 
 from camcore.adapter import ATTENTION, Adapter, Channels, LayerName, LayerRecord
 from camcore.errors import LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import layout
 from camcore.layers.fed import fed
+from camcore.layers.known import known_of
 from camcore.layers.names import listed
+from camcore.layers.places import Places
 
 _RESIZES = re.compile(r"pool|pad|upsampl|resiz|crop", re.IGNORECASE)
 _REARRANGES = re.compile(
@@ -124,26 +125,19 @@ def attention(
     return tuple(dict.fromkeys(names))
 
 
-_Rule: TypeAlias = Callable[[Sequence[LayerRecord], tuple[int, ...], Channels], tuple[str, ...]]
-
-_Key: TypeAlias = tuple[_Rule, tuple[int, ...], "str | None"]
-
-_known: WeakKeyDictionary[Any, dict[_Key, tuple[str, ...]]] = WeakKeyDictionary()
-"""What surveys of a model said for an input and its size, so that it is surveyed once."""
+_Rule: TypeAlias = Callable[
+    [Sequence[LayerRecord], tuple[int, ...], Channels, Places], tuple[str, ...]
+]
 
 
 def _surveyed(model: object, adapter: Adapter, inputs: Inputs, rule: _Rule) -> tuple[str, ...]:
     """Name the layers that a rule picks from a survey of the model."""
-    try:
-        known = _known.setdefault(model, {})
-    except TypeError:  # a model that nothing can refer to weakly, such as a dict
-        known = {}
-    key = rule, inputs.size, inputs.chosen
-    names = known.get(key)
+    known = known_of(model, inputs)
+    names = known.chosen.get(rule)
     if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
-        records = adapter.survey(inputs.native)
-        names = rule(_of_picture(records, model, adapter, inputs), inputs.size, inputs.channels)
-        known[key] = names
+        records = _of_picture(known.survey(adapter, inputs), model, adapter, inputs)
+        names = rule(records, inputs.size, inputs.channels, known.asking(adapter, inputs))
+        known.chosen[rule] = names
     return names
 
 
@@ -159,19 +153,19 @@ def _of_picture(
 
 
 def _last_with_extent(
-    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
+    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels, places: Places
 ) -> tuple[str, ...]:
-    return (choose(records, size, channels),)
+    return (choose(records, size, channels, places),)
 
 
 def _attending(
-    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
+    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels, places: Places
 ) -> tuple[str, ...]:
     return tuple(r.layer.name for r in records if r.attends and not layout.relates_channels(r))
 
 
 def _attending_to_channels(
-    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels
+    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels, places: Places
 ) -> tuple[str, ...]:
     return tuple(r.layer.name for r in records if layout.relates_channels(r))
 
@@ -180,6 +174,7 @@ def choose(
     records: Sequence[LayerRecord],
     input_size: tuple[int, ...],
     input_channels: Channels = "first",
+    places: Places | None = None,
 ) -> str:
     """Name the last layer with spatial extent.
 
@@ -190,7 +185,7 @@ def choose(
     Heads and feature pyramids of detectors are passed over: the backbone's last layer is
     before all their scales.
 
-    Where class tokens precede the patches, it is the last layer before the last attention:
+    Where patches are tokens among others, it is the last layer before the last attention:
     behind it the score may come from the class token alone, and patches have no gradient.
 
     Parameters
@@ -201,6 +196,8 @@ def choose(
         Spatial size of the input.
     input_channels : {"first", "last"}
         Where the model takes the input's channel axis.
+    places : Places or None
+        What the records say of maps and tokens, if that was read before.
 
     Returns
     -------
@@ -212,7 +209,8 @@ def choose(
     LayerError
         No layer has spatial extent.
     """
-    about = (input_size, input_channels)
+    places = places or Places.of(records, input_size, input_channels)
+    about = (input_size, input_channels, places)
     chosen = _last_map(records, *about)
     if chosen is None:  # all may be inside one layer that attends, or come with others
         records = [replace(record, attention=None, several=False) for record in records]
@@ -222,7 +220,8 @@ def choose(
             f"None of the model's {len(records)} layers returns a map with spatial extent "
             f"for an input of size {input_size}. Name a layer: layer='...'."
         )
-    if layout.infer(chosen.shape, chosen.channels, input_size).prefix:
+    tokens = layout.of_one(chosen, input_size, input_channels, places.likely)
+    if tokens.among_others(chosen.shape):
         chosen = _last_map(_before_last_attention(records), *about) or chosen
     return chosen.layer.name
 
@@ -231,12 +230,13 @@ def rejections(
     records: Sequence[LayerRecord],
     input_size: tuple[int, ...],
     input_channels: Channels = "first",
+    places: Places | None = None,
 ) -> list[str]:
     """Give the reason why each layer is passed over, as far as shapes and kinds tell.
 
     Parameters
     ----------
-    records, input_size, input_channels
+    records, input_size, input_channels, places
         As `choose` takes them.
 
     Returns
@@ -249,6 +249,7 @@ def rejections(
     detecting = [record.layer.name for record in records if _DETECTS.search(record.layer.kind)]
     # Of a layer that runs several times it is not known which call is returned again.
     once = {record.layer.name for record in records if record.calls == 1}
+    places = places or Places.of(records, input_size, input_channels)
     passed_over: tuple[LayerRecord, str] | None = None
     before = ""
     for record in records:
@@ -280,7 +281,7 @@ def rejections(
             found.append("a copy")
             continue
         else:
-            reason = "" if map_size(record, input_size, input_channels) else "no map"
+            reason = "" if map_size(record, input_size, input_channels, places) else "no map"
         found.append(reason)
         passed_over = (record, reason) if reason in ("the output", "resized") else None
     for i, following in enumerate(records[1:]):
@@ -290,37 +291,42 @@ def rejections(
 
 
 def map_size(
-    record: LayerRecord, input_size: tuple[int, ...], input_channels: Channels = "first"
+    record: LayerRecord,
+    input_size: tuple[int, ...],
+    input_channels: Channels = "first",
+    places: Places | None = None,
 ) -> tuple[int, ...] | None:
     """Find the spatial size of the map that a layer returns; None where it returns none.
 
     Parameters
     ----------
     record : LayerRecord
-        What the layer returned.
+        What the layer returned for one sample.
     input_size, input_channels
         As `choose` takes them.
+    places : Places or None
+        What the whole survey saw; None where there is only this record.
 
     Returns
     -------
     tuple of int or None
     """
     try:
-        found = layout.infer(record.shape, record.channels, input_size, convention=input_channels)
+        read = None if places is None else places.likely
+        found = layout.of_one(record, input_size, input_channels, read)
     except LayerError:
         return None
-    size = {
-        "channels_first": record.shape[2:],
-        "channels_last": record.shape[1:-1],
-        "tokens": found.grid or (),
-    }[found.kind]
+    size = found.size(record.shape)
     return size if math.prod(size) > 1 else None
 
 
 def _last_map(
-    records: Sequence[LayerRecord], input_size: tuple[int, ...], input_channels: Channels
+    records: Sequence[LayerRecord],
+    input_size: tuple[int, ...],
+    input_channels: Channels,
+    places: Places,
 ) -> LayerRecord | None:
-    reasons = rejections(records, input_size, input_channels)
+    reasons = rejections(records, input_size, input_channels, places)
     good = [record for record, reason in zip(records, reasons, strict=True) if not reason]
     return good[-1] if good else None
 

@@ -1,0 +1,158 @@
+"""What was learnt of a model once: its survey, and what further passes told of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from camcore.adapter import Adapter, LayerRecord, LayerTrace
+from camcore.errors import LayerError
+from camcore.inputs import Inputs
+from camcore.layers import layout, probe
+from camcore.layers.layout import Layout
+from camcore.layers.places import Places, settle
+
+_TRIED = 4
+"""How many layers of as many tokens are asked in turn, until one depends on the input."""
+
+
+@dataclass(eq=False)
+class Known:
+    """What is known of a model for one size of input.
+
+    Parameters
+    ----------
+    chosen : dict of callable to tuple of str
+        The layers that each rule chose.
+    axes : dict of str to (int or None)
+        Which axis of a layer's output carries the batch, where its shape did not tell.
+    tokens : dict of int to (Layout or None)
+        Where the patches are among so many tokens; None where nothing tells.
+    places : Places or None
+        What a survey saw of maps and tokens; None before there was one.
+    """
+
+    chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
+    axes: dict[str, int | None] = field(default_factory=dict)
+    tokens: dict[int, Layout | None] = field(default_factory=dict)
+    places: Places | None = None
+
+    def survey(self, adapter: Adapter, inputs: Inputs) -> Sequence[LayerRecord]:
+        """Survey the model."""
+        records = adapter.survey(inputs.native)
+        self.tokens.clear()
+        self.places = Places.of(records, inputs.size, inputs.channels)
+        return records
+
+    def asking(self, adapter: Adapter, inputs: Inputs) -> Places:
+        """Hand out what the survey saw, with leave to ask the model for the rest."""
+        assert self.places is not None
+        return replace(self.places, ask=lambda count: self._found(adapter, inputs, count))
+
+    def batch_axis(self, adapter: Adapter, inputs: Inputs, layer: str, traced: LayerTrace) -> int:
+        """Find the axis that carries the batch of what a layer returned.
+
+        Its shape tells where no axis but the first is as long as the batch, or a map over the
+        input remains of no other. Else a further pass does, once.
+
+        Parameters
+        ----------
+        adapter : Adapter
+            The model.
+        inputs : Inputs
+            What it was run on, traced.
+        layer : str
+            The layer's name.
+        traced : LayerTrace
+            What the layer did for these inputs.
+
+        Raises
+        ------
+        LayerError
+            A further pass does not tell either.
+        """
+        shape = traced.activations.shape
+        if inputs.batch not in shape[1:] or traced.frames > 1 or not inputs.size:
+            return 0
+        if shape[0] == inputs.batch == 1:
+            return 0
+        is_map = len(shape) == len(inputs.size) + 2 > 3 and shape[0] == inputs.batch
+        if is_map and (traced.channels or layout.map_axes(shape, inputs.batch, inputs.size) == [0]):
+            return 0
+        if layer not in self.axes:
+            self.axes[layer] = probe.batch_axis(adapter, inputs, layer, traced.activations)
+        axis = self.axes[layer]
+        if axis is None:
+            raise LayerError(
+                f"Layer {layer!r} returns {shape} for a batch of {inputs.batch}, and nothing tells "
+                "which axis carries the batch. Say it: layout=camcore.Layout('tokens', batch=n)."
+            )
+        return axis
+
+    def patches(
+        self, adapter: Adapter, inputs: Inputs, count: int, wanted: Layout | None
+    ) -> Layout:
+        """Find where the patches are among so many tokens.
+
+        Parameters
+        ----------
+        adapter : Adapter
+            The model.
+        inputs : Inputs
+            What it is run on.
+        count : int
+            Number of tokens.
+        wanted : Layout or None
+            What the user says of them.
+
+        Raises
+        ------
+        LayerError
+            What is said does not fit, or nothing tells which of several readings is right.
+        """
+        if wanted is not None and None not in (wanted.grid, wanted.prefix):
+            return layout.on_said_grid(count, wanted)
+        if self.places is None or (count not in self.tokens and self.places.lack(count)):
+            self.survey(adapter, inputs)
+        found = self._found(adapter, inputs, count)
+        assert self.places is not None
+        return settle(self.places, count, wanted, found)
+
+    def likely(self, count: int, wanted: Layout | None) -> Layout:
+        """Find where the patches are among so many tokens, as far as a survey tells."""
+        assert self.places is not None
+        return self.places.likely(count, wanted)
+
+    def _found(self, adapter: Adapter, inputs: Inputs, count: int) -> Layout | None:
+        assert self.places is not None
+        if count in self.tokens:
+            return self.tokens[count]
+        found, changes = self.places.find(count), False
+        if found is None and inputs.path is not None:
+            # The first may be positions, which do not depend on the input.
+            for layer in self.places.returning(count)[:_TRIED]:
+                changes, found = probe.patches(adapter, inputs, layer, count)
+                if changes:
+                    break
+        if found is None and not changes:
+            with suppress(LayerError):
+                found = layout.by_shape(count, inputs.size)
+        if found is not None and not self.places.fits(found.patches[0]):
+            found = None
+        self.tokens[count] = found
+        return found
+
+
+_known: WeakKeyDictionary[Any, dict[Hashable, Known]] = WeakKeyDictionary()
+"""By model, and by the input and its size."""
+
+
+def known_of(model: object, inputs: Inputs) -> Known:
+    """Look up what is known of a model; it is forgotten when the model goes."""
+    try:
+        return _known.setdefault(model, {}).setdefault((inputs.chosen, inputs.size), Known())
+    except TypeError:  # a model that nothing can refer to weakly, such as a dict
+        return Known()
