@@ -66,6 +66,7 @@ class Replay:
         cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
         beside = _beside(cut, whole.outputs)
         self._shape, self._dtype = cut.shape, cut.dtype
+        self._axis, self._beside_axes = _batch_axis(cut) or 0, list(map(_batch_axis, beside))
         self._before = on_copies(whole.prune(inputs, [cut, beside, whole.outputs]))
         self._after = on_copies(whole.prune([cut, *beside], whole.outputs))
         self._after_inputs = on_copies(whole.prune([cut, *inputs], whole.outputs))
@@ -79,14 +80,14 @@ class Replay:
             Going on from what the layer returned does not give the model's outputs.
         """
         cut, beside, outputs = self._before(*tensors)
-        twice = np.concatenate([edge(cut).numpy()] * 2)
+        twice = np.concatenate([edge(cut).numpy()] * 2, self._axis)
         plain = self._by_path(outputs)
         epsilon = float(finfo(cut.dtype.as_numpy_dtype).eps)  # type: ignore[no-untyped-call]
         # What lies beside may not repeat with the samples (a size read off the batch of one,
         # a batch axis that is not the first): then it is computed anew, from repeated inputs.
         ways = [
-            (self._after, beside, [True] * len(beside)),
-            (self._after_inputs, tensors, [*map(signature.batched, tensors)]),
+            (self._after, beside, self._beside_axes),
+            (self._after_inputs, tensors, [0 if signature.batched(t) else None for t in tensors]),
         ]
         cause = None
         for function, sample, repeats in ways:
@@ -101,12 +102,12 @@ class Replay:
             "mixes the samples of a batch or draws at random. Choose a later layer."
         ) from cause
 
-    def _head(self, function: Any, sample: Sequence[tf.Tensor], repeats: Sequence[bool]) -> Head:
+    def _head(self, function: Any, sample: Sequence[tf.Tensor], axes: Sequence[int | None]) -> Head:
         @functools.lru_cache(maxsize=1)
         def repeated(times: int) -> list[tf.Tensor]:
             return [
-                tf.tile(tensor, [times] + [1] * (tensor.shape.rank - 1)) if repeat else tensor
-                for tensor, repeat in zip(sample, repeats, strict=True)
+                tensor if axis is None else tf.concat([tensor] * times, axis)
+                for tensor, axis in zip(sample, axes, strict=True)
             ]
 
         @uninterrupted
@@ -118,7 +119,7 @@ class Replay:
                     "cannot stand in for it."
                 )
             given = tf.cast(activations, self._dtype)
-            return self._by_path(function(given, *repeated(shape[0])))
+            return self._by_path(function(given, *repeated(shape[self._axis])))
 
         return head
 
@@ -127,12 +128,18 @@ class Replay:
         return dict(zip(self._paths, arrays, strict=True))
 
 
+def _batch_axis(tensor: tf.Tensor) -> int | None:
+    """Tell which axis of a tensor carries the batch, whose length is left open."""
+    lengths = tensor.shape.as_list() if tensor.shape.rank else []
+    return lengths.index(None) if None in lengths else None
+
+
 def _beside(cut: tf.Tensor, outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """List the tensors of whole samples that what follows the cut uses besides the cut."""
     after = reachable(cut.consumers(), lambda op: [u for t in op.outputs for u in t.consumers()])
 
     def is_beside(tensor: tf.Tensor) -> bool:
-        whole = tensor.dtype.is_floating and tensor.shape.rank and tensor.shape[0] is None
+        whole = tensor.dtype.is_floating and _batch_axis(tensor) is not None
         return bool(whole) and tensor is not cut and id(tensor.op) not in after
 
     def inputs(tensor: tf.Tensor) -> Sequence[tf.Tensor]:

@@ -125,13 +125,16 @@ def first_sample(inputs: Any) -> Any:
     return _per_sample(inputs, lambda tensor: tensor[:1], lambda samples: samples[:1])
 
 
-def expand(inputs: Any, times: int) -> Any:
-    """Repeat the inputs of one sample, without copying."""
-    return _per_sample(
-        inputs,
-        lambda tensor: tensor.expand(times, *tensor.shape[1:]) if len(tensor) == 1 else tensor,
-        lambda samples: samples * times,
-    )
+def expand(inputs: Any, times: int, axis: int = 0) -> Any:
+    """Repeat the tensors of one sample, without copying: the first axis, or else this one."""
+
+    def expanded(tensor: torch.Tensor) -> torch.Tensor:
+        at = 0 if len(tensor) == 1 else axis
+        if tensor.shape[at : at + 1] != (1,):
+            return tensor
+        return tensor.expand(*tensor.shape[:at], times, *tensor.shape[at + 1 :])
+
+    return _per_sample(inputs, expanded, lambda samples: samples * times)
 
 
 def clone(inputs: Any) -> Any:

@@ -24,6 +24,7 @@ from torch import nn
 
 from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import CamcoreWarning, InputError, LayerError
+from camcore.layers.layout import axis_of_one
 from camcore.nest import put
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers
@@ -69,14 +70,22 @@ class Recording:
         """What the layer returned."""
         return floating(self.output)[self.path]
 
+    @property
+    def batch_axis(self) -> int:
+        """Which axis of them carries the batch."""
+        return axis_of_one(tuple(self.activations.shape))
+
     def altered(self, activations: Array) -> tuple[torch.Tensor, int]:
         """Copy activations into a tensor, and count the alterations of the sample in it."""
-        own = self.activations
-        times, rest = divmod(len(activations), len(own))
-        if rest or not times or activations.shape[1:] != tuple(own.shape[1:]):
+        own, axis = self.activations, self.batch_axis
+        expected: list[Any] = list(own.shape)
+        times, rest = divmod(activations.shape[axis], expected[axis])
+        expected[axis] = times * expected[axis]
+        if rest or not times or list(activations.shape) != expected:
+            expected[axis] = "N"
             raise InputError(
                 f"Altered activations have shape {activations.shape}; "
-                f"expected (N, {', '.join(map(str, own.shape[1:]))})."
+                f"expected ({', '.join(map(str, expected))})."
             )
         return torch.from_numpy(np.array(activations)).to(own.device, own.dtype), times
 
@@ -148,7 +157,8 @@ class Head(ABC):
         tensor, times = self.recording.altered(activations)
         if self.way.at_once:
             return self._outputs(tensor, times)
-        rows = [self._outputs(part, 1) for part in tensor.chunk(times)]
+        parts = tensor.chunk(times, self.recording.batch_axis)
+        rows = [self._outputs(part, 1) for part in parts]
         return {path: np.concatenate([row[path] for row in rows]) for path in rows[0]}
 
     @abstractmethod
@@ -156,7 +166,7 @@ class Head(ABC):
         """List the outputs for one batch of alterations."""
 
     def _again(self, nest_of_one: Any, times: int) -> Any:
-        expanded = inputs_of.expand(nest_of_one, times)
+        expanded = inputs_of.expand(nest_of_one, times, self.recording.batch_axis)
         return inputs_of.clone(expanded) if self.way.copies else expanded
 
 
@@ -171,7 +181,7 @@ class Replay(Head):
         versions = list(map(inputs_of.version, tensors))
         own = to_numpy(recorded.activations)
         try:
-            twice = self(np.concatenate([own, own]))
+            twice = self(np.concatenate([own, own], recorded.batch_axis))
         except _NOT_REPLAYED:
             return False
         epsilon = torch.finfo(recorded.activations.dtype).eps
