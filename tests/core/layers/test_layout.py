@@ -83,6 +83,10 @@ def test_ambiguous_shapes_follow_the_model(shape, size, found):
         (Layout("tokens", prefix=1), (2, 197, 8), Layout("tokens", (14, 14), 1)),
         (Layout("tokens", (10, 10)), (2, 120, 8), Layout("tokens", (10, 10), 20)),
         (Layout("tokens"), (2, 201, 8), Layout("tokens", (14, 14), 5)),
+        (Layout("tokens", (14, 14), suffix=4), (2, 201, 8), Layout("tokens", (14, 14), 1)),
+        (Layout("tokens", prefix=1, suffix=4), (2, 201, 8), Layout("tokens", (14, 14), 1)),
+        (Layout("tokens", suffix=4), (2, 200, 8), Layout("tokens", (14, 14), 0)),
+        (Layout("tokens", batch=1), (197, 2, 8), Layout("tokens", (14, 14), 1, batch=1)),
     ],
 )
 def test_given_layout_is_completed_not_replaced(wanted, shape, found):
@@ -99,6 +103,12 @@ def test_given_layout_is_completed_not_replaced(wanted, shape, found):
         (Layout("tokens", (4, 5), 1), (2, 21, 3)),
         (Layout("tokens", (4, 5), 0), (2, 20, 3)),
         (Layout("tokens", (2, 3), 2), (2, 12, 3)),
+        (Layout("tokens", (2, 3), 1, suffix=5), (2, 12, 3)),
+        (Layout("tokens", (2, 3), 2, batch=1), (12, 2, 3)),
+        (Layout("channels_first", batch=1), (4, 2, 3)),
+        (Layout("channels_first", batch=1), (4, 2, 3, 5, 6)),
+        (Layout("channels_last", batch=1), (4, 2, 5, 6, 3)),
+        (Layout("channels_last", batch=2), (4, 5, 2, 3)),
     ],
 )
 def test_native_undoes_canonical(layout, shape):
@@ -106,7 +116,17 @@ def test_native_undoes_canonical(layout, shape):
     native.setflags(write=False)
     canonical = layout.canonical(native)
     assert canonical.shape[:2] == (2, 3)
-    np.testing.assert_array_equal(layout.native(canonical[:1], native[:1]), native[:1])
+    one = layout.sample(native, 0)
+    np.testing.assert_array_equal(layout.native(canonical[:1], one), one)
+    if layout.kind != "tokens":
+        assert layout.size(shape) == canonical.shape[2:]
+
+
+def test_time_steps_before_the_batch_become_places():
+    native = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    first = Layout("channels_first", batch=1).canonical(native)
+    last = Layout("channels_last", batch=1).canonical(native)
+    assert first[2, 3, 1, 4] == last[2, 4, 1, 3] == native[1, 2, 3, 4]
 
 
 def test_tokens_become_rows_and_columns():
@@ -148,6 +168,14 @@ def test_altered_patches_keep_the_prefix_tokens():
             r"grid of \(14, 14\) with 5 prefix tokens does not fit",
         ),
         (
+            ((2, 197, 8), None, SQUARE, Layout("tokens", (14, 14), suffix=2)),
+            r"grid of \(14, 14\) with -1 prefix tokens and 2 suffix tokens does not fit",
+        ),
+        (
+            ((2, 197, 8), None, SQUARE, Layout("channels_last", batch=3)),
+            r"batch=3.*\(2, 197, 8\)",
+        ),
+        (
             ((2, 8, 7, 7), None, SQUARE, Layout("tokens")),
             r"Tokens are \(batch, tokens, channels\); the layer's output is \(2, 8, 7, 7\)",
         ),
@@ -165,6 +193,8 @@ def test_shapes_without_layout_are_refused(arguments, message):
         (lambda: Layout("tokens", (0, 5)), r"positive lengths.*grid=\(0, 5\)"),
         (lambda: Layout("tokens", ()), r"positive lengths.*grid=\(\)"),
         (lambda: Layout("tokens", prefix=-1), "prefix is not negative.*prefix=-1"),
+        (lambda: Layout("tokens", suffix=-1), "not negative; got suffix=-1, batch=None"),
+        (lambda: Layout("tokens", batch=-2), "not negative; got suffix=None, batch=-2"),
     ],
 )
 def test_an_impossible_layout_is_refused(make, message):
