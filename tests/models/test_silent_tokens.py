@@ -270,13 +270,13 @@ def test_keras_patches_are_found_among_the_tokens(keras, appended, method):
     tokens = RNG.normal(size=(2, before + after, 8)).astype(np.float32)
     several = appended == "layer"
     model = keras.Model([image, own] if several else image, output)
-    inputs = [given, tokens] if several else given
+    inputs, options = ([given, tokens], {"input": "0"}) if several else (given, {})
     for layer in ("norm", "mixed"):
         if method == "gradcam":
-            explained("keras", model, inputs, on_grid((8, 8), before), layer)
+            explained("keras", model, inputs, on_grid((8, 8), before), layer, **options)
         said = camcore.Layout("tokens", grid=(8, 8), prefix=before, suffix=after)
         found, expected = (
-            camcore.explain(model, inputs, 1, layer, method, layout=layout).raw[layer]
+            camcore.explain(model, inputs, 1, layer, method, layout=layout, **options).raw[layer]
             for layout in (None, said)
         )
         assert np.abs(expected).max() > 0
