@@ -32,7 +32,8 @@ Path steps are joined with dots: ``logits``, ``0``, ``boxes.1``.
 Seed: TypeAlias = Callable[[Leaves], Leaves]
 """Given the model's outputs, the cotangent of the score for each output leaf that matters.
 
-A cotangent has the shape of its leaf; leaves left out count as zero.
+An adapter shows it `Outputs`. A cotangent has the shape of its leaf; leaves left out count as
+zero.
 """
 
 Rectifier: TypeAlias = Literal["guided"]
@@ -51,6 +52,28 @@ ATTENTION = "@attention"
 The array is ``(B, heads, queries, keys)``; where the layer folds its heads into the batch,
 ``(B * heads, queries, keys)``.
 """
+
+
+class Outputs(dict[str, Array]):
+    """The model's outputs by path, as a seed is shown them, with the activations they end in.
+
+    Parameters
+    ----------
+    leaves : mapping of str to (B, ...) array
+        The outputs.
+    activation, applied : mapping of str to str
+        As in `Trace`.
+    """
+
+    def __init__(
+        self,
+        leaves: Leaves,
+        activation: Mapping[str, str] | None = None,
+        applied: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(leaves)
+        self.activation: Mapping[str, str] = activation or {}
+        self.applied: Mapping[str, str] = applied or {}
 
 
 @dataclass(frozen=True)
@@ -344,6 +367,9 @@ class Trace:
         One entry for each layer asked for, by the name it was asked by.
     native_scores : tuple of ((B,) array or None)
         For each seed, the scores where it was a `NativeScore`.
+    applied : mapping of str to str
+        For each output leaf that still has its final activation, which one that is, as far
+        as it is seen.
     """
 
     inputs: Leaves
@@ -352,6 +378,12 @@ class Trace:
     activation: Mapping[str, str]
     layers: Mapping[str, LayerTrace]
     native_scores: tuple[Array | None, ...] = ()
+    applied: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> Outputs:
+        """The outputs as a seed is shown them."""
+        return Outputs(self.outputs, self.activation, self.applied)
 
 
 @runtime_checkable
@@ -415,7 +447,7 @@ class Adapter(Protocol):
             `ATTENTION`, for layers that the survey says attend, or in ``@`` and the path of
             one of the arrays that the layer returns, ``stage4@2``.
         seeds : sequence of Seed or NativeScore
-            Called once with the outputs, in order.
+            Called once with the `Outputs`, in order.
         logits : bool
             Take outputs before a final softmax, log-softmax or sigmoid where the
             model ends in one. The model itself is not altered.
@@ -499,6 +531,8 @@ class SeedRun:
     ----------
     seeds : sequence of Seed
         In order.
+    activation, applied : mapping of str to str
+        What the outputs end in, as in `Trace`.
     weighed : list of set of str
         For each seed that was asked, the outputs that it gave a cotangent for.
     error : BaseException or None
@@ -507,6 +541,8 @@ class SeedRun:
     """
 
     seeds: Sequence[Seed]
+    activation: Mapping[str, str] = field(default_factory=dict)
+    applied: Mapping[str, str] = field(default_factory=dict)
     weighed: list[set[str]] = field(default_factory=list)
     error: BaseException | None = None
 
@@ -519,10 +555,11 @@ class SeedRun:
             array.setflags(write=False)
         floating = {p: a for p, a in outputs.items() if np.issubdtype(a.dtype, np.floating)}
         zeros = {path: np.zeros_like(array) for path, array in floating.items()}
+        shown = Outputs(outputs, self.activation, self.applied)
         answers: list[Array] = []
         try:
             for seed in self.seeds:
-                given = seed(outputs)
+                given = seed(shown)
                 self.weighed.append(set(given))
                 check_cotangents(given, outputs)
                 answers += [np.asarray(given.get(p, z), z.dtype) for p, z in zeros.items()]

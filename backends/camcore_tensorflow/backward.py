@@ -26,9 +26,11 @@ _runs: dict[int, SeedRun] = {}
 
 
 @contextmanager
-def seeds_ready(seeds: Sequence[Seed]) -> Iterator[tuple[tf.Tensor, SeedRun]]:
+def seeds_ready(
+    seeds: Sequence[Seed], activation: Mapping[str, str], applied: Mapping[str, str]
+) -> Iterator[tuple[tf.Tensor, SeedRun]]:
     """Hold a run's seeds ready; what a seed raised comes out unchanged at the end."""
-    token, run = next(_tokens), SeedRun(seeds)
+    token, run = next(_tokens), SeedRun(seeds, activation, applied)
     _runs[token] = run
     try:
         yield tf.constant(token, tf.int64), run

@@ -206,7 +206,7 @@ class Program:
             shapes = [{path: tf.shape(t) for path, t in leaves.items()} for leaves in returned]
             natives = [s if isinstance(s, NativeScore) else None for s in seeds]
             scores = [s and backward.native_score(s, outputs) for s in natives]
-            leaves, self._activation = output_leaves(outputs, logits)
+            leaves, self._activation, self._applied = output_leaves(outputs, logits)
             self._reached = backward.outputs_reached(leaves, sources)
             if rectifier is not None:
                 apply_rule(token.graph, rectifier)
@@ -233,7 +233,7 @@ class Program:
             A seed weighs only outputs that a layer has no part in.
         """
         arrays = [seed for seed in seeds if not isinstance(seed, NativeScore)]
-        with backward.seeds_ready(arrays) as (token, run):
+        with backward.seeds_ready(arrays, self._activation, self._applied) as (token, run):
             results = self._function(token, *tensors.values())
         for weighed, (name, reached) in itertools.product(run.weighed, self._reached.items()):
             if not weighed & reached:
@@ -250,4 +250,12 @@ class Program:
         given = {path: edge(tensor).numpy() for path, tensor in tensors.items()}
         native = iter(scores)
         native_scores = [next(native) if isinstance(s, NativeScore) else None for s in seeds]
-        return Trace(given, self._images, outputs, self._activation, layers, tuple(native_scores))
+        return Trace(
+            given,
+            self._images,
+            outputs,
+            self._activation,
+            layers,
+            tuple(native_scores),
+            self._applied,
+        )

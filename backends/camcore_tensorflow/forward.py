@@ -83,23 +83,26 @@ def forward(
     )
 
 
-def output_leaves(outputs: Any, logits: bool) -> tuple[dict[str, tf.Tensor], dict[str, str]]:
+def output_leaves(
+    outputs: Any, logits: bool
+) -> tuple[dict[str, tf.Tensor], dict[str, str], dict[str, str]]:
     """Flatten the model's outputs, where asked before the activations they end in.
 
     Returns
     -------
     leaves : dict of str to tensor
         The output tensors by path.
-    activation : dict of str to str
-        For each leaf taken before its final activation, which one it was.
+    activation, applied : dict of str to str
+        For each leaf that ends in an activation, which one it is: left off, or not.
     """
     leaves = {
         path: tf.identity(leaf)
         for path, leaf in flatten(outputs)
         if isinstance(leaf, (tf.Tensor, tf.Variable))
     }
-    activation = {}
-    for path, leaf in leaves.items() if logits else ():
+    ends = {}
+    for path, leaf in leaves.items():
         if leaf.dtype.is_floating and (found := before_activation(leaf)):
-            leaves[path], activation[path] = found
-    return leaves, activation
+            before, ends[path] = found
+            leaves[path] = before if logits else leaf
+    return (leaves, ends, {}) if logits else (leaves, {}, ends)

@@ -58,7 +58,7 @@ class Replay:
                     f"Layer {self._name!r} runs {len(calls)} times in one pass, so there is no one "
                     "place to go on from. Choose a layer that runs once."
                 )
-            leaves, _ = output_leaves(outputs, logits)
+            leaves, *_ = output_leaves(outputs, logits)
             self._paths = list(leaves)
             return list(map(edge, leaves.values()))
 

@@ -145,6 +145,8 @@ class TorchAdapter:
                     made.captured,
                     second_order=second_order,
                     model=self.model,
+                    activation=made.activation,
+                    applied=made.applied,
                 )
 
         made, pulled = preserved(self.model, on, graph=graph)
@@ -165,6 +167,7 @@ class TorchAdapter:
                 for name, tensor in made.captured.items()
             },
             tuple(pulled.native_scores),
+            made.applied,
         )
 
     def resume(

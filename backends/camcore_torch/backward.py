@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from camcore.adapter import Array, Leaves, NativeScore, Seed, check_cotangents
+from camcore.adapter import Array, Leaves, NativeScore, Outputs, Seed, check_cotangents
 from camcore.errors import GradientError, TargetError
 from camcore_torch import inputs, layers
 from camcore_torch.inputs import to_numpy
@@ -46,6 +46,8 @@ def pull_back(
     *,
     second_order: bool,
     model: nn.Module,
+    activation: Mapping[str, str],
+    applied: Mapping[str, str],
 ) -> PulledBack:
     """Ask each seed for its cotangent and pull it back to every captured tensor.
 
@@ -63,8 +65,10 @@ def pull_back(
         Also take the products of Hessian and captured tensor.
     model : nn.Module
         What to look at for a reason where no gradient comes through.
+    activation, applied : mapping of str to str
+        What the seeds are shown of the activations that the scores end in.
     """
-    pulled = PulledBack(inputs.outputs(outputs, scores))
+    pulled = PulledBack(Outputs(inputs.outputs(outputs, scores), activation, applied))
     for i, seed in enumerate(seeds):
         if isinstance(seed, NativeScore):
             with torch.enable_grad():

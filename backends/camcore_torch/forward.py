@@ -13,7 +13,7 @@ from camcore.adapter import Leaves
 from camcore_torch import inputs
 from camcore_torch.capture import Capture
 from camcore_torch.layers import LayerCall
-from camcore_torch.logits import call_model, looks_activated
+from camcore_torch.logits import call_model
 from camcore_torch.preserve import reached
 from camcore_torch.shells import Shells
 from camcore_torch.traits import traits_of
@@ -27,6 +27,7 @@ class Pass:
     outputs: Any
     scores: dict[str, torch.Tensor]
     activation: dict[str, str]
+    applied: dict[str, str]
     captured: dict[str, torch.Tensor]
     capture: Capture
 
@@ -55,21 +56,21 @@ def forward(
         versions = inputs.versions(own)
         own = capture.take_input(own)
         # Without a graph to look at afterwards, an activation can only be seen as it happens.
-        watch = logits and (traits.ends_in_activation or not graph)
+        watch = not graph or (logits and traits.ends_in_activation)
         with capture.hooked():
-            outputs, scores, activation = reached(
-                model, shells, lambda: call_model(shells.model, own, watch=watch)
+            called = reached(
+                model, shells, lambda: call_model(shells.model, own, watch=watch, logits=logits)
             )
         if inputs.versions(prepared) != versions:  # the model works in place on what it is given
             prepared = inputs.prepare(model, given)
         captured = {name: capture[name] for name in calls}
-        return Pass(inputs.leaves(prepared), outputs, scores, activation, captured, capture)
+        return Pass(inputs.leaves(prepared), *called, captured, capture)
 
     made = once()
     if graph and not made.differentiable and not traits.switches_grad_off:
         made = once(early=True)
         traits.switches_grad_off = made.differentiable
-    if graph and logits and not traits.ends_in_activation and looks_activated(made.scores):
+    if graph and logits and not traits.ends_in_activation and made.applied:
         traits.ends_in_activation = True
         made = once(early=traits.switches_grad_off)
     return made

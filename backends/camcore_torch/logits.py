@@ -39,6 +39,7 @@ PRODUCTS = frozenset(["matmul", "__matmul__", "bmm", "baddbmm", "einsum"])
 """What weighs something by its argument: a softmax that goes in here is attention."""
 
 _ACTIVATION_NODE = re.compile(r"(Softmax|LogSoftmax|Sigmoid)Backward\d*")
+_NODES = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _TRIVIAL_NODE = re.compile(
     r"(ToCopy|Clone|View|UnsafeView|ReshapeAlias|Alias|Squeeze|Unsqueeze|Permute|Transpose|T)"
     r"Backward\d*"
@@ -46,41 +47,48 @@ _TRIVIAL_NODE = re.compile(
 
 
 def call_model(
-    model: nn.Module, inputs: Any, *, watch: bool
-) -> tuple[Any, dict[str, torch.Tensor], dict[str, str]]:
+    model: nn.Module, inputs: Any, *, watch: bool, logits: bool
+) -> tuple[Any, dict[str, torch.Tensor], dict[str, str], dict[str, str]]:
     """Run the model.
+
+    Parameters
+    ----------
+    watch : bool
+        Whether to see activations as they happen; without it they are seen in the graph alone.
+    logits : bool
+        Whether scores are taken before an activation that was seen as it happened.
 
     Returns
     -------
     outputs : nest
         As the model returns them.
     scores : dict of str to tensor
-        The floating outputs by path; with `watch`, before their final activation.
-    activation : dict of str to str
-        Which activation was left off, by path.
+        The floating outputs by path; where asked, before their final activation.
+    activation, applied : dict of str to str
+        Which activation was left off, and which the scores have been through, by path.
     """
     mode = BeforeActivation()
     with mode if watch else nullcontext():
         outputs = call(model, inputs)
     scores = floating(outputs)
+    if not watch:
+        ends = {path: _activation(leaf) for path, leaf in scores.items()}
+        return outputs, scores, {}, {path: end for path, end in ends.items() if end is not None}
     before = mode.of(scores)
-    return (
-        outputs,
-        scores | {path: tensor for path, (_, tensor) in before.items()},
-        {path: activation for path, (activation, _) in before.items()},
-    )
+    seen = {path: activation for path, (activation, _) in before.items()}
+    if not logits:
+        return outputs, scores, {}, seen
+    return outputs, scores | {path: tensor for path, (_, tensor) in before.items()}, seen, {}
 
 
-def looks_activated(leaves: Mapping[str, torch.Tensor]) -> bool:
-    """Tell whether the graph of any of these tensors ends in such an activation."""
-    return any(_ends_in_activation(leaf) for leaf in leaves.values())
-
-
-def _ends_in_activation(tensor: torch.Tensor) -> bool:
+def _activation(tensor: torch.Tensor) -> str | None:
+    """Name the activation that the tensor's graph ends in."""
     node = tensor.grad_fn
     while node is not None and _TRIVIAL_NODE.fullmatch(node.name()):
         node = node.next_functions[0][0]
-    return node is not None and _ACTIVATION_NODE.fullmatch(node.name()) is not None
+    if node is None or not (found := _ACTIVATION_NODE.fullmatch(node.name())):
+        return None
+    return _NODES[found[1]]
 
 
 class BeforeActivation(CallMode):

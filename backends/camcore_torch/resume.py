@@ -91,7 +91,7 @@ class Recording:
 
     def outputs(self, shell: nn.Module, inputs: Any) -> Leaves:
         """Run a shell of the model, and list its outputs."""
-        returned, scores, _ = call_model(shell, inputs, watch=self.logits)
+        returned, scores, *_ = call_model(shell, inputs, watch=self.logits, logits=self.logits)
         return inputs_of.outputs(returned, scores)
 
 
@@ -264,8 +264,8 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
             shell.register_forward_pre_hook(enter)
             shell.register_forward_hook(leave)
         own = inputs_of.clone(inputs)
-        run = partial(call_model, shells.model, own, watch=logits)
-        returned, scores, _ = reached(model, shells, run)
+        run = partial(call_model, shells.model, own, watch=logits, logits=logits)
+        returned, scores, *_ = reached(model, shells, run)
         return inputs_of.outputs(returned, scores)
 
     plain = preserved(model, on)

@@ -266,6 +266,16 @@ def leaves_the_activation_off(subject: Subject) -> None:
         }
         assert kind in activated, f"unknown activation {kind!r}"
         subject.close(activated[kind], outputs, f"{kind} of the logits, and the outputs")
+    seen: list[object] = []
+
+    def seed(leaves: Leaves) -> Leaves:
+        seen.append(dict(getattr(leaves, "activation", {})))
+        return of_class(0)(leaves)
+
+    subject.run([seed])
+    same(
+        seen, [dict(subject.trace.activation)], "activations that the seed is shown, and the run's"
+    )
     if not subject.trace.activation:
         subject.close(subject.scores, scores_of(plain.outputs), "scores and outputs")
 
