@@ -156,14 +156,15 @@ class Evidence:
         head = self.adapter.classifier()
         whole = isinstance(self.target, Target) and self.target.every_output
         values = None if whole else self.selector.values(self.trace)
-        if head is not None and values is not None and values.ndim == 2:
+        if head is not None and values is not None and values.ndim <= 2:
             weights, bias = head
+            values = values.reshape(len(values), -1)
             pooled = mean_space(self.activations)
             if weights.shape == (values.shape[1], pooled.shape[1]):
                 error = np.abs(pooled @ weights.T + bias - values).max()
                 if error <= 1e-2 * np.abs(values).max():  # bfloat16 keeps two or three digits
                     cotangent = self.scored.cotangent[self.selector.path(self.trace.outputs)]
-                    result: Array = cotangent @ weights.astype(values.dtype)
+                    result: Array = cotangent.reshape(values.shape) @ weights.astype(values.dtype)
                     return result
         raise MethodError(
             "CAM needs a layer that only global average pooling and one linear layer follow; "

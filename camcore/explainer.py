@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    overload,
+)
 
 import numpy as np
 
@@ -24,10 +33,11 @@ from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.methods.spectral import smoothed
 from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
-from camcore.outputs import OutputSelector, check_finite
+from camcore.outputs import Activation, OutputSelector, check_finite
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
+from camcore.targets.scale import DISTRIBUTION
 
 Level: TypeAlias = Literal["layer", "attention", "input"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
@@ -67,6 +77,11 @@ class Explainer(Generic[Result]):
     score : {"logit", "output"}, optional
         Explain the score before a final softmax or sigmoid, or the output as the
         model gives it. Left out, as the recipe says.
+    activation : {"softmax", "sigmoid", "none"}, optional
+        What makes probabilities of the scores, where the model does not end in it, as where
+        its loss applies it: without it, scores of which nothing is known are shown as they
+        are. One unit with a sigmoid tells two classes, 0 and 1. With ``score="output"``, what
+        the outputs have been through. ``"none"`` has the outputs explained as plain numbers.
     output : str or int, optional
         Which leaf of the model's outputs is meant, where they are a tuple or dict, by key or
         position; in Keras also by the output's own name.
@@ -115,6 +130,7 @@ class Explainer(Generic[Result]):
         method: MethodLike | Several = "gradcam",
         recipe: RecipeLike = "paper",
         score: Literal["logit", "output"] | None = None,
+        activation: Activation | None = None,
         output: str | int | None = None,
         input: str | int | None = None,
         layout: Layout | None = None,
@@ -146,8 +162,20 @@ class Explainer(Generic[Result]):
             raise InputError(f"score={score!r}; expected 'logit' or 'output'.")
         own_names: Mapping[str, str] = getattr(self.adapter, "output_names", {})
         path = None if output is None else own_names.get(str(output), str(output))
+        if activation not in (None, *get_args(Activation)):
+            raise InputError(f"activation={activation!r}; expected 'softmax', 'sigmoid' or 'none'.")
+        if activation == "none" and score == "logit":
+            raise InputError(
+                "score='logit' is what a final activation is applied to, and activation='none' "
+                "says that there is none. Leave one of them out."
+            )
         self.selector = OutputSelector(
-            path, score or self.recipe.score, score == "logit", self.adapter.input_channels
+            path,
+            score or self.recipe.score,
+            score == "logit",
+            self.adapter.input_channels,
+            activation,
+            score == "output",
         )
         self.layout = layout
         self.input = None if input is None else str(input)
@@ -324,7 +352,8 @@ class Explainer(Generic[Result]):
         """Trace one pass, and see it by layer and index of the target."""
         scored: list[Scored | None] = [None] * len(targets)
         keep = [partial(scored.__setitem__, i) for i in range(len(targets))]
-        seeds = list(map(self.selector.seed, targets, keep))
+        selector = replace(self.selector, model=self.adapter)
+        seeds = list(map(selector.seed, targets, keep))
         traced = any(method.backward for method in self.methods) or any(
             isinstance(target, NativeScore) for target in targets
         )
@@ -337,17 +366,17 @@ class Explainer(Generic[Result]):
             inputs.native,
             list(dict.fromkeys(captured)),
             seeds if traced else (),
-            logits=self.selector.logits,
+            logits=selector.logits,
         )
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):
                 if isinstance(one, Nothing):
-                    scored[i] = self.selector.predicted(trace.outputs)
+                    scored[i] = selector.predicted(trace.shown)
                 elif isinstance(one, Target):
-                    scored[i] = self.selector.apply(one, trace.outputs)
+                    scored[i] = selector.apply(one, trace.shown)
         given = inputs.traced(trace)
-        about = (self.selector, self.layout, known_of(self.model, inputs))
+        about = (selector, self.layout, known_of(self.model, inputs))
         return {
             (name, i): Rerun(read, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels
@@ -359,7 +388,7 @@ class Explainer(Generic[Result]):
         raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
         one = layers[0]
         scores = np.asarray(one.scores)
-        outputs, activation = self.selector.explained(one.target, one.trace, scores)
+        outputs, scale = one.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
         maps = self.recipe.render(method.joined(signed, fusion), one.size, fusion, method.name)
@@ -370,7 +399,9 @@ class Explainer(Generic[Result]):
             classes=None if one.scored is None else one.scored.classes,
             empty=without_evidence(signed) | ~anywhere(maps != 0),
             outputs=outputs,
-            activation=activation,
+            activation=None if scale.applied else scale.activation,
+            # That numbers add up to 1 is seen in them again, of each batch.
+            applied=scale.activation if scale.applied and scale is not DISTRIBUTION else None,
             method=method.name,
             recipe=self.recipe.name,
             overlay_style=self.recipe.overlay,

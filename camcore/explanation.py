@@ -19,7 +19,7 @@ from camcore.methods.table import TABLE
 from camcore.outputs import look_like_probabilities
 from camcore.postprocess import Fusion
 from camcore.recipes import PAPER, Blend, OverlayStyle, RecipeLike, find_recipe
-from camcore.targets import softmax
+from camcore.targets.scale import ACTIVATIONS, DISTRIBUTION, Scale, is_distribution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,14 +41,15 @@ class Explanation:
     scores : (B,) array
         The explained score.
     classes : (B,) int array or None
-        The explained class, where the target is about one class.
+        The explained class, where the target is about one class: 0 or 1 of one sigmoid unit.
     empty : (B,) bool array
         The map has no positive evidence: all zeros, never NaN.
     outputs : (B, ...) array
         The explained output, before a final softmax or sigmoid where it was left off; the
         explained scores where several outputs are, as of a detector.
-    activation : str or None
-        The final activation that was left off.
+    activation : {"softmax", "log_softmax", "sigmoid", "none"} or None
+        What makes probabilities of `outputs`: the final activation that was left off, or one
+        that is known otherwise. ``"none"`` where nothing does, None where that is not known.
     method, recipe : str
         Names of what made the maps.
     overlay_style : OverlayStyle
@@ -57,6 +58,8 @@ class Explanation:
         How the maps of several layers were joined.
     input : str or None
         Path of the input that the maps lie over, where it was chosen among several.
+    applied : {"softmax", "log_softmax", "sigmoid"} or None
+        The final activation that `outputs` have been through.
     """
 
     maps: Array
@@ -71,6 +74,7 @@ class Explanation:
     overlay_style: OverlayStyle = field(default_factory=OverlayStyle)
     fusion: Fusion = "mean"
     input: str | None = None
+    applied: str | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -137,6 +141,7 @@ class Explanation:
         return {
             "layers": list(self.raw),
             "activation": self.activation,
+            "applied": self.applied,
             "method": self.method,
             "recipe": self.recipe,
             "overlay_style": vars(self.overlay_style),
@@ -167,27 +172,50 @@ class Explanation:
         ``"probability"`` where the model returns probabilities and the scores before them were
         not asked for, or not to be had, as of a mean of softmaxes.
         """
-        if self.activation is not None:
+        scale = self._scale
+        if scale.activation in ACTIVATIONS and not scale.applied:
             return "logit"
-        single = self.outputs.ndim < 2 or self.outputs.shape[1] == 1
-        return "output" if single or not look_like_probabilities(self.outputs) else "probability"
+        dense = self.outputs.ndim > 2 and self.outputs.shape[1] > 1 and self.activation is None
+        known = scale.of_probabilities or (dense and look_like_probabilities(self.outputs))
+        return "probability" if known else "output"
+
+    @property
+    def class_scores(self) -> Array | None:
+        """Scores of the classes as they are, ``(B, K)``; None where outputs are none.
+
+        One sigmoid unit scores two: by −z and z, or where it was explained as the model gives
+        it by 1 − p and p.
+        """
+        known = self._scale.activation in ACTIVATIONS
+        if self.outputs.ndim == 1 and known:
+            return self._scale.sides(self.outputs[:, None])
+        return self._scale.sides(self.outputs) if self.outputs.ndim == 2 else None
 
     @property
     def probabilities(self) -> Array | None:
-        """Probabilities of the classes, ``(B, K)``; None where outputs are not class scores.
+        """Probabilities of the classes, ``(B, K)``; None where it is not known what makes them.
 
-        Scores with nothing left off are taken for logits unless they are
-        probabilities already.
+        They are known where the model ends in a softmax or sigmoid, where its loss, its
+        configuration or ``activation=`` tells, or where outputs add up to 1 as they are.
+        Several sigmoid units are labels, each with a probability of its own.
         """
-        values = self.outputs
-        if values.ndim != 2:
+        if self.class_scores is None:
             return None
-        if self.activation == "sigmoid":
-            sigmoid: Array = 0.5 * (1 + np.tanh(0.5 * values))
-            return sigmoid
-        if self.activation is None and look_like_probabilities(values):
-            return values
-        return softmax(values) if values.shape[1] > 1 else None
+        return self._scale.probabilities(self.outputs.reshape(len(self.outputs), -1))
+
+    @property
+    def is_raw_number(self) -> bool:
+        """Whether the model gives one number of which nothing is known, as a regression does."""
+        bare = self.outputs.ndim == 1 and self.classes is not None and self.activation is None
+        return (bare or self.outputs.shape[1:] == (1,)) and self.probabilities is None
+
+    @property
+    def _scale(self) -> Scale:
+        if self.applied is not None:
+            return Scale(self.applied, applied=True)
+        if self.activation is None and is_distribution(self.outputs):
+            return DISTRIBUTION
+        return Scale(self.activation)
 
     def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
         """Rank the `count` highest classes of each sample, with their probabilities.
@@ -200,22 +228,23 @@ class Explanation:
         Returns
         -------
         list of list of (int, float)
-            For each sample, classes and probabilities, best first.
+            For each sample, classes and probabilities, best first; scores as they are where
+            `probabilities` is None.
 
         Raises
         ------
         InputError
             The outputs are not class scores.
         """
-        probabilities = self.probabilities
-        if probabilities is None:
+        scores = self.class_scores
+        if scores is None:
             raise InputError(
                 f"Outputs of shape {self.outputs.shape} are no class scores, (B, K), to rank."
             )
-        order = np.argsort(-self.outputs, axis=1, kind="stable")[:, :count]
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        values = scores if self.probabilities is None else self.probabilities
         return [
-            [(int(c), float(p[c])) for c in row]
-            for row, p in zip(order, probabilities, strict=True)
+            [(int(c), float(row[c])) for c in best] for best, row in zip(order, values, strict=True)
         ]
 
     def at(self, size: tuple[int, ...], recipe: RecipeLike | None = None) -> Explanation:
@@ -371,6 +400,7 @@ class Explanation:
     def __repr__(self) -> str:
         classes = "" if self.classes is None else f", classes={self.classes.tolist()}"
         over = "" if self.input is None else f" over input {self.input!r}"
+        classes += " (one raw number)" if classes and self.is_raw_number else ""
         score = f", score {self.score}" if self.score == "probability" else ""
         return (
             f"Explanation({self.method} of {len(self)} at {', '.join(self.layers)}{classes}"
@@ -392,6 +422,7 @@ def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Expla
         empty=arrays["empty"],
         outputs=arrays["outputs"],
         activation=settings["activation"],
+        applied=settings.get("applied"),  # earlier files lack it
         method=settings["method"],
         recipe=settings["recipe"],
         overlay_style=OverlayStyle(**settings["overlay_style"]),
@@ -455,7 +486,8 @@ def _fault(one: Explanation) -> str:
     if not isinstance(one.input, str | None):
         return f"its input is to be a path, not {one.input!r}"
     for name, value, known in (
-        ("activation", one.activation, (None, "softmax", "log_softmax", "sigmoid")),
+        ("activation", one.activation, (None, "none", *ACTIVATIONS)),
+        ("applied", one.applied, (None, *ACTIVATIONS)),
         ("fusion", one.fusion, get_args(Fusion)),
         ("blend", one.overlay_style.blend, get_args(Blend)),
     ):
@@ -476,7 +508,7 @@ def _fault(one: Explanation) -> str:
     if one.recipe == PAPER.name and np.any(np.abs(one.maps - 0.5) > 0.5 + 1e-6):
         return "its maps leave [0, 1], which those of the recipe paper do not"
     # Where nothing was detected the class is -1.
-    count = one.outputs.shape[1] if one.outputs.ndim == 2 else np.inf
+    count = np.inf if one.class_scores is None else one.class_scores.shape[1]
     if one.classes is not None and not np.all((one.classes >= -1) & (one.classes < count)):
         return f"its classes {one.classes.tolist()} are not of the {count} that outputs score"
     return ""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from camcore._shared.finite import is_finite
-from camcore.adapter import Array, Channels, Leaves, NativeScore, Seed, Trace
+from camcore.adapter import Array, Channels, Leaves, NativeScore, Outputs, Seed, Trace
 from camcore.errors import InputError, TargetError
 from camcore.targets import Class, Nothing, Scored, Target
+from camcore.targets.scale import DISTRIBUTION, UNKNOWN, Scale, is_distribution
+
+Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
+"""What makes probabilities of the scores that a model returns."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +34,26 @@ class OutputSelector:
         that probabilities in its place are an error.
     channels : {"first", "last"}
         Where the framework puts channels.
+    activation : {"softmax", "sigmoid", "none"}, optional
+        What the user says makes probabilities of the scores.
+    demanded_output : bool
+        Whether the output as the model gives it was asked for by the user.
+    model : object, optional
+        The adapter, which may say more of the model's outputs than a pass shows.
     """
 
     output: str | None
     score: Literal["logit", "output"]
     demanded: bool = False
     channels: Channels = "first"
+    activation: Activation | None = None
+    demanded_output: bool = False
+    model: object = None
 
     @property
     def logits(self) -> bool:
         """Whether outputs are wanted before their final activation."""
-        return self.score == "logit"
+        return self.score == "logit" and self.activation != "none"
 
     def path(self, leaves: Leaves) -> str:
         """Find the path of the explained leaf.
@@ -70,7 +83,7 @@ class OutputSelector:
             return replace(scored, cotangent=cotangent)
         path = self.path(leaves)
         values = leaves[path]
-        scored = _score(target.laid_out(self.channels), _with_classes(values))
+        scored = _score(self._fitted(target, leaves), _with_classes(values))
         return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
 
     def seed(
@@ -93,23 +106,81 @@ class OutputSelector:
         path = self.path(leaves) if self.output is not None else _unambiguous(leaves)
         if path is None or leaves[path].ndim > 2:
             return None
-        return self.apply(Class(), {path: leaves[path]})
+        return self.apply(Class(), leaves)
 
     def settled(self, target: Target, trace: Trace, sample: int | None) -> Target:
         """Fix the target's choices (predicted or nearest classes) by the outputs of a pass."""
         if target.every_output:
             return target.settled(self._within(trace.outputs), sample)
-        return target.laid_out(self.channels).settled(_with_classes(self.values(trace)), sample)
+        fitted = self._fitted(target, trace.shown)
+        return fitted.settled(_with_classes(self.values(trace)), sample)
 
     def explained(
         self, target: Target | NativeScore, trace: Trace, scores: Array
-    ) -> tuple[Array, str | None]:
-        """Give the explained output and the activation left off it; without one, the scores."""
+    ) -> tuple[Array, Scale]:
+        """Give the explained output and what its numbers are; without one, the scores."""
         read = isinstance(target, Target) and not target.every_output
         free = not isinstance(target, Target) or isinstance(target, Nothing)
         if read or (free and (self.output is not None or _unambiguous(trace.outputs) is not None)):
-            return self.values(trace), trace.activation.get(self.path(trace.outputs))
-        return scores, None
+            return self.values(trace), self.scale(trace.shown)
+        return scores, Scale("none")
+
+    def scale(self, leaves: Leaves) -> Scale:
+        """Say what the numbers of the explained output are.
+
+        What the model is seen to end in comes first, then what the user says, then what the
+        model states; numbers that are a distribution over classes are taken for one.
+
+        Raises
+        ------
+        TargetError
+            The user says something else than the model ends in.
+        """
+        path, said = self.path(leaves), self.activation
+        if said == "none":
+            return Scale("none")
+        seen = leaves if isinstance(leaves, Outputs) else Outputs(leaves)
+        ends = seen.activation.get(path) or seen.applied.get(path)
+        if ends:
+            if said not in (None, ends.removeprefix("log_")):
+                raise TargetError(
+                    f"activation={said!r} was said, but the model ends in a {ends}. Leave it out, "
+                    "or say activation='none' to have the output explained as a plain number."
+                )
+            return Scale(ends, applied=path not in seen.activation)
+        return self._of_unseen(path, leaves[path])
+
+    def _of_unseen(self, path: str, values: Array) -> Scale:
+        """Say what the numbers of an output are that no activation is seen to end in."""
+        said, stated = self.activation, self._stated(path)
+        if said == "sigmoid" and self.demanded_output and not _in_unit(values):
+            raise TargetError(
+                "score='output' and activation='sigmoid' say that the outputs are probabilities, "
+                f"but they are from {values.min():.3g} to {values.max():.3g}. Leave score='output' "
+                "out where the model returns logits."
+            )
+        if said == "sigmoid":
+            return Scale(said, applied=self.demanded_output)
+        if said == "softmax" and _with_classes(values).shape[1] == 1:
+            raise TargetError(
+                f"activation='softmax' was said, but outputs {values.shape} are one number a "
+                "sample, whose softmax is always 1. Say activation='sigmoid' where it is a logit."
+            )
+        contradicted = stated is not None and stated.of_probabilities and not _in_unit(values)
+        if said is None and stated is not None and not contradicted:
+            return stated
+        if is_distribution(values):
+            return DISTRIBUTION
+        return UNKNOWN if said is None else Scale(said)
+
+    def _stated(self, path: str) -> Scale | None:
+        """Look up what the model states of an output, by its loss or configuration."""
+        stated: Mapping[str, Scale] = getattr(self.model, "stated_scales", {})
+        return stated.get(path, stated.get("*"))
+
+    def _fitted(self, target: Target, leaves: Leaves) -> Target:
+        """Fit the target to the framework's layout, and to what the numbers are."""
+        return target.laid_out(self.channels).on_scale(self.scale(leaves))
 
     def values(self, trace: Trace) -> Array:
         """Take the explained leaf out of a pass.
@@ -212,6 +283,11 @@ def _unambiguous(leaves: Leaves) -> str | None:
     if len(floating) == 1:
         return floating[0]
     return "logits" if "logits" in leaves else None
+
+
+def _in_unit(values: Array) -> bool:
+    """Tell whether all values are in [0, 1]."""
+    return not values.size or bool(values.min() >= 0 and values.max() <= 1)
 
 
 def _with_classes(values: Array) -> Array:

@@ -36,7 +36,9 @@ def main() -> None:
         print("No --weights: ResNet-50 has random weights, so what it sees means nothing.")
     images = preprocess(photo)
 
-    result = camcore.explain(model, images, layer="layer4.2.conv3", recipe="notebook")
+    result = camcore.explain(
+        model, images, layer="layer4.2.conv3", recipe="notebook", activation="softmax"
+    )
     result = result.at(photo.shape[:2])
 
     classes = imagenet_classes()

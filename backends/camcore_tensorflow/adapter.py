@@ -14,6 +14,8 @@ from camcore._shared.same import function_key, identity_key
 from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
 from camcore.errors import LayerError
 from camcore.nest import path_of
+from camcore.targets.scale import Scale
+from camcore.targets.stated import stated_scales
 
 from . import weights
 from .compile import Program, Seeds, cache_of, seed_key
@@ -53,6 +55,11 @@ class TensorFlowAdapter:
     def traces(self) -> int:
         """How often the model was traced to compile something, by all its adapters."""
         return self._cache.traces
+
+    @property
+    def stated_scales(self) -> Mapping[str, Scale]:
+        """What the loss that the model is compiled with, or its configuration, says of outputs."""
+        return stated_scales(self._model)
 
     @property
     def input_channels(self) -> Channels:

@@ -24,6 +24,7 @@ from camcore.adapter import (
 )
 from camcore.errors import BackendError
 from camcore.nest import path_of
+from camcore.targets.scale import Scale
 from camcore_torch import guided, resume, survey, weights
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
@@ -32,6 +33,7 @@ from camcore_torch.backward import PulledBack, pull_back
 from camcore_torch.forward import Pass, forward
 from camcore_torch.inputs import floating, to_numpy
 from camcore_torch.layers import LayerCall
+from camcore_torch.logits import stated
 from camcore_torch.preserve import preserved
 from camcore_torch.shells import Shells
 from camcore_torch.sparse_linear import skip_zero_rows
@@ -72,6 +74,11 @@ class TorchAdapter:
                 f"The {type(self.model).__name__} has no weights yet, since it has lazy layers. "
                 "Run it once on an input, then explain it."
             )
+
+    @property
+    def stated_scales(self) -> Mapping[str, Scale]:
+        """What the model's configuration, or a loss that it holds, says of its outputs."""
+        return stated(self.model)
 
     @property
     def input_channels(self) -> Channels:

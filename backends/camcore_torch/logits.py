@@ -1,7 +1,8 @@
 """Scores before a final softmax, log-softmax or sigmoid, from a model that only returns after it.
 
 Seen in a pass, by what it computes: a call counts as final when the tensor it
-returns is the model's output, however it is spelled, so attention is left alone.
+returns is the model's output, however it is spelled, so attention is left alone. Where a
+model returns scores, a loss or configuration that it holds may state what they are.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from camcore.targets.scale import Scale
+from camcore.targets.stated import stated_scales
 from camcore_torch.inputs import call, floating, version
 from camcore_torch.modes import CallMode
 
@@ -34,6 +37,16 @@ VIEWS = frozenset({"view", "view_as", "reshape", "flatten", "squeeze", "unsqueez
 MOVES = frozenset({"permute", "transpose"})
 TRIVIAL = CASTS | VIEWS | MOVES
 """What may follow the activation: done to the scores as well, it means the same."""
+
+LOSSES: Mapping[type[nn.Module], Scale] = {
+    nn.CrossEntropyLoss: Scale("softmax"),
+    nn.NLLLoss: Scale("log_softmax", applied=True),
+    nn.BCEWithLogitsLoss: Scale("sigmoid"),
+    nn.MultiLabelSoftMarginLoss: Scale("sigmoid"),
+    nn.BCELoss: Scale("sigmoid", applied=True),
+    **dict.fromkeys((nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss), Scale("none")),
+}
+"""Losses that a model may hold, and what their inputs are."""
 
 PRODUCTS = frozenset(["matmul", "__matmul__", "bmm", "baddbmm", "einsum"])
 """What weighs something by its argument: a softmax that goes in here is attention."""
@@ -89,6 +102,16 @@ def _activation(tensor: torch.Tensor) -> str | None:
     if node is None or not (found := _ACTIVATION_NODE.fullmatch(node.name())):
         return None
     return _NODES[found[1]]
+
+
+def stated(model: nn.Module) -> Mapping[str, Scale]:
+    """Read what a model's configuration or losses say of its outputs; see `stated_scales`.
+
+    A loss that the model holds as an attribute, as modules of Lightning do, speaks of its
+    outputs; where it holds losses that say different things, none does.
+    """
+    held = {LOSSES[type(one)] for one in model.children() if type(one) in LOSSES}
+    return stated_scales(model) or ({"*": held.pop()} if len(held) == 1 else {})
 
 
 class BeforeActivation(CallMode):

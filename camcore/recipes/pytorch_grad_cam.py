@@ -205,23 +205,25 @@ class WeightedContrast(Contrast):
 
     def __call__(self, outputs: Array) -> Scored:
         """Score the batch; the cotangent is by the quotient rule."""
+        scores = self.class_scores(outputs)
         classes = self.classes(outputs)
         rows = np.arange(len(outputs))[:, None]
-        others = self._others(outputs, classes)
-        p = softmax(outputs)
-        near = np.zeros_like(outputs)
+        others = self._others(scores, classes)
+        p = softmax(scores)
+        near = np.zeros_like(scores)
         near[rows, others] = 1
-        gap = outputs[rows, classes[:, None]] - outputs.dtype.type(self.gamma) * outputs
+        gap = scores[rows, classes[:, None]] - scores.dtype.type(self.gamma) * scores
         share = p * near
         weighted, total = (share * gap).sum(axis=1), share.sum(axis=1)
         # d(weighted) = p_j (gap_j − weighted) on the others, − p_j · weighted elsewhere, and
         # the gap's own slope; d(total) = p_j (1 − total) on the others, − p_j · total elsewhere.
-        slope = share * gap - p * weighted[:, None] - outputs.dtype.type(self.gamma) * share
+        slope = share * gap - p * weighted[:, None] - scores.dtype.type(self.gamma) * share
         slope[rows, classes[:, None]] += total[:, None]
-        scores = weighted / (total + outputs.dtype.type(1e-9))
+        divisor = total + scores.dtype.type(1e-9)
+        score = weighted / divisor
         growth = share - p * total[:, None]
-        cotangent = (slope - scores[:, None] * growth) / (total + outputs.dtype.type(1e-9))[:, None]
-        return Scored(scores, cotangent.astype(outputs.dtype), classes)
+        cotangent = (slope - score[:, None] * growth) / divisor[:, None]
+        return Scored(score, self._of_output(cotangent, outputs).astype(outputs.dtype), classes)
 
 
 @described("The class less its 3 nearest ones, each weighted by its probability (γ = 1)")

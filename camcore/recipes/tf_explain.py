@@ -119,15 +119,17 @@ class NormalisedLog(Class):
 
     def __call__(self, outputs: Array) -> Scored:
         """Score log(y_c / Σ y), cotangent e_c / y_c − 1 / Σ y; 0 where the share is cut off."""
+        scores = self.class_scores(outputs)
         classes = self.classes(outputs)
-        rows = np.arange(len(outputs))
-        total = outputs.sum(axis=1)
-        share = outputs[rows, classes] / total
+        rows = np.arange(len(scores))
+        total = scores.sum(axis=1)
+        share = scores[rows, classes] / total
         kept = np.clip(share, 1e-7, 1 - 1e-7)
-        cotangent = np.repeat((-1 / total)[:, None], outputs.shape[1], axis=1)
-        cotangent[rows, classes] += 1 / outputs[rows, classes]
-        cotangent[share != kept] = 0
-        return Scored(np.log(kept), cotangent.astype(outputs.dtype), classes)
+        slope = np.repeat((-1 / total)[:, None], scores.shape[1], axis=1)
+        slope[rows, classes] += 1 / scores[rows, classes]
+        slope[share != kept] = 0
+        cotangent = self._of_output(slope, outputs).astype(outputs.dtype)
+        return Scored(np.log(kept), cotangent, classes)
 
 
 @described("The logarithm of the class's share of what the model returns")

@@ -130,22 +130,19 @@ def _cell(entry: Entry, index: int, name: str, photo: Picture) -> Cell:
     crop = None
     if entry.crops is not None:
         crop = replace(entry.crops[index], photo_shape=photo.shape)
-    explained, probability = "the score asked for", ""
-    if result.classes is not None:
-        number = int(result.classes[0])
-        explained = entry.class_name(number)
-        if result.probabilities is not None:
-            probability = f"{result.probabilities[0, number]:.1%}"
+    probability = ""
+    if result.classes is not None and result.probabilities is not None:
+        probability = f"{result.probabilities[0, int(result.classes[0])]:.1%}"
     made_by = ", ".join(filter(None, (entry.method, entry.model, entry.recipe)))
     return Cell(
         entry=entry,
         index=index,
         picture=data_uri(ExplainedPhoto(photo, crop, result).overlay(exact=True)),
-        explained=explained,
+        explained=entry.explained(index),
         score=f"{result.scores[0]:.4g}",
         probability=probability,
         empty=bool(result.empty[0]),
-        alt=f"{name} with its map of {explained} laid over: {made_by}",
+        alt=f"{name} with its map of {entry.explained(index)} laid over: {made_by}",
     )
 
 
@@ -218,6 +215,7 @@ def calls(entries: Sequence[Entry]) -> str:
             f"layer={list(one.layers)}",
             f"method={one.method!r}",
             f"recipe={one.recipe!r}",
+            *(["activation='sigmoid'"] if one.activation == "sigmoid" else []),
         ]
         note = f"  # model: {entry.model}" if entry.model else ""
         lines.append(f"camcore.explain({', '.join(words)}){note}")

@@ -16,7 +16,7 @@ from camcore.explanation import Explanation
 from camcore.methods.table import registered
 from camcore.metrics.agreement import Pair
 from camcore.photos.crop import CentreCrop
-from camcore.viz.explanation import class_name
+from camcore.viz.explanation import explained_name
 
 AXES = ("model", "recipe", "method")
 """Attributes in which entries may differ, in the order in which they are compared."""
@@ -77,15 +77,15 @@ class Entry:
     @property
     def best(self) -> Array | None:
         """The highest class of each photograph, ``(B,)``; None without class scores."""
-        outputs = self.explanation.outputs
-        if outputs.ndim != 2 or outputs.shape[1] < 2:
+        scores = self.explanation.class_scores
+        if scores is None or scores.shape[1] < 2:
             return None
-        best: Array = outputs.argmax(axis=1)
+        best: Array = scores.argmax(axis=1)
         return best
 
-    def class_name(self, index: int) -> str:
-        """Name the class `index`, by its number where names are unknown."""
-        return class_name(self.classes, index)
+    def explained(self, index: int) -> str:
+        """Name what is explained in the photograph `index`."""
+        return explained_name(self.explanation, self.classes, index)
 
 
 @dataclass(frozen=True, eq=False)

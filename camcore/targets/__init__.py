@@ -13,12 +13,12 @@ from camcore.targets.classes import (
     Counterfactual,
     LogProbability,
     Probability,
-    softmax,
 )
 from camcore.targets.convert import Each, TargetLike, as_target, top
 from camcore.targets.dense import Linear, Segmentation, Similarity
 from camcore.targets.detection import Box
 from camcore.targets.detection_formats import Detections, Part
+from camcore.targets.scale import softmax
 
 __all__ = [
     "Box",

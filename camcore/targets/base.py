@@ -14,6 +14,7 @@ import numpy as np
 from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array, Channels
 from camcore.errors import TargetError
+from camcore.targets.scale import Scale
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,20 @@ class Target(ABC):
         ----------
         channels : {"first", "last"}
             The framework's convention; the target's own setting comes first.
+
+        Returns
+        -------
+        Target
+        """
+        return self
+
+    def on_scale(self, scale: Scale) -> Target:
+        """Fit the target to what the numbers of its output are, where it matters.
+
+        Parameters
+        ----------
+        scale : Scale
+            Of the explained output; one that the target has comes first.
 
         Returns
         -------
@@ -209,6 +224,10 @@ class Combination(Target):
     def laid_out(self, channels: Channels) -> Target:
         """Fit every term to where the framework has channels."""
         return Combination(*((f, target.laid_out(channels)) for f, target in self.terms))
+
+    def on_scale(self, scale: Scale) -> Target:
+        """Fit every term to what the numbers of the output are."""
+        return Combination(*((f, target.on_scale(scale)) for f, target in self.terms))
 
 
 def _weighted(factors: list[float], parts: list[Any]) -> Any:

@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from camcore._shared.finite import finite
 from camcore.adapter import Array
-from camcore.errors import InputError, TargetError
+from camcore.errors import TargetError
 from camcore.targets.base import Scored, Target
+from camcore.targets.scale import UNKNOWN, Scale, log_sigmoid, sigmoid, softmax
 
 
 class OfClass(Target):
-    """A target about one class: a given one, one per sample, or the predicted one."""
+    """A target about one class: a given one, one per sample, or the predicted one.
+
+    One sigmoid unit scores two classes: 0 by the logit −z and probability 1 − p, 1 by z and p.
+    """
+
+    scale: Scale | None = None
 
     def __init__(self, index: int | Sequence[int] | Array | None = None, *, rank: int = 0) -> None:
         self.index = None if index is None else integers(index)
@@ -37,15 +42,15 @@ class OfClass(Target):
 
     def classes(self, outputs: Array) -> Array:
         """Find the class of each sample, ``(B,)``, and check it against the outputs."""
-        outputs = _batch_of_scores(outputs)
-        batch, count = outputs.shape
+        scores = self.class_scores(outputs)
+        batch, count = scores.shape
         if self.index is None:
             if self.rank >= count:
                 raise TargetError(
                     f"The target asks for the class at rank {self.rank}, "
                     f"but the model scores {count} classes. Give a lower rank."
                 )
-            order: Array = np.argsort(-outputs, axis=1, kind="stable")[:, self.rank]
+            order: Array = np.argsort(-scores, axis=1, kind="stable")[:, self.rank]
             return order
         if self.index.ndim == 1 and len(self.index) != batch:
             raise TargetError(
@@ -62,6 +67,26 @@ class OfClass(Target):
         classes = self.classes(outputs)
         fixed.index = classes if sample is None else classes[sample]
         return fixed
+
+    def on_scale(self, scale: Scale) -> Target:
+        """Read the outputs on this scale, unless the target has one."""
+        if self.scale is not None:
+            return self
+        fitted = copy.copy(self)
+        fitted.scale = scale
+        return fitted
+
+    def class_scores(self, outputs: Array) -> Array:
+        """Score each class, ``(B, K)``; both of one sigmoid unit."""
+        return self._known_scale.sides(_batch_of_scores(outputs))
+
+    def _of_output(self, cotangent: Array, outputs: Array) -> Array:
+        """Turn the derivative by `class_scores` into the one by the outputs."""
+        return self._known_scale.of_output(cotangent, outputs.shape[1])
+
+    @property
+    def _known_scale(self) -> Scale:
+        return self.scale or UNKNOWN
 
 
 class Class(OfClass):
@@ -80,10 +105,10 @@ class Class(OfClass):
 
     def __call__(self, outputs: Array) -> Scored:
         """Score y_c, cotangent e_c."""
-        outputs = _batch_of_scores(outputs)
+        scores = self.class_scores(outputs)
         classes = self.classes(outputs)
-        rows = np.arange(len(outputs))
-        return Scored(outputs[rows, classes], _one_hot(outputs, classes), classes)
+        cotangent = self._of_output(_one_hot(scores, classes), outputs)
+        return Scored(scores[np.arange(len(scores)), classes], cotangent, classes)
 
 
 class Counterfactual(Class):
@@ -96,28 +121,50 @@ class Counterfactual(Class):
 
 
 class Probability(OfClass):
-    """The softmax probability p_c of a class, from logits."""
+    """The probability p_c of a class: a softmax's from logits, or a sigmoid's where that is known.
+
+    Outputs that are known to be probabilities already are explained as they are.
+    """
 
     def __call__(self, outputs: Array) -> Scored:
-        """Score p_c, cotangent p_c (e_c − p)."""
-        outputs = _batch_of_scores(outputs)
+        """Score p_c, cotangent p_c (e_c − p) of a softmax, p_c (1 − p_c) e_c of a sigmoid."""
+        scale = self._known_scale
+        scores = self.class_scores(outputs)
         classes = self.classes(outputs)
-        p = softmax(outputs)
+        hot = _one_hot(scores, classes)
+        if scale.of_probabilities:
+            p, slope = scores, hot
+        elif scale.activation == "sigmoid":
+            p, slope = sigmoid(scores), hot * sigmoid(scores) * sigmoid(-scores)
+        else:
+            _check_several(scores, self)
+            p = softmax(scores)
+            slope = (p * hot).sum(axis=1, keepdims=True) * (hot - p)
         chosen = p[np.arange(len(p)), classes]
-        return Scored(chosen, chosen[:, None] * (_one_hot(p, classes) - p), classes)
+        return Scored(chosen, self._of_output(slope, outputs), classes)
 
 
 class LogProbability(OfClass):
-    """The log of the softmax probability of a class, from logits; never saturates."""
+    """The log of the probability of a class, as `Probability` has it; never saturates."""
 
     def __call__(self, outputs: Array) -> Scored:
-        """Score log p_c, cotangent e_c − p."""
-        outputs = _batch_of_scores(outputs)
+        """Score log p_c, cotangent e_c − p of a softmax, (1 − p_c) e_c of a sigmoid."""
+        scale = self._known_scale
+        scores = self.class_scores(outputs)
         classes = self.classes(outputs)
-        shifted = outputs - outputs.max(axis=1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        rows = np.arange(len(outputs))
-        return Scored(log_p[rows, classes], _one_hot(outputs, classes) - np.exp(log_p), classes)
+        hot = _one_hot(scores, classes)
+        if scale.of_probabilities:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                log_p, slope = np.log(scores), np.where(hot > 0, hot / scores, 0)
+        elif scale.activation == "sigmoid":
+            log_p, slope = log_sigmoid(scores), hot * sigmoid(-scores)
+        else:
+            _check_several(scores, self)
+            shifted = scores - scores.max(axis=1, keepdims=True)
+            log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            slope = hot - np.exp(log_p)
+        chosen = log_p[np.arange(len(log_p)), classes]
+        return Scored(chosen, self._of_output(slope, outputs), classes)
 
 
 class Contrast(OfClass):
@@ -162,26 +209,26 @@ class Contrast(OfClass):
 
     def __call__(self, outputs: Array) -> Scored:
         """Score y_c − γ mean(y_d), cotangent e_c − γ mean(e_d)."""
-        outputs = _batch_of_scores(outputs)
+        scores = self.class_scores(outputs)
         classes = self.classes(outputs)
-        rows = np.arange(len(outputs))
-        others = self._others(outputs, classes)
-        cotangent = _one_hot(outputs, classes)
+        rows = np.arange(len(scores))
+        others = self._others(scores, classes)
+        slope = _one_hot(scores, classes)
         for column in others.T:
-            cotangent[rows, column] -= outputs.dtype.type(self.gamma / others.shape[1])
-        return Scored((cotangent * outputs).sum(axis=1), cotangent, classes)
+            slope[rows, column] -= scores.dtype.type(self.gamma / others.shape[1])
+        return Scored((slope * scores).sum(axis=1), self._of_output(slope, outputs), classes)
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
         """Fix the classes, on both sides, that these outputs choose."""
         fixed = super().settled(outputs, sample)
         assert isinstance(fixed, Contrast)
-        others = self._others(outputs, self.classes(outputs))
+        others = self._others(self.class_scores(outputs), self.classes(outputs))
         fixed.against = others if sample is None else others[sample]
         return fixed
 
-    def _others(self, outputs: Array, classes: Array) -> Array:
+    def _others(self, scores: Array, classes: Array) -> Array:
         """Find the classes to tell each sample's class from, ``(B, N)``."""
-        batch, count = outputs.shape
+        batch, count = scores.shape
         if self.against is not None:
             if np.any((self.against < 0) | (self.against >= count)):
                 raise TargetError(
@@ -194,38 +241,10 @@ class Contrast(OfClass):
                 f"Contrast against the {self.nearest} nearest classes needs more than "
                 f"{self.nearest} classes; the model scores {count}. Give fewer: nearest=..."
             )
-        distance = np.abs(outputs - outputs[np.arange(batch), classes][:, None])
+        distance = np.abs(scores - scores[np.arange(batch), classes][:, None])
         distance[np.arange(batch), classes] = np.inf
         nearest: Array = np.argsort(distance, axis=1, kind="stable")[:, : self.nearest]
         return nearest
-
-
-def softmax(logits: Array) -> Array:
-    """Compute the softmax over the last axis, without overflow.
-
-    Parameters
-    ----------
-    logits : (..., K) array
-        Finite, of any size.
-
-    Returns
-    -------
-    (..., K) array
-        In [0, 1], summing to one.
-
-    Raises
-    ------
-    InputError
-        There are none, or they are not finite.
-    """
-    logits = finite(np.asarray(logits), "Logits")
-    if not logits.size or not logits.ndim:
-        raise InputError(f"Logits of shape {logits.shape} have no softmax; pass (..., classes).")
-    if logits.dtype.kind != "f":
-        logits = logits.astype(np.float64)
-    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: Array = exp / exp.sum(axis=-1, keepdims=True)
-    return result
 
 
 def integers(value: Any) -> Array | None:
@@ -241,8 +260,20 @@ def check_classes(classes: Array, count: int) -> None:
     """Refuse classes that are none of the `count` that the model scores."""
     wrong = classes[(classes < 0) | (classes >= count)]
     if wrong.size:
+        alone = " If that one number is a logit of two classes, say so: activation='sigmoid'."
         raise TargetError(
             f"Class {wrong[0]} is out of range: the model scores {count} classes, 0 to {count - 1}."
+            + (alone if count == 1 else "")
+        )
+
+
+def _check_several(scores: Array, target: Target) -> None:
+    """Refuse the softmax of one number, which is always 1."""
+    if scores.shape[1] == 1:
+        raise TargetError(
+            f"{target!r} is a share among classes, but the model gives one number. If it is a "
+            "logit of two classes, say so: activation='sigmoid'; else explain the number itself: "
+            "camcore.targets.Class(0)."
         )
 
 
@@ -272,8 +303,8 @@ def real_outputs(outputs: Array) -> Array:
     return outputs if outputs.dtype.kind == "f" else outputs.astype(np.float64)
 
 
-def _one_hot(outputs: Array, classes: Array) -> Array:
+def _one_hot(scores: Array, classes: Array) -> Array:
     """Mark each sample's class, ``(B, K)``."""
-    hot = np.zeros_like(outputs)
-    hot[np.arange(len(outputs)), classes] = 1
+    hot = np.zeros_like(scores)
+    hot[np.arange(len(scores)), classes] = 1
     return hot

@@ -104,21 +104,23 @@ class Segmentation(OfClass):
 
     def __call__(self, outputs: Array) -> Scored:
         """Score Σ mask · y_c, cotangent e_c · mask."""
-        scores = self._scores(outputs)
+        laid_out = self._laid_out(outputs)
+        scores = self._known_scale.sides(laid_out)
         weights = self._weights(scores)
         classes = self.classes(outputs)
         rows = np.arange(len(scores))
         cotangent = np.zeros_like(scores)
         cotangent[rows, classes] = weights
         total = (scores[rows, classes] * weights).reshape(len(scores), -1).sum(axis=1)
-        native = np.moveaxis(cotangent, 1, -1) if self.channels == "last" else cotangent
+        slope = self._of_output(cotangent, laid_out)
+        native = np.moveaxis(slope, 1, -1) if self.channels == "last" else slope
         return Scored(total, native, classes)
 
     def classes(self, outputs: Array) -> Array:
         """Find the class of each sample, ``(B,)``, and check it against the outputs."""
-        scores = self._scores(outputs)
-        given = np.zeros(scores.shape[:2])
-        return super().classes(self._votes(scores) if self.index is None else given)
+        scores = self._known_scale.sides(self._laid_out(outputs))
+        votes = self._votes(scores) if self.index is None else np.zeros(scores.shape[:2])
+        return super().classes(votes)
 
     def settled(self, outputs: Array, sample: int | None = None) -> Target:
         """Fix the classes that these outputs choose, in one sample's region."""
@@ -136,7 +138,7 @@ class Segmentation(OfClass):
         placed.channels = channels
         return placed
 
-    def _scores(self, outputs: Array) -> Array:
+    def _laid_out(self, outputs: Array) -> Array:
         """Lay out outputs as ``(B, K, *S)``."""
         if outputs.ndim < 3:
             raise TargetError(

@@ -43,8 +43,16 @@ class ExplainedBatch(ExplainedMaps, Protocol):
         """The explained classes, ``(B,)``, where the target is about one class."""
 
     @property
+    def class_scores(self) -> Array | None:
+        """Scores of the classes, ``(B, K)``, where outputs are class scores."""
+
+    @property
     def probabilities(self) -> Array | None:
-        """Probabilities of the classes, ``(B, K)``, where outputs are class scores."""
+        """Probabilities of the classes, ``(B, K)``, where it is known what makes them."""
+
+    @property
+    def is_raw_number(self) -> bool:
+        """Whether the model gives one number of which nothing is known."""
 
     @property
     def recipe(self) -> str:
@@ -53,7 +61,7 @@ class ExplainedBatch(ExplainedMaps, Protocol):
     def __len__(self) -> int: ...
 
     def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
-        """Rank the `count` highest classes of each sample, with their probabilities."""
+        """Rank the `count` highest classes of each sample, by probability or score."""
 
 
 def explanation_figure(
@@ -95,7 +103,7 @@ def _drawn(images: Any, maps: Array, **options: Any) -> Figure:
 def html(explanation: ExplainedBatch) -> str:
     """Describe an explanation for a notebook: a table of what is explained, and its maps."""
     rows = "".join(
-        f"<tr><td>{i}</td><td>{_class(explanation, i)}</td>"
+        f"<tr><td>{i}</td><td>{explained_name(explanation, None, i)}</td>"
         f"<td>{float(explanation.scores[i]):.4g}</td></tr>"
         for i in range(min(len(explanation), _LIMIT))
     )
@@ -147,17 +155,22 @@ def class_name(names: Sequence[str] | None, index: int) -> str:
     return f"class {index}" if names is None or index >= len(names) else str(names[index])
 
 
-def _class(explanation: ExplainedBatch, index: int) -> str:
+def explained_name(explanation: ExplainedBatch, names: Sequence[str] | None, sample: int) -> str:
+    """Name what is explained of a sample: its class, or that it is no class."""
     if explanation.classes is None:
-        return "score"
-    return class_name(None, int(explanation.classes[index]))
+        return "the score asked for"
+    if explanation.is_raw_number and len(names or ()) != 1:
+        return "the number that the model gives"
+    return class_name(names, int(explanation.classes[sample]))
 
 
 def _named(explanation: ExplainedBatch, names: Sequence[str], bars: bool) -> dict[str, Any]:
-    """Write titles, and with `bars` the five most probable classes, in the classes' names."""
+    """Write titles, and with `bars` the five highest classes, in the classes' names."""
     found: dict[str, Any] = {}
     if explanation.classes is not None:
-        found["titles"] = [class_name(names, int(c)) for c in explanation.classes]
-    if bars and explanation.probabilities is not None:
+        samples = range(len(explanation))
+        found["titles"] = [explained_name(explanation, names, i) for i in samples]
+    if bars and explanation.class_scores is not None and not explanation.is_raw_number:
         found["bars"] = [[(class_name(names, c), p) for c, p in row] for row in explanation.top(5)]
+        found["shares"] = explanation.probabilities is not None
     return found

@@ -41,6 +41,7 @@ def figure(
     signed: bool = False,
     titles: Sequence[str] | None = None,
     bars: Sequence[Bars] | None = None,
+    shares: bool = True,
     seen: Pictures | None = None,
     style: OverlayStyle | None = None,
     colormap: str | None = None,
@@ -59,7 +60,9 @@ def figure(
     titles : B strings, optional
         What is explained in each row.
     bars : B sequences of (label, value), optional
-        Values in [0, 1], drawn as bars beside the pictures.
+        Drawn as bars beside the pictures.
+    shares : bool
+        Whether the values of bars are shares, in [0, 1], rather than any numbers.
     seen : B arrays (H, W) of bool, optional
         Where the model looked; elsewhere the map is left white and the image bare.
     style : OverlayStyle, optional
@@ -108,7 +111,7 @@ def figure(
             marks.draw(panel, index, shape, heat)
     label(grid, names, titles)
     for row, values in zip(grid, bars or (), strict=False):
-        draw_bars(row[len(names)], values)
+        draw_bars(row[len(names)], values, shares)
     colours.scale().draw(drawing, slice(middle, len(names)))
     return drawing
 

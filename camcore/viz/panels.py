@@ -178,15 +178,17 @@ def label(
         panel.set_ylabel("\n".join(wrap(title, 26)), fontsize=9)
 
 
-def draw_bars(panel: Axes, bars: Bars) -> None:
-    """Draw labels with their values in [0, 1]."""
+def draw_bars(panel: Axes, bars: Bars, shares: bool = True) -> None:
+    """Draw labels with their values: shares, in [0, 1], or any numbers, from 0 or the lowest."""
     labels = [shorten(name, 30, placeholder="…") for name, _ in bars]
     values = [value for _, value in bars]
     places = np.arange(len(bars))
     panel.barh(places, values, height=0.28, color="#4c72b0")
     # Names stand above their bars: beside them, long ones would eat the pictures' room.
+    low, high = (0, 1) if shares else (min(0, *values), max(0, *values) or 1)
     for place, name, value in zip(places, labels, values, strict=True):
-        panel.text(0, place - 0.22, f"{name}  {value:.1%}", fontsize=8, va="bottom")
+        number = f"{value:.1%}" if shares else f"{value:.4g}"
+        panel.text(low, place - 0.22, f"{name}  {number}", fontsize=8, va="bottom")
     panel.set_box_aspect(0.62)
-    panel.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.75))
+    panel.set(xlim=(low, high), ylim=(len(bars) - 0.5, -0.75))
     bare(panel)

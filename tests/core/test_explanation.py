@@ -389,16 +389,22 @@ def test_a_missing_file_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("outputs", "activation", "expected"),
     [
-        (LOGITS, None, [[1 / 8, 1 / 4, 1 / 2, 1 / 8]]),
+        # Nothing makes probabilities of scores where it is not known what does.
+        (LOGITS, None, None),
+        (LOGITS, "none", None),
         (LOGITS, "softmax", [[1 / 8, 1 / 4, 1 / 2, 1 / 8]]),
         (LOGITS, "log_softmax", [[1 / 8, 1 / 4, 1 / 2, 1 / 8]]),
         # Scores of 0, ln 2, ln 4, 0: e / (1 + e).
         (LOGITS, "sigmoid", [[1 / 2, 2 / 3, 4 / 5, 1 / 2]]),
         ([[-1000.0, 1000.0]], "sigmoid", [[0, 1]]),
-        ([[-1000.0, 1000.0]], None, [[0, 1]]),
-        # Probabilities already: a softmax's, and a single sigmoid's.
+        ([[-1000.0, 1000.0]], "softmax", [[0, 1]]),
+        ([[-1000.0, 1000.0]], None, None),
+        # One sigmoid unit tells two classes.
+        (np.log([[3.0], [1 / 9]]), "sigmoid", [[1 / 4, 3 / 4], [9 / 10, 1 / 10]]),
+        # Probabilities already add up to one; a lone number in [0, 1] may be anything.
         ([[0.25, 0.75], [1.0, 0.0]], None, [[0.25, 0.75], [1.0, 0.0]]),
-        ([[0.9], [0.2]], None, [[0.9], [0.2]]),
+        ([[0.25, 0.75], [1.0, 0.0]], "none", None),
+        ([[0.9], [0.2]], None, None),
         # No class scores.
         ([[3.0], [-2.0]], None, None),
         (np.zeros((1, 2, 3, 3)), None, None),
@@ -414,10 +420,15 @@ def test_probabilities_follow_from_outputs(outputs, activation, expected):
 
 
 def test_top_ranks_classes_and_keeps_ties_in_order():
-    (ranked,) = of(LOGITS).top(3)
+    (ranked,) = of(LOGITS, "softmax").top(3)
     assert [index for index, _ in ranked] == [2, 1, 0]
     assert [p for _, p in ranked] == pytest.approx([1 / 2, 1 / 4, 1 / 8], rel=1e-14)
     assert len(of(LOGITS).top(99)[0]) == 4
+    (scores,) = of(LOGITS).top(2)
+    assert scores == [(2, np.log(4.0)), (1, np.log(2.0))]
+    ((first, p), (second, q)) = of(np.log([[1 / 3]]), "sigmoid").top(5)[0]
+    assert (first, second) == (0, 1)
+    assert [p, q] == pytest.approx([0.75, 0.25], rel=1e-14)
     with pytest.raises(InputError, match=r"shape \(1, 2, 3, 3\) are no class scores"):
         of(np.zeros((1, 2, 3, 3))).top()
 

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.table import described
-from camcore.targets import Class, Probability, Target
+from camcore.targets import Class, Probability, Scored, Target
+from camcore.targets.scale import UNKNOWN
+
+
+class SoftmaxOfOutputs(Probability):
+    """The softmax, over classes, of what the model returns, also of probabilities.
+
+    Of one sigmoid unit it is the probability of the side.
+    """
+
+    def __call__(self, outputs: Array) -> Scored:
+        """Score the softmax, as `Probability` does of outputs of which nothing is known."""
+        if self.scale is not None and self.scale.is_two_sided(outputs.shape[1]):
+            return super().__call__(outputs)
+        literal = copy.copy(self)
+        literal.scale = UNKNOWN
+        return super(SoftmaxOfOutputs, literal).__call__(outputs)
 
 
 @described("The softmax, over classes, of what the model returns")
@@ -18,10 +36,8 @@ def probability(target: Any) -> Any:
     MethodError
         The target is no class.
     """
-    if isinstance(target, Probability):
-        return target
-    found = class_of(target)
-    return Probability(found.index, rank=found.rank)
+    found = target if isinstance(target, Probability) else class_of(target)
+    return SoftmaxOfOutputs(found.index, rank=found.rank)
 
 
 def class_of(target: Target) -> Class:

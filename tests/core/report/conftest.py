@@ -46,7 +46,9 @@ def inputs(photos, crops):
 @pytest.fixture(scope="session")
 def explanations(inputs):
     return {
-        name: camcore.explain(random_network(seed=seed), inputs, method=list(METHODS))
+        name: camcore.explain(
+            random_network(seed=seed), inputs, method=list(METHODS), activation="softmax"
+        )
         for name, seed in zip(MODELS, (4, 1), strict=True)
     }
 

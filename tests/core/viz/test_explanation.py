@@ -18,7 +18,7 @@ from camcore.viz import figure
 @pytest.fixture
 def result():
     inputs = np.random.default_rng(1).normal(size=(2, 2, 8, 8))
-    return camcore.explain(random_network(), inputs, layer=["relu1", "relu2"])
+    return camcore.explain(random_network(), inputs, layer=["relu1", "relu2"], activation="softmax")
 
 
 def test_an_explanation_draws_each_kind(result, require):
