@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,8 @@ class LoadedModel:
         Whether the weights were loaded rather than drawn at random.
     default_layer : str or None
         The layer to explain when none is asked for; None lets it be chosen.
+    activation : {"softmax", "sigmoid", "none"} or None
+        What makes probabilities of the scores that the model returns, where it is known.
     """
 
     model: object
@@ -62,6 +64,12 @@ class LoadedModel:
     classes: Sequence[str] | None = None
     pretrained: bool = False
     default_layer: str | None = None
+    activation: Literal["softmax", "sigmoid", "none"] | None = None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Options of `camcore.Explainer` that suit the model."""
+        return {"layer": self.default_layer, "activation": self.activation}
 
 
 @runtime_checkable

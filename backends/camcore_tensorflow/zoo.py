@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +17,7 @@ from camcore._shared.reading import reading
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
+from camcore.targets.stated import of_loss
 from camcore.zoo import LoadedModel, check_weights, imagenet_classes, unknown_model
 
 
@@ -65,7 +68,22 @@ def _file(name: str, weights: str | None) -> LoadedModel:
     _load_weights(model, weights)
     grey = _image_shape(model)[-1] == 1
     preprocessing = Preprocessing(mode="raw", channels_first=False, grey=grey)
-    return _loaded(model, preprocessing, pretrained=True)
+    return _loaded(model, preprocessing, pretrained=True, activation=_loss_takes(name))
+
+
+def _loss_takes(path: str) -> str | None:
+    """Read from a saved model's loss what makes probabilities of the scores it returns."""
+    import keras
+
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
+    try:
+        scale = of_loss(keras.losses.get(compiled.get("loss")))
+    except (ValueError, TypeError):  # a loss of one's own, or one for each output
+        return None
+    return scale.activation if scale and not scale.applied and scale.activation != "none" else None
 
 
 def _demo(name: str, weights: str | None) -> LoadedModel:
@@ -90,6 +108,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
         classes=imagenet_classes(),
         pretrained=True,
         default_layer="head_relu",
+        activation="softmax",
     )
 
 

@@ -58,7 +58,11 @@ def _torchvision(name: str, weights: str | None) -> LoadedModel:
     _load_weights(model, weights)
     shown = _shown_as(models.get_model_weights(name))
     return LoadedModel(
-        model, classes=_imagenet_classes(model), pretrained=weights is not None, **shown
+        model,
+        classes=_imagenet_classes(model),
+        pretrained=weights is not None,
+        activation="softmax",
+        **shown,
     )
 
 
@@ -91,6 +95,7 @@ def _timm(name: str, weights: str | None) -> LoadedModel:
         interpolation=config["interpolation"],
         classes=_imagenet_classes(model),
         pretrained=weights is not None,
+        activation="softmax",
     )
 
 
@@ -114,6 +119,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
         classes=_imagenet_classes(model),
         pretrained=True,
         default_layer="bn2",
+        activation="softmax",
     )
 
 

@@ -240,7 +240,7 @@ def explain_photos(
     CamcoreError
         The same error would meet every photograph: an unknown class, layer or method.
     """
-    explainer = Explainer(loaded.model, **{"layer": loaded.default_layer, **options})
+    explainer = Explainer(loaded.model, **{**loaded.defaults, **options})
 
     def prepare(path: Path) -> tuple[Path, PreparedPhoto]:
         photo = Photo.read(path, max_dim=max_dim, value_range=value_range)

@@ -189,7 +189,7 @@ def explain_frames(
     """
     if every < 1:
         raise InputError(f"every is {every}. Give 1 for each frame, 2 for every second, ...")
-    explainer = Explainer(loaded.model, **{"layer": loaded.default_layer, **options})
+    explainer = Explainer(loaded.model, **{**loaded.defaults, **options})
     smooth = TemporalSmoothing(steady, explainer.recipe)
     last: ExplainedPhoto | None = None
 

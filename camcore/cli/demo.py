@@ -191,7 +191,7 @@ def _print_top(results: Sequence[FrameworkResult], names: Sequence[str]) -> None
     for index, name in enumerate(names):
         columns = [
             "\n".join(
-                f"{console.percent(p):>6}  {escape(label)}"
+                f"{labels.value(one.photos[index].explanation, p):>6}  {escape(label)}"
                 for label, p in labels.top(one.model.loaded, one.photos[index].explanation)
             )
             for one in results

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from camcore._shared.suggest import near
+from camcore.cli.console import percent
 from camcore.errors import TargetError
 from camcore.explanation import Explanation
-from camcore.viz.explanation import class_name
+from camcore.viz.explanation import class_name, explained_name
 from camcore.zoo import LoadedModel
 
 
@@ -14,11 +15,32 @@ def label(loaded: LoadedModel, index: int) -> str:
     return class_name(loaded.classes, index)
 
 
+def explained(loaded: LoadedModel, result: Explanation) -> str:
+    """Name what is explained in the first photograph.
+
+    Raises
+    ------
+    TargetError
+        Two classes have names, but nothing says that the model's one number tells them apart.
+    """
+    if result.is_raw_number and len(loaded.classes or ()) == 2:
+        raise TargetError(
+            f"The model gives one number for two classes, {' and '.join(loaded.classes or ())}. "
+            "If it is the logit of the second, say so: --activation sigmoid."
+        )
+    return explained_name(result, loaded.classes, 0)
+
+
 def top(loaded: LoadedModel, result: Explanation, count: int = 5) -> list[tuple[str, float]]:
-    """List the `count` highest classes with their probabilities; none without class scores."""
-    if result.probabilities is None:
+    """List the `count` highest classes with probabilities or scores; none without classes."""
+    if result.class_scores is None or result.is_raw_number:
         return []
     return [(label(loaded, index), p) for index, p in result.top(count)[0]]
+
+
+def value(result: Explanation, number: float) -> str:
+    """Format what `top` gives: a probability as a percentage, a score as it is."""
+    return f"{number:.4g}" if result.probabilities is None else percent(number)
 
 
 def class_index(loaded: LoadedModel, wanted: str) -> int:

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Sequence
 from importlib.metadata import requires
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -40,6 +40,16 @@ ValueRangeOption = Annotated[
         metavar="LOW HIGH",
         help="A file's values that are black and white: 0 4095, say. Unless given, what the "
         "number of its bits says, or its smallest and largest value.",
+        show_default=False,
+    ),
+]
+
+ActivationOption = Annotated[
+    Literal["softmax", "sigmoid", "none"] | None,
+    typer.Option(
+        metavar="softmax|sigmoid|none",
+        help="What makes probabilities of the model's scores, where the model does not end in it; "
+        "sigmoid for one unit that tells two classes.",
         show_default=False,
     ),
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import camcore
+import camcore.zoo
 from camcore.errors import InputError, TargetError
 from camcore.targets import LogProbability, Probability
 
@@ -266,6 +267,23 @@ def test_a_model_compiled_anew_is_read_anew(keras):
     model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
     found = camcore.explain(model, images, layer="see").probabilities
     np.testing.assert_allclose(found, sigmoid(Z), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("from_logits", "said", "expected"), [(True, "sigmoid", sigmoid(Z)), (False, None, None)]
+)
+def test_a_saved_model_is_known_by_the_loss_in_its_file(
+    keras, tmp_path, from_logits, said, expected
+):
+    model, images = keras_model(keras, loss=bce(keras, from_logits=from_logits))
+    model.save(tmp_path / "model.keras")
+    loaded = camcore.zoo.load_model(str(tmp_path / "model.keras"))
+    assert loaded.activation == said
+    found = camcore.explain(loaded.model, images, **loaded.defaults).probabilities
+    if expected is None:
+        assert found is None
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_hugging_face_says_several_labels(torch, require):

@@ -24,7 +24,21 @@ def preprocess(photo):
 
 def named(seed: int = SEED, **changes) -> LoadedModel:
     about = {"size": 8, "resize": 10, "classes": CLASSES, "pretrained": True}
+    about["activation"] = "softmax"
     return LoadedModel(random_network(seed=seed), preprocess, **{**about, **changes})
+
+
+def raw() -> LoadedModel:
+    """Scores of which nothing is known."""
+    return named(activation=None)
+
+
+def alone() -> LoadedModel:
+    """One number, and names of two classes."""
+    network = random_network(seed=SEED)
+    head = network.ops["fc"]
+    network.ops["fc"] = type(head)(head.weights[:1], head.bias[:1])
+    return replace(raw(), model=network, classes=("cat", "dog"))
 
 
 def other() -> LoadedModel:

@@ -20,7 +20,7 @@ from camcore.cli import console
 from camcore.cli.compare.as_json import as_json
 from camcore.cli.compare.photos import PhotoSet
 from camcore.cli.compare.run import CompareResult, CompareSettings, ModelSpec, explain_model
-from camcore.cli.listing import ValueRangeOption
+from camcore.cli.listing import ActivationOption, ValueRangeOption
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.report import ComparedPair, Entry
@@ -95,6 +95,7 @@ def compare(
             metavar="CLASS", help="Index or name; each model's predicted class unless given."
         ),
     ] = None,
+    activation: ActivationOption = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -137,6 +138,7 @@ def compare(
         batch=batch,
         max_dim=max_dim,
         value_range=value_range,
+        activation=activation,
     )
     if len(specs) * len(settings.methods) * len(settings.recipes) < 2:
         raise typer.BadParameter(

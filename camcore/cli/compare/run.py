@@ -77,6 +77,8 @@ class CompareSettings:
         Photographs with longer sides are scaled down to this.
     value_range : (float, float) or None
         The files' values that are black and white; None leaves it to the files.
+    activation : str or None
+        What makes probabilities of the models' scores; None where they tell.
     """
 
     methods: Sequence[str]
@@ -86,6 +88,7 @@ class CompareSettings:
     batch: int
     max_dim: int
     value_range: ValueRange | None = None
+    activation: str | None = None
 
     @property
     def is_random(self) -> bool:
@@ -167,8 +170,8 @@ class LoadedSpec:
 
     def explainer(self, **options: Any) -> Explainer[Any]:
         """Make an explainer of the model at its layer; `options` say what it returns."""
-        layer = self.spec.layer or self.loaded.default_layer
-        return Explainer(self.loaded.model, layer=layer, **options)
+        own = {"layer": self.spec.layer} if self.spec.layer else {}
+        return Explainer(self.loaded.model, **{**self.loaded.defaults, **own, **options})
 
     def entry(
         self,
@@ -228,6 +231,7 @@ def explain_model(
         (recipe, method): model.explainer(
             method=method,
             recipe=recipe,
+            **({"activation": settings.activation} if settings.activation else {}),
             **({"seed": settings.seed} if _takes_seed(method, recipe) else {}),
         )
         for recipe in settings.recipes

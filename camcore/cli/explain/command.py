@@ -16,7 +16,7 @@ from camcore.cli.explain.output import OutputOptions
 from camcore.cli.explain.photo import explain_photo
 from camcore.cli.explain.request import ExplainRequest
 from camcore.cli.explain.video import explain_video
-from camcore.cli.listing import ModelOption, ValueRangeOption, WeightsOption
+from camcore.cli.listing import ActivationOption, ModelOption, ValueRangeOption, WeightsOption
 from camcore.errors import InputError
 
 _WHAT = "What is explained"
@@ -83,6 +83,7 @@ def explain(
         str,
         typer.Option(metavar="NAME", help="`camcore recipes` lists them.", rich_help_panel=_WHAT),
     ] = "paper",
+    activation: ActivationOption = None,
     recursive: Annotated[
         bool,
         typer.Option(
@@ -170,7 +171,7 @@ def explain(
     makes no sense, 130 after Ctrl-C, from where --resume goes on.
     """
     request = ExplainRequest(
-        model, weights, layer or (), target, method, recipe, max_dim, value_range
+        model, weights, layer or (), target, method, recipe, max_dim, value_range, activation
     )
     for_many = {
         "--resume": resume,

@@ -235,7 +235,7 @@ def _summary(loaded: LoadedModel, one: ExplainedPhoto, output: Path) -> PhotoSum
     index = None if result.classes is None else int(result.classes[0])
     name = probability = None
     if index is not None:
-        name = None if loaded.classes is None else labels.label(loaded, index)
+        name = None if loaded.classes is None else labels.explained(loaded, result)
         if result.probabilities is not None:
             probability = float(result.probabilities[0, index])
     return PhotoSummary(

@@ -177,8 +177,9 @@ def draw_figure(loaded: LoadedModel, one: ExplainedPhoto) -> bytes:
     drawing = figure(
         one.photo,
         one.map(),
-        titles=None if result.classes is None else [labels.label(loaded, int(result.classes[0]))],
+        titles=None if result.classes is None else [labels.explained(loaded, result)],
         bars=[bars] if bars else None,
+        shares=result.probabilities is not None,
         seen=None if one.crop is None else [one.crop.seen()],
         style=result.overlay_style,
     )

@@ -55,9 +55,10 @@ def _print(loaded: LoadedModel, result: Explanation) -> None:
         console.warn("random weights: the picture shows that all parts work, not what they learned")
     if result.empty[0]:
         console.warn("nothing speaks for this class at this layer: the map is all zeros")
-    table = console.table("class", "probability", numbers=["probability"])
-    for name, probability in labels.top(loaded, result):
-        table.add_row(escape(name), console.percent(probability))
+    kind = "score" if result.probabilities is None else "probability"
+    table = console.table("class", kind, numbers=[kind])
+    for name, number in labels.top(loaded, result):
+        table.add_row(escape(name), labels.value(result, number))
     if table.rows:
         console.out.print(table)
     console.say(
@@ -71,8 +72,7 @@ def _explained(loaded: LoadedModel, result: Explanation) -> str:
     score = f"score {result.scores[0]:.4g}"
     if result.classes is None:
         return score
-    index = int(result.classes[0])
-    name = labels.label(loaded, index)
+    index, name = int(result.classes[0]), labels.explained(loaded, result)
     return f"{name} (class {index}, {score})" if loaded.classes else f"{name} ({score})"
 
 

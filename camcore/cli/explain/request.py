@@ -37,6 +37,8 @@ class ExplainRequest:
         Photographs with longer sides are scaled down to this.
     value_range : (float, float) or None
         The files' values that are black and white; None leaves it to the files.
+    activation : str or None
+        What makes probabilities of the model's scores; None where the model tells.
     """
 
     model: str
@@ -47,6 +49,7 @@ class ExplainRequest:
     recipe: str
     max_dim: int
     value_range: ValueRange | None = None
+    activation: str | None = None
 
     def check(self) -> None:
         """Raise an error for an unknown method or recipe, before a model is loaded."""
@@ -63,6 +66,7 @@ class ExplainRequest:
             "layer": list(self.layer) or loaded.default_layer,
             "method": self.method,
             "recipe": self.recipe,
+            "activation": self.activation or loaded.activation,
         }
 
     def class_index(self, loaded: LoadedModel) -> int | None:
@@ -91,6 +95,7 @@ class ExplainRequest:
             "recipe": find_recipe(self.recipe).name,
             "max-dim": self.max_dim,
             "value-range": None if self.value_range is None else list(self.value_range),
+            "activation": self.activation,
         }
 
 

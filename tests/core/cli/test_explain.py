@@ -24,7 +24,7 @@ def test_one_photograph_gives_overlay_figure_and_arrays_of_the_librarys_own_expl
     ]
     loaded = tiny.named()
     prepared = PreparedPhoto.for_model(loaded, read_photo(photo))
-    expected = library.explain(loaded.model, prepared.inputs)
+    expected = library.explain(loaded.model, prepared.inputs, activation="softmax")
     saved = library.load(out / "explanation.npz")
     assert np.array_equal(saved.maps, expected.maps)
     drawn = prepared.explained(expected).overlay(exact=True)
@@ -34,6 +34,33 @@ def test_one_photograph_gives_overlay_figure_and_arrays_of_the_librarys_own_expl
     assert row.split()[-1] == f"{probability:.1%}"
     assert " ".join(row.split()[:-1]) == tiny.CLASSES[best]
     assert str(out) in done.stdout
+
+
+@pytest.mark.parametrize("said", [[], ["--activation", "none"], ["--activation", "sigmoid"]])
+def test_scores_are_shown_as_scores_unless_it_is_known_what_makes_probabilities(
+    said, camcore, photo, tiny, tmp_path
+):
+    done = camcore("explain", photo, "-m", "tiny_models:raw", "--output", tmp_path, *said)
+    prepared = PreparedPhoto.for_model(tiny.raw(), read_photo(photo))
+    scores = library.explain(tiny.raw().model, prepared.inputs).outputs[0]
+    best = int(scores.argmax())
+    row = next(line for line in done.stdout.splitlines() if tiny.CLASSES[best] in line)
+    expected = f"{1 / (1 + np.exp(-scores[best])):.1%}" if "sigmoid" in said else None
+    assert row.split()[-1] == (expected or f"{scores[best]:.4g}")
+    assert ("%" in done.stdout, "probability" in done.stdout) == (bool(expected),) * 2
+
+
+def test_one_number_tells_two_classes_where_it_is_said(camcore, photo, tiny, tmp_path):
+    asked = ["explain", photo, "-m", "tiny_models:alone", "--output", tmp_path]
+    failed = camcore(*asked)
+    assert failed.exit_code != 0
+    assert "one number for two classes, cat and dog" in failed.stderr
+    done = camcore(*asked, "--activation", "sigmoid", "--target", "cat")
+    prepared = PreparedPhoto.for_model(tiny.alone(), read_photo(photo))
+    (logit,) = library.explain(tiny.alone().model, prepared.inputs).outputs[0]
+    assert f"of cat (class 0, score {-logit:.4g})" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["dog"])
+    assert row.split()[-1] == f"{1 / (1 + np.exp(-logit)):.1%}"
 
 
 def test_the_overlay_has_the_photographs_size_and_is_bare_outside_the_models_view(
