@@ -78,7 +78,7 @@ class OutputSelector:
     def apply(self, target: Target, leaves: Leaves) -> Scored:
         """Apply the target to the outputs: scores, and cotangents in each leaf's shape by path."""
         if target.every_output:
-            scored = _score(target, self._within(leaves))
+            scored = _score(self._counting(target), self._within(leaves))
             cotangent = {self._outer(path): part for path, part in scored.cotangent.items()}
             return replace(scored, cotangent=cotangent)
         path = self.path(leaves)
@@ -111,7 +111,7 @@ class OutputSelector:
     def settled(self, target: Target, trace: Trace, sample: int | None) -> Target:
         """Fix the target's choices (predicted or nearest classes) by the outputs of a pass."""
         if target.every_output:
-            return target.settled(self._within(trace.outputs), sample)
+            return self._counting(target).settled(self._within(trace.outputs), sample)
         fitted = self._fitted(target, trace.shown)
         return fitted.settled(_with_classes(self.values(trace)), sample)
 
@@ -177,6 +177,13 @@ class OutputSelector:
         """Look up what the model states of an output, by its loss or configuration."""
         stated: Mapping[str, Scale] = getattr(self.model, "stated_scales", {})
         return stated.get(path, stated.get("*"))
+
+    def _counting(self, target: Target) -> Target:
+        """Fit a target of every output to the number of classes that the model states."""
+        if isinstance(target, Nothing):
+            return target
+        count: int | None = getattr(self.model, "stated_classes", None)
+        return target if count is None else target.of_classes(count)
 
     def _fitted(self, target: Target, leaves: Leaves) -> Target:
         """Fit the target to the framework's layout, and to what the numbers are."""

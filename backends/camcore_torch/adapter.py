@@ -33,7 +33,7 @@ from camcore_torch.backward import PulledBack, pull_back
 from camcore_torch.forward import Pass, forward
 from camcore_torch.inputs import floating, to_numpy
 from camcore_torch.layers import LayerCall
-from camcore_torch.logits import stated
+from camcore_torch.logits import detected_classes, stated
 from camcore_torch.preserve import preserved
 from camcore_torch.shells import Shells
 from camcore_torch.sparse_linear import skip_zero_rows
@@ -79,6 +79,11 @@ class TorchAdapter:
     def stated_scales(self) -> Mapping[str, Scale]:
         """What the model's configuration, or a loss that it holds, says of its outputs."""
         return stated(self.model)
+
+    @property
+    def stated_classes(self) -> int | None:
+        """How many classes the model's detection head scores, where it says."""
+        return detected_classes(self.model)
 
     @property
     def input_channels(self) -> Channels:

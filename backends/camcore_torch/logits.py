@@ -114,6 +114,20 @@ def stated(model: nn.Module) -> Mapping[str, Scale]:
     return stated_scales(model) or ({"*": held.pop()} if len(held) == 1 else {})
 
 
+def detected_classes(model: nn.Module) -> int | None:
+    """Count the classes that a detector scores, as its head or configuration says.
+
+    Heads of YOLO have them as ``nc`` beside ``no``, the outputs of a place; Hugging Face's
+    detectors as ``config.num_labels``. None where neither is there, or heads say several.
+    """
+    heads = [module for module in model.modules() if hasattr(module, "no")]
+    counts = {head.nc for head in heads if isinstance(getattr(head, "nc", None), int)}
+    labels = getattr(getattr(model, "config", None), "num_labels", None)
+    if isinstance(labels, int):
+        counts.add(labels)
+    return counts.pop() if len(counts) == 1 else None
+
+
 class BeforeActivation(CallMode):
     """Remembers, for each activated tensor alive, which one it was and the scores before it."""
 

@@ -122,6 +122,20 @@ class Target(ABC):
         """
         return self
 
+    def of_classes(self, count: int) -> Target:
+        """Fit the target to the number of classes that the model's head says, where it matters.
+
+        Parameters
+        ----------
+        count : int
+            How many; what the target says itself comes first.
+
+        Returns
+        -------
+        Target
+        """
+        return self
+
     def __add__(self, other: Target) -> Target:
         if not isinstance(other, Target):
             return NotImplemented
@@ -228,6 +242,10 @@ class Combination(Target):
     def on_scale(self, scale: Scale) -> Target:
         """Fit every term to what the numbers of the output are."""
         return Combination(*((f, target.on_scale(scale)) for f, target in self.terms))
+
+    def of_classes(self, count: int) -> Target:
+        """Fit every term to the number of classes."""
+        return Combination(*((f, target.of_classes(count)) for f, target in self.terms))
 
 
 def _weighted(factors: list[float], parts: list[Any]) -> Any:

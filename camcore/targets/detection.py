@@ -41,8 +41,11 @@ class Box(Target):
         Explain the score times the overlap with the box `overlapping`, so that what places
         the box counts too.
     arranged : str or Detections
-        How the outputs are arranged: ``"torchvision"``, ``"yolo"``, ``"yolov5"``, ``"detr"``,
-        or in your own words.
+        How the outputs are arranged: ``"torchvision"``, ``"yolo"``, ``"yolov5"``,
+        ``"yolo-end2end"``, ``"detr"``, or in your own words.
+    classes : int, optional
+        How many classes there are. Left out, as many as the model's head says, else as there
+        are columns of scores.
 
     References
     ----------
@@ -62,6 +65,7 @@ class Box(Target):
         least_score: float | None = None,
         with_overlap: bool = False,
         arranged: str | Detections = "torchvision",
+        classes: int | None = None,
     ) -> None:
         self.choice = Choice(
             _per_image(index, "A box's index"),
@@ -72,10 +76,13 @@ class Box(Target):
         )
         self.with_overlap = with_overlap
         self.arranged = _arrangement(arranged)
+        self.class_count = classes
         if index is not None and overlapping is not None:
             raise TargetError("A box is picked by index or by overlap, not by both.")
         if with_overlap and overlapping is None:
             raise TargetError("with_overlap=True needs the box to overlap: overlapping=(...).")
+        if classes is not None and (integers(classes) is None or classes < 1):
+            raise TargetError(f"classes={classes!r}; expected how many there are, at least 1.")
         if not 0 <= least_overlap <= 1:
             raise TargetError(f"least_overlap={least_overlap}; expected a number in [0, 1].")
 
@@ -91,10 +98,10 @@ class Box(Target):
 
     def __call__(self, outputs: Leaves) -> Scored:
         """Score the boxes, s with cotangent 1 at each; with overlap, s · IoU."""
-        detected = self.arranged.of(outputs)
+        detected = self.arranged.of(outputs, self.class_count)
         paths = {part.at(i) for part in self._parts() for i in range(len(detected))}
         cotangent = {path: np.zeros_like(outputs[path]) for path in sorted(paths)}
-        slopes = self.arranged.of({**outputs, **cotangent})
+        slopes = self.arranged.of({**outputs, **cotangent}, self.class_count)
         scores, classes = [], []
         for image, (found, slope) in enumerate(zip(detected, slopes, strict=True)):
             rows, of_rows = self.choice.pick(found, image, len(detected))
@@ -108,8 +115,17 @@ class Box(Target):
     def settled(self, outputs: Leaves, sample: int | None = None) -> Target:
         """Follow the boxes that these outputs pick, wherever other outputs list them."""
         settled = copy.copy(self)
-        settled.choice = self.choice.settled(self.arranged.of(outputs), sample)
+        detected = self.arranged.of(outputs, self.class_count)
+        settled.choice = self.choice.settled(detected, sample)
         return settled
+
+    def of_classes(self, count: int) -> Target:
+        """Read that many classes from the outputs, unless `classes` is given."""
+        if self.class_count is not None:
+            return self
+        told = copy.copy(self)
+        told.class_count = count
+        return told
 
     def _parts(self) -> list[Part]:
         """List the parts of the outputs that the score depends on."""

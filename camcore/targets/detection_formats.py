@@ -95,6 +95,8 @@ class Detected:
         What the scores are multiplied by.
     corners : {"xyxy", "yxyx", "xywh", "cxcywh"}
         What the four numbers of a box mean.
+    no_object : int or None
+        Column of the scores that stands for no object.
     """
 
     boxes: Array
@@ -102,6 +104,7 @@ class Detected:
     labels: Array | None
     objectness: Array | None
     corners: Corners
+    no_object: int | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -117,10 +120,14 @@ class Detected:
         """Class of each detection, ``(N,)``: its label, or the one it scores highest."""
         if self.labels is not None:
             return self.labels
-        if self.scores.ndim == 2:
+        if self.scores.ndim != 2:
+            return np.zeros(len(self), int)
+        if self.no_object is None:
             best: Array = self.scores.argmax(axis=1)
             return best
-        return np.zeros(len(self), int)
+        columns = np.delete(np.arange(self.scores.shape[1]), self.no_object)
+        among: Array = columns[self.scores[:, columns].argmax(axis=1)]
+        return among
 
     def score(self, rows: Array, classes: Array) -> Array:
         """Score the detections `rows`, each for its class, ``(R,)``."""
@@ -142,6 +149,13 @@ class Detections:
         Where a factor of all scores of a detection is.
     corners : {"xyxy", "yxyx", "xywh", "cxcywh"}
         What the four numbers of a box mean.
+    no_object : {0, -1}, optional
+        Whether the first or the last column of the scores stands for no object, which is no
+        class. Classes keep the numbers of their columns.
+    bounded : bool
+        Whether the scores are in [0, 1]. Columns behind those of the classes are then told from
+        scores, and where the number of classes is known left out: coefficients of masks,
+        keypoints, angles.
 
     Examples
     --------
@@ -155,25 +169,48 @@ class Detections:
     labels: Part | None = None
     objectness: Part | None = None
     corners: Corners = "xyxy"
+    no_object: Literal[0, -1] | None = None
+    bounded: bool = False
 
     def __post_init__(self) -> None:
+        if self.no_object not in (None, 0, -1):
+            raise TargetError(
+                f"no_object={self.no_object!r}; expected 0, the first column of the scores, or "
+                "-1, the last."
+            )
         if self.corners not in _TO_XYXY:
             raise TargetError(
                 f"corners={self.corners!r}; expected one of {', '.join(map(repr, _TO_XYXY))}."
             )
 
-    def of(self, leaves: Leaves) -> list[Detected]:
-        """List what was detected, image by image; the arrays are views of the leaves."""
-        return [self._image(leaves, i) for i in range(self.scores.images(leaves))]
+    def of(self, leaves: Leaves, classes: int | None = None) -> list[Detected]:
+        """List what was detected, image by image; the arrays are views of the leaves.
+
+        Parameters
+        ----------
+        leaves : mapping of str to array
+            The model's outputs.
+        classes : int, optional
+            How many classes there are, where it is known.
+
+        Raises
+        ------
+        TargetError
+            The outputs are not arranged like this.
+        """
+        return [self._image(leaves, i, classes) for i in range(self.scores.images(leaves))]
 
     def gradient(self, boxes: Array) -> Array:
         """Turn a derivative by corners into that by boxes as the model gives them."""
         native: Array = boxes @ _TO_XYXY[self.corners].T.astype(boxes.dtype)
         return native
 
-    def _image(self, leaves: Leaves, image: int) -> Detected:
+    def _image(self, leaves: Leaves, image: int, count: int | None) -> Detected:
         """Collect what was detected in one image."""
         boxes, scores = self.boxes.of(leaves, image), self.scores.of(leaves, image)
+        no_object = None
+        if scores.ndim == 2:
+            scores, no_object = self._of_classes(scores, count)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) != len(scores):
             raise TargetError(
                 f"Boxes {boxes.shape} and scores {scores.shape} of image {image} do not fit: one "
@@ -182,28 +219,79 @@ class Detections:
             )
         labels = None if self.labels is None else self.labels.of(leaves, image).astype(int)
         objectness = None if self.objectness is None else self.objectness.of(leaves, image)
-        return Detected(boxes, scores, labels, objectness, self.corners)
+        self._check_bounds(scores, count)
+        return Detected(boxes, scores, labels, objectness, self.corners, no_object)
+
+    def _of_classes(self, scores: Array, count: int | None) -> tuple[Array, int | None]:
+        """Take the columns of the classes, and say which of them stands for no object."""
+        surplus = 0 if count is None else scores.shape[1] - count
+        has_no_object = self.no_object is not None and (count is None or surplus == 1)
+        if self.bounded and surplus > 0:
+            return scores[:, :count], None
+        if surplus and not has_no_object:
+            raise TargetError(
+                f"The outputs score {scores.shape[1]} columns for {count} classes. Say where the "
+                "classes are: Box(..., arranged=camcore.targets.Detections(...)), with "
+                "no_object=0 or -1 where one column stands for no object; or how many there are: "
+                "classes=..."
+            )
+        if has_no_object and self.no_object == -1:
+            return scores[:, :-1], None
+        return scores, self.no_object if has_no_object else None
+
+    def _check_bounds(self, scores: Array, count: int | None) -> None:
+        """Refuse scores that are none, but coordinates or coefficients."""
+        if not self.bounded or not scores.size or (scores.min() >= 0 and scores.max() <= 1):
+            return
+        said = "the columns behind the boxes" if count is None else f"{count} columns"
+        raise TargetError(
+            f"The scores of classes are in [0, 1], but {said} have values from "
+            f"{scores.min():.3g} to {scores.max():.3g}. Where coefficients of masks, keypoints or "
+            "angles stand behind the scores, say how many classes there are: Box(..., "
+            "classes=...). Where each row is x1, y1, x2, y2, score, class: "
+            "arranged='yolo-end2end'. Other arrangements, and scores without a bound, are "
+            "described by camcore.targets.Detections."
+        )
 
 
 TORCHVISION: Final = Detections(Part("{}.boxes"), Part("{}.scores"), Part("{}.labels"))
 """A list with one dict an image: ``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,)."""
 
 YOLO: Final = Detections(
-    Part(columns=(0, 4), axis=0), Part(columns=(4, None), axis=0), corners="cxcywh"
+    Part(columns=(0, 4), axis=0),
+    Part(columns=(4, None), axis=0),
+    corners="cxcywh",
+    bounded=True,
 )
-"""One array ``(B, 4 + K, N)``: centre, size, and a score for each class (YOLOv8 and later)."""
+"""One array ``(B, 4 + K + E, N)``: centre, size, and a score for each class (YOLOv8 and later).
+
+E further rows hold coefficients of masks, keypoints or an angle.
+"""
 
 YOLOV5: Final = Detections(
-    Part(columns=(0, 4)), Part(columns=(5, None)), objectness=Part(columns=4), corners="cxcywh"
+    Part(columns=(0, 4)),
+    Part(columns=(5, None)),
+    objectness=Part(columns=4),
+    corners="cxcywh",
+    bounded=True,
 )
-"""One array ``(B, N, 5 + K)``: centre, size, objectness, and a score for each class."""
+"""One array ``(B, N, 5 + K + E)``: centre, size, objectness, and a score for each class."""
 
-DETR: Final = Detections(Part("pred_boxes"), Part("logits", columns=(0, -1)), corners="cxcywh")
-"""``logits`` (B, N, K + 1), the last for no object, and ``pred_boxes`` (B, N, 4)."""
+YOLO_END2END: Final = Detections(
+    Part(columns=(0, 4)), Part(columns=4), Part(columns=5), bounded=True
+)
+"""One array ``(B, N, 6 + E)``: corners, score, class, after the head's own choice of N."""
+
+DETR: Final = Detections(Part("pred_boxes"), Part("logits"), corners="cxcywh", no_object=-1)
+"""``logits`` (B, N, K + 1), the last for no object, and ``pred_boxes`` (B, N, 4).
+
+Where the number of classes is known to be that of the logits, none stands for no object.
+"""
 
 ARRANGEMENTS: Final[Mapping[str, Detections]] = {
     "torchvision": TORCHVISION,
     "yolo": YOLO,
     "yolov5": YOLOV5,
+    "yolo-end2end": YOLO_END2END,
     "detr": DETR,
 }
