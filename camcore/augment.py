@@ -12,7 +12,7 @@ import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.resize import Interpolation, resize
+from camcore.resize import resize
 
 
 class Augmentation(Protocol):
@@ -98,11 +98,11 @@ class Zoom:
     def view(self, images: Array) -> Array:
         """Resize images ``(B, C, *S)`` by the factor, interpolating linearly."""
         size = tuple(max(1, round(n * self.factor)) for n in images.shape[2:])
-        return resize(images, size, Interpolation())
+        return resize(images, size, leading=2)
 
     def undo(self, maps: Array, size: tuple[int, ...]) -> Array:
         """Resize maps ``(B, *S)`` to the size that they have without the view."""
-        return resize(maps, size, Interpolation())
+        return resize(maps, size, leading=1)
 
 
 FLIPS_AND_SCALES: tuple[Augmentation, ...] = (Flip(), Multiply(0.9), Multiply(1.1))

@@ -211,7 +211,7 @@ def _measured(
             "same images; explain the same batch twice."
         )
     size = tuple(np.maximum(a.shape[1:], b.shape[1:]))
-    a, b = (maps if maps.shape[1:] == size else resize(maps, size) for maps in (a, b))
+    a, b = (maps if maps.shape[1:] == size else resize(maps, size, leading=1) for maps in (a, b))
     if scaled:
         a, b = (normalise(maps, "min_max") for maps in (a, b))
     try:

@@ -166,7 +166,11 @@ PEERS: Final[Mapping[str, Interpolation]] = MappingProxyType(
 
 
 def resize(
-    array: npt.ArrayLike, size: Sequence[int], interpolation: Interpolation = LINEAR
+    array: npt.ArrayLike,
+    size: Sequence[int],
+    interpolation: Interpolation = LINEAR,
+    *,
+    leading: int | None = None,
 ) -> Array:
     """Resize the last axes of an array.
 
@@ -180,6 +184,9 @@ def resize(
         The new lengths of the last ``len(size)`` axes, `T`.
     interpolation : Interpolation
         The convention; `PEERS` has those of other libraries.
+    leading : int, optional
+        How many axes there are before those to resize: 1 for a batch of maps, ``(B, *S)``. A
+        size of another rank is then refused, which would else reach into them.
 
     Returns
     -------
@@ -191,8 +198,8 @@ def resize(
     Raises
     ------
     InputError
-        `array` is empty, not real or not finite, `size` does not fit its shape or is larger
-        than memory, or a cubic or spline that overshoots overflows.
+        `array` is empty, not real or not finite, `size` does not fit its shape, is of another
+        rank or larger than memory, or a cubic or spline that overshoots overflows.
 
     Examples
     --------
@@ -201,6 +208,12 @@ def resize(
     """
     values = _real(array)
     lengths = _lengths(size, values.shape)
+    if leading is not None and values.ndim - len(lengths) != leading:
+        raise InputError(
+            f"Maps of shape {values.shape} have {values.ndim - leading} spatial axes, and the size "
+            f"{lengths} has {len(lengths)}. Give a size of as many, in the order of the map's own "
+            "axes."
+        )
     first = values.ndim - len(lengths)
     axes = [a for a in range(first, values.ndim) if values.shape[a] != lengths[a - first]]
     # Shrinking first and growing last leaves the least to compute in between.

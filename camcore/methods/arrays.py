@@ -15,6 +15,7 @@ import numpy as np
 from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError, MethodError
+from camcore.resize import LINEAR, Interpolation, resize
 
 
 def paired(activations: Array, gradients: Array) -> tuple[Array, Array]:
@@ -67,6 +68,22 @@ def same_batch(activations: Array, images: Array) -> tuple[Array, Array]:
             "have another number of spatial axes."
         )
     return activations, images
+
+
+def over_images(maps: Array, images: Array, interpolation: Interpolation = LINEAR) -> Array:
+    """Bring a layer's maps ``(B, *S)`` to the size of what is given for images, ``(B, C, *T)``.
+
+    Raises
+    ------
+    InputError
+        They are not of one batch, or have another number of spatial axes.
+    """
+    if len(maps) != len(images) or maps.ndim != images.ndim - 1:
+        raise InputError(
+            f"Maps of a layer {maps.shape} and images {images.shape} are not of one batch, or have "
+            "another number of spatial axes, so the ones do not lie over the others."
+        )
+    return resize(maps, images.shape[2:], interpolation, leading=1)
 
 
 def flat(array: Array) -> Array:

@@ -13,10 +13,10 @@ import numpy as np
 
 from camcore._shared.progress import track
 from camcore.adapter import Array
-from camcore.errors import InputError
 from camcore.methods.arrays import (
     at_least_one,
     floating,
+    over_images,
     paired,
     per_channel,
     shaped,
@@ -26,7 +26,6 @@ from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import BOTH, described, register
 from camcore.postprocess import relu
-from camcore.resize import LINEAR, resize
 
 ImageGradients: TypeAlias = Callable[[Array], Array]
 """Of a batch in place of the input, ``(B, C, *S)``, the target's gradients there."""
@@ -322,13 +321,7 @@ def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array
     """
     coarse = relu(gradcam(activations, gradients))
     guided_gradients = floating(guided_gradients, "guided_gradients")
-    size = guided_gradients.shape[2:]
-    if len(coarse) != len(guided_gradients) or coarse.ndim != len(size) + 1:
-        raise InputError(
-            f"guided_gradients {guided_gradients.shape} are not of the batch of a layer's map "
-            f"{coarse.shape}, or have another number of spatial axes."
-        )
-    return guided_backprop(guided_gradients) * resize(coarse, size, LINEAR)
+    return guided_backprop(guided_gradients) * over_images(coarse, guided_gradients)
 
 
 @register(
@@ -354,7 +347,7 @@ def fullgrad(
         The model's input and the score's gradient there.
     bias_terms : sequence of (B, C, *S) array
         For each layer that adds a bias, b · ∂y/∂b at every position; those without
-        spatial extent are passed over, as in the authors' code.
+        spatial extent, ``(B, C)``, are passed over, as in the authors' code.
     eps : float
         ε, which outweighs the terms of layers where they are smaller than it. Where it is 0,
         channels that are constant over space count as 0.
@@ -378,19 +371,13 @@ def fullgrad(
     size = images.shape[2:]
     total = np.zeros((len(images), *size), images.dtype)
     for term in [images * image_gradients, *bias_terms]:
-        if term.ndim != images.ndim:
+        if term.ndim < 3:
             continue
-        term = floating(term, "bias_terms")
-        if len(term) != len(images):
-            raise InputError(
-                f"A bias term {term.shape} is not of the batch of the images {images.shape}; give "
-                "one row for each of them."
-            )
-        term = np.abs(term)
+        term = np.abs(floating(term, "bias_terms"))
         axes = tuple(range(2, term.ndim))
         shifted = term - term.min(axis=axes, keepdims=True)
         spread = shifted.max(axis=axes) + term.dtype.type(eps)
         scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
         # Interpolation is linear, so the channels may be summed before it.
-        total += resize(sum_channels(shifted * per_channel(scale, term)), size, LINEAR)
+        total += over_images(sum_channels(shifted * per_channel(scale, term)), images)
     return total

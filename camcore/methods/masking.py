@@ -52,8 +52,11 @@ class Masking:
     def masks(self, channels: Array, size: tuple[int, ...]) -> Array:
         """Turn channels ``(N, *S)`` into masks ``(N, *size)``."""
         if self.scaled == "before":
-            return resize(normalise(channels, "min_max", eps=self.eps), size, self.interpolation)
-        return normalise(resize(channels, size, self.interpolation), "min_max", eps=self.eps)
+            return self._resized(normalise(channels, "min_max", eps=self.eps), size)
+        return normalise(self._resized(channels, size), "min_max", eps=self.eps)
+
+    def _resized(self, maps: Array, size: tuple[int, ...]) -> Array:
+        return resize(maps, size, self.interpolation, leading=1)
 
     def scored_channels(self, activation: Array, limit: int | None = None) -> Array:
         """Choose the channels to score: at most `limit`, those of largest variance.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from camcore.adapter import Array
-from camcore.methods.arrays import floating
+from camcore.methods.arrays import floating, over_images
 from camcore.methods.gradient import gradcam
 from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import OverlayStyle, Recipe, named, variant
 from camcore.recipes.formulas.attribution import Join, joined_gradient, joined_saliency
 from camcore.recipes.steps import Resize
-from camcore.resize import PEERS, resize
+from camcore.resize import PEERS
 
 
 @described(
@@ -35,13 +35,18 @@ def guided_gradcam_nearest(
     (B, *S) array
         Signed map, at the input's size.
 
+    Raises
+    ------
+    InputError
+        The shapes do not fit.
+
     References
     ----------
     ``GuidedGradCam`` of captum.
     """
     guided = floating(guided_gradients, "guided_gradients")
-    coarse = resize(relu(gradcam(activations, gradients)), guided.shape[2:], PEERS["torch-nearest"])
-    return joined_gradient(guided, join=join) * coarse
+    coarse = relu(gradcam(activations, gradients))
+    return joined_gradient(guided, join=join) * over_images(coarse, guided, PEERS["torch-nearest"])
 
 
 CAPTUM = Recipe(

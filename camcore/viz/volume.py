@@ -80,7 +80,7 @@ def volume_figure(
             f"spacing={spacing} is no size of a voxel; pass three positive numbers, along depth, "
             "rows and columns."
         )
-    heats = heats if heats.shape[1:] == size else np.asarray(resize(heats, size, LINEAR))
+    heats = heats if heats.shape[1:] == size else np.asarray(resize(heats, size, LINEAR, leading=1))
     points = [_peak(heat) for heat in heats] if at is None else [_inside(p, size) for p in at]
     # All slices share their colours, so all are checked and scaled as one long picture.
     _, colours = coloured(heats.reshape(-1, *size[1:]), signed, style, colormap)

@@ -507,3 +507,13 @@ def test_imports_numpy_alone():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("size", [(4,), (2, 4, 4), (2, 2, 4, 4)])
+def test_a_size_of_another_rank_does_not_reach_into_the_leading_axes(size):
+    maps = np.arange(18.0).reshape(2, 3, 3)
+    np.testing.assert_array_equal(resize(maps, (4, 4), leading=1), resize(maps, (4, 4)))
+    with pytest.raises(
+        InputError, match=r"\(2, 3, 3\) have 2 spatial axes, and the size|do not fit"
+    ):
+        resize(maps, size, leading=1)

@@ -8,6 +8,7 @@ from noisy import IMAGES, noise
 
 from camcore import methods
 from camcore.errors import InputError, MethodError
+from camcore.recipes.captum import guided_gradcam_nearest
 
 
 def test_smoothgrad_is_the_magnitude_of_the_mean_gradient():
@@ -122,3 +123,27 @@ def test_fullgrad_adds_epsilon_to_the_range_of_each_channel():
     for eps, expected in ((0.0, [0, 0.5, 1]), (4.0, [0, 0.25, 0.5])):
         maps = methods.fullgrad(images, np.ones_like(images), [], eps=eps)
         np.testing.assert_array_equal(maps, [expected])
+
+
+LAYER = np.random.default_rng(0).random((2, 3, 9, 9))
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 6, 24, 24), (2, 1, 24), (3, 1, 24, 24), (1, 1, 24, 24)], ids=str
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda images: methods.guided_gradcam(LAYER, LAYER, images),
+        lambda images: guided_gradcam_nearest(LAYER, LAYER, images),
+        lambda images: methods.fullgrad(images, images, [LAYER]),
+        lambda images: methods.scorecam(LAYER, images, lambda _, x: np.ones(len(x))),
+        lambda images: methods.sscam(LAYER, images, lambda _, x: np.ones(len(x))),
+        lambda images: methods.iscam(LAYER, images, lambda _, x: np.ones(len(x))),
+    ],
+    ids=["guidedgradcam", "guidedgradcam of captum", "fullgrad", "scorecam", "sscam", "iscam"],
+)
+def test_layers_that_do_not_lie_over_the_images_are_refused(call, shape):
+    """A layer of two spatial axes was enlarged along its channels or its batch."""
+    with pytest.raises(InputError, match="not of one batch, or have another number of spatial"):
+        call(np.ones(shape))
