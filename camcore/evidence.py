@@ -26,6 +26,7 @@ from camcore.inputs import Inputs
 from camcore.layers import frames, layout
 from camcore.layers.dependent import dependent_layers
 from camcore.layers.fed import fed
+from camcore.layers.geometry import Geometry, Placement
 from camcore.layers.known import Known
 from camcore.layers.layout import Layout
 from camcore.methods.arrays import mean_space, per_channel
@@ -55,6 +56,8 @@ class Evidence:
         The target's scores and cotangents; None for a native score.
     selector : OutputSelector
         Which output, and whether before its final activation.
+    geometry : Geometry
+        How the model's layers lie over its input.
     wanted_layout : Layout or None
         What the user says of the layer's layout.
     known : Known
@@ -69,6 +72,7 @@ class Evidence:
     target: Target | NativeScore
     scored: Scored | None
     selector: OutputSelector
+    geometry: Geometry
     wanted_layout: Layout | None = None
     known: Known = field(default_factory=Known)
 
@@ -76,9 +80,15 @@ class Evidence:
     def size(self) -> tuple[int, ...]:
         """Spatial size of the input; of a video that the layer sees by frames, ``(T, H, W)``."""
         whole = self.inputs.size
-        if self.frames == 1 or self.inputs.channels == "last":
+        if self.frames == 1 or self.inputs.channels == "last" or self.inputs.said is not None:
             return whole
         return (self.frames, *whole[1:])
+
+    @property
+    def over_input(self) -> bool:
+        """Whether the layer's map is known to lie over the input."""
+        own = LayerName.parse(self.layer)
+        return own.is_input or own.is_attention or self._placement.order is not None
 
     @property
     def batch(self) -> int:
@@ -94,13 +104,13 @@ class Evidence:
 
     @cached_property
     def activations(self) -> Array:
-        """The layer's output."""
-        return self._layout.canonical(self.trace.layers[self.layer].activations)
+        """The layer's output, its axes in the input's order."""
+        return self._canonical(self.trace.layers[self.layer].activations)
 
     @cached_property
     def gradients(self) -> Array:
         """The score's gradient at the layer."""
-        return self._layout.canonical(self.trace.layers[self.layer].gradients[self.index])
+        return self._canonical(self.trace.layers[self.layer].gradients[self.index])
 
     @cached_property
     def attention_gradients(self) -> Array:
@@ -121,12 +131,12 @@ class Evidence:
     @cached_property
     def images(self) -> Array:
         """The model's spatial input."""
-        return self._image_layout.canonical(self.trace.inputs[self.inputs.image_path()])
+        return self.inputs.layout.canonical(self.trace.inputs[self.inputs.image_path()])
 
     @cached_property
     def image_gradients(self) -> Array:
         """The score's gradient at the model's spatial input."""
-        return self._image_layout.canonical(
+        return self.inputs.layout.canonical(
             self.trace.layers[self.inputs.name].gradients[self.index]
         )
 
@@ -172,21 +182,46 @@ class Evidence:
             "and works everywhere: method='gradcam'."
         )
 
+    @property
+    def of_one_call(self) -> bool:
+        """Whether the layer runs several times, and one call of it is looked at."""
+        return self.frames == 1 and self.trace.layers[self.layer].calls > 1
+
+    def _canonical(self, array: Array) -> Array:
+        """View what is the layer's as ``(B, C, *S)``."""
+        if self._is_input:
+            return self.inputs.layout.canonical(array)
+        return self._placement.canonical(array)
+
+    def _native(self, array: Array, like: Array) -> Array:
+        """Undo `_canonical`; `like` is what the layer returned for one sample."""
+        if self._is_input:
+            return self.inputs.layout.native(array)
+        return self._placement.native(array, like)
+
+    def _sample(self, index: int) -> Array:
+        """Cut what the layer returned for one sample out."""
+        activations = self.trace.layers[self.layer].activations
+        if self._is_input:
+            return activations[index : index + 1]
+        return self._placement.layout.sample(activations, index)
+
+    @property
+    def _is_input(self) -> bool:
+        return LayerName.parse(self.layer).is_input
+
     @cached_property
-    def _layout(self) -> Layout:
-        if LayerName.parse(self.layer).is_input:
-            return self._image_layout
-        traced, batch = self.trace.layers[self.layer], self._batch_axis
+    def _placement(self) -> Placement:
+        """How the layer's arrays lie over the input, or over a frame of it."""
+        traced, channels = self.trace.layers[self.layer], self.inputs.channels
+        wanted, shape, batch = self.wanted_layout, traced.activations.shape, self._batch_axis
         try:
-            return layout.infer(
-                traced.activations.shape,
-                traced.channels,
-                self._seen_size,
-                self.wanted_layout,
-                self.inputs.channels,
-                batch=batch,
-                read=self._patches if self.frames == 1 else None,
-            )
+            if self.frames > 1:
+                frame = self._seen_size
+                found = layout.infer(shape, traced.channels, frame, wanted, channels, batch=batch)
+                return Placement(found, tuple(range(len(found.size(shape)))))
+            about = (self.adapter, self.inputs, self.layer, traced, wanted)
+            return self.geometry.place(*about, self.known, batch=batch, read=self._patches)
         except LayerError as error:
             raise LayerError(f"Layer {self.layer!r}: {error}") from None
 
@@ -213,10 +248,6 @@ class Evidence:
     def _seen_size(self) -> tuple[int, ...]:
         """Spatial size of what one row of the layer sees: the input, or a frame of it."""
         return self.size if self.frames == 1 else self.size[1:]
-
-    @property
-    def _image_layout(self) -> Layout:
-        return Layout("channels_first" if self.inputs.channels == "first" else "channels_last")
 
 
 class Rerun(Evidence):
@@ -253,13 +284,13 @@ class Rerun(Evidence):
         @contextmanager
         def scoring(sample: int) -> Iterator[Callable[[Array], Array]]:
             target = self._settled(sample)
-            own = self._layout.sample(self.trace.layers[self.layer].activations, sample)
+            own = self._sample(sample)
             with self.adapter.resume(
                 self.inputs.sample(sample).native, self.layer, logits=self.selector.logits
             ) as head:
 
                 def score(activations: Array) -> Array:
-                    leaves = head(self._layout.native(activations, own))
+                    leaves = head(self._native(activations, own))
                     return self.selector.apply(target, leaves).scores
 
                 # Outputs listed image by image would not tell the alterations apart.
@@ -300,10 +331,10 @@ class Rerun(Evidence):
 
         What comes before the layer is the first sample's.
         """
-        own = self._layout.sample(self.trace.layers[self.layer].activations, 0)
+        own = self._sample(0)
         first = self.inputs.sample(0).native
         with self.adapter.resume(first, self.layer, logits=self.selector.logits) as head:
-            leaves = head(self._layout.native(activations, own))
+            leaves = head(self._native(activations, own))
         values = leaves[self.selector.path(leaves)]
         return values if values.ndim == 2 else None
 
@@ -314,7 +345,7 @@ class Rerun(Evidence):
         def gradients(images: Array) -> Array:
             name = self.inputs.name
             traced = self._pass(self._with_images(images), (name,)).layers[name]
-            return self._image_layout.canonical(traced.gradients[0])
+            return self.inputs.layout.canonical(traced.gradients[0])
 
         return gradients
 
@@ -323,7 +354,7 @@ class Rerun(Evidence):
         """The score's gradient at the input, rectifiers passing only what is positive."""
         name = self.inputs.name
         trace = self._pass(self.inputs, (name,), rectifier="guided")
-        return self._image_layout.canonical(trace.layers[name].gradients[0])
+        return self.inputs.layout.canonical(trace.layers[name].gradients[0])
 
     @cached_property
     def hessian_products(self) -> Array:
@@ -334,7 +365,7 @@ class Rerun(Evidence):
                 f"contrast; got {self.target!r}."
             )
         trace = self._pass(self.inputs, (self.layer,), second_order=True)
-        return self._layout.canonical(trace.layers[self.layer].hessian_products[0])
+        return self._canonical(trace.layers[self.layer].hessian_products[0])
 
     @cached_property
     def bias_terms(self) -> list[Array]:
@@ -360,14 +391,10 @@ class Rerun(Evidence):
         for name, traced in traces.items():
             gradients = traced.gradients[0]
             if gradients.ndim > 2:
-                found = layout.infer(
-                    gradients.shape,
-                    traced.channels,
-                    self.size,
-                    convention=self.inputs.channels,
-                    batch=layout.axis_moved(of_one[LayerName.parse(name).path], gradients.shape),
-                    read=self.known.likely,
-                )
+                batch = layout.axis_moved(of_one[LayerName.parse(name).path], gradients.shape)
+                about = (self.adapter, self.inputs, name, traced, None)
+                read = self.known.likely
+                found = self.geometry.place(*about, self.known, batch=batch, read=read)
                 gradients = found.canonical(gradients)
             terms.append(gradients * per_channel(added[name].added[None], gradients))
         return terms
@@ -393,7 +420,7 @@ class Rerun(Evidence):
         )
 
     def _with_images(self, images: Array, sample: int | None = None) -> Inputs:
-        return self.inputs.with_images(self._image_layout.native(images, images), sample)
+        return self.inputs.with_images(self.inputs.layout.native(images), sample)
 
     def _settled(self, sample: int | None) -> Target:
         """Make the target's choices (predicted class, nearest classes) for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,15 +20,18 @@ from typing import (
 import numpy as np
 
 from camcore import registry
+from camcore._shared.warn import warn
 from camcore.adapter import Adapter, Array, NativeScore
 from camcore.augment import Augmentation
-from camcore.errors import InputError, MethodError
+from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
-from camcore.explanation import Explanation
+from camcore.explanation import Explanation, Frame
+from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
 from camcore.layers import frames, names, selection
 from camcore.layers.calls import Reader
 from camcore.layers.fed import pictured
+from camcore.layers.geometry import Geometry
 from camcore.layers.known import known_of
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
@@ -90,6 +94,11 @@ class Explainer(Generic[Result]):
         or position, where several have spatial extent.
     layout : Layout, optional
         How the layer's output is laid out, where its shape does not tell.
+    input_layout : str, optional
+        The axes of the input, a letter each, where the model does not tell: B for the batch, C
+        for channels, where there are any, and any other letter for a spatial axis, as in
+        ``"BCHW"``, ``"BHWC"``, ``"BHW"``, ``"BTCHW"``. Of several arrays, the first with as
+        many axes is meant.
     fusion : {"mean", "max", "product", "sum"}, optional
         How the maps of several layers are joined. Left out, as the recipe says.
     augment : sequence of Augmentation
@@ -134,6 +143,7 @@ class Explainer(Generic[Result]):
         output: str | int | None = None,
         input: str | int | None = None,
         layout: Layout | None = None,
+        input_layout: str | None = None,
         fusion: Fusion | None = None,
         augment: Sequence[Augmentation] = (),
         eigen_smooth: bool = False,
@@ -179,18 +189,22 @@ class Explainer(Generic[Result]):
         )
         self.layout = layout
         self.input = None if input is None else str(input)
+        self.input_layout = None if input_layout is None else InputLayout(input_layout)
+        self._geometry = Geometry(model, self.adapter)
         self._given = (
             None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
         self._layers: dict[Level, tuple[str, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the adapter out, which is of this process; the model is pickled as it can be."""
-        return {name: value for name, value in vars(self).items() if name != "adapter"}
+        """Leave out what is of this process, the adapter; the model is pickled as it can be."""
+        of_process = ("adapter", "_geometry")
+        return {name: value for name, value in vars(self).items() if name not in of_process}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.adapter = registry.adapter(self.model, self._fast)
+        self._geometry = Geometry(self.model, self.adapter)
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
         """Name the layers that a call on such inputs explains.
@@ -247,12 +261,19 @@ class Explainer(Generic[Result]):
             The target does not fit the outputs.
         LayerError
             A layer has no spatial extent, returns several maps of which none is chosen, or
-            sees a part of the input each time it runs.
+            sees a part of the input each time it runs; or the maps of several layers cannot be
+            joined, as they have other axes.
         GradientError
             The score is not connected to a layer.
         InputError
             Inputs, or what the model makes of them, are not finite; or several of them have
-            spatial extent, and it is not known which one is meant.
+            spatial extent, and it is not known which one is meant; or where it has its channels
+            is not known, and `input_layout` does not say it or does not fit.
+
+        Warns
+        -----
+        UserWarning
+            Maps lie on a layer's own grid, as its axes are not the input's.
         """
         several = isinstance(target, Each)
         wanted = target.targets if isinstance(target, Each) else (self._target(target),)
@@ -287,17 +308,17 @@ class Explainer(Generic[Result]):
         return Nothing() if target is None and not asked else as_target(target)
 
     def _read(self, inputs: Any) -> Inputs:
-        """Read what is given to the model.
+        """Read what is given to the model, and where it has its channels.
 
         Raises
         ------
         InputError
-            It has no such input as is said.
+            It has no such input as is said, or the model does not tell where its channels are.
         """
-        given = Inputs.of(inputs, self.adapter, self.input)
+        given = Inputs.of(inputs, self.adapter, self.input, self.input_layout)
         if self.input is not None:
             given.image_path()
-        return given
+        return self._geometry.laid_out(given)
 
     def _aimed(self, inputs: Inputs) -> tuple[Inputs, Mapping[Level, tuple[str, ...]]]:
         """Settle which input maps lie over, and the layers that are looked at."""
@@ -308,6 +329,7 @@ class Explainer(Generic[Result]):
             needs = {need for method in self.methods for need in method.needs}
             alters = bool(self.augment) or not needs.isdisjoint(ON_IMAGES)
             inputs = pictured(self.model, self.adapter, inputs, looked_at, alters)
+            inputs = self._geometry.laid_out(replace(inputs, said=self.input_layout))
         return inputs, {**layers, "input": (inputs.name,)}
 
     def _names(self) -> list[str]:
@@ -375,8 +397,8 @@ class Explainer(Generic[Result]):
                     scored[i] = selector.predicted(trace.shown)
                 elif isinstance(one, Target):
                     scored[i] = selector.apply(one, trace.shown)
-        given = inputs.traced(trace)
-        about = (selector, self.layout, known_of(self.model, inputs))
+        given = self._geometry.seen(inputs, trace).traced(trace)
+        about = (selector, self._geometry, self.layout, known_of(self.model, given))
         return {
             (name, i): Rerun(read, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels
@@ -391,7 +413,8 @@ class Explainer(Generic[Result]):
         outputs, scale = one.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
-        maps = self.recipe.render(method.joined(signed, fusion), one.size, fusion, method.name)
+        frame, size = _frame(layers, raw)
+        maps = self.recipe.render(method.joined(signed, fusion), size, fusion, method.name)
         return Explanation(
             maps=maps,
             raw=raw,
@@ -407,6 +430,7 @@ class Explainer(Generic[Result]):
             overlay_style=self.recipe.overlay,
             fusion=fusion,
             input=one.inputs.chosen,
+            frame=frame,
         )
 
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:
@@ -509,6 +533,35 @@ def explain(
     """
     explainer: Any = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
     return explainer(inputs, target)
+
+
+def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:
+    """Say what the maps of layers lie over and how large it is; warn where it is not the input.
+
+    Raises
+    ------
+    LayerError
+        Some lie over the input and others do not, or they have another number of axes.
+    """
+    one, over = layers[0], [evidence.over_input for evidence in layers]
+    if all(over):
+        return "input", one.size
+    sizes = {name: maps.shape[1:] for name, maps in raw.items()}
+    listed = ", ".join(f"{name!r} {size}" for name, size in sizes.items())
+    if any(over) or len(set(map(len, sizes.values()))) > 1:
+        raise LayerError(
+            f"The maps of the layers {listed} do not have the same axes, so they cannot be joined. "
+            "Explain them one by one."
+        )
+    if all(evidence.of_one_call for evidence in layers):
+        return "layer", max(sizes.values(), key=math.prod)  # which was said when it was chosen
+    given = f"the input {one.size}" if one.size else "the inputs, which have no spatial axes"
+    warn(
+        f"The map of {listed} lies on the layer's own grid, not over {given}: its axes are not "
+        "the input's, or it cannot be seen that they are. The result's frame is 'layer'; "
+        "explanation.at(size) brings it to the size of what the layer sees.",
+    )
+    return "layer", max(sizes.values(), key=math.prod)
 
 
 def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> int:

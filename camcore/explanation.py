@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+Frame: TypeAlias = Literal["input", "layer"]
+"""What maps lie over: the input's axes, or a layer's own."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -37,7 +40,8 @@ class Explanation:
         The shown maps, in [0, 1] and of the input's spatial size under ``paper``;
         as the recipe has it under others.
     raw : mapping of str to (B, *S) array
-        Each layer's signed map, before ReLU, at the layer's own size.
+        Each layer's signed map, before ReLU, at the layer's own size; its axes are in the
+        input's order, and 1 long where the layer has none along the input's.
     scores : (B,) array
         The explained score.
     classes : (B,) int array or None
@@ -60,6 +64,10 @@ class Explanation:
         Path of the input that the maps lie over, where it was chosen among several.
     applied : {"softmax", "log_softmax", "sigmoid"} or None
         The final activation that `outputs` have been through.
+    frame : {"input", "layer"}
+        What the maps lie over. ``"layer"``: the layer's axes are not the input's, as of a
+        spectrogram made inside the model of a waveform, and the maps stay on the layer's own
+        grid, that of the largest of several; `at` brings them to a size of that many axes.
     """
 
     maps: Array
@@ -75,6 +83,7 @@ class Explanation:
     fusion: Fusion = "mean"
     input: str | None = None
     applied: str | None = None
+    frame: Frame = "input"
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -147,6 +156,7 @@ class Explanation:
             "overlay_style": vars(self.overlay_style),
             "fusion": self.fusion,
             "input": self.input,
+            "frame": self.frame,
         }
 
     def _arrays(self) -> dict[str, Array]:
@@ -255,7 +265,8 @@ class Explanation:
         Parameters
         ----------
         size : tuple of int
-            Spatial size, such as a photograph's own ``(H, W)``.
+            Spatial size, such as a photograph's own ``(H, W)``; of maps on a layer's own grid,
+            that of what the layer sees, such as a spectrogram.
         recipe : str or Recipe, optional
             The recipe that made the maps, where it is one of your own.
 
@@ -265,9 +276,17 @@ class Explanation:
 
         Raises
         ------
+        InputError
+            The size has another number of axes than the maps.
         RecipeError
             The recipe is not known by name.
         """
+        if len(size) != self.maps.ndim - 1:
+            raise InputError(
+                f"Maps of shape {self.maps.shape} have {self.maps.ndim - 1} spatial axes, and the "
+                f"size {tuple(size)} has {len(size)}. Give a size of as many, in the order of the "
+                "maps' own axes."
+            )
         found = find_recipe(self.recipe if recipe is None else recipe)
         signed: Sequence[Array] = list(self.raw.values())
         for row in TABLE:
@@ -316,11 +335,14 @@ class Explanation:
 
         Raises
         ------
+        InputError
+            The maps lie on the layer's own grid, not over the input.
         MissingExtraError
             The extra ``viz`` is not installed.
         """
         from camcore.viz import overlay
 
+        self._check_over_input("laid over images")
         return overlay(images, self.maps, **{**vars(self.overlay_style), **style})
 
     def by_layer(self, recipe: RecipeLike | None = None) -> dict[str, Explanation]:
@@ -379,13 +401,26 @@ class Explanation:
         Raises
         ------
         InputError
-            The images do not match the samples, or there is no such kind.
+            The images do not match the samples, the maps lie on the layer's own grid, not
+            over the images, or there is no such kind.
         MissingExtraError
             The extra ``viz`` is not installed.
         """
         from camcore.viz.explanation import explanation_figure
 
+        if images is not None:
+            self._check_over_input("drawn over images")
         return explanation_figure(self, images, kind, names=names, **options)
+
+    def _check_over_input(self, what: str) -> None:
+        """Refuse to do what takes maps that lie over the input."""
+        if self.frame == "layer":
+            raise InputError(
+                f"The maps of {', '.join(self.layers)} lie on the layer's own grid "
+                f"{self.maps.shape[1:]}, not over the model's input, so they cannot be {what}. "
+                "Draw them alone, explanation.figure(), or bring them to the size of what the "
+                "layer sees, explanation.at(size).maps, and lay them over a picture of that."
+            )
 
     def _repr_html_(self) -> str:
         from camcore.viz.explanation import html
@@ -401,6 +436,7 @@ class Explanation:
         classes = "" if self.classes is None else f", classes={self.classes.tolist()}"
         over = "" if self.input is None else f" over input {self.input!r}"
         classes += " (one raw number)" if classes and self.is_raw_number else ""
+        over += " on the layer's own grid" if self.frame == "layer" else ""
         score = f", score {self.score}" if self.score == "probability" else ""
         return (
             f"Explanation({self.method} of {len(self)} at {', '.join(self.layers)}{classes}"
@@ -428,6 +464,7 @@ def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Expla
         overlay_style=OverlayStyle(**settings["overlay_style"]),
         fusion=settings["fusion"],
         input=settings.get("input"),
+        frame=settings.get("frame", "input"),
     )
 
 
@@ -489,6 +526,7 @@ def _fault(one: Explanation) -> str:
         ("activation", one.activation, (None, "none", *ACTIVATIONS)),
         ("applied", one.applied, (None, *ACTIVATIONS)),
         ("fusion", one.fusion, get_args(Fusion)),
+        ("frame", one.frame, get_args(Frame)),
         ("blend", one.overlay_style.blend, get_args(Blend)),
     ):
         if value not in known:

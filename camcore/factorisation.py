@@ -119,13 +119,14 @@ def factorise(
     factors = nmf.fit_transform(positions - shift)
     raw = np.moveaxis(factors.reshape(batch, *size, concepts), -1, 1)
     flat = raw.reshape(batch * concepts, *size)
-    maps = normalise(resize(flat, evidence.size))
+    shown = evidence.size if evidence.over_input else tuple(size)
+    maps = normalise(resize(flat, shown, leading=1))
     strengths = factors.max(axis=0)[:, None] * nmf.components_ + shift
     uniform = np.broadcast_to(
         strengths.reshape(concepts, channels, *[1] * len(size)), (concepts, channels, *size)
     )
     return Factorisation(
-        maps=maps.reshape(batch, concepts, *evidence.size).astype(np.float32),
+        maps=maps.reshape(batch, concepts, *shown).astype(np.float32),
         raw=raw,
         concepts=nmf.components_,
         scores=evidence.outputs_of(uniform.astype(activations.dtype)),

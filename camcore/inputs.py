@@ -11,6 +11,7 @@ import numpy as np
 
 from camcore.adapter import INPUT, Adapter, Array, Channels, Leaves, Trace
 from camcore.errors import InputError
+from camcore.input_layout import InputLayout
 from camcore.nest import flatten, inner_images, lists_images, map_leaves, shape_of
 
 
@@ -28,19 +29,29 @@ class Inputs:
         The same as NumPy arrays by path, once a pass has made them; see `traced`.
     chosen : str or None
         Path of the array that maps lie over; None for the first with spatial extent.
+    said : InputLayout or None
+        The axes of that array, where the user says them or the model has shown them; else they
+        are as the framework has them in images.
     """
 
     native: Any
     channels: Channels
     arrays: Leaves = field(default_factory=dict)
     chosen: str | None = None
+    said: InputLayout | None = None
 
     @classmethod
-    def of(cls, inputs: Any, adapter: Adapter, chosen: str | None = None) -> Inputs:
+    def of(
+        cls,
+        inputs: Any,
+        adapter: Adapter,
+        chosen: str | None = None,
+        layout: InputLayout | None = None,
+    ) -> Inputs:
         """Read what a user gives for the adapter's model."""
         if lists_images(inputs) and adapter.takes_images:
             inputs = (inputs,)
-        return cls(inputs, adapter.input_channels, chosen=chosen)
+        return cls(inputs, adapter.input_channels, chosen=chosen, said=layout)
 
     def traced(self, trace: Trace) -> Inputs:
         """Take the arrays that a pass has made of these inputs."""
@@ -59,8 +70,9 @@ class Inputs:
 
     @cached_property
     def pictures(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of each array with spatial extent (three axes or more) by path."""
-        return {path: shape for path, shape in self.shapes.items() if len(shape) > 2}
+        """Shape of each array with spatial extent by path: of three axes, or as many as said."""
+        rank = 3 if self.said is None else len(self.said.axes)
+        return {path: s for path, s in self.shapes.items() if len(s) > 2 or len(s) == rank}
 
     @cached_property
     def path(self) -> str | None:
@@ -69,14 +81,24 @@ class Inputs:
         Raises
         ------
         InputError
-            What is chosen is none of them.
+            What is chosen is none of them, or none has as many axes as the user says.
         """
         if self.chosen is not None and self.chosen not in self.pictures:
             raise InputError(
                 f"There is no input {self.chosen!r} with spatial extent for a map to lie over; "
                 f"the model is given {listed(self.shapes)}."
             )
-        return next(iter(self.pictures), None) if self.chosen is None else self.chosen
+        if self.said is None:
+            return next(iter(self.pictures), None) if self.chosen is None else self.chosen
+        rank = len(self.said.axes)
+        for path, shape in self.pictures.items():
+            if self.chosen in (None, path) and len(shape) == rank:
+                return path
+        shapes = ", ".join(map(str, self.shapes.values()))
+        raise InputError(
+            f"input_layout={self.said.axes!r} names {rank} axes; the model's inputs have the "
+            f"shapes {shapes}. Name each axis of the one that the map shall lie over."
+        )
 
     @property
     def name(self) -> str:
@@ -84,12 +106,16 @@ class Inputs:
         return f"{INPUT}.{self.chosen}" if self.chosen else INPUT
 
     @cached_property
+    def layout(self) -> InputLayout:
+        """The axes of that array."""
+        if self.said is not None:
+            return self.said
+        return InputLayout.usual(len(self.shapes[self.image_path()]), self.channels)
+
+    @cached_property
     def size(self) -> tuple[int, ...]:
         """Spatial size of that array; empty where there is none."""
-        if self.path is None:
-            return ()
-        shape = self.shapes[self.path]
-        return shape[2:] if self.channels == "first" else shape[1:-1]
+        return () if self.path is None else self.layout.size(self.shapes[self.path])
 
     @cached_property
     def batch(self) -> int:
@@ -109,7 +135,8 @@ class Inputs:
             shapes = ", ".join(map(str, self.shapes.values()))
             raise InputError(
                 f"The method alters images, but the model's inputs have the shapes {shapes}. "
-                "Choose a method that reads a layer: method='gradcam'."
+                "Choose a method that reads a layer: method='gradcam'; or say which axes are "
+                "spatial, as in input_layout='BT'."
             )
         return self.path
 
@@ -150,7 +177,7 @@ class Inputs:
 
     def _of(self, native: Any) -> Inputs:
         """Read others of the same structure."""
-        return Inputs(native, self.channels, chosen=self.chosen)
+        return Inputs(native, self.channels, chosen=self.chosen, said=self.said)
 
 
 def listed(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -239,9 +239,7 @@ class Reader:
                 several = images.shape[axis] > 1 and count % images.shape[axis] == 0
                 if several and (found := seen.order_of_frames(calls, images, axis)):
                     return found
-        last = 1 if inputs.channels == "last" else 0
-        axes = [] if images is None else range(2 - last, images.ndim - last)
-        if images is not None and seen.last_sees_a_part(calls, images, axes):
+        if images is not None and seen.last_sees_a_part(calls, images, inputs.layout.spatial):
             raise LayerError(
                 f"Layer {name!r} runs {count} times in a pass and sees a part of the input each "
                 "time, such as a window or a crop, whose place in it is not known. Choose a layer "

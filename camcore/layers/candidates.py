@@ -11,9 +11,11 @@ import numpy as np
 from camcore import registry
 from camcore.adapter import Adapter, Array, Layer, LayerTrace, Leaves
 from camcore.errors import LayerError
+from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
 from camcore.layers import layout, selection
 from camcore.layers.dependent import dependent_layers
+from camcore.layers.geometry import Geometry
 from camcore.layers.known import Known
 from camcore.layers.places import Places
 
@@ -46,7 +48,9 @@ class Candidate:
     chosen: bool
 
 
-def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
+def candidates(
+    model: object, inputs: Any, *, input_layout: str | None = None
+) -> tuple[Candidate, ...]:
     """List every layer that runs, and which are worth looking at.
 
     Such a layer returns a map: an array with spatial extent, or tokens on a grid. It does
@@ -60,6 +64,8 @@ def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
     inputs : array, tensor, or nest of these
         What the model takes; the first sample is looked at. Take a photograph or noise:
         where an input is all alike, gradients may be absent that others have.
+    input_layout : str, optional
+        The axes of the input, as `camcore.Explainer` takes them.
 
     Returns
     -------
@@ -70,9 +76,13 @@ def candidates(model: object, inputs: Any) -> tuple[Candidate, ...]:
     ------
     BackendError
         No installed adapter owns the model.
+    InputError
+        Where the input has its channels is not known, or `input_layout` does not fit it.
     """
     adapter = registry.adapter(model)
-    one = Inputs.of(inputs, adapter).sample(0)
+    said = None if input_layout is None else InputLayout(input_layout)
+    given = Inputs.of(inputs, adapter, layout=said)
+    one = Geometry(model, adapter).laid_out(given).sample(0)
     about = one.size, one.channels
     known = Known()
     records = known.survey(adapter, one)

@@ -121,6 +121,15 @@ class Known:
         assert self.places is not None
         return settle(self.places, count, wanted, found)
 
+    def read_off(self, adapter: Adapter, inputs: Inputs, count: int) -> Layout | None:
+        """Find where the patches are among so many tokens, as far as a survey alone tells."""
+        if count in self.tokens:
+            return self.tokens[count]
+        if self.places is None or self.places.lack(count):
+            self.survey(adapter, inputs)
+        assert self.places is not None
+        return self.places.find(count)
+
     def likely(self, count: int, wanted: Layout | None) -> Layout:
         """Find where the patches are among so many tokens, as far as a survey tells."""
         assert self.places is not None
@@ -147,12 +156,14 @@ class Known:
 
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Known]] = WeakKeyDictionary()
-"""By model, and by the input and its size."""
+"""By model, and by the input, its size and its layout."""
 
 
 def known_of(model: object, inputs: Inputs) -> Known:
     """Look up what is known of a model; it is forgotten when the model goes."""
     try:
-        return _known.setdefault(model, {}).setdefault((inputs.chosen, inputs.size), Known())
+        return _known.setdefault(model, {}).setdefault(
+            (inputs.chosen, inputs.size, inputs.said), Known()
+        )
     except TypeError:  # a model that nothing can refer to weakly, such as a dict
         return Known()

@@ -144,6 +144,22 @@ class Layout:
         axes = {axis % len(shape) for axis in self._axes}
         return tuple(length for axis, length in enumerate(shape) if axis not in axes)
 
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """List the spatial axes of an array.
+
+        Parameters
+        ----------
+        rank : int
+            How many axes it has.
+
+        Returns
+        -------
+        tuple of int
+            Of tokens, the one axis that they stand along.
+        """
+        others = {axis % rank for axis in self._axes}
+        return tuple(axis for axis in range(rank) if axis not in others)
+
     def among_others(self, shape: tuple[int, ...]) -> bool:
         """Tell whether there are other tokens than patches.
 
@@ -368,6 +384,11 @@ def is_reduction(size: tuple[int, ...], input_size: tuple[int, ...]) -> bool:
         part <= whole and abs(whole / stride - part) <= 1
         for whole, part in zip(input_size, size, strict=True)
     )
+
+
+def has_prefix(count: int, input_size: tuple[int, ...]) -> bool:
+    """Tell whether so many tokens can only be patches among others."""
+    return square_patches(count, input_size) is None
 
 
 def by_shape(count: int, input_size: tuple[int, ...], wanted: Layout | None = None) -> Layout:

@@ -100,14 +100,14 @@ def _corners(
 ) -> Iterator[tuple[Inputs, int]]:
     """Alter one corner in each sample, as many samples at a time as there are."""
     images = inputs.arrays[inputs.image_path()]
-    first = 2 if inputs.channels == "first" else 1
     for start in range(0, len(corners), len(images)):
         altered = np.array(images)
         chosen = corners[start : start + len(images)]
         for image, own, corner in zip(altered, images, chosen, strict=False):
-            ends = (slice(-side, None) if end else slice(side) for end in corner)
-            region = (..., *ends) if first == 2 else (*ends, slice(None))
-            image[region] = _far(own)[region]
+            region = [slice(None)] * image.ndim
+            for axis, end in zip(inputs.layout.spatial, corner, strict=True):
+                region[axis - 1] = slice(-side, None) if end else slice(side)
+            image[tuple(region)] = _far(own)[tuple(region)]
         yield inputs.with_images(altered), len(chosen)
 
 

@@ -16,7 +16,7 @@ ROWS = [
     {"errors"},
     {"_shared"},
     {"adapter"},
-    {"nest", "registry", "resize", "postprocess"},
+    {"nest", "registry", "resize", "postprocess", "input_layout"},
     {"inputs", "photos", "augment", "targets"},
     {"zoo", "layers", "methods", "outputs"},
     {"recipes", "evidence", "metrics"},
