@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from camcore.adapter import Array, NativeScore, Seed, SeedRun
+from camcore._shared.loss_scale import ScaledCotangents
+from camcore.adapter import Array, Leaves, NativeScore, Seed, SeedRun
 from camcore.errors import GradientError, TargetError
 from camcore.nest import flatten
 
@@ -19,18 +22,48 @@ from .capture import edge, reachable
 Tensors = Mapping[str, tf.Tensor]
 
 
+@dataclass
+class ScaledRun(SeedRun):
+    """The seeds of a run whose cotangents are pulled back at several scales.
+
+    Parameters
+    ----------
+    exponents : sequence of int
+        The powers of two that they are scaled by.
+    cotangents : sequence of ScaledCotangents
+        Of each seed that was asked.
+    """
+
+    exponents: Sequence[int] = ()
+    cotangents: Sequence[ScaledCotangents] = ()
+
+    def ask(self, outputs: Leaves) -> list[Array]:
+        """Ask every seed, and list the answers of all, scale by scale."""
+        flat = super().ask(outputs)
+        if not self.exponents:
+            return flat
+        each = len(flat) // len(self.seeds)
+        self.cotangents = [
+            ScaledCotangents(dict(enumerate(flat[i : i + each]))) for i in range(0, len(flat), each)
+        ]
+        return [a for e in self.exponents for c in self.cotangents for a in c.at(e).values()]
+
+
 _tokens = itertools.count()
 # The runs under way by token. TensorFlow calls back from threads of its own choosing, so
 # a graph is told by an input which run it belongs to.
-_runs: dict[int, SeedRun] = {}
+_runs: dict[int, ScaledRun] = {}
 
 
 @contextmanager
 def seeds_ready(
-    seeds: Sequence[Seed], activation: Mapping[str, str], applied: Mapping[str, str]
-) -> Iterator[tuple[tf.Tensor, SeedRun]]:
+    seeds: Sequence[Seed],
+    activation: Mapping[str, str],
+    applied: Mapping[str, str],
+    exponents: Sequence[int] = (),
+) -> Iterator[tuple[tf.Tensor, ScaledRun]]:
     """Hold a run's seeds ready; what a seed raised comes out unchanged at the end."""
-    token, run = next(_tokens), SeedRun(seeds, activation, applied)
+    token, run = next(_tokens), ScaledRun(seeds, activation, applied, exponents=exponents)
     _runs[token] = run
     try:
         yield tf.constant(token, tf.int64), run
@@ -41,7 +74,17 @@ def seeds_ready(
 
 
 def seed_cotangents(token: tf.Tensor, outputs: Tensors, seeds: int) -> list[Tensors]:
-    """Ask each NumPy seed, all in one call, for the cotangents of the floating outputs."""
+    """Ask each NumPy seed, all in one call, for the cotangents of the floating outputs.
+
+    Parameters
+    ----------
+    token : tensor
+        Tells which run it is.
+    outputs : mapping of str to tensor
+        What the seeds are shown.
+    seeds : int
+        How many there are; as many times more as there are scales.
+    """
     floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}
     if not seeds:
         return []
@@ -65,6 +108,21 @@ def _ask_seeds(paths: Sequence[str], token: Array, *arrays: Array) -> list[Array
     return _runs[int(token)].ask(dict(zip(paths, arrays, strict=True)))
 
 
+def scales(token: tf.Tensor, number: int) -> list[tf.Tensor]:
+    """Ask for the scales of a run: float32 tensors without axes."""
+
+    def ask(token: Array) -> list[Array]:
+        return [np.ldexp(np.float32(1), exponent) for exponent in _runs[int(token)].exponents]
+
+    flat = tf.numpy_function(ask, [token], [tf.float32] * number)
+    return [tf.ensure_shape(scale, ()) for scale in flat]
+
+
+def has_float16(graph: tf.Graph) -> bool:
+    """Tell whether anything in a graph is float16, whose range gradients may leave."""
+    return any(t.dtype == tf.float16 for op in graph.get_operations() for t in op.outputs)
+
+
 def native_score(native: NativeScore, outputs: Any) -> tf.Tensor:
     """Compute a score written in TensorFlow.
 
@@ -82,13 +140,16 @@ def native_score(native: NativeScore, outputs: Any) -> tf.Tensor:
     return score
 
 
-def score_cotangents(score: tf.Tensor, outputs: Any) -> tuple[Tensors, Tensors]:
+def score_cotangents(
+    score: tf.Tensor, outputs: Any, scale: tf.Tensor | None = None
+) -> tuple[Tensors, Tensors]:
     """Find the floating outputs by path, and the cotangents of those that a score depends on."""
     leaves = ((path, leaf) for path, leaf in flatten(outputs) if tf.is_tensor(leaf))
     floating = {path: leaf for path, leaf in leaves if leaf.dtype.is_floating}
     ends = list(floating.values())
     # One output may be made from another: each counts for what the score takes from it itself.
-    weights = tf.gradients(score, ends, stop_gradients=ends)
+    seed = None if scale is None else tf.fill(tf.shape(score), tf.cast(scale, score.dtype))
+    weights = tf.gradients(score, ends, grad_ys=seed, stop_gradients=ends)
     pairs = zip(floating, weights, strict=True)
     return floating, {path: tf.stop_gradient(w) for path, w in pairs if w is not None}
 

@@ -14,14 +14,16 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
 from camcore._shared.apart import swapped
+from camcore._shared.loss_scale import START, STEP, ScaledCotangents, pulled_in_range
 from camcore._shared.programs import Opening, Programs, Shapes
 from camcore._shared.same import function_key, identity_key
-from camcore.adapter import LayerTrace, NativeScore, Rectifier, Seed, Trace
+from camcore.adapter import LayerTrace, Leaves, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import GradientError, LayerError
 
 from . import backward
@@ -36,6 +38,9 @@ T = TypeVar("T")
 
 Seeds: TypeAlias = Sequence[Seed | NativeScore]
 
+
+_EXPONENTS = START, START - STEP, START - 2 * STEP
+"""The scales that cotangents are pulled back at in a graph that has float16."""
 
 _Function = type(tf.function(lambda: None))
 
@@ -197,6 +202,7 @@ class Program:
         self._images = input_channels(model)
         formats = (getattr(capture.layer, "data_format", None) for capture in captures.values())
         self._formats = dict(zip(captures, formats, strict=True))
+        self._exponents: tuple[int, ...] = ()
 
         def body(token: tf.Tensor, *tensors: tf.Tensor) -> Any:
             outputs, calls, returned = forward(model, signature, tensors, [*captures.values()])
@@ -210,17 +216,27 @@ class Program:
             self._reached = backward.outputs_reached(leaves, sources)
             if rectifier is not None:
                 apply_rule(token.graph, rectifier)
-            asked = iter(backward.seed_cotangents(token, leaves, natives.count(None)))
-            pairs = [None if s is None else backward.score_cotangents(s, outputs) for s in scores]
-            gradients = [
-                backward.pull_back(*(pair or (leaves, next(asked))), sources, self._activation)
-                for pair in pairs
-            ]
-            curved = gradients if second_order else []
-            products = [backward.hessian_products(each, sources) for each in curved]
+            self._exponents = _EXPONENTS if sources and backward.has_float16(token.graph) else ()
+            narrow = any(leaf.dtype == tf.float16 for leaf in leaves.values())
+            self._most = 14 if narrow else 36
+            many = len(self._exponents)
+            scales = backward.scales(token, many) if many and any(natives) else [None] * (many or 1)
+            number = natives.count(None) * len(scales)
+            asked = iter(backward.seed_cotangents(token, leaves, number))
+
+            def pulled(scale: tf.Tensor | None, score: tf.Tensor | None) -> Any:
+                ends, weights = (
+                    (leaves, next(asked))
+                    if score is None
+                    else backward.score_cotangents(score, outputs, scale)
+                )
+                gradients = backward.pull_back(ends, weights, sources, self._activation)
+                products = [backward.hessian_products(gradients, sources)] if second_order else []
+                return [gradients, *products]
+
+            pulls = [[pulled(scale, score) for score in scores] for scale in scales]
             given = [score for score in scores if score is not None]
-            results = leaves, sources, gradients, products, given, shapes
-            return tf.nest.map_structure(edge, results)
+            return tf.nest.map_structure(edge, (leaves, sources, pulls, given, shapes))
 
         self._function = compiled(body, [tf.TensorSpec((), tf.int64), *signature.specs])
 
@@ -232,21 +248,15 @@ class Program:
         GradientError
             A seed weighs only outputs that a layer has no part in.
         """
-        arrays = [seed for seed in seeds if not isinstance(seed, NativeScore)]
-        with backward.seeds_ready(arrays, self._activation, self._applied) as (token, run):
-            results = self._function(token, *tensors.values())
-        for weighed, (name, reached) in itertools.product(run.weighed, self._reached.items()):
-            if not weighed & reached:
-                raise backward.unreached(name, self._activation)
-        results = tf.nest.map_structure(lambda tensor: tensor.numpy(), results)
-        outputs, activations, gradients, products, scores, shapes = results
+        outputs, activations, pulls, scores, shapes = self._run(tensors, seeds)
         layers = {}
         for name, returned in zip(self._calls, shapes, strict=True):
             array = activations[name]
-            of_seeds, curved = (tuple(s[name] for s in each) for each in (gradients, products))
+            of_seeds = (tuple(each[name] for each in kind) for kind in zip(*pulls, strict=True))
+            gradients, products = [*of_seeds, (), ()][:2]
             axis = channels(self._formats[name], array.ndim, self._images)
             beside = {path: tuple(map(int, shape)) for path, shape in returned.items()}
-            layers[name] = LayerTrace(array, of_seeds, axis, curved, self._calls[name], beside)
+            layers[name] = LayerTrace(array, gradients, axis, products, self._calls[name], beside)
         given = {path: edge(tensor).numpy() for path, tensor in tensors.items()}
         native = iter(scores)
         native_scores = [next(native) if isinstance(s, NativeScore) else None for s in seeds]
@@ -259,3 +269,41 @@ class Program:
             tuple(native_scores),
             self._applied,
         )
+
+    def _run(self, tensors: Mapping[str, tf.Tensor], seeds: Seeds) -> tuple[Any, ...]:
+        """Run once: outputs, activations, what was pulled back for each seed, scores, shapes."""
+        cotangents, (outputs, activations, pulls, *others) = self._at(
+            self._exponents, tensors, seeds
+        )
+        if not self._exponents:
+            return outputs, activations, pulls[0], *others
+        by_scale = dict(zip(self._exponents, pulls, strict=True))
+
+        def pulled(i: int, exponent: int) -> list[Leaves]:
+            if exponent not in by_scale:  # another pass, which hardly any model needs
+                anew = tuple(exponent - START + e for e in self._exponents)
+                by_scale.update(zip(anew, self._at(anew, tensors, seeds)[1][2], strict=True))
+            return [cotangents[i].undo(each, exponent) for each in by_scale[exponent][i]]
+
+        batch = next(iter(tensors.values())).shape[0]
+        in_range = [
+            pulled_in_range(partial(pulled, i), batch, self._most) for i in range(len(seeds))
+        ]
+        return outputs, activations, in_range, *others
+
+    def _at(
+        self, exponents: Sequence[int], tensors: Mapping[str, tf.Tensor], seeds: Seeds
+    ) -> tuple[list[ScaledCotangents], Any]:
+        """Run once at these scales; with each seed's cotangents where there are any."""
+        arrays = [seed for seed in seeds if not isinstance(seed, NativeScore)]
+        about = self._activation, self._applied, exponents
+        with backward.seeds_ready(arrays, *about) as (token, run):
+            results = self._function(token, *tensors.values())
+        for weighed, (name, reached) in itertools.product(run.weighed, self._reached.items()):
+            if not weighed & reached:
+                raise backward.unreached(name, self._activation)
+        given = iter(run.cotangents)
+        native = ScaledCotangents({})
+        return [
+            native if isinstance(seed, NativeScore) else next(given, native) for seed in seeds
+        ], tf.nest.map_structure(lambda tensor: tensor.numpy(), results)

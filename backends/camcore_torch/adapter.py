@@ -170,9 +170,9 @@ class TorchAdapter:
             {
                 name: LayerTrace(
                     to_numpy(tensor),
-                    tuple(to_numpy(gradients[name]) for gradients in pulled.gradients),
+                    tuple(gradients[name] for gradients in pulled.gradients),
                     self._channels(calls[name].module),
-                    tuple(to_numpy(products[name]) for products in pulled.hessian_products),
+                    tuple(products[name] for products in pulled.hessian_products),
                     made.capture.ran(name),
                     made.capture.leaves(name),
                 )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
 from camcore.adapter import Array, Leaves, NativeScore, Outputs, Seed, check_cotangents
 from camcore.errors import GradientError, TargetError
 from camcore_torch import inputs, layers
@@ -28,14 +29,14 @@ class PulledBack:
         What the seeds were shown: the scores, and what the model returns that is not floating.
     native_scores : list of ((B,) array or None)
         The scores of those seeds that are a `NativeScore`.
-    gradients, hessian_products : list of mapping of str to tensor
+    gradients, hessian_products : list of mapping of str to array
         By captured name.
     """
 
     outputs: Leaves
     native_scores: list[Array | None] = field(default_factory=list)
-    gradients: list[Tensors] = field(default_factory=list)
-    hessian_products: list[Tensors] = field(default_factory=list)
+    gradients: list[Leaves] = field(default_factory=list)
+    hessian_products: list[Leaves] = field(default_factory=list)
 
 
 def pull_back(
@@ -73,47 +74,92 @@ def pull_back(
         if isinstance(seed, NativeScore):
             with torch.enable_grad():
                 native = _native_scores(seed, outputs)
-                roots: list[torch.Tensor] = [native.sum()]
-            cotangents: list[torch.Tensor | None] = [None]
+            roots = {"": native}
+            given: Leaves = {"": np.ones(len(native), np.float32)}
             pulled.native_scores.append(to_numpy(native, copy=True))
         else:
             given = seed(pulled.outputs)
             check_cotangents(given, pulled.outputs)
-            roots = [scores[path] for path in given]
-            cotangents = [
-                torch.from_numpy(np.array(array)).to(root.device, root.dtype)
-                for array, root in zip(given.values(), roots, strict=True)
-            ]
+            roots = {path: scores[path] for path in given}
             pulled.native_scores.append(None)
         if captured:
-            last = i == len(seeds) - 1
-            found = _gradients(roots, cotangents, captured, not last, second_order)
-            gradients = _reached(captured, found, model)
+            roots = {path: root for path, root in roots.items() if root.requires_grad}
+            cotangents = {path: np.asarray(given[path]) for path in roots}
+            graph = _Graph(roots, captured, model, second_order)
+            kept = second_order or i < len(seeds) - 1
+            gradients, *products = (
+                graph.pull_in_range(cotangents)
+                if graph.has_float16()
+                else graph.pull(cotangents, kept)
+            )
             pulled.gradients.append(gradients)
-            if second_order:
-                pulled.hessian_products.append(_hessian_products(gradients, captured))
+            pulled.hessian_products += products
     return pulled
 
 
-def _gradients(
-    roots: Sequence[torch.Tensor],
-    cotangents: Sequence[torch.Tensor | None],
-    captured: Tensors,
-    more_seeds: bool,
-    second_order: bool,
-) -> Sequence[torch.Tensor | None]:
-    pairs = [(r, c) for r, c in zip(roots, cotangents, strict=True) if r.requires_grad]
-    gradients: Sequence[torch.Tensor | None] = [None] * len(captured)
-    if pairs:
-        gradients = torch.autograd.grad(
-            [root for root, _ in pairs],
-            list(captured.values()),
-            grad_outputs=[cotangent for _, cotangent in pairs],
-            retain_graph=more_seeds or second_order,
-            create_graph=second_order,
-            allow_unused=True,
-        )
-    return gradients
+@dataclass(frozen=True)
+class _Graph:
+    """The graph of one pass, between the outputs that a seed weighs and what was captured."""
+
+    roots: Tensors
+    captured: Tensors
+    model: nn.Module
+    second_order: bool
+
+    def pull(self, cotangents: Leaves, kept: bool) -> list[Leaves]:
+        """Pull cotangents back: gradients, and where it is of second order Hessian products.
+
+        Parameters
+        ----------
+        cotangents : mapping of str to array
+            One for each root.
+        kept : bool
+            Whether the graph will be needed again.
+        """
+        found: Sequence[torch.Tensor | None] = [None] * len(self.captured)
+        if self.roots:
+            found = torch.autograd.grad(
+                list(self.roots.values()),
+                list(self.captured.values()),
+                grad_outputs=[
+                    torch.from_numpy(np.array(cotangents[path])).to(root.device, root.dtype)
+                    for path, root in self.roots.items()
+                ],
+                retain_graph=kept,
+                create_graph=self.second_order,
+                allow_unused=True,
+            )
+        reached = _reached(self.captured, found, self.model)
+        both = [reached]
+        if self.second_order:
+            both.append(_hessian_products(reached, self.captured))
+        return [{name: to_numpy(tensor) for name, tensor in each.items()} for each in both]
+
+    def pull_in_range(self, cotangents: Leaves) -> Sequence[Leaves]:
+        """Pull cotangents back at a scale at which float16 holds the gradients."""
+        scaled = ScaledCotangents(cotangents)
+
+        def pull(exponent: int) -> list[Leaves]:
+            pulled = self.pull(scaled.at(exponent), kept=True)
+            return [scaled.undo(each, exponent) for each in pulled]
+
+        narrow = any(root.dtype == torch.float16 for root in self.roots.values())
+        batch = max(map(len, cotangents.values()))
+        return pulled_in_range(pull, batch, 14 if narrow else 36)
+
+    def has_float16(self) -> bool:
+        """Tell whether anything in the graph is float16, whose range gradients may leave."""
+        waiting = [root.grad_fn for root in self.roots.values()]
+        seen: set[Any] = {None}
+        while waiting:
+            node: Any = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if any(each.dtype is torch.float16 for each in node._input_metadata):
+                return True
+            waiting += [before for before, _ in node.next_functions]
+        return False
 
 
 def _reached(
