@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from camcore._shared.same import function_key, identity_key
 from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
 from camcore.errors import LayerError
 from camcore.nest import path_of
@@ -84,7 +83,7 @@ class TensorFlowAdapter:
         """Survey the layers that run; nothing is computed."""
         tensors, signature, known = self._read(inputs)
         make = partial(Survey, self._model)
-        survey = self._compiled("survey", known, signature.sized(1), (), make)
+        survey = self._compiled("survey", signature.sized(1), (), make)
         return [
             replace(record, layer=replace(record.layer, native=known[record.layer.name]))
             for record in survey(signature.first(tensors.values()))
@@ -112,7 +111,7 @@ class TensorFlowAdapter:
         how = logits, second_order, rectifier
         asked = tuple(captures), tuple(map(seed_key, seeds)), how
         make = partial(Program, self._model, captures, seeds, *how)
-        return self._compiled("run", known, signature, asked, make)(tensors, seeds)
+        return self._compiled("run", signature, asked, make)(tensors, seeds)
 
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
@@ -128,7 +127,7 @@ class TensorFlowAdapter:
         if capture.layer is None or part in ("attention", "linear") or call is not None:
             raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
         make = partial(Replay, self._model, capture, logits)
-        replay = self._compiled("resume", known, one, (layer, logits), make)
+        replay = self._compiled("resume", one, (layer, logits), make)
         return replay.start(one, signature.first(tensors.values()))
 
     @uninterrupted
@@ -155,23 +154,10 @@ class TensorFlowAdapter:
     def _compiled(
         self,
         verb: str,
-        known: Mapping[str, Any],
         signature: Signature,
         asked: Hashable,
         make: Callable[[Signature], T],
     ) -> T:
         """Compile what a verb asks for, or take what was compiled for it before."""
-        key = verb, self._state(known), signature.key, asked
+        key = verb, self.input_channels, signature.key, asked
         return self._cache.fetch(key, signature, make)
-
-    def _state(self, known: Mapping[str, Any]) -> Hashable:
-        """List what is compiled in besides the weights: layers, activations, patches."""
-        state = []
-        for path, layer in {"": self._model, **known}.items():
-            own = vars(layer)
-            activation = own.get("activation")
-            if activation is None and (activation := getattr(layer, "activation", None)):
-                # A property may make it anew each time.
-                activation = function_key(activation, identity_key)
-            state.append((path, *map(identity_key, (layer, activation, own.get("call")))))
-        return self.input_channels, tuple(state)

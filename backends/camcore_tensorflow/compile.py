@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
@@ -22,7 +22,8 @@ import tensorflow as tf
 from camcore._shared.apart import swapped
 from camcore._shared.loss_scale import START, STEP, ScaledCotangents, pulled_in_range
 from camcore._shared.programs import Opening, Programs, Shapes
-from camcore._shared.same import function_key, identity_key
+from camcore._shared.reads import Read, Snapshot, noting
+from camcore._shared.same import function_key, identity_key, is_installed
 from camcore.adapter import LayerTrace, Leaves, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import GradientError, LayerError
 
@@ -61,11 +62,12 @@ class CompileCache:
     programs: Programs = field(default_factory=Programs)
 
     def fetch(self, key: Hashable, signature: Signature, make: Callable[[Signature], T]) -> T:
-        """Return what was compiled for such inputs, or compile it."""
+        """Return what was compiled for such inputs and the model as it is, or compile it."""
 
-        def attempt(shapes: Shapes, opening: Opening | None) -> T | None:
+        def attempt(shapes: Shapes, opening: Opening | None) -> tuple[T, Snapshot] | None:
             self.traces += 1
             with ExitStack() as swaps:
+                reads = swaps.enter_context(noting())
                 asked = swaps.enter_context(noted(self.layers)) if opening else set[Opening]()
                 try:
                     program = make(replace(signature, shapes=shapes))
@@ -75,10 +77,37 @@ class CompileCache:
                     if opening is None or not (hidden or lacks_size(error, asked, opening)):
                         raise
                     return None
-            return None if opening == "image" and "image" in asked else program
+            if opening == "image" and "image" in asked:
+                return None
+            return program, Snapshot(filter(self._matters, reads()), _is_own)
 
-        program: T = self.programs.fetch(key, signature.shapes, attempt)
+        program: T
+        program, _ = self.programs.fetch(
+            key, signature.shapes, attempt, lambda kept: kept[1].is_current()
+        )
         return program
+
+    @cached_property
+    def _machinery(self) -> set[str]:
+        """Attributes of every layer that no number depends on."""
+        return set(vars(self.layers())) - _MATTERING
+
+    def _matters(self, read: Read) -> bool:
+        """Tell whether a program depends on an attribute that was read while it was traced."""
+        thing, name = read
+        if name in vars(thing):
+            return name not in self._machinery
+        # A function put on the object would be called in place of its class's.
+        return name in _CALLED or any(name in vars(k) for k in type(thing).__mro__ if _is_own(k))
+
+
+_MATTERING = {"_dtype_policy", "_compute_dtype_object", "_trainable", "autocast", "_autocast"}
+_CALLED = {"call", "quantized_call", "activation"}
+
+
+def _is_own(kind: type) -> bool:
+    """Tell whether a class is the user's own."""
+    return not is_installed(kind)
 
 
 _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionary()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any, TypeAlias
 
+from camcore._shared.reads import note
+
 Override: TypeAlias = Callable[[Any, str, Any], None]
 
 # Held while functions of a class are swapped, by one thread at a time.
@@ -37,6 +39,8 @@ def attributes_apart(
     objects: Iterable[Any], owner: type, copies: Callable[[Any], bool]
 ) -> Iterator[Override]:
     """Let this thread read and write copies of objects' attributes, so that none is put back.
+
+    What is read is noted; see `camcore._shared.reads`.
 
     Parameters
     ----------
@@ -68,6 +72,7 @@ def attributes_apart(
         return hasattr(getattr(type(thing), name, None), "__set__")
 
     def get(usual: Any, thing: Any, name: str) -> Any:
+        note(thing, name)
         own = attributes.get(id(thing))
         if own is None:
             return usual(thing, name)

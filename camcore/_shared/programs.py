@@ -16,6 +16,9 @@ Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
 Opening: TypeAlias = Literal["batch", "image"]
 """What is left open: the number of samples, or any other size."""
 
+Serves: TypeAlias = Callable[[Any], bool]
+"""Tells whether a program serves the model as it is."""
+
 Attempt: TypeAlias = Callable[[Shapes, "Opening | None"], Any]
 """Makes a program for shapes, or None where it has to know what they leave open.
 
@@ -29,9 +32,9 @@ QUESTIONS, SHAPES = 64, 16
 
 @dataclass
 class Answers:
-    """The programs that answer one question, and which sizes they have to know."""
+    """The programs that answer one question, the last used at the end, and what sizes they know."""
 
-    programs: OrderedDict[Shapes, Any] = field(default_factory=OrderedDict)
+    programs: list[tuple[Shapes, Any]] = field(default_factory=list)
     closed: set[Opening] = field(default_factory=set)
 
 
@@ -45,12 +48,18 @@ class Programs:
     def __len__(self) -> int:
         return sum(len(answers.programs) for answers in self._answers.values())
 
-    def fetch(self, question: Hashable, shapes: Shapes, attempt: Attempt) -> Any:
+    def fetch(
+        self,
+        question: Hashable,
+        shapes: Shapes,
+        attempt: Attempt,
+        serves: Serves = lambda program: True,
+    ) -> Any:
         """Return a program that serves the shapes, made by `attempt` where none is kept."""
-        if (program := self._find(question, shapes)) is not None:
+        if (program := self._find(question, shapes, serves)) is not None:
             return program
         with swapping:  # a trace swaps functions, and may compile another model
-            if (program := self._find(question, shapes)) is not None:
+            if (program := self._find(question, shapes, serves)) is not None:
                 return program
             refused = set[Opening]()
             for opened, opening in self._openings(question, shapes).items():
@@ -61,19 +70,24 @@ class Programs:
                 refused.add(opening)
             return program
 
-    def _find(self, question: Hashable, shapes: Shapes) -> Any:
+    def _find(self, question: Hashable, shapes: Shapes, serves: Serves) -> Any:
         """Find a program that serves the shapes; None where there is none."""
+
+        def fits(known: Shapes) -> bool:
+            pairs = zip(known, shapes, strict=True)
+            return all(a in (None, b) for one in pairs for a, b in zip(*one, strict=True))
+
         with self._lock:
             if (answers := self._answers.get(question)) is None:
                 return None
             self._answers.move_to_end(question)
-            programs = answers.programs
-            for known in (shapes,) if shapes in programs else programs:
-                pairs = zip(known, shapes, strict=True)
-                if all(a in (None, b) for one in pairs for a, b in zip(*one, strict=True)):
-                    programs.move_to_end(known)
-                    return programs[known]
-            return None
+            kept = answers.programs[::-1]
+        for known, program in sorted(kept, key=lambda one: one[0] != shapes):
+            if fits(known) and serves(program):
+                with self._lock:
+                    _use((known, program), answers.programs)
+                return program
+        return None
 
     def _keep(
         self, question: Hashable, shapes: Shapes, program: Any, closed: Collection[Opening]
@@ -81,11 +95,11 @@ class Programs:
         """Keep a program, and what it turned out that this question's programs have to know."""
         with self._lock:
             answers = self._answers.setdefault(question, Answers())
-            answers.programs[shapes] = program
+            _use((shapes, program), answers.programs)
             answers.closed.update(closed)
-            for kept, limit in ((answers.programs, SHAPES), (self._answers, QUESTIONS)):
-                while len(kept) > limit:
-                    kept.popitem(last=False)
+            del answers.programs[:-SHAPES]
+            while len(self._answers) > QUESTIONS:
+                self._answers.popitem(last=False)
 
     def _openings(self, question: Hashable, shapes: Shapes) -> dict[Shapes, Opening | None]:
         """List the shapes to compile for, the most open first; only what varied is left open.
@@ -98,7 +112,7 @@ class Programs:
             def size(leaf: int, axis: int, own: int | None) -> int | None:
                 of: Opening = "batch" if axis == 0 and own == batch else "image"
                 is_open = of in (kind, "batch") and of not in answers.closed
-                varies = any(known[leaf][axis] != own for known in answers.programs)
+                varies = any(known[leaf][axis] != own for known, _ in answers.programs)
                 return None if is_open and varies else own
 
             return tuple(
@@ -107,3 +121,8 @@ class Programs:
             )
 
         return {opened("image"): "image", opened("batch"): "batch", shapes: None}
+
+
+def _use(one: tuple[Shapes, Any], programs: list[tuple[Shapes, Any]]) -> None:
+    """Put a program at the end, as the one that was used last."""
+    programs[:] = [other for other in programs if other[1] is not one[1]] + [one]

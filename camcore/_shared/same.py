@@ -82,7 +82,7 @@ def _key(value: Any, within: tuple[Any, ...], other: Other) -> Hashable:
         return kind, frozenset(map(key, value))
     if kind is dict:
         return kind, tuple((key(name), key(part)) for name, part in value.items())
-    if _is_installed(value):
+    if is_installed(value):
         return id(value), str(value)
     if isinstance(value, MethodType):
         return key(value.__func__), key(value.__self__)
@@ -99,7 +99,7 @@ def _key(value: Any, within: tuple[Any, ...], other: Other) -> Hashable:
 
 def _read(code: CodeType, value: Any) -> Any:
     """Find what code may read of a value: of a module of the user's own, what it names."""
-    if not isinstance(value, ModuleType) or _is_installed(value):
+    if not isinstance(value, ModuleType) or is_installed(value):
         return value
     return {name: vars(value)[name] for name in sorted(set(_names(code)) & vars(value).keys())}
 
@@ -112,7 +112,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_installed(value: Any) -> bool:
+def is_installed(value: Any) -> bool:
     """Tell whether a module, class or function belongs to an installed package or to Python."""
     if isinstance(value, ModuleType):
         name: str = value.__name__
