@@ -1,6 +1,6 @@
 """Ways to run a model that beat its eager float32 pass, on a copy that is made for them.
 
-The copy follows the model: it is made anew when a weight was written to or replaced.
+The copy follows the model: it is made anew when a weight was written to, or anything replaced.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules import conv
 
+from camcore._shared.reads import Snapshot
+from camcore._shared.same import is_installed
 from camcore.adapter import Array, Leaves, NativeScore, Rectifier, Seed, Trace
 from camcore.errors import BackendError
 from camcore.nest import map_leaves
@@ -52,7 +54,8 @@ class FastAdapter(TorchAdapter):
         self.ways = tuple(ways)
         self._original = layers_of.unwrap(model)
         self._compiled: dict[nn.Module, Callable[..., Any]] = {}
-        self._made_from: list[tuple[int, int]] = []
+        self._weights: list[tuple[int, int, int]] = []
+        self._modules: Snapshot | None = None
         super().__init__(self._original)
         self._renew()
 
@@ -119,8 +122,8 @@ class FastAdapter(TorchAdapter):
     def _renew(self) -> None:
         """Copy the model, unless nothing was written to it since it was last copied."""
         tensors = [*self._original.parameters(), *self._original.buffers()]
-        state = [(id(tensor), inputs_of.version(tensor)) for tensor in tensors]
-        if state == self._made_from:
+        state = [(id(each), inputs_of.version(each), each.data_ptr()) for each in tensors]
+        if self._modules and self._modules.is_current() and state == self._weights:
             return
         try:
             twin = copy.deepcopy(self._original).eval().requires_grad_(False)
@@ -136,7 +139,14 @@ class FastAdapter(TorchAdapter):
             if "bfloat16" in self.ways and weighs:
                 module.to(torch.bfloat16)
         traits_of(twin).is_reached = True  # it is not the user's, and compiled parts of it run
-        self.model, self._made_from = twin, state
+        attributes = [
+            (module, name)
+            for module in Shells(self._original, {}).originals
+            for name in {**vars(module), "forward": None}
+            if name != "training"  # the copy is in eval mode
+        ]
+        self._modules = Snapshot(attributes, lambda kind: not is_installed(kind), private=True)
+        self.model, self._weights = twin, state
         self._compiled.clear()
 
 

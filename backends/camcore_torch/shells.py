@@ -122,6 +122,11 @@ class Shells:
     def __contains__(self, module: nn.Module) -> bool:
         return id(module) in self._made
 
+    @property
+    def originals(self) -> list[nn.Module]:
+        """The modules that the shells stand for, also those that only a list holds."""
+        return [blank.module for blank in self._made.values() if blank.module is not None]
+
     def of(self, module: nn.Module) -> nn.Module:
         """Give the shell of a module, or of what was compiled of it.
 

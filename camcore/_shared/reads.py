@@ -56,9 +56,13 @@ class Snapshot:
         The attributes.
     is_own : callable
         Tells whether a class is the user's own rather than a library's.
+    private : bool
+        Whether the contents of a library's private lists and dictionaries count too.
     """
 
-    def __init__(self, reads: Iterable[Read], is_own: Callable[[type], bool]) -> None:
+    def __init__(
+        self, reads: Iterable[Read], is_own: Callable[[type], bool], *, private: bool = False
+    ) -> None:
         self._is_own = is_own
         self._gone: list[Any] = []
         self._kept: list[Any] = []
@@ -72,8 +76,8 @@ class Snapshot:
                 if (value := vars(thing).get(name, _MISSING)) is _MISSING:
                     continue
                 self._hold(value)
-                is_library = name.startswith("_") and not is_own(type(thing))
-                if not is_library and (inside := self._inside(value)) is not None:
+                visible = private or not name.startswith("_") or is_own(type(thing))
+                if visible and (inside := self._inside(value)) is not None:
                     self._contents.append((ref, name, inside))
         kinds = {kind for thing, _ in names.values() for kind in type(thing).__mro__}
         self._classes = [(weakref.ref(k), _defined(k)) for k in kinds if is_own(k)]
