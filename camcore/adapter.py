@@ -36,6 +36,9 @@ An adapter shows it `Outputs`. A cotangent has the shape of its leaf; leaves lef
 zero.
 """
 
+Mode: TypeAlias = Literal["eval", "as-is", "train"]
+"""How layers that train differently run: in inference, in the modes they are in, or in training."""
+
 Rectifier: TypeAlias = Literal["guided"]
 """A rule for pulling back through rectifiers: ``guided`` lets only positive gradients past."""
 
@@ -393,7 +396,7 @@ class Adapter(Protocol):
     Whatever a verb does, it leaves the model as it found it (parameters,
     gradients, ``requires_grad``, modes, hooks, attributes), also when the model
     raises half-way. Models run in inference mode (no dropout, running batch
-    statistics) whatever mode they are in.
+    statistics) whatever mode they are in, unless the adapter was made for another `Mode`.
 
     Inputs are what the model takes: one array or tensor, or a tuple, list or
     dict of them. NumPy arrays are moved to the model's device, and floating ones

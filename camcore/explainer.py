@@ -21,7 +21,7 @@ import numpy as np
 
 from camcore import registry
 from camcore._shared.warn import warn
-from camcore.adapter import Adapter, Array, NativeScore
+from camcore.adapter import Adapter, Array, Mode, NativeScore
 from camcore.augment import Augmentation
 from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
@@ -66,7 +66,8 @@ class Explainer(Generic[Result]):
     Parameters
     ----------
     model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
-        Left exactly as it is. It is run in inference mode whatever mode it is in.
+        Left exactly as it is. It is run in inference mode whatever mode it is in, unless
+        `mode` says otherwise.
     layer : str, layer object, or list of these, optional
         Where to look; several layers are joined as the recipe says. A name may end
         in ``#N`` to mean the N-th call of a layer that runs several times; without it the
@@ -111,6 +112,12 @@ class Explainer(Generic[Result]):
         Run a copy of the model in faster ways than its own: in PyTorch ``"channels_last"``
         and ``"compile"``, which keep all but the last float32 digits, and ``"bfloat16"``,
         which keeps two or three and is slow on processors that lack it. True is the first.
+    mode : {"eval", "as-is", "train"}
+        ``"as-is"`` runs each PyTorch module in the mode it is in, and calls a Keras model
+        without saying `training`; ``"train"`` runs all in training, such as the dropout of
+        a Keras model for the spread of its maps. Running statistics are not written to. Random
+        numbers are drawn as a call of the model draws them, anew in each pass of methods that
+        need several; those that go on from a layer raise `LayerError` where they cannot.
     **options
         Keyword arguments of the method's function; among several methods, of those
         that take them.
@@ -148,11 +155,12 @@ class Explainer(Generic[Result]):
         augment: Sequence[Augmentation] = (),
         eigen_smooth: bool = False,
         fast: bool | str | Sequence[str] = False,
+        mode: Mode = "eval",
         **options: Any,
     ) -> None:
         self.model = model
-        self._fast = fast
-        self.adapter: Adapter = registry.adapter(model, fast)
+        self._run = (fast, mode)
+        self.adapter: Adapter = registry.adapter(model, fast, mode)
         self.recipe: Recipe = find_recipe(recipe)
         if fusion is not None:
             self.recipe = self.recipe.derive(self.recipe.name, fusion=fusion)
@@ -203,7 +211,7 @@ class Explainer(Generic[Result]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.adapter = registry.adapter(self.model, self._fast)
+        self.adapter = registry.adapter(self.model, *self._run)
         self._geometry = Geometry(self.model, self.adapter)
 
     def layers(self, inputs: Any) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from camcore.adapter import Adapter
+from camcore.adapter import Adapter, Mode
 from camcore.errors import BackendError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -125,6 +125,14 @@ class FastBackend(Backend, Protocol):
         """
 
 
+@runtime_checkable
+class ModeBackend(Backend, Protocol):
+    """A backend that can run models in other modes than inference."""
+
+    def adapt_in(self, model: object, mode: Mode) -> Adapter:
+        """Make the adapter of a model that runs in this mode; the model stays as it is."""
+
+
 _EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
 
 
@@ -192,7 +200,9 @@ def backend(framework: str) -> Backend:
     return _load(framework)
 
 
-def adapter(model: object, fast: bool | str | Sequence[str] = False) -> Adapter:
+def adapter(
+    model: object, fast: bool | str | Sequence[str] = False, mode: Mode = "eval"
+) -> Adapter:
     """Find the adapter of a model among the frameworks that are imported.
 
     Parameters
@@ -202,6 +212,8 @@ def adapter(model: object, fast: bool | str | Sequence[str] = False) -> Adapter:
     fast : bool, str, or sequence of str
         Faster ways to run the model than its own, by the framework's names for them;
         True is those that the framework recommends.
+    mode : {"eval", "as-is", "train"}
+        The mode that it runs in; an adapter keeps its own.
 
     Returns
     -------
@@ -211,8 +223,10 @@ def adapter(model: object, fast: bool | str | Sequence[str] = False) -> Adapter:
     ------
     BackendError
         No installed adapter owns the model; the message names the extra to install. Or
-        the framework has no such fast way.
+        the framework has no such fast way, or no such mode.
     """
+    if mode not in get_args(Mode):
+        raise BackendError(f"mode={mode!r}; expected 'eval', 'as-is' or 'train'.")
     if isinstance(model, Adapter):
         return model
     ways = [fast] if isinstance(fast, str) else fast
@@ -220,6 +234,8 @@ def adapter(model: object, fast: bool | str | Sequence[str] = False) -> Adapter:
         if framework in sys.modules:
             candidate = _load(framework)
             if candidate.owns(model):
+                if mode != "eval":
+                    return _in_mode(candidate, model, mode, ways)
                 return _fast(candidate, model, ways) if ways else candidate.adapt(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     roots = {base.__module__.partition(".")[0] for base in type(model).__mro__}
@@ -243,3 +259,11 @@ def _fast(owner: Backend, model: object, ways: bool | Sequence[str]) -> Adapter:
             f"{owner.name} has no faster way to run a model than it does already; leave `fast` out."
         )
     return owner.adapt_fast(model, owner.fast_ways if ways is True else list(ways or ()))
+
+
+def _in_mode(owner: Backend, model: object, mode: Mode, ways: bool | Sequence[str]) -> Adapter:
+    if ways:
+        raise BackendError(f"A fast copy runs in inference; leave out `fast`, or mode={mode!r}.")
+    if not isinstance(owner, ModeBackend):
+        raise BackendError(f"{owner.name} runs models in inference only; leave mode={mode!r} out.")
+    return owner.adapt_in(model, mode)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Rectifier, Trace
+from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Mode, Rectifier, Trace
 from camcore.errors import LayerError
 from camcore.nest import path_of
 from camcore.targets.scale import Scale
@@ -25,6 +25,9 @@ from .resume import Head, Replay
 from .survey import Survey
 
 T = TypeVar("T")
+
+_TRAINING: dict[Mode, bool | None] = {"eval": False, "as-is": None, "train": True}
+"""The argument that a model is called with; None leaves it out."""
 
 
 class TensorFlowAdapter:
@@ -42,12 +45,17 @@ class TensorFlowAdapter:
     ----------
     model : keras.Model or keras.Layer
         A model of Keras 3 on TensorFlow, or of tf_keras.
+    mode : {"eval", "as-is", "train"}
+        Whether the model is called with ``training=False``, without a word, or with
+        ``training=True``. What it assigns in a call is forgotten, but what is drawn from its
+        seeds goes on from call to call.
     """
 
     takes_images = False
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, mode: Mode = "eval") -> None:
         self._model = model
+        self._training = _TRAINING[mode]
         self._cache = cache_of(model)
 
     @property
@@ -143,10 +151,11 @@ class TensorFlowAdapter:
     def _read(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature, dict[str, Any]]:
         """Prepare the inputs, and list the layers by path of a model that is built by now."""
         tensors, signature = prepare(self._model, inputs)
+        inference, signature = signature, replace(signature, training=self._training)
         known = dict(walk(self._model))
         if not self._cache.built:
             if not all(layer.built for layer in (self._model, *known.values())):
-                signature.call(self._model, signature.first(tensors.values()))
+                inference.call(self._model, signature.first(tensors.values()))
                 known = dict(walk(self._model))
             self._cache.built = True
         return tensors, signature, known

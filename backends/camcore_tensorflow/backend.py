@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from camcore.adapter import Mode
 from camcore.errors import BackendError
 from camcore.zoo import LoadedModel
 
@@ -30,6 +31,10 @@ class TensorFlowBackend:
                 f"{kind} is no Keras model on TensorFlow. Give one of Keras or tf_keras."
             )
         return TensorFlowAdapter(model)
+
+    def adapt_in(self, model: object, mode: Mode) -> TensorFlowAdapter:
+        """Return an adapter that runs the model in another mode than inference."""
+        return TensorFlowAdapter(model, mode)
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         """Load a model: ``keras:ResNet50``, ``keras-file:PATH``, ``demo-keras:...``."""

@@ -129,10 +129,13 @@ def compiled(body: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
 
 
 def on_copies(function: Any) -> Callable[..., Any]:
-    """Let a compiled function that assigns variables assign copies, made anew for each run."""
+    """Let a compiled function that assigns variables assign copies, made anew for each run.
+
+    Those that random numbers are drawn by go on from run to run, until the model's own go on.
+    """
     variables = {id(variable.handle): variable for variable in function.graph.variables}
     copies = {
-        id(handle): (handle, tf.Variable(variables[id(handle)], trainable=False))
+        id(handle): _copy_of(handle, variables[id(handle)])
         for handle, inner in function.graph.captures
         if id(handle) in variables and any(_assigns(op, inner) for op in inner.consumers())
     }
@@ -140,16 +143,45 @@ def on_copies(function: Any) -> Callable[..., Any]:
         return function
     captured, running = function.captured_inputs, threading.Lock()
     function.set_external_captures(
-        [copies[id(each)][1].handle if id(each) in copies else each for each in captured]
+        [copies[id(each)].own.handle if id(each) in copies else each for each in captured]
     )
 
     def run(*tensors: tf.Tensor) -> Any:
         with running:
-            for handle, copy in copies.values():
-                copy.assign(tf.raw_ops.ReadVariableOp(resource=handle, dtype=copy.dtype))
+            for copy in copies.values():
+                copy.renew()
             return function(*tensors)
 
     return run
+
+
+class _Copy:
+    """A copy of a variable that a compiled function assigns."""
+
+    def __init__(self, handle: tf.Tensor, variable: tf.Variable, *, goes_on: bool) -> None:
+        self.own = tf.Variable(variable, trainable=False)
+        self._handle = handle
+        self._goes_on = goes_on
+        self._seen: Any = None
+
+    def renew(self) -> None:
+        """Take the model's value; where the copy goes on, only if that is another than before."""
+        value = tf.raw_ops.ReadVariableOp(resource=self._handle, dtype=self.own.dtype)
+        if self._goes_on:
+            before, self._seen = self._seen, value.numpy()
+            if before is not None and (before == self._seen).all():
+                return
+        self.own.assign(value)
+
+
+_streams: weakref.WeakValueDictionary[int, _Copy] = weakref.WeakValueDictionary()
+"""The copies that random numbers are drawn by, which all programs of a model share."""
+
+
+def _copy_of(handle: tf.Tensor, variable: tf.Variable) -> _Copy:
+    if "seed_generator_state" not in variable.name:
+        return _Copy(handle, variable, goes_on=False)
+    return _streams.setdefault(id(handle), _Copy(handle, variable, goes_on=True))
 
 
 def _assigns(operation: tf.Operation, variable: tf.Tensor) -> bool:

@@ -29,17 +29,20 @@ class Signature:
         One for each leaf; None is any size.
     batch : int
         Number of samples.
+    training : bool or None
+        What the model is told of `training`; None for nothing.
     """
 
     skeleton: Any
     dtypes: tuple[tf.DType, ...]
     shapes: Shapes
     batch: int
+    training: bool | None = False
 
     @property
     def key(self) -> Hashable:
         """What inputs of different sizes have in common."""
-        return repr(self.skeleton), self.dtypes, tuple(map(len, self.shapes))
+        return repr(self.skeleton), self.dtypes, tuple(map(len, self.shapes)), self.training
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
@@ -60,7 +63,8 @@ class Signature:
         return [tensor[:1] if self.batched(tensor) else tensor for tensor in tensors]
 
     def call(self, model: Any, tensors: Sequence[tf.Tensor]) -> Any:
-        """Call the model on `tensors`, in inference mode, as its `call` wants them."""
+        """Call the model on `tensors`, as its `call` wants them."""
+        options = {} if self.training is None else {"training": self.training}
         inputs = fill(self.skeleton, iter(tensors))
         needed = [
             name
@@ -71,9 +75,9 @@ class Signature:
         ]
         several = len(needed) > 1
         if several and isinstance(inputs, Mapping):
-            return model(**inputs, training=False)
+            return model(**inputs, **options)
         arguments = inputs if several and isinstance(inputs, (tuple, list)) else [inputs]
-        return model(*arguments, training=False)
+        return model(*arguments, **options)
 
 
 def prepare(model: Any, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature]:

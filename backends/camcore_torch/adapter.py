@@ -17,6 +17,7 @@ from camcore.adapter import (
     LayerRecord,
     LayerTrace,
     Leaves,
+    Mode,
     NativeScore,
     Rectifier,
     Seed,
@@ -49,21 +50,31 @@ class TorchAdapter:
     ``relu#-1`` or plain ``relu`` the last. What ``torch.compile``, ``DataParallel``
     or ``DistributedDataParallel`` wrap is run itself, eagerly and on one device, and
     names start inside the wrapper. Checkpointed stretches are run without computing anything
-    twice. Models in train mode are run as in eval mode.
+    twice. Models in train mode are run as in eval mode, unless another mode is asked for.
 
     Parameters
     ----------
     model : nn.Module
         The model, which may be a Keras 3 model on the torch backend.
+    mode : {"eval", "as-is", "train"}
+        Whether modules run in eval mode, each in its own, or in train mode. In train mode they
+        have copies of their buffers, so that what they write there is forgotten.
 
     Raises
     ------
     BackendError
-        The model is TorchScript, which fires no hooks, or has lazy layers without weights yet.
+        The model is TorchScript, which fires no hooks, has lazy layers without weights yet, or
+        is one of Keras that shall run in another mode than inference.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, mode: Mode = "eval") -> None:
         self.model = layers_of.unwrap(model)
+        self.mode = mode
+        if mode != "eval" and layers_of.is_keras(self.model):
+            raise BackendError(
+                f"A Keras model on the torch backend is run in inference only; leave mode={mode!r} "
+                "out, or run it on the TensorFlow backend."
+            )
         if isinstance(self.model, jit.ScriptModule):
             raise BackendError(
                 f"The model is TorchScript ({type(self.model).__name__}), whose layers cannot be "
@@ -112,7 +123,7 @@ class TorchAdapter:
         """Record the shapes of every layer that runs, from one pass of the first sample."""
         self._build(inputs)
         sample = inputs_of.first_sample(inputs_of.prepare(self.model, inputs))
-        return on_shells(self.model, lambda: survey.survey(self.model, sample))
+        return on_shells(self.model, lambda: survey.survey(self.model, sample, self.mode))
 
     def run(
         self,
@@ -147,7 +158,15 @@ class TorchAdapter:
                 skip_zero_rows(shells)
             # Fused attention kernels have no second derivative.
             with StepByStep() if second_order else nullcontext():
-                made = forward(self.model, shells, given, calls, graph=graph, logits=logits)
+                made = forward(
+                    self.model,
+                    shells,
+                    given,
+                    calls,
+                    graph=graph,
+                    logits=logits,
+                    rewinds=self.mode != "eval",
+                )
                 if rectifier is not None:
                     guided.apply_rule([*made.scores.values(), *floating(made.outputs).values()])
                 return made, pull_back(
@@ -161,7 +180,7 @@ class TorchAdapter:
                     applied=made.applied,
                 )
 
-        made, pulled = preserved(self.model, on, graph=graph)
+        made, pulled = preserved(self.model, on, graph=graph, mode=self.mode)
         return Trace(
             made.inputs,
             self.input_channels,
@@ -187,7 +206,7 @@ class TorchAdapter:
     ) -> AbstractContextManager[Callable[[Array], Leaves]]:
         """Run one sample up to `layer`, then from there on; see `camcore_torch.resume`."""
         self._build(inputs)
-        return resume.resume(self.model, inputs, layer, logits=logits)
+        return resume.resume(self.model, inputs, layer, logits=logits, mode=self.mode)
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1×1 convolution."""

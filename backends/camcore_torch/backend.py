@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from camcore.adapter import Mode
 from camcore.zoo import LoadedModel
 from camcore_torch import zoo
 from camcore_torch.adapter import TorchAdapter
@@ -26,6 +27,10 @@ class TorchBackend:
     def adapt(self, model: nn.Module) -> TorchAdapter:
         """Make the model's adapter; nothing is done to the model."""
         return TorchAdapter(model)
+
+    def adapt_in(self, model: nn.Module, mode: Mode) -> TorchAdapter:
+        """Make an adapter that runs the model in another mode than inference."""
+        return TorchAdapter(model, mode)
 
     fast_ways = ("channels_last",)
 

@@ -14,7 +14,7 @@ from camcore_torch import inputs
 from camcore_torch.capture import Capture
 from camcore_torch.layers import LayerCall
 from camcore_torch.logits import call_model
-from camcore_torch.preserve import reached
+from camcore_torch.preserve import Draws, reached
 from camcore_torch.shells import Shells
 from camcore_torch.traits import traits_of
 
@@ -45,11 +45,18 @@ def forward(
     *,
     graph: bool,
     logits: bool,
+    rewinds: bool = False,
 ) -> Pass:
-    """Run one pass, and another only where the first shows that this model needs it done so."""
+    """Run one pass, and another only where the first shows that this model needs it done so.
+
+    With `rewinds`, that one draws the random numbers of the first.
+    """
     traits = traits_of(model)
+    draws = Draws() if rewinds else None
 
     def once(*, early: bool = traits.switches_grad_off) -> Pass:
+        if draws is not None:
+            draws.rewind()
         torch.set_grad_enabled(graph and early)
         capture = Capture(shells, calls, graph=graph)
         prepared = own = inputs.prepare(model, given)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as every_module
 
+from camcore.adapter import Mode
 from camcore_torch import checkpoints, modes
 from camcore_torch.shells import Shells, stop_originals
 from camcore_torch.traits import traits_of
@@ -17,8 +18,10 @@ from camcore_torch.traits import traits_of
 T = TypeVar("T")
 
 
-def preserved(model: nn.Module, body: Callable[[Shells], T], *, graph: bool = False) -> T:
-    """Run a body on shells: in eval mode, without gradients, outside of inference mode.
+def preserved(
+    model: nn.Module, body: Callable[[Shells], T], *, graph: bool = False, mode: Mode = "eval"
+) -> T:
+    """Run a body on shells: in a mode, without gradients, outside of inference mode.
 
     The model is not written to, so there is nothing to restore on it. What is switched is this
     thread's alone, and is switched back at whatever instant the body is interrupted.
@@ -32,6 +35,8 @@ def preserved(model: nn.Module, body: Callable[[Shells], T], *, graph: bool = Fa
     graph : bool
         Whether autograd will save weights, which it cannot where they were made in inference
         mode: those have copies stand in for them.
+    mode : {"eval", "as-is", "train"}
+        The mode that the shells are in.
 
     Returns
     -------
@@ -44,6 +49,7 @@ def preserved(model: nn.Module, body: Callable[[Shells], T], *, graph: bool = Fa
         traits.blanks,
         plain_objects=traits.hides_modules,
         stand_ins=graph and traits.made_in_inference,
+        mode=mode,
     )
     switches = Switches()
 
@@ -100,6 +106,19 @@ def undone(body: Callable[[], T], undo: Callable[[], None]) -> T:
             traceback.clear_frames(error.__traceback__)
         undo()
         raise
+
+
+class Draws:
+    """The random numbers to come, so that they can be drawn again."""
+
+    def __init__(self) -> None:
+        self._on_cpu = torch.get_rng_state()
+        self._on_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+    def rewind(self) -> None:
+        """Let the same numbers come again."""
+        torch.set_rng_state(self._on_cpu)
+        torch.cuda.set_rng_state_all(self._on_cuda)
 
 
 class Switches:

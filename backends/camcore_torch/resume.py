@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules import batchnorm
 
-from camcore.adapter import Array, LayerName, Leaves, replays
+from camcore.adapter import Array, LayerName, Leaves, Mode, replays
 from camcore.errors import CamcoreWarning, InputError, LayerError
 from camcore.layers.layout import axis_of_one
 from camcore.nest import put
@@ -64,6 +65,7 @@ class Recording:
     output: Any
     path: str
     plain: Leaves
+    mode: Mode
 
     @property
     def activations(self) -> torch.Tensor:
@@ -97,7 +99,7 @@ class Recording:
 
 @contextmanager
 def resume(
-    model: nn.Module, inputs: Any, layer: str, *, logits: bool = True
+    model: nn.Module, inputs: Any, layer: str, *, logits: bool = True, mode: Mode = "eval"
 ) -> Iterator[Callable[[Array], Leaves]]:
     """Run one sample up to `layer`; within, ``head(activations)`` gives the outputs from there on.
 
@@ -107,25 +109,31 @@ def resume(
     Raises
     ------
     LayerError
-        The layer did not run, or ran more than once and `layer` does not say which call.
+        The layer did not run, or ran more than once and `layer` does not say which call. Or
+        the model mixes samples, or draws at random.
     InputError
         There is more than one sample.
     """
+    if mode != "eval" and _mixes_samples(model, mode):
+        raise _not_again(layer)
     prepared = inputs_of.prepare(model, inputs)
     for way in (Way(), Way(copies=True), Way(copies=True, at_once=False)):
         # Recorded anew: a model that writes to what is replayed has spoilt the record.
-        recording = on_shells(model, lambda: _record(model, prepared, layer, logits))
+        recording = on_shells(model, lambda: _record(model, prepared, layer, logits, mode))
         replay = Replay(recording, way)
         if replay.is_faithful():
             yield replay
             return
+    rerun = Rerun(recording, way)
+    if not rerun.is_faithful():
+        raise _not_again(layer)
     warnings.warn(
         f"What comes before layer {layer!r} cannot be replayed in this model; the whole model is "
         "run for each alteration, which is slower and gives the same numbers.",
         CamcoreWarning,
         stacklevel=3,
     )
-    yield Rerun(recording, way)
+    yield rerun
 
 
 @dataclass(frozen=True)
@@ -161,18 +169,6 @@ class Head(ABC):
         rows = [self._outputs(part, 1) for part in parts]
         return {path: np.concatenate([row[path] for row in rows]) for path in rows[0]}
 
-    @abstractmethod
-    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
-        """List the outputs for one batch of alterations."""
-
-    def _again(self, nest_of_one: Any, times: int) -> Any:
-        expanded = inputs_of.expand(nest_of_one, times, self.recording.batch_axis)
-        return inputs_of.clone(expanded) if self.way.copies else expanded
-
-
-class Replay(Head):
-    """Modules before the layer return what they returned in the recording."""
-
     def is_faithful(self) -> bool:
         """Tell whether the recorded activations, twice over, give the plain outputs twice over."""
         recorded = self.recording
@@ -187,6 +183,18 @@ class Replay(Head):
         epsilon = torch.finfo(recorded.activations.dtype).eps
         unspoilt = list(map(inputs_of.version, tensors)) == versions
         return unspoilt and replays(twice, recorded.plain, epsilon)
+
+    @abstractmethod
+    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
+        """List the outputs for one batch of alterations."""
+
+    def _again(self, nest_of_one: Any, times: int) -> Any:
+        expanded = inputs_of.expand(nest_of_one, times, self.recording.batch_axis)
+        return inputs_of.clone(expanded) if self.way.copies else expanded
+
+
+class Replay(Head):
+    """Modules before the layer return what they returned in the recording."""
 
     def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
         recorded = self.recording
@@ -204,7 +212,7 @@ class Replay(Head):
                 shell.register_forward_pre_hook(lambda module, args: None)
             return recorded.outputs(shells.model, self._again(recorded.inputs, times))
 
-        outputs = preserved(recorded.model, on)
+        outputs = preserved(recorded.model, on, mode=recorded.mode)
         if any(scripts.values()):
             raise LayerError("The model took another way through its layers when it was replayed.")
         return outputs
@@ -226,10 +234,26 @@ class Rerun(Head):
             shells.of(recorded.target).register_forward_hook(replace)
             return recorded.outputs(shells.model, self._again(recorded.inputs, times))
 
-        return preserved(recorded.model, on)
+        return preserved(recorded.model, on, mode=recorded.mode)
 
 
-def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recording:
+def _mixes_samples(model: nn.Module, mode: Mode) -> bool:
+    """Tell whether a normalisation takes the statistics of the batch."""
+    return any(
+        isinstance(module, batchnorm._NormBase) and (mode == "train" or module.training)
+        for module in model.modules()
+    )
+
+
+def _not_again(layer: str) -> LayerError:
+    return LayerError(
+        f"Running the model from layer {layer!r} on does not give its outputs again: it draws at "
+        "random or mixes the samples of a batch, as dropout and batch normalisation do in "
+        "training. Explain it with mode='eval', or choose a method of one pass: method='gradcam'."
+    )
+
+
+def _record(model: nn.Module, inputs: Any, layer: str, logits: bool, mode: Mode) -> Recording:
     target, asked = _target(model, layer)
     named = layers.named_modules(model)
     around = {m for m in named.values() if target in layers.named_modules(m).values()} - {target}
@@ -268,7 +292,7 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
         returned, scores, *_ = reached(model, shells, run)
         return inputs_of.outputs(returned, scores)
 
-    plain = preserved(model, on)
+    plain = preserved(model, on, mode=mode)
     if asked.call is None and len(found) > 1:
         raise LayerError(
             f"Layer {layer!r} runs {len(found)} times in a pass; say which call is meant, "
@@ -283,7 +307,7 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool) -> Recordin
         raise InputError(
             f"Resuming takes one sample; the input holds {len(inputs)}. Give inputs[i : i + 1]."
         )
-    return Recording(model, inputs, logits, target, index, before, output, path, plain)
+    return Recording(model, inputs, logits, target, index, before, output, path, plain, mode)
 
 
 def _target(model: nn.Module, layer: str) -> tuple[nn.Module, LayerName]:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import jit, nn
 
+from camcore.adapter import Mode
 from camcore_torch.layers import is_keras, without_compile
 
 _HOOKS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, OrderedDict))
@@ -99,6 +100,8 @@ class Shells:
     stand_ins : bool
         Whether weights made in inference mode get copies in their place, which autograd can
         save.
+    mode : {"eval", "as-is", "train"}
+        The mode that the shells are in: eval, that of their modules, or train.
     """
 
     def __init__(
@@ -108,12 +111,14 @@ class Shells:
         *,
         plain_objects: bool = False,
         stand_ins: bool = False,
+        mode: Mode = "eval",
     ) -> None:
         self._blanks = blanks
         self._made: dict[int, Blank] = {}
         self._objects: dict[int, Any] = {}
         self._plain_objects = plain_objects
         self._stand_ins = stand_ins
+        self._mode = mode
         self.model = self.of(model)
 
     def __iter__(self) -> Iterator[nn.Module]:
@@ -148,6 +153,9 @@ class Shells:
         if self._stand_ins:
             _stand_in(own["_parameters"])
             _stand_in(own["_buffers"])
+        if self._mode != "eval" and (self._mode == "train" or held["training"]):
+            own["training"] = True
+            own["_buffers"] = {k: b if b is None else b.clone() for k, b in own["_buffers"].items()}
         if any(theirs := _hooks_of(held)):
             for hooks, given in zip(blank.hooks, theirs, strict=True):
                 hooks.update((key, self._mapped(hook)) for key, hook in given.copy().items())

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from camcore.adapter import Layer, LayerRecord
+from camcore.adapter import Layer, LayerRecord, Mode
 from camcore.outputs import score_paths
 from camcore_torch import attention, layers
 from camcore_torch.inputs import call, floating
@@ -19,16 +19,20 @@ from camcore_torch.inputs import version as version_of
 from camcore_torch.joins import Joins
 from camcore_torch.logits import ACTIVATIONS, TRIVIAL
 from camcore_torch.modes import CallMode
-from camcore_torch.preserve import preserved, reached
+from camcore_torch.preserve import Draws, preserved, reached
 from camcore_torch.shells import Shells
 
 _PASSING = TRIVIAL | ACTIVATIONS.keys() | {"interpolate", "upsample"}
 """Functions by ``__name__`` that show again what they are given, at most on another scale."""
 
 
-def survey(model: nn.Module, sample: Any) -> list[LayerRecord]:
+def survey(model: nn.Module, sample: Any, mode: Mode) -> list[LayerRecord]:
     """Record each layer's output, ordered by when its last call finished."""
-    return preserved(model, lambda shells: _survey(model, shells, sample))
+    draws = Draws()
+    try:
+        return preserved(model, lambda shells: _survey(model, shells, sample), mode=mode)
+    finally:
+        draws.rewind()
 
 
 def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
