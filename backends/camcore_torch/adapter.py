@@ -23,7 +23,7 @@ from camcore.adapter import (
     Seed,
     Trace,
 )
-from camcore.errors import BackendError
+from camcore.errors import BackendError, CamcoreError
 from camcore.nest import path_of
 from camcore.targets.scale import Scale
 from camcore_torch import guided, resume, survey, weights
@@ -120,10 +120,30 @@ class TorchAdapter:
         return layers_of.layers(self.model)
 
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
-        """Record the shapes of every layer that runs, from one pass of the first sample."""
+        """Record the shapes of every layer that runs, from one pass of the first sample.
+
+        A model that does not take a single sample is surveyed on the whole batch.
+
+        Raises
+        ------
+        LayerError
+            No layer runs where it can be seen.
+        """
         self._build(inputs)
-        sample = inputs_of.first_sample(inputs_of.prepare(self.model, inputs))
-        return on_shells(self.model, lambda: survey.survey(self.model, sample, self.mode))
+        batch = inputs_of.prepare(self.model, inputs)
+
+        def look(at: Any) -> list[LayerRecord]:
+            return on_shells(self.model, lambda: survey.survey(self.model, at, self.mode))
+
+        try:
+            records = look(inputs_of.first_sample(batch))
+        except CamcoreError:
+            raise
+        except Exception:  # a batch size of its own, rows that belong together
+            records = look(batch)
+        if not records:
+            raise layers_of.unseen(self.model)
+        return records
 
     def run(
         self,

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram, unflatten
 
 from camcore.adapter import Mode
+from camcore.errors import BackendError
 from camcore.zoo import LoadedModel
 from camcore_torch import zoo
 from camcore_torch.adapter import TorchAdapter
 from camcore_torch.fast import FastAdapter
+
+_modules: WeakKeyDictionary[ExportedProgram, nn.Module] = WeakKeyDictionary()
+
+
+def _module(model: nn.Module | ExportedProgram) -> nn.Module:
+    """Bring an exported program back into the modules that it was exported from."""
+    if isinstance(model, nn.Module):
+        return model
+    if model not in _modules:
+        _modules[model] = unflatten(model)
+    return _modules[model]
 
 
 class TorchBackend:
@@ -21,22 +35,29 @@ class TorchBackend:
     schemes = tuple(zoo.SCHEMES)
 
     def owns(self, model: object) -> bool:
-        """Tell whether the model is a `torch.nn.Module`, as Keras models on torch are too."""
-        return isinstance(model, nn.Module)
+        """Tell whether the model is a `torch.nn.Module` or an exported program.
 
-    def adapt(self, model: nn.Module) -> TorchAdapter:
+        Keras models on torch are modules too.
+        """
+        return isinstance(model, (nn.Module, ExportedProgram))
+
+    def adapt(self, model: nn.Module | ExportedProgram) -> TorchAdapter:
         """Make the model's adapter; nothing is done to the model."""
-        return TorchAdapter(model)
+        return TorchAdapter(_module(model))
 
-    def adapt_in(self, model: nn.Module, mode: Mode) -> TorchAdapter:
+    def adapt_in(self, model: nn.Module | ExportedProgram, mode: Mode) -> TorchAdapter:
         """Make an adapter that runs the model in another mode than inference."""
+        if isinstance(model, ExportedProgram):
+            raise BackendError(
+                f"A program is exported in one mode, and runs in that; leave mode={mode!r} out."
+            )
         return TorchAdapter(model, mode)
 
     fast_ways = ("channels_last",)
 
-    def adapt_fast(self, model: nn.Module, ways: Sequence[str]) -> TorchAdapter:
+    def adapt_fast(self, model: nn.Module | ExportedProgram, ways: Sequence[str]) -> TorchAdapter:
         """Make an adapter that runs a copy of the model faster; see `camcore_torch.fast`."""
-        return FastAdapter(model, ways)
+        return FastAdapter(_module(model), ways)
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         """Find a model by name; see `camcore_torch.zoo`."""

@@ -111,11 +111,11 @@ class Capture:
             raise leaves.absent(name, self.leaves(name))
         if tensor is None:
             raise LayerError(f"Layer {name!r} returned no floating tensor; choose another layer.")
-        if tensor.is_quantized:
+        if tensor.is_quantized and self._graph:
             raise LayerError(
-                f"Layer {name!r} returned a quantised tensor ({tensor.dtype}), which has neither "
-                "gradients nor its own digits. Choose a layer that returns floats, or explain the "
-                "model before it was quantised."
+                f"Layer {name!r} returned a quantised tensor ({tensor.dtype}), which has no "
+                "gradients. Choose a layer that returns floats, a method that needs no gradients "
+                "(method='eigencam', 'scorecam'), or explain the model before it was quantised."
             )
         return tensor
 
@@ -155,7 +155,7 @@ class Capture:
         if index - from_end not in wanted:
             kept.pop(index - from_end, None)
         if tensor is None or tensor.is_quantized:
-            kept[index] = tensor
+            kept[index] = None if tensor is None else tensor.clone()
             return tensor
         kept[index], passed_on = self._take(tensor)
         return passed_on

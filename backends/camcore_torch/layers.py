@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import jit, nn
+from torch import fx, jit, nn
 from torch.nn.modules import batchnorm, conv, pooling
 from torch.nn.modules.lazy import LazyModuleMixin
 
@@ -126,6 +126,33 @@ def hookable(root: nn.Module) -> dict[str, nn.Module]:
 def layers(root: nn.Module) -> list[Layer]:
     """List every layer below the root."""
     return [Layer(name, type(module).__name__, module) for name, module in hookable(root).items()]
+
+
+def unseen(root: nn.Module) -> LayerError:
+    """Make the error for a model none of whose layers runs where it can be seen."""
+    scripts = [n for n, m in named_modules(root).items() if isinstance(m, jit.ScriptModule)]
+    held = [f"model.{name} ({type(child).__name__})" for name, child in root.named_children()]
+    if isinstance(root, fx.GraphModule):
+        advice = (
+            "It is a flat graph, as program.module() makes it. Explain the exported program "
+            "itself, or torch.export.unflatten(program)."
+        )
+    elif scripts:
+        advice = (
+            f"What it runs is TorchScript ({', '.join(scripts)}), which cannot be hooked. Put the "
+            "nn.Module in its place that it was scripted or traced from."
+        )
+    elif held:
+        advice = (
+            f"It runs copies of its modules, or none of them. Explain the one that computes: "
+            f"{' or '.join(held)}."
+        )
+    else:
+        advice = (
+            "It makes its modules while it runs, or holds them where PyTorch does not see them. "
+            "Run it once if its first call makes them, or hold them as attributes."
+        )
+    return LayerError(f"No layer of the {type(root).__name__} runs where it can be seen. {advice}")
 
 
 def find(root: nn.Module, name: str) -> LayerCall:

@@ -48,6 +48,8 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
     joins, joined = Joins(), defaultdict[nn.Module, tuple[tuple[int, ...], ...]](tuple)
 
     def record(module: nn.Module, args: Any, output: Any) -> None:
+        if module not in calls:  # a copy that the model made of one, hooks and all
+            return
         calls[module] += 1
         found = floating(output)
         if found:
