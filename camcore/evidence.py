@@ -7,7 +7,7 @@ pass; what costs another pass is only made when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -17,11 +17,12 @@ from camcore.adapter import (
     Adapter,
     Array,
     LayerName,
+    Leaves,
     NativeScore,
     Rectifier,
     Trace,
 )
-from camcore.errors import LayerError, MethodError
+from camcore.errors import CamcoreError, LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import frames, layout
 from camcore.layers.dependent import dependent_layers
@@ -258,10 +259,30 @@ class Rerun(Evidence):
         """Scores of altered inputs.
 
         ``score_images(sample, images)`` takes N alterations of one sample's input,
-        ``(N, C, *S)``, and returns its target's scores ``(N,)``.
+        ``(N, C, *S)``, and returns its target's scores ``(N,)``. A model that does not take
+        N samples has them in batches of the input's own size.
         """
+        one_size = False
 
         def score(sample: int, images: Array) -> Array:
+            nonlocal one_size
+            if not one_size:
+                try:
+                    scores = at_once(sample, images)
+                    one_size = len(scores) != len(images)
+                except CamcoreError:
+                    raise
+                except Exception:  # the framework's own
+                    if len(images) == self.batch:
+                        raise
+                    one_size = True
+            if not one_size:
+                return scores
+            padded = np.concatenate([images, *[images[-1:]] * (-len(images) % self.batch)])
+            parts = np.split(padded, len(padded) // self.batch)
+            return np.concatenate([at_once(sample, part) for part in parts])[: len(images)]
+
+        def at_once(sample: int, images: Array) -> Array:
             batch = self._with_images(images, sample).native
             if isinstance(self.target, NativeScore):
                 trace = self.adapter.run(batch, (), [self.target], logits=self.selector.logits)
@@ -285,9 +306,7 @@ class Rerun(Evidence):
         def scoring(sample: int) -> Iterator[Callable[[Array], Array]]:
             target = self._settled(sample)
             own = self._sample(sample)
-            with self.adapter.resume(
-                self.inputs.sample(sample).native, self.layer, logits=self.selector.logits
-            ) as head:
+            with self._resumed(sample) as head:
 
                 def score(activations: Array) -> Array:
                     leaves = head(self._native(activations, own))
@@ -332,8 +351,7 @@ class Rerun(Evidence):
         What comes before the layer is the first sample's.
         """
         own = self._sample(0)
-        first = self.inputs.sample(0).native
-        with self.adapter.resume(first, self.layer, logits=self.selector.logits) as head:
+        with self._resumed(0) as head:
             leaves = head(self._native(activations, own))
         values = leaves[self.selector.path(leaves)]
         return values if values.ndim == 2 else None
@@ -398,6 +416,33 @@ class Rerun(Evidence):
                 gradients = found.canonical(gradients)
             terms.append(gradients * per_channel(added[name].added[None], gradients))
         return terms
+
+    @contextmanager
+    def _resumed(self, sample: int) -> Iterator[Callable[[Array], Leaves]]:
+        """Run one sample up to the layer.
+
+        Raises
+        ------
+        MethodError
+            The model does not take a single sample.
+        """
+        one = self.inputs.sample(sample).native
+        with ExitStack() as undo:
+            try:
+                head = undo.enter_context(
+                    self.adapter.resume(one, self.layer, logits=self.selector.logits)
+                )
+            except CamcoreError:
+                raise
+            except Exception as error:
+                if self.batch == 1:
+                    raise
+                raise MethodError(
+                    f"The model takes a batch of {self.batch} and no single sample, so it cannot "
+                    f"be run from layer {self.layer!r} on for one. Explain one that takes any "
+                    "batch size, or choose a method of one pass: method='gradcam'."
+                ) from error
+            yield head
 
     def _pass(
         self,

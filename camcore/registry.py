@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -133,6 +134,33 @@ class ModeBackend(Backend, Protocol):
         """Make the adapter of a model that runs in this mode; the model stays as it is."""
 
 
+_SAVED = (
+    "It is what tf.saved_model.load gives, whose layers are gone. Load the Keras model itself: "
+    "keras.models.load_model of a .keras or .h5 file."
+)
+_WAYS_OUT = {
+    "builtins.function": "Give the model that the function calls.",
+    "builtins.method": "Give the model that the method belongs to.",
+    "functools.partial": "Give the model that the function calls.",
+    "path": (
+        "It is a path: load the model first, with torch.load, keras.models.load_model or "
+        "camcore.zoo.load."
+    ),
+    "builtins.dict": "It holds weights: make the model, and load them into it.",
+    "torch.ScriptFunction": "Give the nn.Module that was traced.",
+    "torch.AOTICompiledModel": "Give the exported program or the nn.Module it was compiled from.",
+    "onnxruntime.InferenceSession": (
+        "It keeps no gradients: turn the ONNX file into a PyTorch model, with onnx2torch.convert."
+    ),
+    "onnx.ModelProto": "Turn it into a PyTorch model: onnx2torch.convert(model).",
+    "Interpreter": "A TFLite interpreter keeps no gradients: give the Keras model it came from.",
+    "tensorflow._UserObject": _SAVED,
+    "tensorflow.AutoTrackable": _SAVED,
+    "tensorflow.Function": "Give the Keras model that the function calls.",
+    "tensorflow.ConcreteFunction": "Give the Keras model that the function was traced from.",
+}
+"""What to give in place of objects that hold no layers, by package and class, or by class."""
+
 _EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
 
 
@@ -238,6 +266,8 @@ def adapter(
                     return _in_mode(candidate, model, mode, ways)
                 return _fast(candidate, model, ways) if ways else candidate.adapt(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if advice := _way_out(model):
+        raise BackendError(f"A {kind} cannot be explained. {advice}")
     roots = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for root, extra in _EXTRA_OF.items():
         if root in roots and extra not in _entry_points():
@@ -251,6 +281,16 @@ def adapter(
         "Give a torch.nn.Module or a Keras model; for another framework install an adapter "
         f"that registers under the entry-point group {GROUP!r}."
     )
+
+
+def _way_out(model: object) -> str | None:
+    """Say what to give in place of an object that holds no layers, where that is known."""
+    for base in type(model).__mro__:
+        root = base.__module__.partition(".")[0]
+        for name in (f"{root}.{base.__name__}", base.__name__):
+            if name in _WAYS_OUT:
+                return _WAYS_OUT[name]
+    return _WAYS_OUT["path"] if isinstance(model, (str, PathLike)) else None
 
 
 def _fast(owner: Backend, model: object, ways: bool | Sequence[str]) -> Adapter:

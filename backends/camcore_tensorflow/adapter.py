@@ -19,7 +19,7 @@ from camcore.targets.stated import stated_scales
 from . import weights
 from .compile import Program, Seeds, cache_of, seed_key
 from .inputs import Signature, prepare
-from .layers import find, input_channels, walk
+from .layers import check_reachable, find, input_channels, walk
 from .preserve import uninterrupted
 from .resume import Head, Replay
 from .survey import Survey
@@ -88,13 +88,27 @@ class TensorFlowAdapter:
 
     @uninterrupted
     def survey(self, inputs: Any) -> Sequence[LayerRecord]:
-        """Survey the layers that run; nothing is computed."""
+        """Survey the layers that run; nothing is computed.
+
+        A model that does not take a single sample is surveyed on the whole batch.
+
+        Raises
+        ------
+        LayerError
+            The layers are those of a saved model, out of reach.
+        """
         tensors, signature, known = self._read(inputs)
         make = partial(Survey, self._model)
-        survey = self._compiled("survey", signature.sized(1), (), make)
+        try:
+            survey = self._compiled("survey", signature.sized(1), (), make)
+            records = survey(signature.first(tensors.values()))
+        except (ValueError, tf.errors.InvalidArgumentError):
+            # A batch size of its own, rows that belong together: else it raises again.
+            records = self._compiled("survey", signature, (), make)([*tensors.values()])
+        check_reachable(records, {"": self._model, **known})
         return [
             replace(record, layer=replace(record.layer, native=known[record.layer.name]))
-            for record in survey(signature.first(tensors.values()))
+            for record in records
         ]
 
     @uninterrupted

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from camcore.adapter import Channels, LayerName
+from camcore.adapter import Channels, LayerName, LayerRecord
+from camcore.errors import LayerError
 from camcore.layers.names import unknown_layer
 
 from .capture import Capture
@@ -44,6 +45,23 @@ def walk(model: Any) -> Iterator[tuple[str, Any]]:
             yield from below(layer, path + "/")
 
     return below(model, "")
+
+
+def check_reachable(records: Sequence[LayerRecord], layers: Mapping[str, Any]) -> None:
+    """Refuse a model that only wraps a saved one.
+
+    Raises
+    ------
+    LayerError
+        Nothing but its inputs and a `TFSMLayer` runs.
+    """
+    ran = {record.layer.kind for record in records} - {"InputLayer"}
+    saved = [path for path, layer in layers.items() if type(layer).__name__ == "TFSMLayer"]
+    if saved and ran <= {"TFSMLayer"}:
+        raise LayerError(
+            f"A TFSMLayer ({saved[0] or 'the model'}) runs a SavedModel, whose own layers "
+            "cannot be reached. Load the model itself, from a .keras or .h5 file, or build it anew and load its weights."
+        )
 
 
 def find(name: str, layers: Mapping[str, Any]) -> Capture:
