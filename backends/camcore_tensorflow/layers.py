@@ -60,7 +60,8 @@ def check_reachable(records: Sequence[LayerRecord], layers: Mapping[str, Any]) -
     if saved and ran <= {"TFSMLayer"}:
         raise LayerError(
             f"A TFSMLayer ({saved[0] or 'the model'}) runs a SavedModel, whose own layers "
-            "cannot be reached. Load the model itself, from a .keras or .h5 file, or build it anew and load its weights."
+            "cannot be reached. Load the model itself, from a .keras or .h5 file, or build it anew "
+            "and load its weights."
         )
 
 
