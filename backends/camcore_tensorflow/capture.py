@@ -57,7 +57,9 @@ class Capture:
             raise LayerError(
                 f"The model's inputs hold no floating array at {self.name.input_path!r}."
                 if self.name.input_path
-                else "The model's inputs hold no floating array. Choose the layer that embeds them."
+                else "The model's inputs hold no floating array, so there are no gradients at "
+                "them. Choose the layer that embeds them, or a method that reads a layer "
+                "(method='gradcam') or alters inputs (method='occlusion')."
             )
         tensor = calls[self.name.index(len(calls))]
         if tensor is None and self.name.part and not self.name.is_input:

@@ -85,7 +85,11 @@ class Capture:
         for name, chosen in wanted.items():
             if not found or chosen not in {None, *found}:
                 which = "no input is a" if chosen is None else f"the input {chosen!r} is no"
-                raise LayerError(f"{name!r} was asked for, but {which} floating tensor.")
+                raise LayerError(
+                    f"{name!r} was asked for, but {which} floating tensor. Give floating numbers "
+                    "if the model takes them, or choose a method that reads a layer "
+                    "(method='gradcam') or alters inputs (method='occlusion')."
+                )
             first = next((p for p, tensor in found.items() if tensor.ndim > 2), next(iter(found)))
             path = first if chosen is None else chosen
             self._inputs[name], passed_on = self._take(found[path])

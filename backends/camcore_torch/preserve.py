@@ -50,6 +50,7 @@ def preserved(
         plain_objects=traits.hides_modules,
         stand_ins=graph and traits.made_in_inference,
         mode=mode,
+        own_buffers=traits.writes_buffers or not traits.is_reached,
     )
     switches = Switches()
 
@@ -58,6 +59,7 @@ def preserved(
         return body(shells)
 
     result = undone(switched, switches.put_back)
+    traits.writes_buffers |= shells.wrote_buffers and mode == "eval"
     shells.drop()  # where something was raised, its traceback shows what they hold
     return result
 

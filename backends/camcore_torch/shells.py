@@ -102,6 +102,8 @@ class Shells:
         save.
     mode : {"eval", "as-is", "train"}
         The mode that the shells are in: eval, that of their modules, or train.
+    own_buffers : bool
+        Whether shells in eval mode too have copies of their modules' buffers.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Shells:
         plain_objects: bool = False,
         stand_ins: bool = False,
         mode: Mode = "eval",
+        own_buffers: bool = False,
     ) -> None:
         self._blanks = blanks
         self._made: dict[int, Blank] = {}
@@ -119,6 +122,8 @@ class Shells:
         self._plain_objects = plain_objects
         self._stand_ins = stand_ins
         self._mode = mode
+        self._own_buffers = own_buffers
+        self._buffers: list[torch.Tensor] = []
         self.model = self.of(model)
 
     def __iter__(self) -> Iterator[nn.Module]:
@@ -155,7 +160,13 @@ class Shells:
             _stand_in(own["_buffers"])
         if self._mode != "eval" and (self._mode == "train" or held["training"]):
             own["training"] = True
-            own["_buffers"] = {k: b if b is None else b.clone() for k, b in own["_buffers"].items()}
+        if own["_buffers"] and (self._own_buffers or own["training"]):
+            with torch.inference_mode(False):
+                own["_buffers"] = {
+                    name: buffer if buffer is None else buffer.clone()
+                    for name, buffer in own["_buffers"].items()
+                }
+            self._buffers += [b for b in own["_buffers"].values() if b is not None]
         if any(theirs := _hooks_of(held)):
             for hooks, given in zip(blank.hooks, theirs, strict=True):
                 hooks.update((key, self._mapped(hook)) for key, hook in given.copy().items())
@@ -166,6 +177,11 @@ class Shells:
         if _plain.get(kind) != len(held) or self._plain_objects:
             self._fill_attributes(module, own)
         return blank.shell
+
+    @property
+    def wrote_buffers(self) -> bool:
+        """Whether a pass wrote to a shell's own buffer."""
+        return any(buffer._version for buffer in self._buffers)
 
     def drop(self) -> None:
         """Empty the shells."""

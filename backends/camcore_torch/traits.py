@@ -32,6 +32,9 @@ class ModelTraits:
     is_reached: bool = False
     """In a whole pass none of its own modules ran, only shells."""
 
+    writes_buffers: bool = False
+    """In a first pass, in eval mode, it wrote to buffers in place."""
+
     hides_modules: bool = False
     """It holds modules in objects that are neither modules, containers nor functions."""
 

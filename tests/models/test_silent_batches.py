@@ -286,3 +286,21 @@ def test_what_is_no_model_names_what_to_give(torch, tf, keras, tmp_path):
     for message, thing in named.items():
         with pytest.raises(BackendError, match=message):
             camcore.explain(thing, pictures(4), 1)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_integer_inputs_get_advice_that_can_be_followed(torch, keras, framework):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3)).astype(np.uint8)
+    if framework == "torch":
+        model = of(torch, lambda m, x: m.fc(m.body(x.float() / 255).mean((2, 3))))
+        inputs = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
+    else:
+        x = keras.Input((32, 32, 3), dtype="uint8")
+        h = keras.layers.Conv2D(8, 3, name="conv")(keras.layers.Rescaling(1 / 255)(x))
+        model = keras.Model(x, keras.layers.Dense(4)(keras.layers.GlobalMaxPooling2D()(h)))
+        inputs = pixels
+    advice = r"no.* floating .*method='gradcam'.*method='occlusion'"
+    with pytest.raises(LayerError, match=advice):
+        camcore.explain(model, inputs, 1, method="saliency")
+    for method in ("gradcam", "occlusion"):
+        assert not camcore.explain(model, inputs, 1, method=method).empty.all()

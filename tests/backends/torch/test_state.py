@@ -75,6 +75,37 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(2, 1, 9, 9)).astype(np.float32)
 
 
+class Counting(nn.Module):
+    """Writes to its buffers in place, in inference too, and scores by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: Any) -> Any:
+        features = self.conv(x)
+        self.calls += 1
+        self.mean.mul_(0.5).add_(features.detach().mean((0, 2, 3)))
+        return self.fc(features.mean((2, 3)) - self.mean) + self.calls
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_buffers_written_in_place_are_left_as_they_were(images, inference):
+    net = Counting().eval()
+    expected = Counting().eval()
+    expected.load_state_dict(net.state_dict())
+    expected = expected(torch.from_numpy(images)).detach().numpy()
+    before = snapshot(net)
+    with torch.inference_mode(inference):
+        for _ in range(3):
+            trace = adapt(net).run(images, ["conv"], [first])
+            np.testing.assert_allclose(trace.outputs[""], expected, rtol=1e-5, atol=1e-6)
+            adapt(net).survey(images)
+    assert snapshot(net) == before
+
+
 def first(leaves):
     return {"": np.eye(1, 3).repeat(len(leaves[""]), 0)}
 
