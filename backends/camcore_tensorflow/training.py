@@ -1,4 +1,4 @@
-"""A Keras callback that logs maps of fixed images to TensorBoard while a model is trained."""
+"""A callback of Keras or tf_keras that logs maps of fixed images to TensorBoard in training."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ class MapCallback(keras.callbacks.Callback):
             for tag, overlays in self.log_of_maps.pictures(self.model).items():
                 for sample, picture in enumerate(overlays):
                     tf.summary.image(f"{tag}/{sample}", picture[None])
+
+    def _no_batch_hooks(self) -> bool:
+        """Answer tf_keras, which asks each callback whether it follows batches."""
+        return False
+
+    _implements_train_batch_hooks = _no_batch_hooks
+    _implements_test_batch_hooks = _no_batch_hooks
+    _implements_predict_batch_hooks = _no_batch_hooks
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the file."""

@@ -223,6 +223,29 @@ def keras_network(keras):
     return model
 
 
+def test_map_callback_in_tf_keras(tf, require, photos, labels, logged, tmp_path):
+    legacy = require("tf_keras")
+    callback = require("camcore_tensorflow.training").MapCallback
+    layers = legacy.layers
+    model = legacy.Sequential(
+        [
+            legacy.Input((SIDE, SIDE, 3)),
+            layers.Conv2D(4, 3, activation="relu", name="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    inputs = np.random.default_rng(3).normal(size=(12, SIDE, SIDE, 3)).astype(np.float32)
+    log = MapLog(inputs[:2], photos, labels[:2], layer="relu")
+    model.fit(inputs, np.arange(12) % CLASSES, 4, 2, verbose=0,
+              callbacks=[callback(log, tmp_path, every=1)])  # fmt: skip
+    expected = camcore.explain(model, inputs[:2], labels[:2], layer="relu").overlay(photos)
+    found = logged(tmp_path)
+    for i in range(2):
+        np.testing.assert_array_equal(found[f"camcore/gradcam/{i}", 1], expected[i])
+
+
 def test_map_callback_in_keras(keras, tf, require, photos, labels, logged, tmp_path):
     callback = require("camcore_tensorflow.training").MapCallback
     inputs = np.random.default_rng(3).normal(size=(12, SIDE, SIDE, 3)).astype(np.float32)
