@@ -267,7 +267,7 @@ def adapter(
                 return _fast(candidate, model, ways) if ways else candidate.adapt(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if advice := _way_out(model):
-        raise BackendError(f"A {kind} cannot be explained. {advice}")
+        raise BackendError(f"No adapter owns a {kind}. {advice}")
     roots = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for root, extra in _EXTRA_OF.items():
         if root in roots and extra not in _entry_points():
@@ -285,6 +285,8 @@ def adapter(
 
 def _way_out(model: object) -> str | None:
     """Say what to give in place of an object that holds no layers, where that is known."""
+    if isinstance(model, dict) and not model:
+        return None
     for base in type(model).__mro__:
         root = base.__module__.partition(".")[0]
         for name in (f"{root}.{base.__name__}", base.__name__):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Mode, Rectifier, Trace
 from camcore.errors import LayerError
+from camcore.layers.layout import shape_of_one
 from camcore.nest import path_of
 from camcore.targets.scale import Scale
 from camcore.targets.stated import stated_scales
@@ -104,7 +105,8 @@ class TensorFlowAdapter:
             records = survey(signature.first(tensors.values()))
         except (ValueError, tf.errors.InvalidArgumentError):
             # A batch size of its own, rows that belong together: else it raises again.
-            records = self._compiled("survey", signature, (), make)([*tensors.values()])
+            whole = self._compiled("survey", signature, (), make)([*tensors.values()])
+            records = [replace(r, shape=shape_of_one(r.shape, signature.batch)) for r in whole]
         check_reachable(records, {"": self._model, **known})
         return [
             replace(record, layer=replace(record.layer, native=known[record.layer.name]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from camcore.adapter import (
     Trace,
 )
 from camcore.errors import BackendError, CamcoreError
+from camcore.layers.layout import shape_of_one
 from camcore.nest import path_of
 from camcore.targets.scale import Scale
 from camcore_torch import guided, resume, survey, weights
@@ -140,7 +142,10 @@ class TorchAdapter:
         except CamcoreError:
             raise
         except Exception:  # a batch size of its own, rows that belong together
-            records = look(batch)
+            rows = len(next(iter(inputs_of.leaves(batch).values())))
+            records = [
+                replace(record, shape=shape_of_one(record.shape, rows)) for record in look(batch)
+            ]
         if not records:
             raise layers_of.unseen(self.model)
         return records

@@ -287,6 +287,17 @@ def axis_of_one(shape: tuple[int, ...]) -> int:
     return 0 if 1 not in shape[1:] or shape[0] == 1 else shape.index(1)
 
 
+def shape_of_one(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
+    """Give the shape for one sample of what has this shape for a batch.
+
+    The batch is the first axis as long as it; where none is, the first holds several rows a sample.
+    """
+    axis = shape.index(batch) if batch in shape else 0
+    if not shape or shape[axis] % batch:
+        return shape
+    return (*shape[:axis], shape[axis] // batch, *shape[axis + 1 :])
+
+
 def axis_moved(of_one: tuple[int, ...], of_batch: tuple[int, ...]) -> int:
     """Tell which axis is longer in a layer's output for a batch than in that for one sample."""
     lengths = zip(of_one, of_batch, strict=False)

@@ -7,7 +7,7 @@ import pytest
 
 from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layers.layout import Layout, infer, keys_on_grid, relates_channels
+from camcore.layers.layout import Layout, infer, keys_on_grid, relates_channels, shape_of_one
 
 FIRST, LAST = Layout("channels_first"), Layout("channels_last")
 SQUARE, WIDE = (224, 224), (224, 448)
@@ -244,3 +244,17 @@ def test_keys_of_attention_lie_where_the_user_says(wanted, first, grid, folded):
     keys = np.prod(grid)
     expected = attention[..., first : first + keys].reshape(2, 3, 12, *grid)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((3, 8, 5, 5), (1, 8, 5, 5)),
+        ((5, 3, 8), (5, 1, 8)),
+        ((12, 8, 5, 5), (4, 8, 5, 5)),  # four frames a sample
+        ((7, 8), (7, 8)),
+        ((), ()),
+    ],
+)
+def test_the_shape_for_one_sample_is_read_off_that_for_three(shape, expected):
+    assert shape_of_one(shape, 3) == expected
