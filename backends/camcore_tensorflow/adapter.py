@@ -104,6 +104,8 @@ class TensorFlowAdapter:
             survey = self._compiled("survey", signature.sized(1), (), make)
             records = survey(signature.first(tensors.values()))
         except (ValueError, tf.errors.InvalidArgumentError):
+            if signature.batch == 1:
+                raise
             # A batch size of its own, rows that belong together: else it raises again.
             whole = self._compiled("survey", signature, (), make)([*tensors.values()])
             records = [replace(r, shape=shape_of_one(r.shape, signature.batch)) for r in whole]

@@ -143,6 +143,8 @@ class TorchAdapter:
             raise
         except Exception:  # a batch size of its own, rows that belong together
             rows = len(next(iter(inputs_of.leaves(batch).values())))
+            if rows == 1:
+                raise
             records = [
                 replace(record, shape=shape_of_one(record.shape, rows)) for record in look(batch)
             ]

@@ -48,7 +48,7 @@ def resume(adapter):
 
 
 def survey(adapter):
-    adapter.survey(X)
+    adapter.survey(X[:1])  # of several it asks again, whether the model takes them together
 
 
 @pytest.mark.parametrize("verb", [run, resume, survey])
