@@ -57,6 +57,14 @@ The array is ``(B, heads, queries, keys)``; where the layer folds its heads into
 """
 
 
+ACTIVATED = "@activated"
+"""Ends the name under which an adapter captures what a function of the model rectifies.
+
+That is the layer's output, or a sum that it is a part of, behind the ReLU or other activation
+function that the model applies to it before anything else uses it.
+"""
+
+
 class Outputs(dict[str, Array]):
     """The model's outputs by path, as a seed is shown them, with the activations they end in.
 
@@ -88,9 +96,9 @@ class LayerName:
     path : str
         The layer's own name; empty for the model's input.
     part : str
-        What of the layer is meant: empty for what it returns, the path of a leaf of that,
-        ``"attention"``, ``"input"`` for the model's input, or a part that only one adapter
-        knows.
+        What of the layer is meant: empty for what it returns, ``"activated"`` for that behind
+        the model's own rectifier, the path of a leaf of what it returns, ``"attention"``,
+        ``"input"`` for the model's input, or a part that only one adapter knows.
     call : int or None
         Which of its calls, counted as in a Python sequence; None where it is not said.
     """
@@ -234,7 +242,8 @@ class LayerRecord:
         How many times the layer ran in the pass; `shape` is that of its last call.
     is_output : bool
         Whether the layer's output is the model's own output, as it is or merely put
-        through a softmax or sigmoid, cast, rearranged or resized.
+        through a softmax or sigmoid, cast, rearranged or resized; or scores that it is
+        joined, added up or pooled of, as `camcore.layers.ends` says.
     attention : tuple of int or None
         Shape of the softmax attention that the layer itself, not one inside it, computes;
         that of its last call. None where it computes none.
@@ -243,6 +252,14 @@ class LayerRecord:
         the layer returns one of its own.
     several : bool
         Whether the layer returned other floating arrays beside; `shape` is the first's.
+    rectified : bool
+        Whether a function, not a layer, rectifies the layer's output: see `ACTIVATED`.
+    feeds : bool
+        Whether some output that scores are read from is made of the layer's output: all of
+        it, where it is joined of scores at several scales. True where that is not known.
+    in_attention : bool
+        Whether its last call ran within that of a layer that attends, whatever it is called.
+        False where only names tell.
     joins : sequence of tuple of int
         Of each concatenation of arrays ``(., ., .)`` since the layer before finished, the
         lengths that were put together.
@@ -256,6 +273,9 @@ class LayerRecord:
     attention: tuple[int, ...] | None = None
     repeats: str | None = None
     several: bool = False
+    rectified: bool = False
+    feeds: bool = True
+    in_attention: bool = False
     joins: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -414,6 +434,10 @@ class Adapter(Protocol):
         Otherwise a list is read as several inputs.
         """
 
+    @property
+    def compiles(self) -> bool:
+        """Whether a pass is compiled for the layers it is asked for, and anew for others."""
+
     def layers(self) -> Sequence[Layer]:
         """List every layer of the model, nested ones included, in the model's order."""
 
@@ -433,6 +457,7 @@ class Adapter(Protocol):
         logits: bool = True,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
+        optional: Sequence[str] = (),
     ) -> Trace:
         """Run one forward pass, and for each seed one pull-back to the layers.
 
@@ -447,8 +472,9 @@ class Adapter(Protocol):
             Names from `layers`, or `INPUT`. A name may end in ``#N`` to choose
             the N-th call of a layer that runs several times (negative from the
             end); without it the last call is meant. Before that it may end in
-            `ATTENTION`, for layers that the survey says attend, or in ``@`` and the path of
-            one of the arrays that the layer returns, ``stage4@2``.
+            `ATTENTION`, for layers that the survey says attend, in `ACTIVATED`, for those that it
+            says are rectified, or in ``@`` and the path of one of the arrays that the layer
+            returns, ``stage4@2``.
         seeds : sequence of Seed or NativeScore
             Called once with the `Outputs`, in order.
         logits : bool
@@ -460,13 +486,15 @@ class Adapter(Protocol):
             Pull back through rectifiers by another rule: ``guided`` lets only
             positive gradients past where the input was positive. Applies to every
             ReLU (and ReLU6) of the model, however it is written.
+        optional : sequence of str
+            Those of `layers` that a score need not depend on: their gradient is zeros then.
 
         Raises
         ------
         LayerError
             A layer did not run in this pass, or returned no floating tensor.
         GradientError
-            A score does not depend on a layer.
+            A score does not depend on a layer that is not optional.
         MethodError
             The model has rectifiers that the rule cannot reach; they are named.
         """

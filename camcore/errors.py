@@ -52,3 +52,7 @@ class MissingExtraError(CamcoreError, ImportError):
 
 class CamcoreWarning(UserWarning):
     """Something the user should know, though the work goes on."""
+
+
+class PoorMapWarning(UserWarning):
+    """A map shows little: its layer has hardly any places, or no gradient comes to them."""

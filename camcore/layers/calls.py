@@ -117,6 +117,11 @@ class Reader:
         """As the adapter has it."""
         return self._adapter.takes_images
 
+    @property
+    def compiles(self) -> bool:
+        """As the adapter has it."""
+        return self._adapter.compiles
+
     def layers(self) -> Sequence[Layer]:
         """List every layer, as the adapter does."""
         return self._adapter.layers()

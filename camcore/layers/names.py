@@ -49,6 +49,15 @@ def unknown_layer(name: str, known: Iterable[str]) -> LayerError:
     return LayerError(f"The model has no layer {name!r}. {hint(name, known)}")
 
 
+def not_rectified(name: LayerName) -> LayerError:
+    """Make the error for a layer whose output no function of the model rectifies."""
+    return LayerError(
+        f"{str(name)!r}: no function of the model rectifies what the layer returns before "
+        "something else uses it. Leave out '@activated' for what the layer returns, or name the "
+        "layer that rectifies it."
+    )
+
+
 def _by_name(wanted: str, layers: Sequence[Layer]) -> str:
     known = [layer.name for layer in layers]
     name = LayerName.among(wanted, known)

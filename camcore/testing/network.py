@@ -150,6 +150,7 @@ class NumpyAdapter:
 
     input_channels: Channels = "first"
     takes_images = False
+    compiles = False
 
     def __init__(self, **ops: Op) -> None:
         self.ops = ops
@@ -177,6 +178,7 @@ class NumpyAdapter:
         logits: bool = True,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
+        optional: Sequence[str] = (),
     ) -> Trace:
         """Run one pass, and one pull-back for each seed.
 
