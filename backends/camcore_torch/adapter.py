@@ -69,6 +69,8 @@ class TorchAdapter:
         is one of Keras that shall run in another mode than inference.
     """
 
+    compiles = False
+
     def __init__(self, model: nn.Module, mode: Mode = "eval") -> None:
         self.model = layers_of.unwrap(model)
         self.mode = mode
@@ -161,10 +163,11 @@ class TorchAdapter:
         logits: bool = True,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
+        optional: Sequence[str] = (),
     ) -> Trace:
         """Run one forward pass, and one pull-back for each seed; see `camcore.adapter.Adapter`."""
         self._build(inputs)
-        asked = layers, seeds, logits, second_order, rectifier
+        asked = layers, seeds, logits, second_order, rectifier, optional
         return on_shells(self.model, lambda: self._run(inputs, *asked))
 
     def _run(
@@ -175,6 +178,7 @@ class TorchAdapter:
         logits: bool,
         second_order: bool,
         rectifier: Rectifier | None,
+        optional: Sequence[str],
     ) -> Trace:
         calls = {name: layers_of.find(self.model, name) for name in names}
         graph = bool(calls and seeds)
@@ -205,6 +209,7 @@ class TorchAdapter:
                     model=self.model,
                     activation=made.activation,
                     applied=made.applied,
+                    optional=optional,
                 )
 
         made, pulled = preserved(self.model, on, graph=graph, mode=self.mode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -49,6 +49,7 @@ def pull_back(
     model: nn.Module,
     activation: Mapping[str, str],
     applied: Mapping[str, str],
+    optional: Collection[str] = (),
 ) -> PulledBack:
     """Ask each seed for its cotangent and pull it back to every captured tensor.
 
@@ -68,6 +69,8 @@ def pull_back(
         What to look at for a reason where no gradient comes through.
     activation, applied : mapping of str to str
         What the seeds are shown of the activations that the scores end in.
+    optional : collection of str
+        Captured names that a score need not depend on: their gradient is zeros then.
     """
     pulled = PulledBack(Outputs(inputs.outputs(outputs, scores), activation, applied))
     for i, seed in enumerate(seeds):
@@ -85,7 +88,7 @@ def pull_back(
         if captured:
             roots = {path: root for path, root in roots.items() if root.requires_grad}
             cotangents = {path: np.asarray(given[path]) for path in roots}
-            graph = _Graph(roots, captured, model, second_order)
+            graph = _Graph(roots, captured, model, second_order, optional)
             kept = second_order or i < len(seeds) - 1
             gradients, *products = (
                 graph.pull_in_range(cotangents)
@@ -105,6 +108,7 @@ class _Graph:
     captured: Tensors
     model: nn.Module
     second_order: bool
+    optional: Collection[str]
 
     def pull(self, cotangents: Leaves, kept: bool) -> list[Leaves]:
         """Pull cotangents back: gradients, and where it is of second order Hessian products.
@@ -129,7 +133,7 @@ class _Graph:
                 create_graph=self.second_order,
                 allow_unused=True,
             )
-        reached = _reached(self.captured, found, self.model)
+        reached = _reached(self.captured, found, self.model, self.optional)
         both = [reached]
         if self.second_order:
             both.append(_hessian_products(reached, self.captured))
@@ -163,10 +167,15 @@ class _Graph:
 
 
 def _reached(
-    captured: Tensors, gradients: Sequence[torch.Tensor | None], model: nn.Module
+    captured: Tensors,
+    gradients: Sequence[torch.Tensor | None],
+    model: nn.Module,
+    optional: Collection[str],
 ) -> Tensors:
     reached = {}
     for name, gradient in zip(captured, gradients, strict=True):
+        if gradient is None and name in optional:
+            gradient = torch.zeros_like(captured[name])
         quantised = layers.quantised(model) if gradient is None else []
         if quantised:
             raise GradientError(

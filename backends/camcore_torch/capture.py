@@ -18,10 +18,13 @@ from torch import nn
 
 from camcore.errors import LayerError
 from camcore.layers import leaves
+from camcore.layers.names import not_rectified
+from camcore.layers.rectified import Origins
 from camcore.nest import flatten, inner_images, put
 from camcore_torch import attention
 from camcore_torch.inputs import floating
 from camcore_torch.layers import LayerCall
+from camcore_torch.rectified import Following
 from camcore_torch.shells import Shells
 
 Point: TypeAlias = tuple[nn.Module, str]
@@ -59,16 +62,23 @@ class Capture:
         self._kept: defaultdict[Point, dict[int, torch.Tensor | None]] = defaultdict(dict)
         self._returned: dict[nn.Module, dict[str, tuple[int, ...]]] = {}
         self._inputs: dict[str, torch.Tensor] = {}
+        self._following: Following | None = None
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Add hooks to the shells for one pass."""
         attending = [module for module, part in self._wanted if part == "attention"]
+        followed = [module for module, part in self._wanted if part == "activated"]
         with ExitStack() as undo:  # a second pass may run on the same shells
             for module, part in self._wanted:
-                if part != "attention":
+                if part not in ("attention", "activated"):
                     hook = partial(self._hook, part)
                     undo.callback(module.register_forward_hook(hook).remove)
+            for module in followed:
+                undo.callback(module.register_forward_hook(self._follow).remove)
+            if followed:
+                undo.callback(setattr, self, "_following", None)  # which refers to this
+                self._following = undo.enter_context(Following(self._rectified))
             if attending:
                 undo.enter_context(attention.watched(attending, self._attended))
             yield
@@ -110,7 +120,10 @@ class Capture:
         if name in self._inputs:
             return self._inputs[name]
         point = self._points[name]
-        tensor = self._kept[point].get(self._calls[name].name.index(self._ran[point]))
+        asked = self._calls[name].name
+        tensor = self._kept[point].get(asked.index(self._ran[point]))
+        if tensor is None and asked.part == "activated":
+            raise not_rectified(asked)
         if tensor is None and point[1]:
             raise leaves.absent(name, self.leaves(name))
         if tensor is None:
@@ -147,22 +160,50 @@ class Capture:
         assert passed_on is not None
         return passed_on
 
+    def _follow(self, module: nn.Module, args: Any, output: Any) -> Any:
+        """Follow what a layer returns to where a function rectifies it."""
+        point = module, "activated"
+        index = self._may_keep(point)
+        path, tensor = next(iter(floating(output).items()), ("", None))
+        if index is None or tensor is None:
+            return None
+        self._kept[point][index] = None
+        passed_on = tensor.clone()  # which a function that works in place may write to
+        assert self._following is not None
+        self._following.start(passed_on, (point, index))
+        return put(output, path, passed_on)
+
+    def _rectified(self, origins: Origins, tensor: torch.Tensor) -> torch.Tensor:
+        kept, passed_on = self._take(tensor)
+        for point, index in origins:
+            if index in self._kept[point]:
+                self._kept[point][index] = kept
+        return passed_on
+
     def _see(self, point: Point, tensor: torch.Tensor | None) -> torch.Tensor | None:
         """Keep what may be wanted; returns what the model goes on with."""
+        index = self._may_keep(point)
+        if index is None:
+            return tensor
+        if tensor is None or tensor.is_quantized:
+            self._kept[point][index] = None if tensor is None else tensor.clone()
+            return tensor
+        self._kept[point][index], passed_on = self._take(tensor)
+        if self._following is not None:
+            self._following.replace(tensor, passed_on)
+        return passed_on
+
+    def _may_keep(self, point: Point) -> int | None:
+        """Count a call, and return its index where it may be wanted."""
         index = self._ran[point]
         self._ran[point] += 1
         wanted = self._wanted[point]
         from_end = -min(wanted)
         if index not in wanted and from_end <= 0:
-            return tensor
-        kept = self._kept[point]
+            return None
         if index - from_end not in wanted:
-            kept.pop(index - from_end, None)
-        if tensor is None or tensor.is_quantized:
-            kept[index] = None if tensor is None else tensor.clone()
-            return tensor
-        kept[index], passed_on = self._take(tensor)
-        return passed_on
+            self._kept[point].pop(index - from_end, None)
+        return index
 
     def _take(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy a tensor to keep, and one for the model to go on with.

@@ -52,6 +52,7 @@ class FastAdapter(TorchAdapter):
             what = f"fast={unknown[0]!r}" if unknown else "a Keras model on the torch backend"
             raise BackendError(f"PyTorch has no fast way for {what}; there are {', '.join(WAYS)}.")
         self.ways = tuple(ways)
+        self.compiles = "compile" in ways
         self._original = layers_of.unwrap(model)
         self._compiled: dict[nn.Module, Callable[..., Any]] = {}
         self._weights: list[tuple[int, int, int]] = []
@@ -68,6 +69,7 @@ class FastAdapter(TorchAdapter):
         logits: bool = True,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
+        optional: Sequence[str] = (),
     ) -> Trace:
         """Run one fast pass; see `camcore.adapter.Adapter`."""
         self._renew()
@@ -79,6 +81,7 @@ class FastAdapter(TorchAdapter):
                 logits=logits,
                 second_order=second_order,
                 rectifier=rectifier,
+                optional=optional,
             )
 
     @contextmanager

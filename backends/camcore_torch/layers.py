@@ -35,7 +35,7 @@ class LayerCall:
     module : nn.Module or None
         The layer; None for the model's own input.
     name : LayerName
-        Which of its calls is meant, and whether its attention, or one leaf of what it returns.
+        Which of its calls is meant, and which part of what it does or leaf of what it returns.
     """
 
     module: nn.Module | None

@@ -13,7 +13,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,12 +26,15 @@ from torch.nn.modules import batchnorm
 from camcore.adapter import Array, LayerName, Leaves, Mode, replays
 from camcore.errors import CamcoreWarning, InputError, LayerError
 from camcore.layers.layout import axis_of_one
+from camcore.layers.names import not_rectified
+from camcore.layers.rectified import Origins
 from camcore.nest import put
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers
 from camcore_torch.inputs import first_floating, floating, to_numpy
 from camcore_torch.logits import call_model
 from camcore_torch.preserve import preserved, reached
+from camcore_torch.rectified import Following
 from camcore_torch.shells import Shells
 from camcore_torch.traits import on_shells
 
@@ -52,6 +55,8 @@ class Recording:
         What was called before the layer's call, outermost, in order, and what it returned.
     output, path : nest, str
         What the layer's call returned, and where its activations are in it.
+    rectified : tensor or None
+        What a function made of those, where that is what the model goes on from.
     plain : mapping of str to array
         The model's outputs by path.
     """
@@ -64,13 +69,14 @@ class Recording:
     before: tuple[tuple[nn.Module, Any], ...]
     output: Any
     path: str
+    rectified: torch.Tensor | None
     plain: Leaves
     mode: Mode
 
     @property
     def activations(self) -> torch.Tensor:
-        """What the layer returned."""
-        return floating(self.output)[self.path]
+        """What the layer returned, rectified where that is meant."""
+        return floating(self.output)[self.path] if self.rectified is None else self.rectified
 
     @property
     def batch_axis(self) -> int:
@@ -91,10 +97,34 @@ class Recording:
             )
         return torch.from_numpy(np.array(activations)).to(own.device, own.dtype), times
 
-    def outputs(self, shell: nn.Module, inputs: Any) -> Leaves:
-        """Run a shell of the model, and list its outputs."""
-        returned, scores, *_ = call_model(shell, inputs, watch=self.logits, logits=self.logits)
+    def outputs(self, shells: Shells, inputs: Any, altered: torch.Tensor) -> Leaves:
+        """Run the model's shell, and list its outputs.
+
+        Where the model goes on from what a function made of the layer's output, `altered`
+        takes its place.
+        """
+        how = {"watch": self.logits, "logits": self.logits}
+        with nullcontext() if self.rectified is None else self._rectifying(shells, altered):
+            returned, scores, *_ = call_model(shells.model, inputs, **how)
         return inputs_of.outputs(returned, scores)
+
+    @contextmanager
+    def _rectifying(self, shells: Shells, altered: torch.Tensor) -> Iterator[None]:
+        following, ran = Following(lambda origins, tensor: altered), 0
+
+        def follow(module: nn.Module, args: Any, output: Any) -> Any:
+            nonlocal ran
+            ran += 1
+            if ran - 1 != self.index:
+                return None
+            passed_on = floating(output)[self.path].clone()
+            following.start(passed_on, module)
+            return put(output, self.path, passed_on)
+
+        hook = shells.of(self.target).register_forward_hook(follow)
+        with following:
+            yield
+        hook.remove()
 
 
 @contextmanager
@@ -201,7 +231,9 @@ class Replay(Head):
         scripts: defaultdict[nn.Module, deque[Any]] = defaultdict(deque)
         for module, output in recorded.before:
             scripts[module].append(self._again(output, times))
-        own = put(self._again(recorded.output, times), recorded.path, tensor)
+        own = self._again(recorded.output, times)
+        if recorded.rectified is None:
+            own = put(own, recorded.path, tensor)
         scripts[recorded.target].append(own)
 
         def on(shells: Shells) -> Leaves:
@@ -210,7 +242,7 @@ class Replay(Head):
                 shell.__dict__["forward"] = _player(script, shell.forward)
                 # Fused kernels would pass by a module that has no hook.
                 shell.register_forward_pre_hook(lambda module, args: None)
-            return recorded.outputs(shells.model, self._again(recorded.inputs, times))
+            return recorded.outputs(shells, self._again(recorded.inputs, times), tensor)
 
         outputs = preserved(recorded.model, on, mode=recorded.mode)
         if any(scripts.values()):
@@ -231,8 +263,9 @@ class Rerun(Head):
             return put(output, recorded.path, tensor) if ran - 1 == recorded.index else None
 
         def on(shells: Shells) -> Leaves:
-            shells.of(recorded.target).register_forward_hook(replace)
-            return recorded.outputs(shells.model, self._again(recorded.inputs, times))
+            if recorded.rectified is None:
+                shells.of(recorded.target).register_forward_hook(replace)
+            return recorded.outputs(shells, self._again(recorded.inputs, times), tensor)
 
         return preserved(recorded.model, on, mode=recorded.mode)
 
@@ -260,8 +293,16 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool, mode: Mode)
     log: list[tuple[nn.Module, Any]] = []
     starts: list[int] = []
     found: list[tuple[tuple[tuple[nn.Module, Any], ...], Any]] = []
+    rectified: dict[int, torch.Tensor] = {}
+    rectifies = asked.part == "activated"
     originals: dict[nn.Module, nn.Module] = {}
     inside = 0
+
+    def take(calls: Origins, tensor: torch.Tensor) -> torch.Tensor:
+        rectified.update(dict.fromkeys(calls, tensor.clone()))
+        return tensor
+
+    following = Following(take)
 
     def enter(shell: nn.Module, args: Any) -> None:
         nonlocal inside
@@ -278,6 +319,8 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool, mode: Mode)
         if module is target:
             found.append((tuple(log), inputs_of.clone(output)))
             log.append((module, found[-1][1]))
+            if rectifies and (returned := first_floating(output)):
+                following.start(returned[1], len(found) - 1)
         elif not inside:  # else it is part of a module that will be replayed as a whole
             log.append((module, inputs_of.clone(output)))
 
@@ -289,7 +332,8 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool, mode: Mode)
             shell.register_forward_hook(leave)
         own = inputs_of.clone(inputs)
         run = partial(call_model, shells.model, own, watch=logits, logits=logits)
-        returned, scores, *_ = reached(model, shells, run)
+        with following if rectifies else nullcontext():
+            returned, scores, *_ = reached(model, shells, run)
         return inputs_of.outputs(returned, scores)
 
     plain = preserved(model, on, mode=mode)
@@ -300,14 +344,18 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool, mode: Mode)
         )
     index = asked.index(len(found))
     before, output = found[index]
-    path = asked.part or (first_floating(output) or ("",))[0]
+    leaf = "" if rectifies else asked.part
+    path = leaf or (first_floating(output) or ("",))[0]
     if path not in floating(output):
         raise LayerError(f"Layer {layer!r} returned no floating tensor; choose another layer.")
+    if rectifies and index not in rectified:
+        raise not_rectified(asked)
     if isinstance(inputs, torch.Tensor) and len(inputs) != 1:
         raise InputError(
             f"Resuming takes one sample; the input holds {len(inputs)}. Give inputs[i : i + 1]."
         )
-    return Recording(model, inputs, logits, target, index, before, output, path, plain, mode)
+    made = rectified.get(index)
+    return Recording(model, inputs, logits, target, index, before, output, path, made, plain, mode)
 
 
 def _target(model: nn.Module, layer: str) -> tuple[nn.Module, LayerName]:

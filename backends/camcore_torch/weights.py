@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,17 +36,26 @@ def classifier(root: nn.Module) -> tuple[Array, Array] | None:
     return None
 
 
+def is_linear(module: Any) -> Literal["", "linear", "pointwise"]:
+    """Tell whether a module is a linear layer or convolution, and whether of one place."""
+    if is_keras(module):
+        if type(module).__name__ not in KERAS_LINEAR:
+            return ""
+        return "pointwise" if math.prod(module.kernel.shape[:-2]) == 1 else "linear"
+    if isinstance(module, nn.Linear):
+        return "pointwise"
+    if not isinstance(module, conv._ConvNd):
+        return ""
+    is_wide = isinstance(module, conv._ConvTransposeNd) or module.groups > 1
+    return "linear" if is_wide or math.prod(module.kernel_size) > 1 else "pointwise"
+
+
 def _weight(module: Any) -> Array | None:
-    is_conv = isinstance(module, conv._ConvNd) and not isinstance(module, conv._ConvTransposeNd)
-    if isinstance(module, nn.Linear) or (
-        is_conv and module.groups == 1 and math.prod(module.kernel_size) == 1
-    ):
-        return _array(module.weight.flatten(1))
-    return None
+    return _array(module.weight.flatten(1)) if is_linear(module) == "pointwise" else None
 
 
 def _keras_weight(layer: Any) -> Array | None:
-    if type(layer).__name__ not in KERAS_LINEAR or math.prod(layer.kernel.shape[:-2]) != 1:
+    if is_linear(layer) != "pointwise":
         return None
     kernel = _array(layer.kernel)
     return np.ascontiguousarray(kernel.reshape(kernel.shape[-2:]).T)
