@@ -53,6 +53,7 @@ class TensorFlowAdapter:
     """
 
     takes_images = False
+    compiles = True
 
     def __init__(self, model: Any, mode: Mode = "eval") -> None:
         self._model = model
@@ -125,6 +126,7 @@ class TensorFlowAdapter:
         logits: bool = True,
         second_order: bool = False,
         rectifier: Rectifier | None = None,
+        optional: Sequence[str] = (),
     ) -> Trace:
         """Run one compiled forward pass and one pull-back a seed, all in one graph.
 
@@ -134,7 +136,7 @@ class TensorFlowAdapter:
         """
         tensors, signature, known = self._read(inputs)
         captures = {name: find(name, known) for name in layers}
-        how = logits, second_order, rectifier
+        how = logits, second_order, rectifier, tuple(optional)
         asked = tuple(captures), tuple(map(seed_key, seeds)), how
         make = partial(Program, self._model, captures, seeds, *how)
         return self._compiled("run", signature, asked, make)(tensors, seeds)

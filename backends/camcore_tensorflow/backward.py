@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,8 @@ from camcore.adapter import Array, Leaves, NativeScore, Seed, SeedRun
 from camcore.errors import GradientError, TargetError
 from camcore.nest import flatten
 
-from .capture import edge, reachable
+from .capture import edge
+from .graph import made_of
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -155,22 +156,30 @@ def score_cotangents(
 
 
 def pull_back(
-    outputs: Tensors, cotangents: Tensors, sources: Tensors, activation: Mapping[str, str]
+    outputs: Tensors,
+    cotangents: Tensors,
+    sources: Tensors,
+    activation: Mapping[str, str],
+    optional: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
     """Compute the gradients at the sources of what the outputs sum to, weighed by their cotangents.
 
     Raises
     ------
     GradientError
-        The sum does not depend on a source.
+        The sum does not depend on a source that is not optional.
     """
     ends, found = [outputs[path] for path in cotangents], [None] * len(sources)
     if ends and sources:
         found = tf.gradients(ends, list(sources.values()), grad_ys=list(cotangents.values()))
     for name, gradient in zip(sources, found, strict=True):
-        if gradient is None:
+        if gradient is None and name not in optional:
             raise unreached(name, activation)
-    return dict(zip(sources, map(tf.convert_to_tensor, found), strict=True))
+    pairs = zip(sources.items(), found, strict=True)
+    return {
+        name: tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)
+        for (name, source), gradient in pairs
+    }
 
 
 def hessian_products(gradients: Tensors, sources: Tensors) -> dict[str, tf.Tensor]:
@@ -199,13 +208,8 @@ def unreached(name: str, activation: Mapping[str, str]) -> GradientError:
 
 def outputs_reached(outputs: Tensors, sources: Tensors) -> dict[str, set[str]]:
     """Find the outputs that depend on each source; nothing where there is one output."""
-
-    def before(tensor: tf.Tensor) -> list[tf.Tensor]:
-        stops = tensor.op.type in ("StopGradient", "PreventGradient")
-        return [] if stops else [each for each in tensor.op.inputs if each.dtype.is_floating]
-
     floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}
     if len(floating) < 2:
         return {}
-    above = {path: reachable([leaf], before) for path, leaf in floating.items()}
+    above = {path: made_of(leaf) for path, leaf in floating.items()}
     return {n: {path for path in above if id(sources[n]) in above[path]} for n in sources}

@@ -12,6 +12,7 @@ import tensorflow as tf
 from camcore.adapter import LayerName
 from camcore.errors import LayerError
 from camcore.layers.leaves import absent
+from camcore.layers.names import not_rectified
 from camcore.nest import flatten, map_leaves
 
 # What a layer gave, call by call; None where that was no floating tensor.
@@ -31,8 +32,9 @@ class Capture:
     Parameters
     ----------
     name : LayerName
-        The name asked for: of what the layer returns or a leaf of that, of its ``attention``,
-        or of its ``linear`` part, which is what its own activation function is applied to.
+        The name asked for: of what the layer returns or a leaf of that, of that ``activated`` by
+        a function of the model, of its ``attention``, or of its ``linear`` part, which is what
+        its own activation function is applied to.
     layer : keras.Layer or None
         The layer; None for the model's own input.
     """
@@ -62,6 +64,8 @@ class Capture:
                 "(method='gradcam') or alters inputs (method='occlusion')."
             )
         tensor = calls[self.name.index(len(calls))]
+        if tensor is None and self.name.part == "activated":
+            raise not_rectified(self.name)
         if tensor is None and self.name.part and not self.name.is_input:
             raise absent(str(self.name), {path: tuple(t.shape) for path, t in returned.items()})
         if tensor is None:

@@ -246,6 +246,8 @@ class Program:
         Whether to give Hessian products.
     rectifier : {"guided"} or None
         The rule for pulling back through rectifiers.
+    optional : sequence of str
+        Names asked for that a score need not depend on.
     signature : Signature
         Structure, shapes and dtypes of the inputs.
     """
@@ -258,9 +260,10 @@ class Program:
         logits: bool,
         second_order: bool,
         rectifier: Rectifier | None,
+        optional: Sequence[str],
         signature: Signature,
     ) -> None:
-        self._images = input_channels(model)
+        self._images, self._optional = input_channels(model), frozenset(optional)
         formats = (getattr(capture.layer, "data_format", None) for capture in captures.values())
         self._formats = dict(zip(captures, formats, strict=True))
         self._exponents: tuple[int, ...] = ()
@@ -291,7 +294,8 @@ class Program:
                     if score is None
                     else backward.score_cotangents(score, outputs, scale)
                 )
-                gradients = backward.pull_back(ends, weights, sources, self._activation)
+                about = self._activation, self._optional
+                gradients = backward.pull_back(ends, weights, sources, *about)
                 products = [backward.hessian_products(gradients, sources)] if second_order else []
                 return [gradients, *products]
 
@@ -361,7 +365,7 @@ class Program:
         with backward.seeds_ready(arrays, *about) as (token, run):
             results = self._function(token, *tensors.values())
         for weighed, (name, reached) in itertools.product(run.weighed, self._reached.items()):
-            if not weighed & reached:
+            if not weighed & reached and name not in self._optional:
                 raise backward.unreached(name, self._activation)
         given = iter(run.cotangents)
         native = ScaledCotangents({})

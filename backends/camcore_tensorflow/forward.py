@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from camcore.nest import fill, flatten
 
+from . import graph
 from .attention import LayerSpans
 from .capture import Calls, Capture, Key, Leaves, floating_leaves, replace_tensor
 from .inputs import Signature
@@ -48,7 +49,8 @@ def forward(
         for (of, part), kept in calls.items():
             if of != id(layer) or part in ("attention", "linear"):
                 continue
-            tensor = leaves.get(part or next(iter(leaves), ""))
+            path = "" if part == "activated" else part
+            tensor = leaves.get(path or next(iter(leaves), ""))
             kept.append(None if tensor is None else tf.identity(tensor))
             if tensor is not None:
                 output = replace_tensor(output, tensor, kept[-1])
@@ -76,11 +78,20 @@ def forward(
             calls[key] += [t for around, t in spans.attention() if key[0] in map(id, around)]
         elif name.is_input:
             calls[key] += [t for path, t in given.items() if path == (name.input_path or first)]
+        elif name.part == "activated":
+            calls[key] = _rectified(calls[key])
     return (
         outputs,
         [calls[capture.key] for capture in captures],
         [returned.get(id(capture.layer), {}) for capture in captures],
     )
+
+
+def _rectified(returned: Calls) -> Calls:
+    """Give what functions of the model make of what a layer returned, call by call."""
+    marks = {tensor.ref(): [i] for i, tensor in enumerate(returned) if tensor is not None}
+    made = graph.rectified(marks)
+    return [made.get(i) for i in range(len(returned))]
 
 
 def output_leaves(

@@ -71,8 +71,8 @@ def find(name: str, layers: Mapping[str, Any]) -> Capture:
     Parameters
     ----------
     name : str
-        A path, which may end in ``@linear``, ``@attention`` or ``@`` and a leaf, and in ``#N``,
-        or the input's name.
+        A path, which may end in ``@activated``, ``@linear``, ``@attention`` or ``@`` and a leaf,
+        and in ``#N``, or the input's name.
     layers : mapping of str to keras.Layer
         The model's layers by path.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import tensorflow as tf
 
@@ -11,8 +9,8 @@ _ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "s
 _RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
 _PASSIVE = {"Identity", "Cast", "EnsureShape", *_RESHAPES}
 _RESIZES = {"ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor"}
-# What shows again what it is given, at most on another scale.
-_PASSING = {*_ACTIVATIONS, *_PASSIVE, *_RESIZES, "Transpose"}
+SHOWING = {*_ACTIVATIONS, *_PASSIVE, *_RESIZES, "Transpose"}
+"""Operations that show again what they are given, at most on another scale."""
 
 
 def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
@@ -48,15 +46,6 @@ def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str] | None:
         logits = tf.reshape(logits, tf.shape(output))
         logits.set_shape(output.shape)
     return tf.cast(logits, output.dtype), name
-
-
-def shown_by(output: tf.Tensor) -> Iterator[tf.Tensor]:
-    """Yield the output, and what it was before it was cast, rearranged, activated or resized."""
-    while True:
-        yield output
-        if output.op.type not in _PASSING or not output.op.inputs[0].dtype.is_floating:
-            return
-        output = output.op.inputs[0]
 
 
 def _along_inner_axis(tensor: tf.Tensor) -> tf.Operation | None:

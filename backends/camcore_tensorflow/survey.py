@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from camcore._shared.programs import Shapes
 from camcore.adapter import Layer, LayerRecord
+from camcore.layers.ends import Ends, ends
 from camcore.nest import flatten
 from camcore.outputs import score_paths
 
+from . import graph
 from .attention import LayerSpans
 from .capture import floating_tensors
 from .compile import compiled
 from .inputs import Signature
 from .layers import channels, input_channels, walk
-from .logits import shown_by
 from .preserve import apart, patch_call
+from .weights import linear_layers
+
+_Seen: TypeAlias = dict[int, tuple[LayerRecord, list[tf.Tensor]]]
 
 
 class Survey:
@@ -37,8 +41,9 @@ class Survey:
     def __init__(self, model: Any, signature: Signature) -> None:
         layers = dict(walk(model))
         paths = {id(layer): path for path, layer in layers.items()}
-        seen: dict[int, tuple[LayerRecord, list[tf.Tensor]]] = {}
-        shown: set[Any] = set()
+        seen: _Seen = {}
+        kinds = linear_layers(model)
+        about: dict[str, tuple[bool, bool, bool]] = {}
 
         joined: list[tuple[str, int]] = []
 
@@ -46,6 +51,7 @@ class Survey:
             seen.clear()
             joined.clear()
             spans, first = LayerSpans(), dict[Any, str]()
+            last, linear = dict[int, list[tf.Tensor]](), dict[Any, Any]()
 
             def around(layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
                 output = spans.call(layer, call, *args, **kwargs)
@@ -60,6 +66,9 @@ class Survey:
                         repeats=None if maker == named.name else maker,
                     )
                     seen[id(layer)] = record, floating[:1]
+                    last[id(layer)] = floating
+                    if kind := kinds.get(id(layer)):
+                        linear.update((tensor.ref(), kind) for tensor in floating)
                 return output
 
             with apart(model) as patch:
@@ -71,7 +80,12 @@ class Survey:
             for key in attending.keys() & seen.keys():
                 seen[key][1].append(attending[key])
             scores = score_paths({path: tensor.shape.rank for path, tensor in outputs.items()})
-            shown.update(tensor.ref() for path in scores for tensor in shown_by(outputs[path]))
+            found = ends(
+                [outputs[path] for path in sorted(scores)],
+                graph.step,
+                lambda tensor: linear.get(tensor.ref(), ""),
+            )
+            about.update(_places(seen, last, found))
             parts: list[list[tf.Tensor]] = []
             for layer, axis, tensors in spans.joins():
                 joined.append((paths[id(layer)], axis))
@@ -86,8 +100,9 @@ class Survey:
         self._images, self._known = input_channels(model), dict[Shapes, list[LayerRecord]]()
         self._formats = {p: getattr(layer, "data_format", None) for p, layer in layers.items()}
         self._records = [
-            replace(record, is_output=output.ref() in shown)
-            for record, (output, *_) in seen.values()
+            replace(record, is_output=is_output, rectified=rectified, feeds=feeds)
+            for record, _ in seen.values()
+            for is_output, rectified, feeds in [about[record.layer.name]]
         ]
 
     def __call__(self, tensors: Sequence[tf.Tensor]) -> list[LayerRecord]:
@@ -128,3 +143,32 @@ class Survey:
             attention=attention or None,
             joins=tuple(joins.get(name, ())),
         )
+
+
+def _places(
+    seen: _Seen, last: Mapping[int, Sequence[tf.Tensor]], found: Ends
+) -> dict[str, tuple[bool, bool, bool]]:
+    """Tell for each layer whether it is the output, is rectified, and feeds an output."""
+    shown = {tensor.ref() for tensor in found.shown}
+    returned: dict[Any, list[str]] = {}
+    for record, (tensor, *_) in seen.values():
+        returned.setdefault(tensor.ref(), []).append(record.layer.name)
+    made = graph.rectified(returned)
+    layers = {id(tensor) for tensors in last.values() for tensor in tensors}
+    parts = [
+        [inside for part in output if (inside := graph.made_of(part) & layers)]
+        for output in found.parts
+    ]
+
+    def feeds(key: int) -> bool:
+        own = set(map(id, last[key]))
+        return any(all(own & inside for inside in output) for output in parts)
+
+    def is_rectified(name: str) -> bool:
+        by_function = made.get(name)
+        return by_function is not None and by_function.ref() not in {*returned, *shown}
+
+    return {
+        record.layer.name: (tensor.ref() in shown, is_rectified(record.layer.name), feeds(key))
+        for key, (record, (tensor, *_)) in seen.items()
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -20,15 +20,27 @@ _BIASED = ("Dense", "EinsumDense", *_CONVOLUTIONS, *_TRANSPOSED, *_SEPARATED)
 _SHIFTED = ("LayerNormalization", "GroupNormalization")
 
 
-def classifier(model: Any) -> tuple[Array, Array] | None:
-    """Read weights ``(K, C)`` and bias ``(K,)`` of the last dense layer or 1x1 convolution."""
+def linear_layers(model: Any) -> dict[int, Literal["linear", "pointwise"]]:
+    """Find dense layers and convolutions by their ids, and tell which are of one place."""
     linear = _kinds(model, "Dense", *_CONVOLUTIONS)
     others = _kinds(model, *_TRANSPOSED, *_SEPARATED)
+    found: dict[int, Literal["linear", "pointwise"]] = {}
+    for _, layer in walk(model):
+        if isinstance(layer, (*linear, *others)):
+            found[id(layer)] = "linear"
+        if isinstance(layer, linear) and not isinstance(layer, others) and layer.built:
+            kernel = layer.kernel.shape
+            if set(kernel[:-2]) <= {1} and getattr(layer, "groups", 1) == 1:
+                found[id(layer)] = "pointwise"
+    return found
+
+
+def classifier(model: Any) -> tuple[Array, Array] | None:
+    """Read weights ``(K, C)`` and bias ``(K,)`` of the last dense layer or 1x1 convolution."""
+    kinds = linear_layers(model)
     for _, layer in reversed(list(walk(model))):
-        if not isinstance(layer, linear) or isinstance(layer, others) or not layer.built:
-            continue
-        kernel = array(layer.kernel)
-        if set(kernel.shape[:-2]) <= {1} and getattr(layer, "groups", 1) == 1:
+        if kinds.get(id(layer)) == "pointwise":
+            kernel = array(layer.kernel)
             weights = kernel.reshape(kernel.shape[-2:]).T
             bias = np.zeros(len(weights), weights.dtype)
             return weights, bias if layer.bias is None else array(layer.bias)
