@@ -21,15 +21,16 @@ import numpy as np
 
 from camcore import registry
 from camcore._shared.warn import warn
-from camcore.adapter import Adapter, Array, Mode, NativeScore
+from camcore.adapter import Adapter, Array, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation
 from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
 from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
-from camcore.layers import frames, names, selection
+from camcore.layers import frames, names, poor, selection, trial
 from camcore.layers.calls import Reader
+from camcore.layers.dependent import any_score, has_gradient
 from camcore.layers.fed import pictured
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import known_of
@@ -72,8 +73,10 @@ class Explainer(Generic[Result]):
         Where to look; several layers are joined as the recipe says. A name may end
         in ``#N`` to mean the N-th call of a layer that runs several times; without it the
         last is meant, with a warning, or all where each sees one frame of a video. It may
-        end in ``@2`` or ``@high.0`` to mean one of the arrays that a layer returns. Left
-        out, the last layer with spatial extent. Methods that read attention take all that is
+        end in ``@2`` or ``@high.0`` to mean one of the arrays that a layer returns, and in
+        ``@activated`` to mean what a function of the model, such as ``F.relu``, rectifies of
+        its output. Left out, the last layer with spatial extent that the score's gradient comes
+        to, rectified where the model does that. Methods that read attention take all that is
         computed in the layers given, or in the model.
     method : str, Method, or list of these
         ``"gradcam"``, ``"Grad-CAM++"``, ...; see `camcore.methods.TABLE`.
@@ -203,6 +206,7 @@ class Explainer(Generic[Result]):
             None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
         self._layers: dict[Level, tuple[str, ...]] = {}
+        self._is_tried = self._given is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is of this process, the adapter; the model is pickled as it can be."""
@@ -235,7 +239,11 @@ class Explainer(Generic[Result]):
         """
         levels = {method.level for method in self.methods}
         level: Level = "attention" if levels == {"attention"} else "layer"
-        return self._settle([level], self._read(inputs))[level]
+        given = self._read(inputs)
+        settled = self._settle([level], given)
+        if level == "layer" and not self._is_tried:
+            self._try(self._reader(given, settled["layer"]), given, settled["layer"], [any_score])
+        return self._layers[level]
 
     @overload
     def __call__(self: Explainer[Explanation], inputs: Any, target: Each) -> list[Explanation]: ...
@@ -308,7 +316,7 @@ class Explainer(Generic[Result]):
         method, given = self.methods[0], self._read(inputs)
         given, layers = self._aimed(given)
         found = self._evidence(given, layers, [method.aim(self._target(target))])
-        return found[layers[method.level][0], 0]
+        return found[{**layers, **self._layers}[method.level][0], 0]
 
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """Read the target; `Nothing` where none is given and no method asks for one."""
@@ -356,6 +364,7 @@ class Explainer(Generic[Result]):
         chosen = [[_place(method.aim(one), targets) for one in wanted] for method in self.methods]
         inputs, layers = self._aimed(inputs)
         evidence = self._evidence(inputs, layers, targets)
+        layers = {**layers, **self._layers}  # settled by now
         return [
             [
                 self._explanation(method, [evidence[layer, i] for layer in layers[method.level]])
@@ -371,7 +380,49 @@ class Explainer(Generic[Result]):
             if level != "input" and level not in self._layers:
                 about = (self._given, self.model, self.adapter, inputs)
                 self._layers[level] = choose[level](*about)
+                if level == "layer" and not self._is_tried:
+                    kept = known_of(self.model, inputs).kept.get(self.selector.output)
+                    if kept is not None:
+                        self._layers[level], self._is_tried = (kept,), True
         return self._layers
+
+    def _reader(self, inputs: Inputs, explained: Sequence[str]) -> Reader:
+        about = self.model, self.adapter, inputs, self.layout
+        return Reader(*about, list(explained), self.input)
+
+    def _try(
+        self,
+        read: Reader,
+        inputs: Inputs,
+        captured: Sequence[str],
+        seeds: Sequence[Seed | NativeScore],
+    ) -> Trace:
+        """Run a first pass, and settle on the best layer that has a gradient."""
+        (best,), self._is_tried = self._layers["layer"], True
+        others = [name for name in captured if name != best]
+        known = known_of(self.model, inputs)
+        how = {"logits": self.selector.logits}
+
+        def traced(some: Sequence[str]) -> Trace:
+            optional = {"optional": some} if len(some) > 1 else {}
+            return read.run(inputs.native, [*some, *others], seeds, **how, **optional)
+
+        tried = trial.tried(
+            traced,
+            selection.ranked(self.model, self.adapter, inputs),
+            lambda one: has_gradient(one, inputs, known.likely, self.layout),
+            singly=self.adapter.compiles,
+        )
+        if tried is None:
+            return read.run(inputs.native, captured, seeds, **how)
+        trace, found = tried
+        self._layers["layer"] = (found,)
+        if not any(isinstance(seed, NativeScore) for seed in seeds):
+            known.kept[self.selector.output] = found
+        wanted, one = [found, *others], trace.layers[found]
+        if found != best and (one.calls > 1 or one.leaves or self.input is not None):
+            return self._reader(inputs, [found]).run(inputs.native, wanted, seeds, **how)
+        return replace(trace, layers={name: trace.layers[name] for name in wanted})
 
     def _evidence(
         self,
@@ -389,15 +440,17 @@ class Explainer(Generic[Result]):
         )
         levels = dict.fromkeys(method.level for method in self.methods)
         captured = [name for level in levels if level != "input" for name in layers[level]]
-        read = Reader(self.model, self.adapter, inputs, self.layout, list(captured), self.input)
+        read = self._reader(inputs, captured)
         if any("image_gradients" in method.needs for method in self.methods):
             captured.append(inputs.name)
-        trace = read.run(
-            inputs.native,
-            list(dict.fromkeys(captured)),
-            seeds if traced else (),
-            logits=selector.logits,
-        )
+        captured = list(dict.fromkeys(captured))
+        if traced and "layer" in levels and not self._is_tried:
+            trace = self._try(read, inputs, captured, seeds)
+            layers = {**layers, "layer": self._layers["layer"]}
+        else:
+            trace = read.run(
+                inputs.native, captured, seeds if traced else (), logits=selector.logits
+            )
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):
@@ -421,6 +474,8 @@ class Explainer(Generic[Result]):
         outputs, scale = one.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
         signed = list(raw.values())
+        if method.level == "layer":
+            self._warn(raw, layers)
         frame, size = _frame(layers, raw)
         maps = self.recipe.render(method.joined(signed, fusion), size, fusion, method.name)
         return Explanation(
@@ -440,6 +495,14 @@ class Explainer(Generic[Result]):
             input=one.inputs.chosen,
             frame=frame,
         )
+
+    def _warn(self, raw: Mapping[str, Array], layers: Sequence[Rerun]) -> None:
+        """Warn of layers whose maps show little."""
+        for one, signed in zip(layers, raw.values(), strict=True):
+            poor.warn_if_coarse(self.model, one.layer, signed.shape[1:], one.size)
+            traced = one.trace.layers[one.layer]
+            if not signed.any() and traced.gradients and not np.any(one.gradients):
+                poor.warn_without_gradient(self.model, one.layer)
 
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:
         """Make the method's map at one layer, averaged over the augmented views."""

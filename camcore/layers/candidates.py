@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from camcore import registry
-from camcore.adapter import Adapter, Array, Layer, LayerTrace, Leaves
+from camcore.adapter import Adapter, Layer
 from camcore.errors import LayerError
 from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
-from camcore.layers import layout, selection
-from camcore.layers.dependent import dependent_layers
+from camcore.layers import selection
+from camcore.layers.dependent import any_score, dependent_layers, has_gradient
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import Known
 from camcore.layers.places import Places
@@ -85,8 +83,8 @@ def candidates(
     one = Geometry(model, adapter).laid_out(given).sample(0)
     about = one.size, one.channels
     known = Known()
-    records = known.survey(adapter, one)
-    places = known.asking(adapter, one)
+    surveyed = known.survey(adapter, one)
+    records, places = selection.with_rectified(surveyed), known.asking(adapter, one)
     reasons = selection.rejections(records, *about, places)
     names = [r.layer.name for r, reason in zip(records, reasons, strict=True) if not reason]
     reached = _reached(adapter, one, names, places)
@@ -94,7 +92,8 @@ def candidates(
         # A head of zeros, as some models start with, hides what would be reached.
         reached = set(names)
     try:
-        chosen = selection.choose(records, *about, places)
+        good = selection.ranking(surveyed, *about, places)
+        chosen = next((name for name in good if name in reached), good[0])
     except LayerError:
         chosen = None
     sizes = [selection.map_size(record, *about, places) for record in records]
@@ -119,31 +118,5 @@ def _fault(reached: bool, reason: str, size: tuple[int, ...] | None) -> str:
 
 def _reached(adapter: Adapter, inputs: Inputs, names: Sequence[str], places: Places) -> set[str]:
     """Find the layers where some output has a gradient, class tokens aside."""
-    found = dependent_layers(lambda some: adapter.run(inputs.native, some, [_any_score]), names)
-    return {
-        name for name, traced in found.items() if np.any(_map_gradients(traced, inputs, places))
-    }
-
-
-def _map_gradients(traced: LayerTrace, inputs: Inputs, places: Places) -> Array:
-    """Cut the layer's gradients to the positions that its map has."""
-    (gradients,) = traced.gradients
-    found = layout.infer(
-        gradients.shape,
-        traced.channels,
-        inputs.size,
-        convention=inputs.channels,
-        batch=layout.axis_of_one(gradients.shape),
-        read=places.likely,
-    )
-    return found.canonical(gradients)
-
-
-def _any_score(outputs: Leaves) -> Leaves:
-    """Weigh every output at random, so that the gradient is zero nowhere by chance."""
-    rng = np.random.default_rng(0)
-    return {
-        path: rng.normal(size=leaf.shape).astype(leaf.dtype)
-        for path, leaf in outputs.items()
-        if np.issubdtype(leaf.dtype, np.floating)
-    }
+    found = dependent_layers(lambda some: adapter.run(inputs.native, some, [any_score]), names)
+    return {name for name, traced in found.items() if has_gradient(traced, inputs, places.likely)}

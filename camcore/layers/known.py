@@ -27,6 +27,8 @@ class Known:
     ----------
     chosen : dict of callable to tuple of str
         The layers that each rule chose.
+    kept : dict of (str or None) to str
+        For the output at each path, the layer at which a first pass had a gradient.
     axes : dict of str to (int or None)
         Which axis of a layer's output carries the batch, where its shape did not tell.
     tokens : dict of int to (Layout or None)
@@ -36,6 +38,7 @@ class Known:
     """
 
     chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
+    kept: dict[str | None, str] = field(default_factory=dict)
     axes: dict[str, int | None] = field(default_factory=dict)
     tokens: dict[int, Layout | None] = field(default_factory=dict)
     places: Places | None = None

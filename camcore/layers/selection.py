@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from camcore.adapter import ATTENTION, Adapter, Channels, LayerName, LayerRecord
+from camcore.adapter import ACTIVATED, ATTENTION, Adapter, Channels, LayerName, LayerRecord
 from camcore.errors import LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import layout
@@ -57,7 +57,7 @@ def outputs(
         A name means attention.
     """
     if wanted is None:
-        return _surveyed(model, adapter, inputs, _last_with_extent)
+        return ranked(model, adapter, inputs)[:1]
     for name in wanted:
         if LayerName.parse(name).is_attention:
             raise MethodError(
@@ -134,10 +134,12 @@ def _surveyed(model: object, adapter: Adapter, inputs: Inputs, rule: _Rule) -> t
     """Name the layers that a rule picks from a survey of the model."""
     known = known_of(model, inputs)
     names = known.chosen.get(rule)
-    if names is None or not {layer.name for layer in adapter.layers()}.issuperset(names):
+    paths = {LayerName.parse(name).path for name in names or ()}
+    if names is None or not {layer.name for layer in adapter.layers()}.issuperset(paths):
         records = _of_picture(known.survey(adapter, inputs), model, adapter, inputs)
         names = rule(records, inputs.size, inputs.channels, known.asking(adapter, inputs))
         known.chosen[rule] = names
+        known.kept.clear()
     return names
 
 
@@ -152,10 +154,24 @@ def _of_picture(
     return [r for r in records if len(r.shape) < 3 or r.layer.name in found]
 
 
-def _last_with_extent(
-    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels, places: Places
-) -> tuple[str, ...]:
-    return (choose(records, size, channels, places),)
+def ranked(model: object, adapter: Adapter, inputs: Inputs) -> tuple[str, ...]:
+    """Name the layers worth looking at, best first.
+
+    Parameters
+    ----------
+    model, adapter, inputs
+        As `outputs` takes them.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    LayerError
+        No layer has spatial extent.
+    """
+    return _surveyed(model, adapter, inputs, ranking)
 
 
 def _attending(
@@ -178,8 +194,10 @@ def choose(
 ) -> str:
     """Name the last layer with spatial extent.
 
-    Layers that only pool, pad, drop or rearrange are passed over, and so is what
-    merely returns the model's own output. Of a layer and the containers that return
+    Layers that only pool, pad, drop or rearrange are passed over, and so are heads: what
+    returns the model's own output, or scores that it is joined, added up or pooled of. So is
+    what no output is made of. Where a function rectifies a layer's output, that is what is
+    looked at (`camcore.adapter.ACTIVATED`). Of a layer and the containers that return
     the same output, the outermost is named (ResNet's ``layer4``), unless the model has
     gone on from it by then. What attention is computed from is part of the attention.
     Heads and feature pyramids of detectors are passed over: the backbone's last layer is
@@ -209,21 +227,94 @@ def choose(
     LayerError
         No layer has spatial extent.
     """
+    return ranking(records, input_size, input_channels, places)[0]
+
+
+def ranking(
+    records: Sequence[LayerRecord],
+    input_size: tuple[int, ...],
+    input_channels: Channels = "first",
+    places: Places | None = None,
+) -> tuple[str, ...]:
+    """Name the layers worth looking at, the one to `choose` first, then those before it.
+
+    Parameters
+    ----------
+    records, input_size, input_channels, places
+        As `choose` takes them.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    LayerError
+        No layer has spatial extent.
+    """
     places = places or Places.of(records, input_size, input_channels)
     about = (input_size, input_channels, places)
-    chosen = _last_map(records, *about)
-    if chosen is None:  # all may be inside one layer that attends, or come with others
-        records = [replace(record, attention=None, several=False) for record in records]
-        chosen = _last_map(records, *about)
-    if chosen is None:
+    records = with_rectified(records)
+    good = _maps(records, *about)
+    if not good:  # all may be inside one layer that attends, or be of one scale or the output
+        records = [replace(r, attention=None, several=False, feeds=True) for r in records]
+        good = _maps(records, *about)
+    if not good:
         raise LayerError(
             f"None of the model's {len(records)} layers returns a map with spatial extent "
             f"for an input of size {input_size}. Name a layer: layer='...'."
         )
-    tokens = layout.of_one(chosen, input_size, input_channels, places.likely)
-    if tokens.among_others(chosen.shape):
-        chosen = _last_map(_before_last_attention(records), *about) or chosen
-    return chosen.layer.name
+    before: list[LayerRecord] = []
+    tokens = layout.of_one(good[0], input_size, input_channels, places.likely)
+    if tokens.among_others(good[0].shape):
+        before = _maps(_before_last_attention(records), *about)
+    return _outermost_first(dict.fromkeys(record.layer.name for record in [*before, *good]))
+
+
+def _outermost_first(names: Iterable[str]) -> tuple[str, ...]:
+    """Put what is inside a layer named before behind: what the one lacks, the other will."""
+    outer: list[str] = []
+    inner: list[str] = []
+    for name in names:
+        path = LayerName.parse(name).path
+        is_inner = any(_is_inside(path, LayerName.parse(one).path) for one in outer)
+        (inner if is_inner else outer).append(name)
+    return (*outer, *inner)
+
+
+def with_rectified(records: Sequence[LayerRecord]) -> list[LayerRecord]:
+    """Add what functions rectify, after the layers and containers that return it as it was.
+
+    Parameters
+    ----------
+    records : sequence of LayerRecord
+        As a survey gives them.
+
+    Returns
+    -------
+    list of LayerRecord
+        One more for each array that a function rectifies, named as in ``features@activated``
+        by the outermost layer that returns it.
+    """
+    found: list[LayerRecord] = []
+    alike: list[LayerRecord] = []
+    for i, record in enumerate(records):
+        found.append(record)
+        alike.append(record)
+        first = alike[0].repeats or alike[0].layer.name
+        if i + 1 < len(records) and records[i + 1].repeats == first:
+            continue
+        makers = [one for one in alike if not _changes_nothing(one)]
+        if record.rectified and makers:
+            name = str(LayerName(makers[-1].layer.name, ACTIVATED[1:]))
+            made = replace(makers[-1], layer=replace(makers[-1].layer, name=name))
+            found.append(replace(made, attention=None, repeats=None, several=False))
+        alike = []
+    return found
+
+
+def _changes_nothing(record: LayerRecord) -> bool:
+    return bool(_RESIZES.search(record.layer.kind) or _REARRANGES.search(record.layer.kind))
 
 
 def rejections(
@@ -258,7 +349,8 @@ def rejections(
             found.append("returned before")
             continue
         before = record.repeats or record.layer.name
-        if any(_is_inside(record.layer.name, name) for name in attending):
+        inside = any(_is_inside(record.layer.name, name) for name in attending)
+        if inside or (attending and record.in_attention):
             found.append("part of attention")
             continue
         if _PYRAMID.search(record.layer.name) or any(
@@ -272,6 +364,8 @@ def rejections(
             reason = passed_over[1]
         elif record.is_output and not detecting:  # detectors may return features beside boxes
             reason = "the output"
+        elif not record.feeds:
+            reason = "feeds no output alone"
         elif record.several:
             reason = "several outputs"
         elif _RESIZES.search(record.layer.kind):
@@ -320,15 +414,16 @@ def map_size(
     return size if math.prod(size) > 1 else None
 
 
-def _last_map(
+def _maps(
     records: Sequence[LayerRecord],
     input_size: tuple[int, ...],
     input_channels: Channels,
     places: Places,
-) -> LayerRecord | None:
+) -> list[LayerRecord]:
+    """List the layers that return a map of their own, last first."""
     reasons = rejections(records, input_size, input_channels, places)
     good = [record for record, reason in zip(records, reasons, strict=True) if not reason]
-    return good[-1] if good else None
+    return good[::-1]
 
 
 def _before_last_attention(records: Sequence[LayerRecord]) -> Sequence[LayerRecord]:
