@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -27,7 +28,9 @@ def _torch(row: Architecture, model: Any, inputs: Any) -> tuple[np.ndarray, np.n
     import torch
 
     model = _inside_wrappers(model)
-    path, kept = row.layer.partition("#")[0], []
+    path, part, kept = *_path_and_part(row.layer), []
+    if part == "activated":
+        return _rectified_torch(row, model, inputs, path)
 
     def keep(module: Any, args: Any, output: Any) -> Any:
         kept.append(_first(output, torch.Tensor))
@@ -48,17 +51,59 @@ def _torch(row: Architecture, model: Any, inputs: Any) -> tuple[np.ndarray, np.n
     return tuple(np.asarray(a.float() if a.dtype.itemsize < 4 else a) for a in arranged)
 
 
+def _rectified_torch(
+    row: Architecture, model: Any, inputs: Any, path: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of what ``relu``, as a function or method, makes of the layer's output."""
+    import torch
+
+    returned, rectified = [], []
+
+    class Seen(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            if func.__name__ != "relu" or not returned or args[0] is not returned[-1]:
+                return made
+            rectified.append(made)
+            return made.clone()
+
+    def keep(module: Any, args: Any, output: Any) -> Any:
+        # A ReLU in place would change what is kept, and not be what it returns.
+        returned.append(output.clone())
+        return returned[-1]
+
+    handle = _submodule(model, path).register_forward_hook(keep)
+    try:
+        with torch.enable_grad(), Seen():
+            score = row.score(_call_torch(model, inputs)).sum()
+        (gradient,) = torch.autograd.grad(score, rectified[-1])
+    finally:
+        handle.remove()
+    return tuple(np.asarray(row.arrange(tensor.detach())) for tensor in (rectified[-1], gradient))
+
+
 def _keras(row: Architecture, model: Any, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
     import tensorflow as tf
 
-    layer, kept = _submodule(model, row.layer.partition("#")[0]), []
+    path, part = _path_and_part(row.layer)
+    layer, kept = _submodule(model, path), []
+    relu, returned = tf.nn.relu, []
     with tf.GradientTape(watch_accessed_variables=False) as tape:
 
         def keep(output: Any) -> None:
             kept.append(_first(output, tf.Tensor))
             tape.watch(kept[-1])
 
-        with _listened_to(layer, keep):
+        def rectify(x: Any) -> Any:
+            made = relu(x)
+            if returned and x is returned[-1]:
+                keep(made)
+            return made
+
+        with (
+            _listened_to(layer, returned.append if part == "activated" else keep),
+            mock.patch.object(tf.nn, "relu", rectify),
+        ):
             score = tf.reduce_sum(row.score(_call_keras(model, inputs)))
     chosen = kept[_call_meant(row.layer)]
     arranged = [row.arrange(tensor) for tensor in (chosen, tape.gradient(score, chosen))]
@@ -91,6 +136,12 @@ def _call_meant(name: str) -> int:
     """Which call ``relu#0`` means; without a number the last."""
     _, mark, index = name.partition("#")
     return int(index) if mark else -1
+
+
+def _path_and_part(name: str) -> tuple[str, str]:
+    """The path and the part in ``features@activated#0``."""
+    path, _, part = name.partition("#")[0].partition("@")
+    return path, part
 
 
 def _inside_wrappers(model: Any) -> Any:

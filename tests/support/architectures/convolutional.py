@@ -62,7 +62,7 @@ ARCHITECTURES = [
             "resnet18": "layer4",
             "mobilenet_v2": "features",
             "efficientnet_b0": "features",
-            "densenet121": "features",
+            "densenet121": "features@activated",
             "convnext_tiny": "features",
         }.items()
     ),

@@ -131,7 +131,7 @@ ARCHITECTURES = [
     torchvision_row(
         name="torchvision LR-ASPP, one pixel",
         make=lraspp,
-        layer="classifier.high_classifier",
+        layer="classifier.cbr",
         score=in_torch(pixel(20, 30)),
         target=Segmentation(2, pixel(20, 30)),
     ),

@@ -254,7 +254,7 @@ ARCHITECTURES = [
     row("Siamese, the second image", siamese, "encoder", **_CALLS),
     row("Siamese, the first image", siamese, "encoder#0", options={"layer": "encoder#0"},
         **_CALLS),
-    row("shared layer, its last call", shared, "conv"),
+    row("shared layer, its last call", shared, "conv@activated"),
     row("shared layer, its first call", shared, "conv#0", options={"layer": "conv#0"}),
     row("shared layer, its second call", shared, "conv#-2", options={"layer": "conv#-2"}),
     *(
@@ -281,7 +281,7 @@ ARCHITECTURES = [
         partial(wrapped, lambda torch, net: torch.compile(net, backend="eager")), "backbone"),
     row("torch.fx graph", partial(wrapped, lambda torch, net: torch.fx.symbolic_trace(net)),
         "backbone.4"),
-    row("functional rectifiers", functional, "two", options={"score": "output"}),
+    row("functional rectifiers", functional, "two@activated", options={"score": "output"}),
     row("no parameters", without_parameters, "relu",
         score=lambda outputs: outputs[:, 1], target=1),
 ]  # fmt: skip
