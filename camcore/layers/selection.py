@@ -268,7 +268,15 @@ def ranking(
     tokens = layout.of_one(good[0], input_size, input_channels, places.likely)
     if tokens.among_others(good[0].shape):
         before = _maps(_before_last_attention(records), *about)
-    return _outermost_first(dict.fromkeys(record.layer.name for record in [*before, *good]))
+    first, *others = [*before, *good]
+    # What a layer of no known kind returns may have other axes than the input's.
+    alike = [
+        one.channels is not None or layout.is_reduction(map_size(one, *about) or (), input_size)
+        for one in others
+    ]
+    doubtful = [one for one, is_alike in zip(others, alike, strict=True) if not is_alike]
+    others = [one for one, is_alike in zip(others, alike, strict=True) if is_alike]
+    return _outermost_first(dict.fromkeys(r.layer.name for r in [first, *others, *doubtful]))
 
 
 def _outermost_first(names: Iterable[str]) -> tuple[str, ...]:

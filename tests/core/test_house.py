@@ -129,7 +129,7 @@ def test_every_room_has_a_rank(found):
 
 VERBS = {
     *("__init__", "adapter", "attention", "backend", "backward", "capture", "forward", "guided"),
-    *("inputs", "layers", "logits", "preserve", "resume", "survey", "weights", "zoo"),
+    *("graph", "inputs", "layers", "logits", "preserve", "resume", "survey", "weights", "zoo"),
 }
 OWN = {
     "camcore_torch": {
@@ -139,6 +139,7 @@ OWN = {
             "joins",
             "lightning",
             "modes",
+            "rectified",
             "shells",
             "sparse_linear",
             "traits",
