@@ -175,7 +175,7 @@ def test_merged_neighbours_lie_on_a_coarser_grid(torch):
     for keep in (True, False):
         model = Stages(keep).eval()
         explained("torch", model, torch.from_numpy(IMAGES), on_grid((8, 8), 0), "last")
-        assert list(camcore.explain(model, IMAGES, 1).raw) == ["last"]
+        assert list(camcore.explain(model, IMAGES, 1).raw) == ["last@activated"]
 
 
 @pytest.mark.parametrize("kept", [16, 36, 49, 63])
