@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from camcore.errors import LayerError, TargetError
+from camcore.errors import GradientError, LayerError, TargetError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -523,6 +523,27 @@ class Adapter(Protocol):
 
     def biases(self) -> Sequence[Bias]:
         """List every layer that adds a bias or normalises by running statistics."""
+
+
+def no_second_derivative(layer: str, cause: Exception) -> GradientError:
+    """Make the error for a layer behind which something cannot be differentiated twice.
+
+    Parameters
+    ----------
+    layer : str
+        Its name.
+    cause : Exception
+        What the framework raised.
+
+    Returns
+    -------
+    GradientError
+    """
+    said = str(cause).strip().partition("\n")[0]
+    return GradientError(
+        f"Layer {layer!r}: the model has no second derivative behind it ({said}). Choose a method "
+        "that needs none: method='gradcam'."
+    )
 
 
 def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from camcore._shared.loss_scale import ScaledCotangents
-from camcore.adapter import Array, Leaves, NativeScore, Seed, SeedRun
+from camcore.adapter import Array, Leaves, NativeScore, Seed, SeedRun, no_second_derivative
 from camcore.errors import GradientError, TargetError
 from camcore.nest import flatten
 
@@ -183,10 +183,19 @@ def pull_back(
 
 
 def hessian_products(gradients: Tensors, sources: Tensors) -> dict[str, tf.Tensor]:
-    """Multiply the score's Hessian at each source with the source itself."""
+    """Multiply the score's Hessian at each source with the source itself.
+
+    Raises
+    ------
+    GradientError
+        The model has an operation without a second derivative behind the layer.
+    """
     products = {}
     for name, source in sources.items():
-        (found,) = tf.gradients(gradients[name], source, grad_ys=tf.stop_gradient(source))
+        try:
+            (found,) = tf.gradients(gradients[name], source, grad_ys=tf.stop_gradient(source))
+        except LookupError as error:
+            raise no_second_derivative(name, error) from error
         products[name] = tf.zeros_like(source) if found is None else tf.convert_to_tensor(found)
     return products
 

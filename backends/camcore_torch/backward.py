@@ -11,7 +11,15 @@ import torch
 from torch import nn
 
 from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
-from camcore.adapter import Array, Leaves, NativeScore, Outputs, Seed, check_cotangents
+from camcore.adapter import (
+    Array,
+    Leaves,
+    NativeScore,
+    Outputs,
+    Seed,
+    check_cotangents,
+    no_second_derivative,
+)
 from camcore.errors import GradientError, TargetError
 from camcore_torch import inputs, layers
 from camcore_torch.inputs import to_numpy
@@ -194,14 +202,25 @@ def _reached(
 
 
 def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:
-    """Compute H·A for each captured A alone; zero where the gradient does not depend on A."""
+    """Compute H·A for each captured A alone; zero where the gradient does not depend on A.
+
+    Raises
+    ------
+    GradientError
+        The model has a function without a second derivative behind the layer.
+    """
     products = {}
     for name, tensor in captured.items():
         product = None
         if gradients[name].requires_grad:
-            (product,) = torch.autograd.grad(
-                gradients[name], tensor, tensor.detach(), retain_graph=True, allow_unused=True
-            )
+            try:
+                (product,) = torch.autograd.grad(
+                    gradients[name], tensor, tensor.detach(), retain_graph=True, allow_unused=True
+                )
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise no_second_derivative(name, error) from error
         products[name] = torch.zeros_like(tensor) if product is None else product
     return products
 

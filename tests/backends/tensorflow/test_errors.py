@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from camcore.errors import GradientError
 from camcore.registry import adapter as adapt
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -191,3 +192,22 @@ def test_an_activation_that_is_bound_anew_each_time_compiles_once(tf, keras):
     for _ in range(3):
         np.testing.assert_array_equal(adapter.run(X, ["own"]).outputs[""], np.maximum(X, 0))
     assert adapter.traces == 1
+
+
+def test_an_operation_without_a_derivative_is_named(tf, keras):
+    class Normalised(keras.layers.Layer):
+        def call(self, x):
+            return tf.nn.local_response_normalization(x)
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [layers.Conv2D(4, 3, name="conv"), Normalised(), layers.Flatten(), layers.Dense(2)]
+    )
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    seed = [lambda leaves: {"": np.eye(1, 2, dtype=np.float32).repeat(2, 0)}]
+    trace = adapt(model).run(x, ["conv"], seed)
+    assert np.isfinite(trace.layers["conv"].gradients[0]).all()
+    with pytest.raises(
+        GradientError, match=r"'conv': the model has no second derivative .*LRNGrad"
+    ):
+        adapt(model).run(x, ["conv"], seed, second_order=True)

@@ -111,3 +111,30 @@ def test_inference_mode_within_a_model_is_named_among_the_causes(images):
     with pytest.raises(GradientError, match=r"'conv2'.*inference_mode"):
         adapt(Wrapped()).run(images, ["conv2"], [first])
     assert adapt(Wrapped()).run(images, ["conv2"]).layers["conv2"].activations.shape[1] == 5
+
+
+class Squared(torch.autograd.Function):
+    """The square, whose gradient cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Any) -> Any:
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+def test_a_function_without_a_second_derivative_is_named(images):
+    class Once(Net):
+        def forward(self, x: Any) -> Any:
+            return super().forward(Squared.apply(self.conv1(x))[:, :3])
+
+    net = Once()
+    trace = adapt(net).run(images, ["conv1#0"], [first])
+    assert np.isfinite(trace.layers["conv1#0"].gradients[0]).all()
+    words = r"'conv1#0': the model has no second derivative .*once_differentiable.*gradcam"
+    with pytest.raises(GradientError, match=words):
+        adapt(net).run(images, ["conv1#0"], [first], second_order=True)
