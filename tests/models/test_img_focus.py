@@ -50,7 +50,7 @@ def mask(torch, model, cat):
 
 def test_its_mask_is_explained_by_the_features_before_it(torch, model, cat, mask):
     """Not by the map of logits, which a resize and a sigmoid make the output of."""
-    result = camcore.explain(model, cat, Segmentation(0, mask), method=["gradcam", "hirescam"])
+    result = camcore.explain(model, cat, Segmentation(1, mask), method=["gradcam", "hirescam"])
     kept = []
     layer = model.get_submodule(FEATURES)
     handles = [
@@ -76,20 +76,20 @@ def test_its_mask_is_explained_by_the_features_before_it(torch, model, cat, mask
 
 def test_its_tokens_lie_on_a_grid_of_sixteen_by_sixteen(model, cat, mask):
     explainer = camcore.Explainer(model, layer=TOKENS)
-    evidence = explainer.evidence(cat, Segmentation(0, mask))
+    evidence = explainer.evidence(cat, Segmentation(1, mask))
     assert evidence.activations.shape == evidence.gradients.shape == (1, 384, 16, 16)
     strength = np.abs(evidence.gradients).sum(axis=1)
     assert strength.min() > 0
     given = camcore.Layout("tokens", grid=(16, 16), prefix=1)
-    found = explainer(cat, Segmentation(0, mask))
-    again = camcore.explain(model, cat, Segmentation(0, mask), layer=TOKENS, layout=given)
+    found = explainer(cat, Segmentation(1, mask))
+    again = camcore.explain(model, cat, Segmentation(1, mask), layer=TOKENS, layout=given)
     np.testing.assert_array_equal(found.maps, again.maps)
 
 
 def test_its_attention_is_seen_though_nothing_is_called_so(model, cat, mask):
     attention = [record.attention for record in adapt(model).survey(cat) if record.attends]
     assert attention == [(1, 6, 257, 257)] * 12
-    result = camcore.explain(model, cat, Segmentation(0, mask), method="legrad")
+    result = camcore.explain(model, cat, Segmentation(1, mask), method="legrad")
     assert len(result.raw) == 12
     assert all(maps.shape == (1, 16, 16) and maps.min() >= 0 for maps in result.raw.values())
     heat = result.maps[0]

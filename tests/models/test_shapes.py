@@ -81,7 +81,7 @@ def test_checkpointed_layers_are_explained_as_if_they_were_not(torch, pictures, 
     for method, one in found.items():
         assert apart(one.raw[layer], expected[method].raw[layer]) < 1e-5
     assert checkpoint.CheckpointFunction is usual
-    assert list(camcore.explain(model, pictures).raw) == ["second"]
+    assert list(camcore.explain(model, pictures).raw) == ["second@activated"]
 
 
 def test_other_threads_go_on_checkpointing(torch):
@@ -125,10 +125,17 @@ def test_gradcam_is_refused_before_a_dynamically_quantised_layer(torch, pictures
         assert apart(found.raw["backbone"], expected.raw["backbone"]) < digits
 
 
-def test_quantised_activations_are_refused(torch, pictures):
+def test_quantised_activations_serve_methods_without_gradients_alone(torch, pictures):
     model = shapes_torch.statically_quantised()
+    kept = []
+    model.conv.register_forward_hook(lambda module, args, output: kept.append(output.dequantize()))
+    found = camcore.explain(model, pictures, 1, "conv", "eigencam").raw["conv"]
+    kept.clear()
+    model(pictures)
+    expected = camcore.methods.eigencam(kept[0].numpy())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     with pytest.raises(LayerError, match=r"'conv' returned.*quantised.*before it was quantised"):
-        camcore.explain(model, pictures, 1, "conv", "eigencam")
+        camcore.explain(model, pictures, 1, "conv")
     with pytest.raises(LayerError, match=r"quantised"):
         camcore.explain(model, pictures, 1)
 
