@@ -45,7 +45,8 @@ class ScaledRun(SeedRun):
             return flat
         each = len(flat) // len(self.seeds)
         self.cotangents = [
-            ScaledCotangents(dict(enumerate(flat[i : i + each]))) for i in range(0, len(flat), each)
+            ScaledCotangents({str(k): flat[i + k] for k in range(each)})
+            for i in range(0, len(flat), each)
         ]
         return [a for e in self.exponents for c in self.cotangents for a in c.at(e).values()]
 

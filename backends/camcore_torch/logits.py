@@ -120,8 +120,8 @@ def detected_classes(model: nn.Module) -> int | None:
     Heads of YOLO have them as ``nc`` beside ``no``, the outputs of a place; Hugging Face's
     detectors as ``config.num_labels``. None where neither is there, or heads say several.
     """
-    heads = [module for module in model.modules() if hasattr(module, "no")]
-    counts = {head.nc for head in heads if isinstance(getattr(head, "nc", None), int)}
+    heads: list[Any] = [module for module in model.modules() if hasattr(module, "no")]
+    counts: set[int] = {head.nc for head in heads if isinstance(getattr(head, "nc", None), int)}
     labels = getattr(getattr(model, "config", None), "num_labels", None)
     if isinstance(labels, int):
         counts.add(labels)

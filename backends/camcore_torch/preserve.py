@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -115,7 +115,8 @@ class Draws:
 
     def __init__(self) -> None:
         self._on_cpu = torch.get_rng_state()
-        self._on_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        cuda: Any = torch.cuda
+        self._on_cuda = cuda.get_rng_state_all() if cuda.is_initialized() else []
 
     def rewind(self) -> None:
         """Let the same numbers come again."""
