@@ -409,7 +409,10 @@ class Rerun(Evidence):
         for name, traced in traces.items():
             gradients = traced.gradients[0]
             if gradients.ndim > 2:
-                batch = layout.axis_moved(of_one[LayerName.parse(name).path], gradients.shape)
+                path = LayerName.parse(name).path
+                # What was surveyed is the last call, and others may be of another size.
+                last = traces.get(f"{added[name].layer}#{calls[path] - 1}", traced)
+                batch = layout.axis_moved(of_one[path], last.gradients[0].shape)
                 about = (self.adapter, self.inputs, name, traced, None)
                 read = self.known.likely
                 found = self.geometry.place(*about, self.known, batch=batch, read=read)

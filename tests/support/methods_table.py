@@ -113,6 +113,7 @@ REFUSALS: tuple[Refused, ...] = (
     Refused("LayerError", "times in a pass; say which call is meant"),
     Refused("MethodError", "Ablation-CAM scores altered activations in NumPy"),
     Refused("LayerError", "so there is no one place to go on from"),
+    Refused("InputError", "inputs of the model have spatial extent"),
 )
 """What any architecture may be refused, numbered as on the page; a row may say more."""
 
