@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from camcore._shared.remembered import remembered
 from camcore._shared.warn import warn
 from camcore.adapter import (
     Adapter,
@@ -102,10 +103,7 @@ class Reader:
         self._explained = explained
         self._said = said if len(inputs.pictures) > 1 else None
         self._of = self._said, tuple(shape[1:] for shape in inputs.shapes.values())
-        try:
-            self._known = _known.setdefault(model, {})
-        except TypeError:  # a model that nothing can refer to weakly, such as a dict
-            self._known = {}
+        self._known = remembered(_known, model, {})
 
     @property
     def input_channels(self) -> Channels:

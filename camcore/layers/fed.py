@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from camcore._shared.remembered import remembered
 from camcore.adapter import Adapter
 from camcore.errors import InputError
 from camcore.inputs import Inputs, listed
@@ -38,10 +39,7 @@ def fed(
     -------
     set of str
     """
-    try:
-        known = _known.setdefault(model, {})
-    except TypeError:  # a model that nothing can refer to weakly, such as a dict
-        known = {}
+    known = remembered(_known, model, {})
     key = (tuple(layers), path, tuple(shape[1:] for shape in inputs.shapes.values()))
     if key not in known:
         plain = adapter.run(inputs.native, layers)

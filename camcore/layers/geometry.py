@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -18,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from camcore._shared.remembered import remembered
 from camcore.adapter import Adapter, Array, LayerName, LayerRecord, LayerTrace, Trace
 from camcore.errors import InputError
 from camcore.input_layout import InputLayout
@@ -117,9 +117,7 @@ class Geometry:
 
     def __init__(self, model: object, adapter: Adapter) -> None:
         self._adapter = adapter
-        self._known: dict[Hashable, Any] = {}
-        with suppress(TypeError):  # a model that nothing can refer to weakly, such as a dict
-            self._known = _known.setdefault(model, self._known)
+        self._known = remembered(_known, model, {})
 
     def laid_out(self, inputs: Inputs, *, images: bool = True) -> Inputs:
         """Find where inputs have their channels.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from camcore._shared.remembered import remembered
 from camcore.adapter import Adapter, LayerRecord, LayerTrace
 from camcore.errors import LayerError
 from camcore.inputs import Inputs
@@ -164,9 +165,5 @@ _known: WeakKeyDictionary[Any, dict[Hashable, Known]] = WeakKeyDictionary()
 
 def known_of(model: object, inputs: Inputs) -> Known:
     """Look up what is known of a model; it is forgotten when the model goes."""
-    try:
-        return _known.setdefault(model, {}).setdefault(
-            (inputs.chosen, inputs.size, inputs.said), Known()
-        )
-    except TypeError:  # a model that nothing can refer to weakly, such as a dict
-        return Known()
+    key = inputs.chosen, inputs.size, inputs.said
+    return remembered(_known, model, {}).setdefault(key, Known())

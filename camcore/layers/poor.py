@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from camcore._shared.remembered import remembered
 from camcore._shared.warn import warn
 from camcore.errors import PoorMapWarning
 
@@ -48,10 +49,7 @@ def warn_without_gradient(model: object, layer: str) -> None:
 
 
 def _once(model: object, message: str) -> None:
-    try:
-        said = _warned.setdefault(model, set())
-    except TypeError:  # a model that nothing can refer to weakly
-        said = set()
+    said = remembered(_warned, model, set())
     if message not in said:
         said.add(message)
         warn(message, PoorMapWarning)
