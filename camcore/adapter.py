@@ -525,21 +525,22 @@ class Adapter(Protocol):
         """List every layer that adds a bias or normalises by running statistics."""
 
 
-def no_second_derivative(layer: str, cause: Exception) -> GradientError:
+def no_second_derivative(layer: str, cause: str) -> GradientError:
     """Make the error for a layer behind which something cannot be differentiated twice.
 
     Parameters
     ----------
     layer : str
         Its name.
-    cause : Exception
-        What the framework raised.
+    cause : str
+        What cannot be differentiated twice, or the framework's own words, of which the first
+        line is said.
 
     Returns
     -------
     GradientError
     """
-    said = str(cause).strip().partition("\n")[0]
+    said = cause.strip().partition("\n")[0]
     return GradientError(
         f"Layer {layer!r}: the model has no second derivative behind it ({said}). Choose a method "
         "that needs none: method='gradcam'."

@@ -196,7 +196,7 @@ def hessian_products(gradients: Tensors, sources: Tensors) -> dict[str, tf.Tenso
         try:
             (found,) = tf.gradients(gradients[name], source, grad_ys=tf.stop_gradient(source))
         except LookupError as error:
-            raise no_second_derivative(name, error) from error
+            raise no_second_derivative(name, str(error)) from error
         products[name] = tf.zeros_like(source) if found is None else tf.convert_to_tensor(found)
     return products
 

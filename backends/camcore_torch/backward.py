@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.graph import get_gradient_edge
 
 from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
 from camcore.adapter import (
@@ -81,6 +82,7 @@ def pull_back(
         Captured names that a score need not depend on: their gradient is zeros then.
     """
     pulled = PulledBack(Outputs(inputs.outputs(outputs, scores), activation, applied))
+    float16 = bool(captured) and _has_float16(scores)
     for i, seed in enumerate(seeds):
         if isinstance(seed, NativeScore):
             with torch.enable_grad():
@@ -99,9 +101,7 @@ def pull_back(
             graph = _Graph(roots, captured, model, second_order, optional)
             kept = second_order or i < len(seeds) - 1
             gradients, *products = (
-                graph.pull_in_range(cotangents)
-                if graph.has_float16()
-                else graph.pull(cotangents, kept)
+                graph.pull_in_range(cotangents) if float16 else graph.pull(cotangents, kept)
             )
             pulled.gradients.append(gradients)
             pulled.hessian_products += products
@@ -144,7 +144,7 @@ class _Graph:
         reached = _reached(self.captured, found, self.model, self.optional)
         both = [reached]
         if self.second_order:
-            both.append(_hessian_products(reached, self.captured))
+            both.append(_hessian_products(self.roots, reached, self.captured))
         return [{name: to_numpy(tensor) for name, tensor in each.items()} for each in both]
 
     def pull_in_range(self, cotangents: Leaves) -> Sequence[Leaves]:
@@ -159,19 +159,26 @@ class _Graph:
         batch = max(map(len, cotangents.values()))
         return pulled_in_range(pull, batch, 14 if narrow else 36)
 
-    def has_float16(self) -> bool:
-        """Tell whether anything in the graph is float16, whose range gradients may leave."""
-        waiting = [root.grad_fn for root in self.roots.values()]
-        seen: set[Any] = {None}
-        while waiting:
-            node: Any = waiting.pop()
-            if node in seen:
-                continue
+
+def _walk(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Walk the graph backwards from nodes, each once."""
+    waiting = list(nodes)
+    seen: set[Any] = {None}
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
             seen.add(node)
-            if any(each.dtype is torch.float16 for each in node._input_metadata):
-                return True
+            yield node
             waiting += [before for before, _ in node.next_functions]
-        return False
+
+
+def _has_float16(scores: Tensors) -> bool:
+    """Tell whether anything in the graph is float16, whose range gradients may leave."""
+    return any(
+        each.dtype is torch.float16
+        for node in _walk(score.grad_fn for score in scores.values())
+        for each in node._input_metadata
+    )
 
 
 def _reached(
@@ -201,7 +208,7 @@ def _reached(
     return reached
 
 
-def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:
+def _hessian_products(roots: Tensors, gradients: Tensors, captured: Tensors) -> Tensors:
     """Compute H·A for each captured A alone; zero where the gradient does not depend on A.
 
     Raises
@@ -209,8 +216,14 @@ def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:
     GradientError
         The model has a function without a second derivative behind the layer.
     """
+    behind = _walk(root.grad_fn for root in roots.values())
+    once = {node: set(_walk([node])) for node in behind if _is_once_differentiable(node)}
     products = {}
     for name, tensor in captured.items():
+        for node, before in once.items():
+            if get_gradient_edge(tensor).node in before:
+                cause = f"{node.name()} is marked with @once_differentiable"
+                raise no_second_derivative(name, cause)
         product = None
         if gradients[name].requires_grad:
             try:
@@ -220,9 +233,22 @@ def _hessian_products(gradients: Tensors, captured: Tensors) -> Tensors:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                raise no_second_derivative(name, error) from error
+                raise no_second_derivative(name, str(error)) from error
         products[name] = torch.zeros_like(tensor) if product is None else product
     return products
+
+
+_ONCE = torch.autograd.function.once_differentiable(lambda ctx: None).__code__
+
+
+def _is_once_differentiable(node: Any) -> bool:
+    """Tell whether a function says of its gradient that it cannot be differentiated.
+
+    PyTorch itself tells only some who differentiate it: where what follows is linear, or where
+    the gradient is asked for one tensor, it takes the second derivative for zero.
+    """
+    function = getattr(node, "_forward_cls", None)
+    return getattr(getattr(function, "backward", None), "__code__", None) is _ONCE
 
 
 def _native_scores(seed: NativeScore, outputs: Any) -> torch.Tensor:

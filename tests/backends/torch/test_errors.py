@@ -138,3 +138,5 @@ def test_a_function_without_a_second_derivative_is_named(images):
     words = r"'conv1#0': the model has no second derivative .*once_differentiable.*gradcam"
     with pytest.raises(GradientError, match=words):
         adapt(net).run(images, ["conv1#0"], [first], second_order=True)
+    after = adapt(net).run(images, ["conv1#1"], [first], second_order=True)
+    assert not after.layers["conv1#1"].hessian_products[0].any()
