@@ -17,6 +17,7 @@ from camcore.adapter import (
     Adapter,
     Array,
     LayerName,
+    LayerTrace,
     Leaves,
     NativeScore,
     Rectifier,
@@ -26,7 +27,6 @@ from camcore.errors import CamcoreError, LayerError, MethodError
 from camcore.inputs import Inputs
 from camcore.layers import frames, layout
 from camcore.layers.dependent import dependent_layers
-from camcore.layers.fed import fed
 from camcore.layers.geometry import Geometry, Placement
 from camcore.layers.known import Known
 from camcore.layers.layout import Layout
@@ -400,25 +400,50 @@ class Rerun(Evidence):
             for bias in self.adapter.biases()
             for call in range(calls.get(LayerName.parse(bias.layer).path, 0))
         }
-        if len(self.inputs.pictures) > 1:  # what another input feeds has no place over this one
-            of_it = fed(None, self.adapter, self.inputs, list(added), self.inputs.image_path())
-            added = {name: bias for name, bias in added.items() if name in of_it}
+        # A table of relative positions, which the input does not feed, has no place in it.
+        fed = self.known.fed_by(self.adapter, self.inputs, list(added))
+        added = {name: bias for name, bias in added.items() if name in fed}
         # In a model with several outputs, some layers add to another than the one explained.
         traces = dependent_layers(lambda names: self._pass(self.inputs, names), list(added))
         terms = []
         for name, traced in traces.items():
-            gradients = traced.gradients[0]
-            if gradients.ndim > 2:
+            gradients, channels = traced.gradients[0], len(added[name].added)
+            if gradients.size == self.batch * channels:  # of no place, or of a class token alone
+                gradients = gradients.reshape(self.batch, channels)
+            else:
                 path = LayerName.parse(name).path
                 # What was surveyed is the last call, and others may be of another size.
                 last = traces.get(f"{added[name].layer}#{calls[path] - 1}", traced)
                 batch = layout.axis_moved(of_one[path], last.gradients[0].shape)
-                about = (self.adapter, self.inputs, name, traced, None)
-                read = self.known.likely
-                found = self.geometry.place(*about, self.known, batch=batch, read=read)
-                gradients = found.canonical(gradients)
+                gradients = self._over_input(name, traced, batch, channels)
             terms.append(gradients * per_channel(added[name].added[None], gradients))
         return terms
+
+    def _over_input(self, name: str, traced: LayerTrace, batch: int, channels: int) -> Array:
+        """View the gradients of a layer of so many channels as ``(B, C, *S)``.
+
+        Raises
+        ------
+        MethodError
+            The layer does not lie over the whole input.
+        """
+        shape = traced.gradients[0].shape
+        if len(shape) > 3 and shape[-1] == channels != shape[1]:
+            traced = replace(traced, channels="last")
+        refused = MethodError(
+            f"FullGrad lays what every layer adds over the input, and layer {name!r} sees parts of "
+            f"it, such as windows or single frames: it returns {shape}. Choose another method, "
+            "such as method='gradcam'."
+        )
+        about = (self.adapter, self.inputs, name, traced, None)
+        try:
+            found = self.geometry.place(*about, self.known, batch=batch, read=self.known.likely)
+            gradients = found.canonical(traced.gradients[0])
+        except LayerError as error:
+            raise refused from error
+        if found.order is None or gradients.shape[:2] != (self.batch, channels):
+            raise refused
+        return gradients
 
     @contextmanager
     def _resumed(self, sample: int) -> Iterator[Callable[[Array], Leaves]]:
@@ -429,7 +454,7 @@ class Rerun(Evidence):
         MethodError
             The model does not take a single sample.
         """
-        one = self.inputs.sample(sample).native
+        one = self._apart.sample(sample).native
         with ExitStack() as undo:
             try:
                 head = undo.enter_context(
@@ -468,7 +493,16 @@ class Rerun(Evidence):
         )
 
     def _with_images(self, images: Array, sample: int | None = None) -> Inputs:
-        return self.inputs.with_images(self.inputs.layout.native(images), sample)
+        inputs = self.inputs if sample is None else self._apart
+        return inputs.with_images(self.inputs.layout.native(images), sample)
+
+    @cached_property
+    def _apart(self) -> Inputs:
+        """The inputs, told which arrays have a row for each sample."""
+        if len(self.inputs.shapes) == 1 or self.inputs.path is None:
+            return self.inputs
+        logits = self.selector.logits
+        return self.known.told_apart(self.adapter, self.inputs, self.trace.outputs, logits=logits)
 
     def _settled(self, sample: int | None) -> Target:
         """Make the target's choices (predicted class, nearest classes) for good."""

@@ -32,6 +32,9 @@ class Inputs:
     said : InputLayout or None
         The axes of that array, where the user says them or the model has shown them; else they
         are as the framework has them in images.
+    shared : frozenset of str
+        Paths of arrays as long as the batch that are nevertheless not one row a sample, such
+        as as many texts that each image is compared with.
     """
 
     native: Any
@@ -39,6 +42,7 @@ class Inputs:
     arrays: Leaves = field(default_factory=dict)
     chosen: str | None = None
     said: InputLayout | None = None
+    shared: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -140,12 +144,17 @@ class Inputs:
             )
         return self.path
 
+    @cached_property
+    def by_sample(self) -> frozenset[str]:
+        """Paths of the arrays with one row a sample; the others are all samples' alike."""
+        alike = {path for path, shape in self.shapes.items() if shape[:1] == (self.batch,)}
+        return frozenset(alike - self.shared)
+
     def sample(self, index: int) -> Inputs:
         """Cut out one sample, batch axis kept."""
 
-        def cut(_: str, leaf: Any) -> Any:
-            batched = isinstance(leaf, list) or shape_of(leaf)
-            return leaf[index : index + 1] if batched else leaf
+        def cut(path: str, leaf: Any) -> Any:
+            return leaf[index : index + 1] if path in self.by_sample else leaf
 
         return self._of(map_leaves(self.native, cut, is_leaf=_is_leaf))
 
@@ -157,19 +166,19 @@ class Inputs:
         images : (N, ...) array
             In the model's own layout.
         sample : int or None
-            With a sample, `images` are N alterations of it, and the other arrays are
-            repeated to match; without, they are the whole batch.
+            With a sample, `images` are N alterations of it, and its rows of the other arrays
+            are repeated to match; without, they are the whole batch.
         """
         images_at = self.image_path()
 
         def other(path: str, leaf: Any) -> Any:
             if path == images_at:
                 return list(images) if isinstance(leaf, list) else images
-            if sample is None:
+            if sample is None or path not in self.by_sample:
                 return leaf
             if isinstance(leaf, list):
                 return leaf[sample : sample + 1] * len(images)
-            if path not in self.arrays or not self.arrays[path].ndim:
+            if path not in self.arrays:
                 return leaf
             return np.repeat(self.arrays[path][sample : sample + 1], len(images), axis=0)
 
@@ -177,7 +186,7 @@ class Inputs:
 
     def _of(self, native: Any) -> Inputs:
         """Read others of the same structure."""
-        return Inputs(native, self.channels, chosen=self.chosen, said=self.said)
+        return replace(self, native=native, arrays={})
 
 
 def listed(shapes: Mapping[str, tuple[int, ...]]) -> str:

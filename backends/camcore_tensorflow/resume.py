@@ -64,7 +64,7 @@ class Replay:
 
         whole = traced(lambda: tf.compat.v1.wrap_function(body, signature.sized(None).specs))
         cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
-        beside = _beside(cut, whole.outputs)
+        beside = _beside(cut, whole.outputs, inputs)
         self._shape, self._dtype = cut.shape, cut.dtype
         self._axis, self._beside_axes = _batch_axis(cut) or 0, list(map(_batch_axis, beside))
         self._before = on_copies(whole.prune(inputs, [cut, beside, whole.outputs]))
@@ -89,9 +89,11 @@ class Replay:
             (self._after, beside, self._beside_axes),
             (self._after_inputs, tensors, [0 if signature.batched(t) else None for t in tensors]),
         ]
+        heads = [self._head(*way) for way in ways]
+        # A leaf that is all samples' alike (what images are compared with) is no row for each.
+        heads.append(self._one_by_one(heads[0]))
         cause = None
-        for function, sample, repeats in ways:
-            head = self._head(function, sample, repeats)
+        for head in heads:
             try:
                 if replays(head(twice), plain, epsilon):
                     return head
@@ -123,6 +125,17 @@ class Replay:
 
         return head
 
+    def _one_by_one(self, head: Head) -> Head:
+        def rows(activations: Array) -> Leaves:
+            count = np.shape(activations)[self._axis]
+            parts = [head(part) for part in np.split(activations, count, self._axis)]
+            return {
+                path: np.concatenate([np.atleast_1d(part[path]) for part in parts])
+                for path in self._paths
+            }
+
+        return rows
+
     def _by_path(self, outputs: Sequence[tf.Tensor]) -> dict[str, Array]:
         arrays = [tensor.numpy() for tensor in outputs]
         return dict(zip(self._paths, arrays, strict=True))
@@ -134,15 +147,19 @@ def _batch_axis(tensor: tf.Tensor) -> int | None:
     return lengths.index(None) if None in lengths else None
 
 
-def _beside(cut: tf.Tensor, outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """List the tensors of whole samples that what follows the cut uses besides the cut."""
+def _beside(
+    cut: tf.Tensor, outputs: Sequence[tf.Tensor], inputs: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    """List what follows the cut uses besides it: tensors of whole samples, else inputs."""
+    given = set(map(id, inputs))
     after = reachable(cut.consumers(), lambda op: [u for t in op.outputs for u in t.consumers()])
 
     def is_beside(tensor: tf.Tensor) -> bool:
         whole = tensor.dtype.is_floating and _batch_axis(tensor) is not None
-        return bool(whole) and tensor is not cut and id(tensor.op) not in after
+        is_read = whole or id(tensor) in given
+        return bool(is_read) and tensor is not cut and id(tensor.op) not in after
 
-    def inputs(tensor: tf.Tensor) -> Sequence[tf.Tensor]:
+    def before(tensor: tf.Tensor) -> Sequence[tf.Tensor]:
         return () if tensor is cut or is_beside(tensor) else tensor.op.inputs
 
-    return list(filter(is_beside, reachable(outputs, inputs).values()))
+    return list(filter(is_beside, reachable(outputs, before).values()))

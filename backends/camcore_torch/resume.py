@@ -197,7 +197,9 @@ class Head(ABC):
             return self._outputs(tensor, times)
         parts = tensor.chunk(times, self.recording.batch_axis)
         rows = [self._outputs(part, 1) for part in parts]
-        return {path: np.concatenate([row[path] for row in rows]) for path in rows[0]}
+        return {
+            path: np.concatenate([np.atleast_1d(row[path]) for row in rows]) for path in rows[0]
+        }
 
     def is_faithful(self) -> bool:
         """Tell whether the recorded activations, twice over, give the plain outputs twice over."""

@@ -9,12 +9,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from camcore._shared.remembered import remembered
-from camcore.adapter import Adapter, LayerRecord, LayerTrace
+from camcore.adapter import Adapter, LayerRecord, LayerTrace, Leaves
 from camcore.errors import LayerError
 from camcore.inputs import Inputs
 from camcore.layers import layout, probe
+from camcore.layers.fed import fed
 from camcore.layers.layout import Layout
 from camcore.layers.places import Places, settle
+from camcore.layers.shared import shared
 
 _TRIED = 4
 """How many layers of as many tokens are asked in turn, until one depends on the input."""
@@ -36,6 +38,10 @@ class Known:
         Where the patches are among so many tokens; None where nothing tells.
     places : Places or None
         What a survey saw of maps and tokens; None before there was one.
+    fed : dict of tuple of str to set of str
+        Of layers that were asked about, those that depend on the input.
+    shared : dict of tuple to frozenset of str
+        For the shapes of all arrays, those that all samples share.
     """
 
     chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
@@ -43,6 +49,8 @@ class Known:
     axes: dict[str, int | None] = field(default_factory=dict)
     tokens: dict[int, Layout | None] = field(default_factory=dict)
     places: Places | None = None
+    fed: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
+    shared: dict[tuple[tuple[int, ...], ...], frozenset[str]] = field(default_factory=dict)
 
     def survey(self, adapter: Adapter, inputs: Inputs) -> Sequence[LayerRecord]:
         """Survey the model."""
@@ -138,6 +146,22 @@ class Known:
         """Find where the patches are among so many tokens, as far as a survey tells."""
         assert self.places is not None
         return self.places.likely(count, wanted)
+
+    def fed_by(self, adapter: Adapter, inputs: Inputs, layers: Sequence[str]) -> set[str]:
+        """Find those of the layers that depend on the array that maps lie over."""
+        key = tuple(layers)
+        if key not in self.fed:
+            self.fed[key] = fed(None, adapter, inputs, layers, inputs.image_path())
+        return self.fed[key]
+
+    def told_apart(
+        self, adapter: Adapter, inputs: Inputs, outputs: Leaves, *, logits: bool
+    ) -> Inputs:
+        """Find which arrays all samples share, and say so in the inputs."""
+        key = tuple(inputs.shapes.values())
+        if key not in self.shared:
+            self.shared[key] = shared(adapter, inputs, outputs, logits=logits)
+        return replace(inputs, shared=self.shared[key])
 
     def _found(self, adapter: Adapter, inputs: Inputs, count: int) -> Layout | None:
         assert self.places is not None
