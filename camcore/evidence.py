@@ -310,7 +310,14 @@ class Rerun(Evidence):
 
                 def score(activations: Array) -> Array:
                     leaves = head(self._native(activations, own))
-                    return self.selector.apply(target, leaves).scores
+                    scores = self.selector.apply(target, leaves).scores
+                    if len(scores) != len(activations):
+                        raise MethodError(
+                            f"The explained output has {len(scores)} rows for {len(activations)} "
+                            f"altered activations of layer {self.layer!r}, so they cannot be told "
+                            "apart. Choose another output, or method='gradcam'."
+                        )
+                    return scores
 
                 # Outputs listed image by image would not tell the alterations apart.
                 yield _one_by_one(score) if target.every_output else score

@@ -89,11 +89,9 @@ class Replay:
             (self._after, beside, self._beside_axes),
             (self._after_inputs, tensors, [0 if signature.batched(t) else None for t in tensors]),
         ]
-        heads = [self._head(*way) for way in ways]
-        # A leaf that is all samples' alike (what images are compared with) is no row for each.
-        heads.append(self._one_by_one(heads[0]))
         cause = None
-        for head in heads:
+        for function, sample, repeats in ways:
+            head = self._head(function, sample, repeats)
             try:
                 if replays(head(twice), plain, epsilon):
                     return head
@@ -124,17 +122,6 @@ class Replay:
             return self._by_path(function(given, *repeated(shape[self._axis])))
 
         return head
-
-    def _one_by_one(self, head: Head) -> Head:
-        def rows(activations: Array) -> Leaves:
-            count = np.shape(activations)[self._axis]
-            parts = [head(part) for part in np.split(activations, count, self._axis)]
-            return {
-                path: np.concatenate([np.atleast_1d(part[path]) for part in parts])
-                for path in self._paths
-            }
-
-        return rows
 
     def _by_path(self, outputs: Sequence[tf.Tensor]) -> dict[str, Array]:
         arrays = [tensor.numpy() for tensor in outputs]

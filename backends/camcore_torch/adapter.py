@@ -222,7 +222,7 @@ class TorchAdapter:
                 name: LayerTrace(
                     to_numpy(tensor),
                     tuple(gradients[name] for gradients in pulled.gradients),
-                    self._channels(calls[name].module),
+                    self._channels(calls[name].module, tensor.ndim),
                     tuple(products[name] for products in pulled.hessian_products),
                     made.capture.ran(name),
                     made.capture.leaves(name),
@@ -265,5 +265,5 @@ class TorchAdapter:
                 inputs_of.call(self.model, sample)
         traits.is_built = True
 
-    def _channels(self, module: nn.Module | None) -> Channels | None:
-        return self.input_channels if module is None else layers_of.channels(module)
+    def _channels(self, module: nn.Module | None, rank: int) -> Channels | None:
+        return self.input_channels if module is None else layers_of.channels(module, rank)

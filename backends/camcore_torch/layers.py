@@ -191,10 +191,12 @@ def _directly(root: nn.Module, path: str) -> nn.Module | None:
     return module if hooked and not isinstance(module, jit.ScriptModule) else None
 
 
-def channels(module: nn.Module) -> Channels | None:
-    """Tell where the module's kind has the channel axis of its output."""
+def channels(module: nn.Module, rank: int) -> Channels | None:
+    """Tell where the module's kind has the channel axis of an output of `rank` axes."""
     if isinstance(module, CHANNELS_FIRST):
         return "first"
+    if isinstance(module, nn.Linear):
+        return "last" if rank > 3 else None  # tokens are told by their number
     return _of_data_format(getattr(module, "data_format", None)) if is_keras(module) else None
 
 

@@ -83,7 +83,7 @@ def _survey(model: nn.Module, shells: Shells, sample: Any) -> list[LayerRecord]:
         LayerRecord(
             known[module],
             shape,
-            layers.channels(module),
+            layers.channels(module, len(shape)),
             calls[module],
             any(seen.last[module]() is tensor for tensor in found.shown),
             attended.get(module),

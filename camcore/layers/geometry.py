@@ -206,10 +206,12 @@ class Geometry:
             turns = [turn for turn in permutations(plain) if _fits(size, whole, turn)]
             turned = plain not in turns and bool(turns)
             alike = inputs.said is not None and len(turns) > 1
-            if not turned and not alike:
+            as_images = traced.channels == inputs.channels
+            foreign = not (turns or wanted or as_images) and found.kind != "tokens"
+            if not turned and not alike and not foreign:
                 return Placement(found, plain)
         order = _order(inputs, seen(), found, shape)
-        if order is None and len(size) == len(whole) and not turned:
+        if order is None and len(size) == len(whole) and not (turned or foreign):
             order = plain
         if order is not None and None in order and traced.calls > 1:
             order = None  # of one call, which need not be alike all along what others see

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.errors import InputError, LayerError
+from camcore.errors import InputError, LayerError, MethodError
 from camcore.resize import resize
 
 RNG = np.random.default_rng(0)
@@ -277,3 +277,98 @@ def test_keras_layers_are_placed_alike(keras, tf, name, recwarn):
     near(result.raw["layer"], expected[:, None])
     near(result.maps, shown(expected[:, None], x.shape[1:-1]))
     assert result.frame == "input"
+
+
+@pytest.fixture
+def windows(torch):
+    """A network that folds its map into windows, ``(B, windows, places, C)``, and unfolds it."""
+    nn = torch.nn
+
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mix, self.head = nn.Conv2d(3, 5, 4, 4), nn.Linear(5, 5), nn.Linear(5, 4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            b, c, h, w = x.shape
+            folded = x.reshape(b, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1)
+            mixed = self.mix(folded.reshape(b, -1, 16, c)).relu().reshape(folded.shape)
+            return self.head(mixed.permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w).mean((2, 3)))
+
+    torch.manual_seed(0)
+    return Windows().eval()
+
+
+def test_windows_beside_their_places_are_no_map_over_the_input(windows):
+    images = floats(2, 3, 96, 96)
+    with pytest.warns(UserWarning, match="'mix'"):
+        result = camcore.explain(windows, images, 1, "mix")
+    assert (result.frame, result.maps.shape) == ("layer", (2, 36, 16))
+    assert camcore.explain(windows, images, 1, "conv").frame == "input"
+
+
+def test_fullgrad_names_the_layer_that_sees_windows(windows):
+    with pytest.raises(MethodError, match=r"'mix#0' sees parts of it.*\(2, 36, 16, 5\)"):
+        camcore.explain(windows, floats(2, 3, 96, 96), 1, method="fullgrad")
+
+
+def test_fullgrad_leaves_out_what_the_input_does_not_feed(torch):
+    nn = torch.nn
+
+    class Shifted(nn.Module):
+        """Adds a table of relative positions, 4×4 for any input, or the same as a buffer."""
+
+        def __init__(self, table=None):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 5, 4, 4), nn.Linear(5, 4)
+            if table is None:
+                self.positions = nn.Linear(2, 5)
+            self.register_buffer("table", table)
+
+        def shift(self):
+            if self.table is not None:
+                return self.table
+            return self.positions(torch.linspace(-1, 1, 32).reshape(1, 4, 4, 2))
+
+        def forward(self, x):
+            x = self.conv(x) + nn.functional.interpolate(self.shift().movedim(-1, 1), (8, 8))
+            return self.head(torch.tanh(x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = Shifted().eval()
+    alike = Shifted(model.shift().detach()).eval()
+    alike.load_state_dict(model.state_dict(), strict=False)
+    images = floats(2, 3, 32, 32)
+    found, expected = (
+        camcore.explain(m, images, 1, method="fullgrad").maps for m in (model, alike)
+    )
+    near(found, expected)
+
+
+def test_fullgrad_spreads_what_a_class_token_alone_adds(torch):
+    nn = torch.nn
+
+    class Token(nn.Module):
+        def __init__(self, axes):
+            super().__init__()
+            self.axes = axes
+            self.conv, self.last, self.head = (
+                nn.Conv2d(3, 5, 4, 4),
+                nn.Linear(5, 5),
+                nn.Linear(5, 4),
+            )
+
+        def forward(self, x):
+            pooled = torch.tanh(self.conv(x)).mean((2, 3))
+            return self.head(
+                self.last(pooled[(slice(None), *[None] * self.axes)]).tanh().flatten(1)
+            )
+
+    torch.manual_seed(0)
+    flat = Token(0).eval()
+    token = Token(1).eval()
+    token.load_state_dict(flat.state_dict())
+    images = floats(2, 3, 32, 48)
+    found, expected = (camcore.explain(m, images, 1, method="fullgrad").maps for m in (token, flat))
+    near(found, expected)
