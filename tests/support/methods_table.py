@@ -6,7 +6,6 @@ lines and those it lacks; tests/models/test_methods_table.py holds it to the run
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from camcore import Explainer, Explanation
 from camcore.errors import CamcoreError
 from camcore.inputs import Inputs
 from camcore.methods import find
+from camcore.registry import adapter
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 COMMAND = "python tests/support/methods_table.py"
@@ -51,38 +51,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """Methods that ask the same of a model stand in one column."""
 
-FIRST_OF_FURTHER = "ShapleyCAM"
-"""From this column on, methods take further passes."""
-
-FURTHER = frozenset(
-    {
-        "torchvision resnet18",
-        "MTCNN R-Net, a face",
-        "Keras, boxes and classes as two outputs",
-        "Keras, mixed_float16",
-        "signal: electrocardiogram",
-        "signal: electrocardiogram, Keras",
-        "video: Conv3D, Keras",
-        "torchvision LR-ASPP, one pixel",
-        "Keras U-Net, a class",
-        "Siamese, the second image",
-        "shared layer, its last call",
-        "image and table as keyword arguments",
-        "dict of outputs",
-        "functional rectifiers",
-        "torch.compile'd module",
-        "Keras Siamese, the second image",
-        "Keras shared layer, its last call",
-        "Keras image and table by name",
-        "Keras dict of outputs",
-        "Keras functional rectifiers",
-        "transformers ViT",
-        "timm ViT",
-        "timm Swin",
-        "Keras ViT, a class token",
-    }
-)
-"""Small architectures of every kind, on which methods with further passes are run too."""
+BY_CHANNEL = frozenset({*COLUMNS["Score-CAM"], *COLUMNS["Ablation-CAM"]})
+"""Methods that score channels one by one."""
 
 SETTINGS: Mapping[str, Any] = {
     "samples": 2,
@@ -93,7 +63,7 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 WINDOW = 24
-"""Side and stride of what is covered."""
+"""Side and stride of what is covered, half of an input of two hundred."""
 
 REFUSALS: tuple[Refused, ...] = (
     Refused(
@@ -109,35 +79,24 @@ REFUSALS: tuple[Refused, ...] = (
     ),
     Refused("MethodError", "it is computed within windows (as Swin does)"),
     Refused("MethodError", "ShapleyCAM needs a target that is linear in the outputs"),
-    Refused("LayerError", "which no patch grid over an input of"),
+    Refused("MethodError", "FullGrad lays what every layer adds over the input"),
     Refused("LayerError", "times in a pass; say which call is meant"),
     Refused("MethodError", "Ablation-CAM scores altered activations in NumPy"),
     Refused("LayerError", "so there is no one place to go on from"),
     Refused("InputError", "inputs of the model have spatial extent"),
+    Refused("GradientError", "the model has no second derivative behind it"),
+    Refused("LayerError", "A model is resumed from a layer that runs once"),
 )
 """What any architecture may be refused, numbered as on the page; a row may say more."""
 
 Outcome: TypeAlias = "CamcoreError | None"
 
 
-def further(row: Architecture) -> bool:
-    """Whether methods with further passes are run."""
-    return row.name in FURTHER
-
-
-def columns(row: Architecture) -> list[str]:
-    """Columns that are filled for the row."""
-    return [
-        *itertools.takewhile(lambda column: column != FIRST_OF_FURTHER or further(row), COLUMNS)
-    ]
-
-
 def outcomes(row: Architecture) -> dict[str, Outcome]:
     """For each method that is run, the error that refuses it; None where it works."""
     model, inputs = row.make(), row.inputs(1)
     found: dict[str, Outcome] = {}
-    for column in columns(row):
-        names = COLUMNS[column]
+    for names in COLUMNS.values():
         error = _refusal(row, model, inputs, names)
         # What one method is refused, others of its column may not be.
         alone = error is not None and len(names) > 1
@@ -148,14 +107,17 @@ def outcomes(row: Architecture) -> dict[str, Outcome]:
 def _refusal(row: Architecture, model: Any, inputs: Any, names: Sequence[str]) -> Outcome:
     known = {option for name in names for option in find(name).takes()}
     settings = {option: value for option, value in SETTINGS.items() if option in known}
+    size = Inputs.of(inputs, adapter(model)).size
     if "occlusion" in names:
-        settings |= {"window": WINDOW, "stride": WINDOW}
+        side = WINDOW if max(size) < 200 else max(size) // 2
+        settings |= {"window": side, "stride": side}
+    if row.narrow is not None and BY_CHANNEL.intersection(names):
+        settings["layer"] = row.narrow
     try:
         explainer = Explainer(model, method=list(names), **row.options, **settings)
         results = explainer(inputs, row.target)
     except CamcoreError as error:
         return error
-    size = Inputs.of(inputs, explainer.adapter).size
     for name, result in results.items():
         assert isinstance(result, Explanation)
         assert result.maps.shape == (len(result.scores), *size), (row.name, name)
@@ -186,7 +148,7 @@ def is_said_by(error: CamcoreError, refused: Refused) -> bool:
 def line(row: Architecture, found: Mapping[str, Outcome]) -> str:
     """The row's line of the page."""
     cells = [
-        " / ".join(dict.fromkeys(_mark(found[name]) for name in names if name in found)) or "·"
+        " / ".join(dict.fromkeys(_mark(found[name]) for name in names))
         for names in COLUMNS.values()
     ]
     return f"| {row.name} | {' | '.join(cells)} |"
@@ -248,10 +210,11 @@ def _refusals() -> str:
 INTRODUCTION = f"""# Architectures
 
 Which methods explain which models, as run: ✓ is a finite map of the input's size, a number or `*`
-a refusal and its words, · not run here. The models are small or untrained; how to explain each kind
-is in [models.md](models.md). Grad-CAM of every one of them is held against plain framework code,
-and a batch against its samples, by `tests/models`. Methods with further passes, from
-{FIRST_OF_FURTHER} on, are run on some of each kind.
+a refusal and its words. The models are small or untrained; how to explain each kind is in
+[models.md](models.md). Grad-CAM of every one of them is held against plain framework code, and a
+batch against its samples, by `tests/models`. Score-CAM and Ablation-CAM, which score channels one
+by one, explain an earlier layer with few channels where the chosen one has a thousand:
+{", ".join(f"`{row.narrow}` of {row.name}" for row in ALL if row.narrow)}.
 
 Written by `{COMMAND}`.
 """

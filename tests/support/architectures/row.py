@@ -48,6 +48,9 @@ class Architecture:
         batch of one; None slices the first axis of every array in the nest.
     refused : mapping of str to Refused
         Methods, by canonical name, that cannot explain it.
+    narrow : str or None
+        A layer of few channels, for methods that score channels one by one where the
+        chosen one has many and a pass is dear.
     tolerance : float
         Largest difference of float32 maps to plain framework code, relative to the
         largest value.
@@ -68,6 +71,7 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     alone: Callable[[Any, int], Any] | None = None
     refused: Mapping[str, Refused] = field(default_factory=dict)
+    narrow: str | None = None
     tolerance: float = 1e-5
     needs: tuple[str, ...] = ()
     kind: str = "Classifiers"
