@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from camcore.errors import GradientError, LayerError, TargetError
+from camcore.errors import GradientError, LayerError, MethodError, TargetError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -267,7 +267,7 @@ class LayerRecord:
 
     layer: Layer
     shape: tuple[int, ...]
-    channels: Channels | None
+    channels: Channels | None = None
     calls: int = 1
     is_output: bool = False
     attention: tuple[int, ...] | None = None
@@ -411,7 +411,11 @@ class Trace:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """A model, seen through four verbs and no formula.
+    """A model, seen through a few verbs and no formula.
+
+    `input_channels`, `layers`, `survey` and `run` make an adapter. One that derives from this
+    class may leave out the others, and of `run` the second order, the rectifiers' rule and native
+    scores: what needs them is then refused in words; see `not_offered`.
 
     Whatever a verb does, it leaves the model as it found it (parameters,
     gradients, ``requires_grad``, modes, hooks, attributes), also when the model
@@ -433,10 +437,12 @@ class Adapter(Protocol):
 
         Otherwise a list is read as several inputs.
         """
+        return False
 
     @property
     def compiles(self) -> bool:
         """Whether a pass is compiled for the layers it is asked for, and anew for others."""
+        return False
 
     def layers(self) -> Sequence[Layer]:
         """List every layer of the model, nested ones included, in the model's order."""
@@ -514,15 +520,54 @@ class Adapter(Protocol):
         LayerError
             The layer runs more than once or did not run.
         """
+        raise not_offered(self, "resume")
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Return weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
 
         A 1×1 convolution counts as linear; a missing bias is zeros.
         """
+        raise not_offered(self, "classifier")
 
     def biases(self) -> Sequence[Bias]:
         """List every layer that adds a bias or normalises by running statistics."""
+        raise not_offered(self, "biases")
+
+
+OPTIONAL: Final[Mapping[str, str]] = {
+    "resume": "resume",
+    "classifier": "class_weights",
+    "biases": "bias_terms",
+    "second_order": "hessian_products",
+    "rectifier": "guided_gradients",
+    "native scores": "",
+    "attention": "attention_gradients",
+}
+"""What an adapter may leave out, and the attribute of `Evidence` that takes it."""
+
+
+def not_offered(adapter: object, what: str) -> MethodError:
+    """Make the error for what an adapter leaves out.
+
+    Parameters
+    ----------
+    adapter : object
+        The adapter.
+    what : str
+        One of `OPTIONAL`.
+
+    Returns
+    -------
+    MethodError
+        Names it, and the methods that do without.
+    """
+    from camcore.methods import TABLE  # methods rest on this module
+
+    others = [method.name for method in TABLE if OPTIONAL[what] not in method.needs]
+    instead = f"Methods that do without: {', '.join(others)}."
+    if not OPTIONAL[what]:
+        instead = "Give a class or another camcore.targets.Target in place of a function."
+    return MethodError(f"{type(adapter).__name__} offers no {what}. {instead}")
 
 
 def no_second_derivative(layer: str, cause: str) -> GradientError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from camcore.adapter import INPUT, Adapter, Array, LayerName, Leaves, NativeScore
-from camcore.errors import InputError, LayerError, TargetError
+from camcore.errors import InputError, LayerError, MethodError, TargetError
 from camcore.inputs import Inputs
 from camcore.layers import layout, selection
 from camcore.testing.subject import (
@@ -19,12 +21,16 @@ from camcore.testing.subject import (
     same,
     scores_of,
     slope_errors,
+    slopes,
 )
 
 Promise: TypeAlias = Callable[[Subject], None]
 
 PROMISES: dict[str, Promise] = {}
-"""What is checked, by the promise in words; each raises AssertionError where it is not kept."""
+"""What is checked, by the promise in words; each raises AssertionError where it is not kept.
+
+What an adapter may leave out is not held against it where it says so in a MethodError.
+"""
 
 
 def check_adapter(
@@ -34,13 +40,18 @@ def check_adapter(
     *,
     tolerance: float,
     native: Callable[[Any], Any] | None = None,
-) -> None:
+) -> dict[str, bool]:
     """Check every promise of the contract, by numbers; see `PROMISES`.
 
     Parameters
     ----------
     adapter, inputs, layer, tolerance, native
         As `Subject` takes them.
+
+    Returns
+    -------
+    dict of str to bool
+        For each of `camcore.adapter.OPTIONAL`, whether the adapter offers it.
 
     Raises
     ------
@@ -53,12 +64,32 @@ def check_adapter(
             promise(subject)
         except AssertionError as error:
             raise AssertionError(f"{words}: {error}") from error
+    return dict(subject.offered)
 
 
 def promise(function: Promise) -> Promise:
     """Add a check to `PROMISES`, under the first line of its docstring."""
     PROMISES[(function.__doc__ or function.__name__).splitlines()[0].rstrip(".")] = function
     return function
+
+
+def promise_of(what: str) -> Callable[[Promise], Promise]:
+    """Add a check of what an adapter may leave out, as long as its MethodError names it."""
+
+    def add(function: Promise) -> Promise:
+        @wraps(function)
+        def check(subject: Subject) -> None:
+            subject.offered[what] = True
+            try:
+                function(subject)
+            except MethodError as error:
+                subject.offered[what] = False
+                if what not in str(error):
+                    raise AssertionError(f"{what} is refused without its name: {error}") from error
+
+        return promise(check)
+
+    return add
 
 
 @promise
@@ -218,7 +249,7 @@ def repeats_itself(subject: Subject) -> None:
 def differentiates_the_input(subject: Subject) -> None:
     """The gradient at the input is the slope of the score there."""
     one = subject.inputs[:1]
-    traced = subject.adapter.run(one, [INPUT], [of_class(0)]).layers[INPUT]
+    traced = subject.run_at_input(one)
 
     def score(images: Array) -> Array:
         return scores_of(subject.adapter.run(images).outputs)[:, 0]
@@ -228,6 +259,19 @@ def differentiates_the_input(subject: Subject) -> None:
 
 
 @promise
+def serves_threads(subject: Subject) -> None:
+    """Several threads at once get what one does."""
+
+    def gradients(index: int) -> Array:
+        return subject.run([of_class(index)]).layers[subject.layer].gradients[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(gradients, [0, 1] * 4)):
+            alone = subject.trace.layers[subject.layer].gradients[number % 2]
+            subject.close(found, alone, "gradients in one of four threads and alone")
+
+
+@promise_of("resume")
 def resumes(subject: Subject) -> None:
     """Going on from the layer's own activations gives the outputs, and each alteration its own."""
     own = subject.activations[:1]
@@ -281,16 +325,41 @@ def leaves_the_activation_off(subject: Subject) -> None:
 
 
 @promise
-def gives_second_order(subject: Subject) -> None:
-    """Hessian products have the gradient's shape, are there only on request, and move nothing."""
+def gives_second_order_on_request(subject: Subject) -> None:
+    """Hessian products are there only on request."""
     same(subject.trace.layers[subject.layer].hessian_products, (), "Hessian products, and ()")
+
+
+@promise_of("second_order")
+def gives_second_order(subject: Subject) -> None:
+    """Hessian products are the slope of the gradients, and move nothing."""
     again = subject.run([of_class(0)], second_order=True).layers[subject.layer]
     same(len(again.hessian_products), 1, "Hessian products and seeds")
     same(again.hessian_products[0].shape, subject.gradients.shape, "Hessian product and gradient")
     subject.close(again.gradients[0], subject.gradients, "gradients with second order and without")
+    one = subject.inputs[:1]
+    products = subject.run_at_input(one, second_order=True).hessian_products[0]
+    for number in range(3):
+        direction = np.random.default_rng(number).normal(size=one.shape).astype(one.dtype)
+
+        def along(images: Array, direction: Array = direction) -> Array:
+            gradients = subject.run_at_input(images).gradients[0]
+            axes = tuple(range(1, gradients.ndim))
+            total: Array = (gradients * direction).sum(axis=axes)
+            return total
+
+        predicted = float((products * direction).sum())
+        scale = float(np.abs(along(one)[0])) + abs(predicted)
+        # Gradients jump where a rectifier turns, so steps are smaller than for scores.
+        found = slopes(along, one, one, (1e-3, 1e-4, 3e-5, 1e-5, 3e-6))
+        error = min(abs(slope - predicted) for slope in found)
+        assert error <= 0.02 * scale + subject.tolerance, (
+            f"the Hessian product predicts a change of {predicted:.6g} of the gradient, scaling "
+            f"the input shows one {error:.2g} away"
+        )
 
 
-@promise
+@promise_of("rectifier")
 def bends_only_on_request(subject: Subject) -> None:
     """The guided rule moves gradients alone, and only in the run that asks for it."""
     guided = subject.run([of_class(0)], subject.layer, INPUT, rectifier="guided")
@@ -301,14 +370,19 @@ def bends_only_on_request(subject: Subject) -> None:
     subject.close(after.gradients[0], before, "gradients after a guided run and before")
 
 
-@promise
-def describes_weights(subject: Subject) -> None:
-    """The classifier has a row for each class, and every layer with a bias can be asked for."""
+@promise_of("classifier")
+def describes_the_classifier(subject: Subject) -> None:
+    """The classifier has a row and a bias for each class."""
     classifier = subject.adapter.classifier()
     if classifier is not None:
         weights, bias = classifier
         same(weights.ndim, 2, "axes of the classifier's weights, and 2")
         same(bias.shape, weights.shape[:1], "shapes of the classifier's bias and rows")
+
+
+@promise_of("biases")
+def describes_biases(subject: Subject) -> None:
+    """Every layer with a bias can be asked for."""
     names = [layer.name for layer in subject.adapter.layers()]
     for entry in subject.adapter.biases():
         path = LayerName.parse(entry.layer).path
@@ -316,10 +390,11 @@ def describes_weights(subject: Subject) -> None:
         same(entry.added.ndim, 1, f"axes of what {entry.layer!r} adds, and 1")
 
 
-@promise
+@promise_of("native scores")
 def scores_natively(subject: Subject) -> None:
     """A score in the model's own framework has the gradient of the NumPy seed for the same."""
     if subject.native is None:
+        subject.offered.pop("native scores")
         return
     trace = subject.run([NativeScore(subject.native)])
     (scores,) = trace.native_scores

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from camcore.adapter import INPUT, Adapter, Array, Leaves, NativeScore, Seed, Trace
+from camcore.adapter import INPUT, Adapter, Array, LayerTrace, Leaves, NativeScore, Seed, Trace
 from camcore.errors import CamcoreError
 
 
@@ -30,6 +30,8 @@ class Subject:
         Largest difference allowed, relative to the largest value compared.
     native : callable or None
         A `NativeScore`'s function that scores class 0, where the adapter serves such.
+    offered : dict of str to bool
+        What the adapter may leave out, as it was found.
     """
 
     adapter: Adapter
@@ -37,6 +39,7 @@ class Subject:
     layer: str
     tolerance: float
     native: Callable[[Any], Any] | None = None
+    offered: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
     def trace(self) -> Trace:
@@ -46,6 +49,10 @@ class Subject:
     def run(self, seeds: Sequence[Seed | NativeScore] = (), *layers: str, **options: Any) -> Trace:
         """Run the adapter on the batch, and look at the layer unless `layers` are named."""
         return self.adapter.run(self.inputs, layers or [self.layer], seeds, **options)
+
+    def run_at_input(self, inputs: Array, **options: Any) -> LayerTrace:
+        """Run the adapter on other inputs, and look at what class 0 does there."""
+        return self.adapter.run(inputs, [INPUT], [of_class(0)], **options).layers[INPUT]
 
     @property
     def activations(self) -> Array:
@@ -123,11 +130,19 @@ def slope_errors(
         rng = np.random.default_rng(number)
         direction = (at * rng.uniform(-1, 1, at.shape)).astype(at.dtype)
         predicted = float((gradients * direction).sum())
-        slopes = []
-        for step in (1e-2, 3e-3, 1e-3, 3e-4, 1e-4):
-            moved = score(np.concatenate([at + step * direction, at - step * direction]))
-            slopes.append((float(moved[0]) - float(moved[1])) / (2 * step))
-        yield predicted, min(abs(slope - predicted) for slope in slopes)
+        yield predicted, min(abs(slope - predicted) for slope in slopes(score, at, direction))
+
+
+def slopes(
+    score: Callable[[Array], Array],
+    at: Array,
+    direction: Array,
+    steps: Sequence[float] = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4),
+) -> Iterator[float]:
+    """Measure how fast a score grows along a direction, at steps that shrink."""
+    for step in steps:
+        moved = score(np.concatenate([at + step * direction, at - step * direction]))
+        yield (float(moved[0]) - float(moved[1])) / (2 * step)
 
 
 def assert_slopes(errors: Sequence[tuple[float, float]], tolerance: float, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.adapter import INPUT, Adapter
-from camcore.errors import GradientError, InputError, LayerError
+from camcore.adapter import INPUT, OPTIONAL, Adapter, NativeScore, not_offered
+from camcore.errors import GradientError, InputError, LayerError, MethodError
+from camcore.methods import find
 from camcore.testing import (
     Conv,
     Dense,
@@ -153,6 +155,43 @@ class Misbiased(Broken):
         return [replace(one, layer=f"{one.layer}.bias") for one in super().biases()]
 
 
+class Curved(Broken):
+    """Gives gradients for Hessian products, where it is asked for these."""
+
+    def run(self, *args, second_order=False, **options):
+        trace = super().run(*args, second_order=second_order, **options)
+        if not second_order:
+            return trace
+        layers = {
+            n: replace(one, hessian_products=one.gradients) for n, one in trace.layers.items()
+        }
+        return replace(trace, layers=layers)
+
+
+class Forgetful(Broken):
+    """Keeps the seeds of a run on itself until it comes to them."""
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        self.seeds = seeds
+        time.sleep(0.02)
+        return super().run(inputs, layers, self.seeds, **options)
+
+
+class Bent(Broken):
+    """Bends its outputs too, under the rectifiers' rule."""
+
+    def run(self, *args, rectifier=None, **options):
+        trace = super().run(*args, rectifier=rectifier, **options)
+        return trace if rectifier is None else replace(trace, outputs={"": 2 * trace.outputs[""]})
+
+
+class Mute(Broken):
+    """Refuses what it may leave out, without its name."""
+
+    def biases(self):
+        raise MethodError("Not this one.")
+
+
 def swallowing(leaves, seed):
     try:
         return seed(leaves)
@@ -255,6 +294,10 @@ WRONG = {
         "Hessian products, and",
     ),
     "a classifier the wrong way round": (Misweighed(), "the classifier's bias and rows differ"),
+    "gradients for Hessian products": (Curved(), "the Hessian product predicts a change of"),
+    "seeds that threads share": (Forgetful(), "in one of four threads and alone differ"),
+    "outputs under the rectifiers' rule": (Bent(), "outputs under the guided rule differ"),
+    "a refusal without a name": (Mute(), "biases is refused without its name"),
     "biases of no layer": (Misbiased(), "a bias is of 'conv1.bias', no layer"),
 }
 
@@ -265,6 +308,69 @@ def test_check_adapter_names_the_promise_that_is_broken(what):
     images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
     with pytest.raises(AssertionError, match=message):
         check_adapter(adapter, images, "conv2", tolerance=1e-9)
+
+
+class Least(Adapter):
+    """What an adapter has to have, and nothing of what it may leave out."""
+
+    input_channels = "first"
+
+    def __init__(self):
+        self.whole = random_network(head="deep")
+        self.layers, self.survey = self.whole.layers, self.whole.survey
+
+    def run(self, inputs, layers=(), seeds=(), *, second_order=False, rectifier=None, **options):
+        if second_order or rectifier:
+            raise not_offered(self, "second_order" if second_order else "rectifier")
+        if any(isinstance(seed, NativeScore) for seed in seeds):
+            raise not_offered(self, "native scores")
+        return self.whole.run(inputs, layers, seeds, **options)
+
+
+def test_what_an_adapter_may_leave_out_is_not_held_against_it():
+    images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
+    about = {
+        "inputs": images,
+        "layer": "relu2",
+        "tolerance": 1e-9,
+        "native": lambda outputs: outputs,
+    }
+    offered = check_adapter(Least(), **about)
+    assert offered.keys() == OPTIONAL.keys() - {"attention"}
+    assert not any(offered.values())
+    whole = check_adapter(random_network(head="deep"), images, "relu2", tolerance=1e-9)
+    assert whole == dict.fromkeys(offered.keys() - {"native scores"}, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        ("ablationcam", "resume"),
+        ("cam", "classifier"),
+        ("fullgrad", "biases"),
+        ("shapleycam", "second_order"),
+        ("guidedgradcam", "rectifier"),
+    ],
+)
+def test_what_an_adapter_leaves_out_is_named_with_the_methods_that_do_without(method, what):
+    images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
+    with pytest.raises(
+        MethodError, match=rf"Least offers no {what}\. Methods that .*gradcam"
+    ) as info:
+        camcore.explain(Least(), images, 0, "relu2", method)
+    for name in str(info.value).rpartition(": ")[2].rstrip(".").split(", "):
+        assert name != method
+        assert what != "resume" or "resume" not in find(name).needs
+    for works in ("gradcam", "eigencam", "scorecam", "integratedgradients"):
+        expected = camcore.explain(Least().whole, images, 0, "relu2", works).maps
+        found = camcore.explain(Least(), images, 0, "relu2", works).maps
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_score_of_the_frameworks_own_is_refused_by_an_adapter_without_them():
+    images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
+    with pytest.raises(MethodError, match=r"offers no native scores\. Give a class"):
+        camcore.explain(Least(), images, lambda outputs: outputs, "relu2")
 
 
 def test_check_adapter_names_a_layer_that_is_not_there():

@@ -21,7 +21,7 @@ import pytest
 from camcore.errors import CamcoreError
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "backends/README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
 
