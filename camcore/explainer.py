@@ -66,8 +66,9 @@ class Explainer(Generic[Result]):
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
-        Left exactly as it is. It is run in inference mode whatever mode it is in, unless
+    model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, or path
+        Left exactly as it is; of a path, the file that holds one whole (``.keras``, ``.h5``,
+        ``.pt2``, and what other adapters claim) is loaded. It is run in inference mode whatever mode it is in, unless
         `mode` says otherwise.
     layer : str, layer object, or list of these, optional
         Where to look; several layers are joined as the recipe says. A name may end
@@ -161,7 +162,7 @@ class Explainer(Generic[Result]):
         mode: Mode = "eval",
         **options: Any,
     ) -> None:
-        self.model = model
+        self.model = model = registry.opened(model)
         self._run = (fast, mode)
         self.adapter: Adapter = registry.adapter(model, fast, mode)
         self.recipe: Recipe = find_recipe(recipe)
@@ -576,8 +577,8 @@ def explain(
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
-        Left exactly as it is.
+    model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, or path
+        Left exactly as it is; of a path, the file that holds one whole is loaded.
     inputs : array, tensor, or nest of these
         What the model takes: its own layout, its own preprocessing, batch first.
     target : None, int, sequence of int, Target, Each, or callable

@@ -8,12 +8,13 @@ a model cannot be of a framework that nobody has imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from os import PathLike
+from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -134,6 +135,15 @@ class ModeBackend(Backend, Protocol):
         """Make the adapter of a model that runs in this mode; the model stays as it is."""
 
 
+@runtime_checkable
+class FileBackend(Backend, Protocol):
+    """A backend that models in files belong to."""
+
+    suffixes: Mapping[str, str]
+    """For each ending of such a file, the scheme that `load` takes its path with:
+    ``{".onnx": "onnx"}``."""
+
+
 _SAVED = (
     "It is what tf.saved_model.load gives, whose layers are gone. Load the Keras model itself: "
     "keras.models.load_model of a .keras or .h5 file."
@@ -143,8 +153,8 @@ _WAYS_OUT = {
     "builtins.method": "Give the model that the method belongs to.",
     "functools.partial": "Give the model that the function calls.",
     "path": (
-        "It is a path: load the model first, with torch.load, keras.models.load_model or "
-        "camcore.zoo.load."
+        "It is a path of no kind of file that holds a whole model, such as .keras or .pt2: load "
+        "the model first, with torch.load or camcore.zoo.load_model."
     ),
     "builtins.dict": "It holds weights: make the model, and load them into it.",
     "torch.ScriptFunction": "Give the nn.Module that was traced.",
@@ -160,6 +170,14 @@ _WAYS_OUT = {
     "tensorflow.ConcreteFunction": "Give the Keras model that the function was traced from.",
 }
 """What to give in place of objects that hold no layers, by package and class, or by class."""
+
+_FILES: Mapping[str, tuple[str, str]] = {
+    ".keras": ("tensorflow", "keras-file"),
+    ".h5": ("tensorflow", "keras-file"),
+    ".hdf5": ("tensorflow", "keras-file"),
+    ".pt2": ("torch", "pt2"),
+}
+"""Whose a file is, known without importing a framework; a stranger's adapter is asked for more."""
 
 _EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
 
@@ -228,6 +246,59 @@ def backend(framework: str) -> Backend:
     return _load(framework)
 
 
+def of_file(path: str | PathLike[str]) -> tuple[str, str] | None:
+    """Find whose model a file is, by its ending.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, which need not exist.
+
+    Returns
+    -------
+    tuple of str, or None
+        A framework, and the scheme that its backend loads the file with; None where no
+        registered adapter claims such files.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in _FILES:
+        return _FILES[suffix]
+    known = {framework for framework, _ in _FILES.values()}
+    for framework, installed in frameworks().items() if suffix else ():
+        if installed and framework not in known:
+            owner = backend(framework)
+            if isinstance(owner, FileBackend) and suffix in owner.suffixes:
+                return framework, owner.suffixes[suffix]
+    return None
+
+
+def load_file(path: str | PathLike[str], weights: str | None = None) -> LoadedModel | None:
+    """Load the model that a file holds; None where no registered adapter claims such files.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    weights : str, optional
+        A file of weights to load into it.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    MissingExtraError
+        Its framework is not installed.
+    """
+    found = of_file(path)
+    return found and backend(found[0]).load(found[1], fspath(path), weights)
+
+
+def opened(model: object) -> object:
+    """Load the model that a path names; what is no path of a model is returned as it is."""
+    loaded = load_file(model) if isinstance(model, (str, PathLike)) else None
+    return model if loaded is None else loaded.model
+
+
 def adapter(
     model: object, fast: bool | str | Sequence[str] = False, mode: Mode = "eval"
 ) -> Adapter:
@@ -236,7 +307,8 @@ def adapter(
     Parameters
     ----------
     model : object
-        A model of such a framework, or an adapter, which is returned as it is.
+        A model of such a framework, or an adapter, which is returned as it is. Or the path of
+        a file that holds one, whose framework is then imported; see `of_file`.
     fast : bool, str, or sequence of str
         Faster ways to run the model than its own, by the framework's names for them;
         True is those that the framework recommends.
@@ -257,6 +329,7 @@ def adapter(
         raise BackendError(f"mode={mode!r}; expected 'eval', 'as-is' or 'train'.")
     if isinstance(model, Adapter):
         return model
+    model = opened(model)
     ways = [fast] if isinstance(fast, str) else fast
     for framework in _entry_points():
         if framework in sys.modules:

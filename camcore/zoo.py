@@ -16,9 +16,16 @@ from camcore._shared.suggest import near
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
-from camcore.registry import LoadedModel, adapter, backend, frameworks
+from camcore.registry import LoadedModel, adapter, backend, frameworks, load_file
 
-__all__ = ["LoadedModel", "check_weights", "imagenet_classes", "load_model", "unknown_model"]
+__all__ = [
+    "LoadedModel",
+    "check_weights",
+    "imagenet_classes",
+    "load_model",
+    "unit_scaled",
+    "unknown_model",
+]
 
 
 def load_model(spec: str, weights: str | None = None) -> LoadedModel:
@@ -28,7 +35,8 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     ----------
     spec : str
         ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
-        ``timm:...``, ``keras:ResNet50``), a path to a ``.keras`` file, or
+        ``timm:...``, ``keras:ResNet50``), a path to a file that holds a whole model
+        (``.keras``, ``.h5``, ``.pt2``; what other adapters claim), or
         ``package.module:function``, which is called without arguments and returns a
         model or a `camcore.zoo.LoadedModel`. Its module is imported, and so its code is run:
         name no function that you would not run yourself.
@@ -46,13 +54,13 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     MissingExtraError
         Its framework is not installed.
     """
-    if spec.endswith((".keras", ".h5", ".hdf5")):
-        return backend("tensorflow").load("keras-file", spec, weights)
     scheme, colon, name = spec.partition(":")
+    if scheme not in _SCHEMES and (loaded := load_file(spec, weights)):
+        return loaded
     if not colon or not scheme or not name:
         raise InputError(
             f"{spec!r} names no model. Expected scheme:name as in torchvision:resnet50, "
-            "a .keras file, or package.module:function."
+            "a file such as model.keras or model.pt2, or package.module:function."
         )
     if "." in scheme or (find_spec(scheme) is not None and scheme not in _SCHEMES):
         if weights is not None:
@@ -76,6 +84,7 @@ _SCHEMES = {
     "torchvision": "torch",
     "timm": "torch",
     "demo-torch": "torch",
+    "pt2": "torch",
     "keras": "tensorflow",
     "keras-file": "tensorflow",
     "demo-keras": "tensorflow",
@@ -92,15 +101,34 @@ def _call(module: str, function: str) -> LoadedModel:
     made = make()
     if isinstance(made, LoadedModel):
         return made
-    # A model that says nothing of its own takes RGB in [0, 1].
-    channels_first = adapter(made).input_channels == "first"
-    unit = Preprocessing(224, 256, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
-    return LoadedModel(made, unit.prepare, unit.size, resize=256, pretrained=True)
+    return unit_scaled(made, channels_first=adapter(made).input_channels == "first")
+
+
+def unit_scaled(model: object, *, channels_first: bool, size: int | None = None) -> LoadedModel:
+    """Show a model that says nothing of its preprocessing RGB in [0, 1].
+
+    Parameters
+    ----------
+    model : object
+        With weights of its own.
+    channels_first : bool
+        Whether it takes ``(B, 3, H, W)``.
+    size : int, optional
+        Side of the square that it takes; 224 where nothing is known.
+
+    Returns
+    -------
+    LoadedModel
+    """
+    side = size or 224
+    resize = round(side * 256 / 224)
+    unit = Preprocessing(side, resize, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
+    return LoadedModel(model, unit.prepare, side, resize=resize, pretrained=True)
 
 
 def named_files(spec: str, weights: str | None = None) -> list[Path]:
     """List the files among what `load_model` takes: a model's, and one of weights."""
-    names = [spec, spec.removeprefix("keras-file:"), *([] if weights is None else [weights])]
+    names = [spec, spec.partition(":")[2], *([] if weights is None else [weights])]
     return [Path(name) for name in dict.fromkeys(names) if Path(name).is_file()]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from camcore.adapter import Mode
@@ -18,6 +20,7 @@ class TensorFlowBackend:
 
     name = "TensorFlow"
     schemes = ("keras", "keras-file", "demo-keras")
+    suffixes: Mapping[str, str] = dict.fromkeys((".keras", ".h5", ".hdf5"), "keras-file")
 
     def owns(self, model: object) -> bool:
         """Tell whether the model is one of Keras 3 on TensorFlow, or of tf_keras."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
@@ -33,6 +33,7 @@ class TorchBackend:
 
     name = "PyTorch"
     schemes = tuple(zoo.SCHEMES)
+    suffixes: Mapping[str, str] = {".pt2": "pt2"}
 
     def owns(self, model: object) -> bool:
         """Tell whether the model is a `torch.nn.Module` or an exported program.

@@ -131,9 +131,10 @@ class FastAdapter(TorchAdapter):
         try:
             twin = copy.deepcopy(self._original).eval().requires_grad_(False)
         except (RuntimeError, TypeError) as error:
+            said = str(error).partition("\n")[0].rstrip(".")
             raise BackendError(
                 f"The {type(self._original).__name__} cannot be copied, which the fast ways need: "
-                f"{error} Leave `fast` out."
+                f"{said}. Leave `fast` out."
             ) from error
         for module in twin.modules():
             weighs = isinstance(module, (nn.Linear, conv._ConvNd))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +19,13 @@ from camcore._shared.reading import reading
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
-from camcore.zoo import LoadedModel, check_weights, imagenet_classes, unknown_model
+from camcore.zoo import (
+    LoadedModel,
+    check_weights,
+    imagenet_classes,
+    unit_scaled,
+    unknown_model,
+)
 from camcore_torch.inputs import to_numpy
 
 
@@ -27,9 +34,10 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
 
     Parameters
     ----------
-    scheme : {"torchvision", "timm", "demo-torch"}
+    scheme : {"torchvision", "timm", "demo-torch", "pt2"}
         Where the name belongs. ``demo-torch:efficientnet_lite0`` has ImageNet weights
-        that come with a package; the others are drawn at random unless given.
+        that come with a package; ``pt2:PATH`` is a program as `torch.export.save` writes it,
+        shown RGB in [0, 1]; the others' weights are drawn at random unless given.
     name : str
         The model's name there.
     weights : str, optional
@@ -45,9 +53,8 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
     if scheme not in SCHEMES:
         raise InputError(f"Unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}.")
     loaded = SCHEMES[scheme](name, weights)
-    model = loaded.model
-    assert isinstance(model, nn.Module)
-    model.eval()
+    if isinstance(loaded.model, nn.Module):
+        loaded.model.eval()
     return loaded
 
 
@@ -123,10 +130,26 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
     )
 
 
+def _program(path: str, weights: str | None) -> LoadedModel:
+    if weights is not None:
+        raise InputError(f"{path} holds its own weights; got weights={weights!r}.")
+    with reading(Path(path), "a program as torch.export.save(program, path) writes it"):
+        zipfile.ZipFile(path).close()  # of another file PyTorch logs pages
+        program = torch.export.load(path)
+    check_weights(path, {k: to_numpy(v.detach()) for k, v in program.state_dict.items()})
+    given = [
+        node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs
+    ]
+    sizes = [node.meta["val"].shape[-1] for node in given if node.meta["val"].ndim == 4]
+    side = next((size for size in sizes if isinstance(size, int)), None)
+    return unit_scaled(program, channels_first=True, size=side)
+
+
 SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
     "torchvision": _torchvision,
     "timm": _timm,
     "demo-torch": _demo,
+    "pt2": _program,
 }
 
 

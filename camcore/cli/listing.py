@@ -27,8 +27,8 @@ MODEL = typer.Option(
     "--model",
     "-m",
     metavar="SPEC",
-    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras file, or package.module:function, "
-    "whose code is run.",
+    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras or .pt2 file, or "
+    "package.module:function, whose code is run.",
 )
 ModelOption = Annotated[str, MODEL]
 WeightsOption = Annotated[

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -91,6 +93,46 @@ def test_a_strangers_model_is_explained_like_any_other(strange):
     found = camcore.explain(model, PHOTOS, target=1, layer="relu2")
     expected = camcore.explain(model.network, PHOTOS, target=1, layer="relu2")
     np.testing.assert_array_equal(found.maps, expected.maps)
+
+
+class StrangersFiles(StrangersBackend):
+    """A backend that owns files too."""
+
+    suffixes: ClassVar = {".strange": "strange-file"}
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_strangers_file_is_explained_like_its_model(register, provide, tmp_path, kind):
+    backend = StrangersFiles()
+    provide("strangeframework")
+    provide("camcore_strange", backend=backend)
+    register(strangeframework="camcore_strange:backend")
+    path = kind(tmp_path / "Model.STRANGE")
+    found = camcore.explain(path, PHOTOS, target=1, layer="relu2")
+    expected = camcore.explain(Model().network, PHOTOS, target=1, layer="relu2")
+    np.testing.assert_array_equal(found.maps, expected.maps)
+    assert isinstance(zoo.load_model(str(path), "weights").model, Model)
+    assert backend.loads == [
+        ("strange-file", str(path), None),
+        ("strange-file", str(path), "weights"),
+    ]
+
+
+def test_a_file_of_no_known_kind_is_refused(strange, tmp_path):
+    for name in ("model.strange", "model.pth", "model"):
+        with pytest.raises(
+            BackendError, match="a path of no kind of file that holds a whole model"
+        ):
+            registry.adapter(tmp_path / name)
+        with pytest.raises(InputError, match="names no model"):
+            zoo.load_model(str(tmp_path / name))
+    assert strange.loads == []
+
+
+def test_what_is_known_of_files_without_a_framework_is_what_its_backend_says(torch, keras):
+    for framework in ("torch", "tensorflow"):
+        said = {s: scheme for s, (owner, scheme) in registry._FILES.items() if owner == framework}
+        assert said == registry.backend(framework).suffixes
 
 
 def test_an_adapter_is_its_own():
@@ -252,10 +294,11 @@ def test_imagenets_classes_have_their_names(require):
 @pytest.mark.parametrize("ending", ["keras", "h5", "hdf5"])
 def test_a_file_of_a_keras_model_is_loaded_by_its_ending(ending, monkeypatch):
     asked = StrangersBackend()
-    monkeypatch.setattr(zoo, "backend", {"tensorflow": asked}.__getitem__)
+    for module in (zoo, registry):
+        monkeypatch.setattr(module, "backend", {"tensorflow": asked}.__getitem__)
     zoo.load_model(f"models/a.{ending}", "w.h5")
     zoo.load_model(f"keras-file:models/a.{ending}")
     assert asked.loads == [
         ("keras-file", f"models/a.{ending}", "w.h5"),
-        ("keras-file", f"keras-file:models/a.{ending}", None),
+        ("keras-file", f"models/a.{ending}", None),
     ]

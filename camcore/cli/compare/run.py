@@ -55,7 +55,7 @@ class ModelSpec:
     def is_keras(self) -> bool:
         """Whether loading the model imports TensorFlow."""
         scheme = self.spec.partition(":")[0]
-        is_file = self.spec.endswith((".keras", ".h5"))
+        is_file = (registry.of_file(self.spec) or ("",))[0] == "tensorflow"
         return is_file or scheme in ("keras", "keras-file", "demo-keras")
 
 

@@ -7,11 +7,12 @@ import os
 import pickle
 import sys
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 
-from camcore import registry
+from camcore import registry, zoo
 from camcore.errors import InputError, MissingExtraError
 from camcore.registry import Backend
 
@@ -31,7 +32,7 @@ def photo() -> np.ndarray:
 def test_the_entry_point_is_a_backend(backend):
     assert isinstance(backend, Backend)
     assert backend.name == "PyTorch"
-    assert set(backend.schemes) == {"torchvision", "timm", "demo-torch"}
+    assert set(backend.schemes) == {"torchvision", "timm", "demo-torch", "pt2"}
     assert backend.owns(torch.nn.Identity())
     assert not backend.owns(torch.relu)
     backend.synchronize()
@@ -225,3 +226,43 @@ def test_the_demo_model_takes_weights_of_ones_own(backend, tmp_path, require):
         assert (loaded.size, loaded.resize, loaded.interpolation) == (224, 256, "bicubic")
         assert (loaded.pretrained, loaded.default_layer) == (True, "bn2")
         assert len(loaded.classes) == 1000
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_an_exported_program_is_explained_from_its_file(tmp_path, dynamic):
+    import camcore
+
+    torch.manual_seed(0)
+    layers = {
+        "conv": torch.nn.Conv2d(3, 6, 3, 2),
+        "relu": torch.nn.ReLU(),
+        "flat": torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()),
+        "fc": torch.nn.Linear(6, 4),
+    }
+    model, images = torch.nn.Sequential(OrderedDict(layers)).eval(), torch.randn(2, 3, 40, 40)
+    shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
+    program = torch.export.export(model, (images,), dynamic_shapes=shapes)
+    path = tmp_path / "model.pt2"
+    torch.export.save(program, path)
+    for method in ("gradcam", "scorecam", "ablationcam"):
+        if method != "ablationcam" or dynamic:
+            found = camcore.explain(path, images, 1, "relu", method).maps
+            expected = camcore.explain(model, images, 1, "relu", method).maps
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    loaded = zoo.load_model(str(path))
+    assert (loaded.size, loaded.resize, loaded.pretrained) == (40, 46, True)
+    photo = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    np.testing.assert_array_equal(
+        loaded.preprocess(photo)[0], photo.transpose(2, 0, 1) / np.float32(255)
+    )
+
+
+def test_files_that_are_no_exported_programs_are_refused(tmp_path, caplog):
+    junk, weights, absent = (tmp_path / f"{name}.pt2" for name in ("junk", "weights", "absent"))
+    junk.write_bytes(b"junk")
+    torch.save({"fc.weight": torch.zeros(2, 2)}, weights)
+    for path in (junk, weights, absent):
+        with pytest.raises(InputError, match=rf"{path.name} .*Expected a program as torch\.export"):
+            zoo.load_model(str(path))
+    with pytest.raises(InputError, match="holds its own weights"):
+        zoo.load_model(str(junk), "weights.pth")
