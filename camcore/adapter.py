@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from camcore.errors import GradientError, LayerError, MethodError, TargetError
+from camcore.errors import GradientError, LayerError, NotOfferedError, TargetError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -534,19 +534,18 @@ class Adapter(Protocol):
         raise not_offered(self, "biases")
 
 
-OPTIONAL: Final[Mapping[str, str]] = {
-    "resume": "resume",
-    "classifier": "class_weights",
-    "biases": "bias_terms",
-    "second_order": "hessian_products",
-    "rectifier": "guided_gradients",
-    "native scores": "",
-    "attention": "attention_gradients",
-}
-"""What an adapter may leave out, and the attribute of `Evidence` that takes it."""
+OPTIONAL: Final = (
+    "resume",
+    "classifier",
+    "biases",
+    "second_order",
+    "rectifier",
+    "native scores",
+)
+"""What an adapter may leave out, beside attention, which its survey then does not tell of."""
 
 
-def not_offered(adapter: object, what: str) -> MethodError:
+def not_offered(adapter: object, what: str) -> NotOfferedError:
     """Make the error for what an adapter leaves out.
 
     Parameters
@@ -558,16 +557,13 @@ def not_offered(adapter: object, what: str) -> MethodError:
 
     Returns
     -------
-    MethodError
-        Names it, and the methods that do without.
+    NotOfferedError
+        A method that needs it adds the names of those that do without.
     """
-    from camcore.methods import TABLE  # methods rest on this module
-
-    others = [method.name for method in TABLE if OPTIONAL[what] not in method.needs]
-    instead = f"Methods that do without: {', '.join(others)}."
-    if not OPTIONAL[what]:
-        instead = "Give a class or another camcore.targets.Target in place of a function."
-    return MethodError(f"{type(adapter).__name__} offers no {what}. {instead}")
+    instead = ""
+    if what == "native scores":
+        instead = " Give a class or another camcore.targets.Target in place of a function."
+    return NotOfferedError(f"{type(adapter).__name__} offers no {what}.{instead}")
 
 
 def no_second_derivative(layer: str, cause: str) -> GradientError:

@@ -42,6 +42,10 @@ class MethodError(CamcoreError, ValueError):
     """A method is unknown, or the model or adapter cannot serve it."""
 
 
+class NotOfferedError(MethodError):
+    """An adapter leaves out what it may leave out."""
+
+
 class RecipeError(CamcoreError, ValueError):
     """A recipe is unknown or contradicts itself."""
 

@@ -68,8 +68,8 @@ class Explainer(Generic[Result]):
     ----------
     model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, or path
         Left exactly as it is; of a path, the file that holds one whole (``.keras``, ``.h5``,
-        ``.pt2``, and what other adapters claim) is loaded. It is run in inference mode whatever mode it is in, unless
-        `mode` says otherwise.
+        ``.pt2``, and what other adapters claim) is loaded. It is run in inference mode
+        whatever mode it is in, unless `mode` says otherwise.
     layer : str, layer object, or list of these, optional
         Where to look; several layers are joined as the recipe says. A name may end
         in ``#N`` to mean the N-th call of a layer that runs several times; without it the

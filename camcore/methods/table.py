@@ -16,7 +16,7 @@ import numpy as np
 from camcore._shared.finite import finite, without_overflow
 from camcore._shared.suggest import hint
 from camcore.adapter import Array
-from camcore.errors import MethodError
+from camcore.errors import MethodError, NotOfferedError
 from camcore.postprocess import Fusion, fuse
 
 
@@ -67,6 +67,10 @@ ON_IMAGES: Final = frozenset(
     ["images", "image_gradients", "guided_gradients", "score_images", "rerun", "gradients_at"]
 )
 """What is read of, or altered in, the model's spatial input."""
+
+
+_OF_ONE_PASS: Final = frozenset(["activations", "gradients", "scores", "images", "image_gradients"])
+"""What every adapter gives."""
 
 
 def _as_it_is(target: Any) -> Any:
@@ -120,9 +124,14 @@ class Method:
     def __call__(self, evidence: object) -> Array:
         """Apply the method to what it needs of the evidence."""
         # Whoever explains says at which layer a map is not finite.
-        signed: Array = inspect.unwrap(self.function)(
-            **{need: getattr(evidence, need) for need in self.needs}, **self.options
-        )
+        function = inspect.unwrap(self.function)
+        try:
+            needed = {need: getattr(evidence, need) for need in self.needs}
+            signed: Array = function(**needed, **self.options)
+        except NotOfferedError as error:
+            further = set(self.needs) - _OF_ONE_PASS
+            others = [method.name for method in TABLE if not further.intersection(method.needs)]
+            raise MethodError(f"{error} Methods that do without: {', '.join(others)}.") from error
         return signed
 
     @property
