@@ -101,13 +101,20 @@ def undone(body: Callable[[], T], undo: Callable[[], None]) -> T:
     try:
         try:
             return body()
+        except BaseException as error:
+            _end_contexts(error)
+            raise
         finally:
             undo()
     except BaseException as error:
-        if not isinstance(error, Exception):
-            traceback.clear_frames(error.__traceback__)
+        _end_contexts(error)
         undo()
         raise
+
+
+def _end_contexts(error: BaseException) -> None:
+    if not isinstance(error, Exception):
+        traceback.clear_frames(error.__traceback__)
 
 
 class Draws:
@@ -129,7 +136,6 @@ class Switches:
 
     def __init__(self) -> None:
         self._gradients = torch.is_grad_enabled()
-        self._in_inference = torch.is_inference_mode_enabled()
         self._out_of_inference = torch.inference_mode(False)
         self._autocast_caches = torch.is_autocast_cache_enabled()
         self._checkpoints = checkpoints.are_left_out()
@@ -148,7 +154,8 @@ class Switches:
         if modes.current() != self._modes:
             modes.replace(self._modes)
         checkpoints.leave_out(self._checkpoints)
-        if torch.is_inference_mode_enabled() != self._in_inference:
+        if hasattr(self._out_of_inference, "_inference_mode_context"):
+            # Else its end would come, and switch all gradients, when the last traceback goes.
             self._out_of_inference.__exit__(None, None, None)
         torch.set_grad_enabled(self._gradients)
         torch.set_autocast_cache_enabled(self._autocast_caches)

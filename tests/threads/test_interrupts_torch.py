@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -65,6 +66,8 @@ def in_the_process():
     return {
         "gradients": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),
+        "forward gradients": torch._C._is_fwd_grad_enabled(),
+        "threads": torch._C._is_multithreading_enabled(),
         "autocast": torch.is_autocast_enabled("cpu"),
         "autocast caches": torch.is_autocast_cache_enabled(),
         "function modes": torch._C._len_torch_function_stack(),
@@ -130,6 +133,9 @@ def test_an_interrupt_at_any_instant_leaves_nothing_behind(kind, layer, method, 
         if times % 25 == 0:  # what only a model's first pass does is interrupted as well
             traits._traits.pop(model, None)
         after = rng.uniform(1e-6, first if times % 25 == 0 else whole)
-        times += interrupted(lambda: explainer(images, 1), after)
+        with rng.choice([nullcontext, torch.no_grad, torch.inference_mode])():
+            around = in_the_process()
+            times += interrupted(lambda: explainer(images, 1), after)
+            assert in_the_process() == around
         assert state(modules) == model_before
         assert in_the_process() == process_before

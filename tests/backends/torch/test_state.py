@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 
+import camcore
 from camcore.adapter import INPUT
 from camcore.errors import BackendError, GradientError
 from camcore.registry import adapter as adapt
@@ -290,3 +292,37 @@ def test_modules_in_plain_objects_are_run_as_shells(images):
     np.testing.assert_allclose(trace.layers["first"].activations, inner.detach(), rtol=1e-6)
     np.testing.assert_allclose(trace.layers["first"].gradients[0], slope, rtol=1e-5)
     assert len(before) == len(snapshot(net))
+
+
+@pytest.mark.parametrize("later", [nullcontext, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("around", [nullcontext, torch.no_grad, torch.inference_mode])
+def test_an_error_that_is_kept_switches_nothing_when_it_goes(around, later):
+    class Raises(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            self.conv(x)
+            raise ValueError("mine")
+
+    def switches():
+        forward = torch._C._is_fwd_grad_enabled(), torch._C._is_multithreading_enabled()
+        return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), *forward
+
+    kept = []
+    before = switches()
+    with around():
+        inside = switches()
+        try:
+            camcore.explain(Raises(), torch.zeros(1, 3, 8, 8), 0, "conv")
+        except ValueError as error:
+            kept.append(error)
+        assert switches() == inside
+    assert switches() == before
+    with later():
+        inside = switches()
+        kept.clear()
+        gc.collect()
+        assert switches() == inside
+    assert switches() == before
