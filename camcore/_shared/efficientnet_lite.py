@@ -1,0 +1,74 @@
+"""EfficientNet-Lite0, layer by layer, as every framework's demonstration builds it.
+
+It is MobileNetV2's inverted residuals at EfficientNet's sizes, without squeeze-and-excitation
+and with ReLU6, ending in global average pooling and one dense layer (Tan & Le, "EfficientNet:
+Rethinking Model Scaling for Convolutional Neural Networks", 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+SIZE: Final = 224
+"""Side of the square that it takes, in pixels."""
+
+STEM: Final = 32
+"""Channels of the first convolution, 3×3 with stride 2."""
+
+HEAD: Final = 1280
+"""Channels of the last one, 1×1."""
+
+EPSILON: Final = 1e-3
+"""What batch normalisations add to the variance."""
+
+_STAGES: Final = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+"""Repeats, kernel, stride of the first repeat, expansion and channels."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One inverted residual.
+
+    Parameters
+    ----------
+    name : str
+        What its layers' names begin with.
+    kernel, stride : int
+        Of the convolution in space, each channel by itself.
+    expansion : int
+        How many times the channels are multiplied first.
+    given, channels : int
+        Channels of what it takes and gives.
+    """
+
+    name: str
+    kernel: int
+    stride: int
+    expansion: int
+    given: int
+    channels: int
+
+    @property
+    def adds(self) -> bool:
+        """Whether what it takes is added to what it gives."""
+        return self.stride == 1 and self.given == self.channels
+
+
+def blocks() -> Iterator[Block]:
+    """Describe the blocks between stem and head, in order."""
+    given = STEM
+    for stage, (repeats, kernel, stride, expansion, channels) in enumerate(_STAGES, start=1):
+        for repeat in range(repeats):
+            name = f"block{stage}{'abcd'[repeat]}"
+            yield Block(name, kernel, 1 if repeat else stride, expansion, given, channels)
+            given = channels
