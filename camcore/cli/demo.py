@@ -1,4 +1,4 @@
-"""The command ``camcore demo``: whether one network's maps agree in two frameworks."""
+"""The command ``camcore demo``: whether one network's maps agree in every framework."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def demo(
         Framework | None, typer.Option(help="Run this one alone; all installed unless given.")
     ] = None,
 ) -> None:
-    """Explain real photos with one network in PyTorch and TensorFlow, and compare the maps."""
+    """Explain real photos with one network in every framework installed, and compare the maps."""
     wanted = _wanted(framework)
     photos = _photos()
     folder = console.folder(output)
     with console.Steps(len(wanted) * (len(photos) + 2)) as steps:
         results = [_run(name, photos, steps) for name in wanted]
     _print_top(results, list(photos))
-    agree = len(results) < 2 or _print_agreement(results[0], results[1], list(photos))
+    agree = len(results) < 2 or _print_agreement(results, list(photos))
     _print_cost(results)
     _write(folder, results, photos)
     kinds = "an overlay (.png) and the arrays (.npz) of each photo in each framework"
@@ -129,14 +129,16 @@ def _wanted(framework: Framework | None) -> list[str]:
     present = [name for name in MODELS if installed.get(name)]
     if not present:
         raise MissingExtraError(
-            'Neither PyTorch nor TensorFlow is installed. Install both: pip install "camcore[demo]"'
+            f"None of {', '.join(MODELS)} is installed. Install what the demo needs: "
+            'pip install "camcore[demo]"'
         )
-    for name in MODELS:
-        if name not in present:
-            console.warn(
-                f"{name} is not installed, so there is nothing to compare with; "
-                f'install it with: pip install "camcore[{name}]"'
-            )
+    if missing := [name for name in MODELS if name not in present]:
+        alone = ", so there is nothing to compare with" if len(present) == 1 else ""
+        extras = ",".join(missing)
+        console.warn(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed{alone}; "
+            f'to compare: pip install "camcore[{extras}]"'
+        )
     return present
 
 
@@ -200,39 +202,47 @@ def _print_top(results: Sequence[FrameworkResult], names: Sequence[str]) -> None
     console.out.print(table)
 
 
-def _print_agreement(first: FrameworkResult, second: FrameworkResult, names: Sequence[str]) -> bool:
-    """Print how far the maps are apart; tell whether all agree and rank one class highest."""
+def _print_agreement(results: Sequence[FrameworkResult], names: Sequence[str]) -> bool:
+    """Print how far maps are from the first's; tell whether all agree, and rank one class first."""
+    first, *others = results
     columns = ("largest difference", "Pearson", "Spearman")
     table = console.table(
         "photo",
+        *(["framework"] if len(others) > 1 else []),
         *columns,
         "same class",
-        title="Grad-CAM maps, from 0 to 1, of both frameworks",
+        title=f"Grad-CAM maps, from 0 to 1, beside those in {first.name}",
         numbers=columns,
     )
-    [compared] = compare_entries([one.entries["gradcam"] for one in (first, second)], scaled=False)
-    same = [] if compared.same is None else compared.same.tolist()
+    pairs = [
+        compare_entries([one.entries["gradcam"] for one in (first, other)], scaled=False)[0]
+        for other in others
+    ]
+    agree = True
     for index, name in enumerate(names):
-        table.add_row(
-            name,
-            f"{compared.pair.largest[index]:.1e}",
-            _correlation(compared.pair.pearson[index]),
-            _correlation(compared.pair.spearman[index]),
-            console.mark(same[index]),
-        )
+        for row, (other, compared) in enumerate(zip(others, pairs, strict=True)):
+            same = compared.same is not None and bool(compared.same[index])
+            agree &= same
+            table.add_row(
+                "" if row else name,
+                *([other.name] if len(others) > 1 else []),
+                f"{compared.pair.largest[index]:.1e}",
+                _correlation(compared.pair.pearson[index]),
+                _correlation(compared.pair.spearman[index]),
+                console.mark(same),
+                end_section=row == len(others) - 1,
+            )
     console.out.print(table)
-    column = "largest difference, relative"
     table = console.table(
         "method",
-        column,
-        title="Signed maps of each method, worst photo",
-        numbers=[column],
+        *(other.name for other in others),
+        title=f"Signed maps of each method, largest relative difference from {first.name}",
+        numbers=[other.name for other in others],
     )
-    agree = all(same)
     for method in gradient_methods():
-        worst = _largest(first.entries[method.name], second.entries[method.name])
-        agree &= worst <= TOLERANCE
-        table.add_row(method.label, console.verdict(worst, TOLERANCE))
+        worst = [_largest(first.entries[method.name], o.entries[method.name]) for o in others]
+        agree &= max(worst) <= TOLERANCE
+        table.add_row(method.label, *(console.verdict(one, TOLERANCE) for one in worst))
     console.out.print(table)
     return agree
 
@@ -268,12 +278,12 @@ def _write(folder: Path, results: Sequence[FrameworkResult], photos: Mapping[str
 
 
 def _draw(results: Sequence[FrameworkResult], photos: Sequence[Photo]) -> bytes:
-    """Draw the maps of both frameworks side by side, or those of the only one."""
+    """Draw the maps of all frameworks side by side, or those of the only one."""
     maps = [[photo.map() for photo in one.photos] for one in results]
     first = results[0]
     titles = [labels.top(first.model.loaded, one.explanation, 1)[0][0] for one in first.photos]
     seen = [crop.seen() for crop in first.entries["gradcam"].crops or ()]
     if len(results) == 1:
         return png_bytes(figure(photos, maps[0], titles=titles, seen=seen))
-    names = (first.name, results[1].name)
+    names = [one.name for one in results]
     return png_bytes(compare_figure(photos, *maps, names=names, titles=titles, seen=seen))

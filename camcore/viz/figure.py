@@ -120,22 +120,22 @@ def compare_figure(
     images: Pictures,
     first: Pictures,
     second: Pictures,
-    *,
-    names: tuple[str, str] = ("PyTorch", "TensorFlow"),
+    *further: Pictures,
+    names: Sequence[str] = ("PyTorch", "TensorFlow"),
     titles: Sequence[str] | None = None,
     seen: Pictures | None = None,
     style: OverlayStyle | None = None,
 ) -> Figure:
-    """Draw two sets of maps side by side, and how far they are apart.
+    """Draw sets of maps side by side, and how far they are apart.
 
     Parameters
     ----------
     images : (B, H, W, 3) or (H, W, 3) array, or B arrays (H, W, 3)
         RGB, uint8 or floating in [0, 1].
-    first, second : (B, h, w) or (h, w) array, or B arrays (h, w)
-        In [0, 1]; the two of a pair have the same shape.
-    names : (str, str)
-        What the two sets are.
+    first, second, *further : (B, h, w) or (h, w) array, or B arrays (h, w)
+        In [0, 1]; those of one image have the same shape.
+    names : sequence of str
+        What each set is.
     titles : B strings, optional
         What is explained in each row.
     seen : B arrays (H, W) of bool, optional
@@ -146,33 +146,36 @@ def compare_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        One row for each image: image, two overlays, absolute difference. All
-        differences share one scale, which is drawn.
+        One row for each image: image, an overlay for each set, and the difference of the
+        largest and the smallest value at each place. All differences share one scale, which
+        is drawn.
 
     Raises
     ------
     InputError
-        The arguments differ in number, or the two maps of a pair in shape.
+        The arguments differ in number, or the maps of an image in shape.
     MissingExtraError
         matplotlib is not installed.
     """
-    photos = pictures(images)
-    ours, colours = coloured(first, False, style, None)
-    theirs, _ = coloured(second, False, style, None)
-    same_number(images=photos, first=ours, second=theirs, titles=titles, seen=seen)
-    apart = [_apart(a, b) for a, b in zip(ours, theirs, strict=True)]
+    photos, sets = pictures(images), (first, second, *further)
+    drawn = [coloured(maps, False, style, None) for maps in sets]
+    heats, colours = [maps for maps, _ in drawn], drawn[0][1]
+    same_number(sets=sets, names=names)
+    numbered = {f"set {n}": maps for n, maps in enumerate(heats, 1)}
+    same_number(images=photos, **numbered, titles=titles, seen=seen)
+    apart = [_apart(maps) for maps in zip(*heats, strict=True)]
     largest = max(float(gap.max()) for gap in apart) or 1.0
-    drawing, grid = panels([photo.shape for photo in photos], 4)
+    drawing, grid = panels([photo.shape for photo in photos], 2 + len(heats))
     masks = _masks(seen, len(photos))
-    for row, photo, *pair, gap, mask in zip(grid, photos, ours, theirs, apart, masks, strict=True):
+    for row, photo, gap, mask, *maps in zip(grid, photos, apart, masks, *heats, strict=True):
         show(row[0], photo)
-        for panel, heat in zip(row[1:3], pair, strict=True):
+        for panel, heat in zip(row[1:-1], maps, strict=True):
             show(panel, colours.over(photo, heat), mask, photo)
-        show(row[3], heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0], mask)
+        show(row[-1], heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0], mask)
     label(grid, ("image", *names, "absolute difference"), titles)
-    colours.scale().draw(drawing, slice(1, 3))
+    colours.scale().draw(drawing, slice(1, 1 + len(heats)))
     values = "difference (maps range from 0 to 1)"
-    Scale(colour_table("viridis"), 0, largest, values).draw(drawing, slice(3, 4))
+    Scale(colour_table("viridis"), 0, largest, values).draw(drawing, slice(1 + len(heats), None))
     return drawing
 
 
@@ -227,11 +230,11 @@ def _masks(seen: Pictures | None, count: int) -> Pictures:
     return [np.asarray(True)] * count if seen is None else seen
 
 
-def _apart(first: Floats, second: Floats) -> Floats:
-    if first.shape != second.shape:
+def _apart(maps: Sequence[Floats]) -> Floats:
+    if len({one.shape for one in maps}) > 1:
+        shapes = " and ".join(str(one.shape) for one in maps)
         raise InputError(
-            f"Maps of shape {first.shape} and {second.shape} cannot be compared; "
-            "resize one to the other first."
+            f"Maps of shape {shapes} cannot be compared; resize them to one size first."
         )
-    gap: Floats = np.abs(first - second)
+    gap: Floats = np.max(maps, axis=0) - np.min(maps, axis=0)
     return gap

@@ -22,11 +22,13 @@ def fake(monkeypatch):
 
     photos = np.random.default_rng(0).integers(0, 256, (2, 30, 45, 3), dtype=np.uint8)
 
-    def use(installed=("torch", "tensorflow"), second="named"):
+    def use(installed=("torch", "tensorflow"), second="named", third=None):
         models = {
             "torch": ModelSpec("tiny_models:named", "PyTorch"),
             "tensorflow": ModelSpec(f"tiny_models:{second}", "TensorFlow"),
         }
+        if third is not None:
+            models["jax"] = ModelSpec(f"tiny_models:{third}", "JAX")
         monkeypatch.setattr(demo, "MODELS", models)
         monkeypatch.setattr(demo, "_photos", lambda: {"one": photos[0], "two": photos[1]})
         monkeypatch.setattr(
@@ -61,6 +63,29 @@ def test_models_that_differ_fail(fake, camcore, tmp_path):
     assert "✗" in done.stdout
     assert "disagree" in done.stderr
     assert (tmp_path / "side_by_side.png").exists()
+
+
+@pytest.mark.parametrize("third", ["named", "other"])
+def test_demo_compares_each_framework_with_the_first(fake, camcore, tmp_path, third):
+    fake(installed=("torch", "tensorflow", "jax"), third=third)
+    done = camcore("demo", "--output", tmp_path)
+    assert done.exit_code == (third == "other")
+    lines = done.stdout.splitlines()
+    rows = [line for line in lines if "1.0000" in line or "0.0e+00" in line]
+    assert all("✗" not in line for line in rows if "TensorFlow" in line)
+    assert sum("TensorFlow" in line for line in rows) == 2
+    assert any("✗" in line and "JAX" in line for line in lines) == (third == "other")
+    picture = read_photo(tmp_path / "side_by_side.png")
+    assert picture.shape[1] > picture.shape[0]  # two photos, five columns
+
+
+def test_demo_names_all_that_is_missing(fake, camcore, tmp_path):
+    fake(installed=("tensorflow",), third="named")
+    done = camcore("demo", "--output", tmp_path)
+    assert done.exit_code == 0
+    words = " ".join(done.stderr.split())
+    assert "torch and jax are not installed, so there is nothing to compare with" in words
+    assert 'pip install "camcore[torch,jax]"' in words
 
 
 def test_demo_runs_the_installed_framework_and_names_the_other(fake, camcore, tmp_path):
