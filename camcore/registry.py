@@ -145,15 +145,16 @@ class FileBackend(Backend, Protocol):
 
 
 _SAVED = (
-    "It is what tf.saved_model.load gives, whose layers are gone. Load the Keras model itself: "
-    "keras.models.load_model of a .keras or .h5 file."
+    "It has no signature, which says what a SavedModel takes and gives. Save the model with "
+    "model.export or signatures=..., or give the Keras model itself."
 )
 _WAYS_OUT = {
     "builtins.function": "Give the model that the function calls.",
     "builtins.method": "Give the model that the method belongs to.",
     "functools.partial": "Give the model that the function calls.",
     "path": (
-        "It is a path of no kind of file that holds a whole model, such as .keras or .pt2: load "
+        "It is a path of no kind of file that holds a whole model, such as .keras, .pt2 or the "
+        "folder of a SavedModel: load "
         "the model first, with torch.load or camcore.zoo.load_model."
     ),
     "builtins.dict": "It holds weights: make the model, and load them into it.",
@@ -166,8 +167,9 @@ _WAYS_OUT = {
     "Interpreter": "A TFLite interpreter keeps no gradients: give the Keras model it came from.",
     "tensorflow._UserObject": _SAVED,
     "tensorflow.AutoTrackable": _SAVED,
-    "tensorflow.Function": "Give the Keras model that the function calls.",
-    "tensorflow.ConcreteFunction": "Give the Keras model that the function was traced from.",
+    "tensorflow.Function": (
+        "Give the Keras model that the function calls, or function.get_concrete_function(...)."
+    ),
 }
 """What to give in place of objects that hold no layers, by package and class, or by class."""
 
@@ -247,12 +249,12 @@ def backend(framework: str) -> Backend:
 
 
 def of_file(path: str | PathLike[str]) -> tuple[str, str] | None:
-    """Find whose model a file is, by its ending.
+    """Find whose model a file is, by its ending; a folder, by what is in it.
 
     Parameters
     ----------
     path : str or path
-        The file, which need not exist.
+        The file, which need not exist, or the folder of a TensorFlow SavedModel.
 
     Returns
     -------
@@ -261,6 +263,8 @@ def of_file(path: str | PathLike[str]) -> tuple[str, str] | None:
         registered adapter claims such files.
     """
     suffix = Path(path).suffix.lower()
+    if Path(path, "saved_model.pb").is_file():
+        return "tensorflow", "saved-model"
     if suffix in _FILES:
         return _FILES[suffix]
     known = {framework for framework, _ in _FILES.values()}

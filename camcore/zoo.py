@@ -36,7 +36,7 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     spec : str
         ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
         ``timm:...``, ``keras:ResNet50``), a path to a file that holds a whole model
-        (``.keras``, ``.h5``, ``.pt2``; what other adapters claim), or
+        (``.keras``, ``.h5``, ``.pt2``, the folder of a SavedModel; what other adapters claim), or
         ``package.module:function``, which is called without arguments and returns a
         model or a `camcore.zoo.LoadedModel`. Its module is imported, and so its code is run:
         name no function that you would not run yourself.
@@ -87,6 +87,7 @@ _SCHEMES = {
     "pt2": "torch",
     "keras": "tensorflow",
     "keras-file": "tensorflow",
+    "saved-model": "tensorflow",
     "demo-keras": "tensorflow",
 }
 

@@ -10,7 +10,7 @@ from camcore.adapter import Mode
 from camcore.errors import BackendError
 from camcore.zoo import LoadedModel
 
-from . import zoo
+from . import saved, zoo
 from .adapter import TensorFlowAdapter
 from .layers import keras_of
 
@@ -19,15 +19,17 @@ class TensorFlowBackend:
     """Find and adapt Keras models on TensorFlow; see `camcore.registry.Backend`."""
 
     name = "TensorFlow"
-    schemes = ("keras", "keras-file", "demo-keras")
+    schemes = tuple(zoo.SCHEMES)
     suffixes: Mapping[str, str] = dict.fromkeys((".keras", ".h5", ".hdf5"), "keras-file")
 
     def owns(self, model: object) -> bool:
-        """Tell whether the model is one of Keras 3 on TensorFlow, or of tf_keras."""
-        return keras_of(model) is not None
+        """Tell whether the model is of Keras 3 on TensorFlow, of tf_keras, or a SavedModel."""
+        return keras_of(model) is not None or saved.function_of(model) is not None
 
     def adapt(self, model: object) -> TensorFlowAdapter:
         """Return the model's adapter; what was compiled for the model stays with the model."""
+        if keras_of(model) is None and saved.function_of(model) is not None:
+            return saved.SavedAdapter(saved.frozen(model))
         if not self.owns(model):
             kind = type(model).__name__
             raise BackendError(
@@ -37,10 +39,12 @@ class TensorFlowBackend:
 
     def adapt_in(self, model: object, mode: Mode) -> TensorFlowAdapter:
         """Return an adapter that runs the model in another mode than inference."""
+        if keras_of(model) is None:
+            raise BackendError(f"A SavedModel runs as it was saved; leave mode={mode!r} out.")
         return TensorFlowAdapter(model, mode)
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
-        """Load a model: ``keras:ResNet50``, ``keras-file:PATH``, ``demo-keras:...``."""
+        """Load a model by name; see `camcore_tensorflow.zoo`."""
         return zoo.load(scheme, name, weights)
 
     def synchronize(self) -> None:

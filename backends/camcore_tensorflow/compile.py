@@ -115,7 +115,8 @@ _caches: weakref.WeakKeyDictionary[Any, CompileCache] = weakref.WeakKeyDictionar
 
 def cache_of(model: Any) -> CompileCache:
     """Return the cache of a model, which goes when the model goes."""
-    return _caches.setdefault(model, CompileCache(keras_of(model).layers.Layer))
+    layers = tf.keras.layers if keras_of(model) is None else keras_of(model).layers
+    return _caches.setdefault(model, CompileCache(layers.Layer))
 
 
 class _NeedsAutograph(tf.errors.OperatorNotAllowedInGraphError):

@@ -12,6 +12,7 @@ from camcore.nest import fill, flatten
 from . import graph
 from .attention import LayerSpans
 from .capture import Calls, Capture, Key, Leaves, floating_leaves, replace_tensor
+from .frozen import FrozenGraph
 from .inputs import Signature
 from .logits import before_activation
 from .preserve import apart, patch_call
@@ -35,6 +36,8 @@ def forward(
         For each capture, the floating tensors that its layer returned by path, recurrent
         states aside; nothing where that was one.
     """
+    if isinstance(model, FrozenGraph):
+        return model.forward(tensors, captures)
     calls: dict[Key, Calls] = {capture.key: [] for capture in captures}
     returned: dict[int, Leaves] = {}
     spans = LayerSpans()

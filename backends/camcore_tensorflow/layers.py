@@ -11,6 +11,7 @@ from camcore.errors import LayerError
 from camcore.layers.names import unknown_layer
 
 from .capture import Capture
+from .frozen import FrozenGraph
 
 _CHANNELS: dict[Any, Channels] = {"channels_first": "first", "channels_last": "last"}
 
@@ -92,6 +93,8 @@ def find(name: str, layers: Mapping[str, Any]) -> Capture:
 
 def input_channels(model: Any) -> Channels:
     """Read the layout from the first layer that has a data format, else from Keras' settings."""
+    if isinstance(model, FrozenGraph):
+        return model.input_channels
     own = (_CHANNELS.get(getattr(layer, "data_format", None)) for _, layer in walk(model))
     return next(filter(None, own), _CHANNELS[keras_of(model).backend.image_data_format()])
 

@@ -24,7 +24,7 @@ from .layers import channels, input_channels, walk
 from .preserve import apart, patch_call
 from .weights import linear_layers
 
-_Seen: TypeAlias = dict[int, tuple[LayerRecord, list[tf.Tensor]]]
+Seen: TypeAlias = dict[int, tuple[LayerRecord, list[tf.Tensor]]]
 
 
 class Survey:
@@ -41,7 +41,7 @@ class Survey:
     def __init__(self, model: Any, signature: Signature) -> None:
         layers = dict(walk(model))
         paths = {id(layer): path for path, layer in layers.items()}
-        seen: _Seen = {}
+        seen: Seen = {}
         kinds = linear_layers(model)
         about: dict[str, tuple[bool, bool, bool]] = {}
 
@@ -85,7 +85,7 @@ class Survey:
                 graph.step,
                 lambda tensor: linear.get(tensor.ref(), ""),
             )
-            about.update(_places(seen, last, found))
+            about.update(places(seen, last, found))
             parts: list[list[tf.Tensor]] = []
             for layer, axis, tensors in spans.joins():
                 joined.append((paths[id(layer)], axis))
@@ -145,8 +145,8 @@ class Survey:
         )
 
 
-def _places(
-    seen: _Seen, last: Mapping[int, Sequence[tf.Tensor]], found: Ends
+def places(
+    seen: Seen, last: Mapping[int, Sequence[tf.Tensor]], found: Ends
 ) -> dict[str, tuple[bool, bool, bool]]:
     """Tell for each layer whether it is the output, is rectified, and feeds an output."""
     shown = {tensor.ref() for tensor in found.shown}

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from camcore._shared.reading import reading
 from camcore._shared.torch_state import read_state
@@ -19,7 +20,15 @@ from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
 from camcore.targets.stated import of_loss
-from camcore.zoo import LoadedModel, check_weights, imagenet_classes, unknown_model
+from camcore.zoo import (
+    LoadedModel,
+    check_weights,
+    imagenet_classes,
+    unit_scaled,
+    unknown_model,
+)
+
+from .saved import frozen, function_of
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -27,10 +36,12 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
 
     Parameters
     ----------
-    scheme : {"keras", "keras-file", "demo-keras"}
+    scheme : {"keras", "keras-file", "saved-model", "demo-keras"}
         ``keras:ResNet50`` is one of `keras.applications`, drawn at random unless given
         weights; ``keras-file:PATH`` a saved model, which takes pixels from 0 to 255 as
-        they are; ``demo-keras:efficientnet_lite0`` has ImageNet weights from a package.
+        they are; ``saved-model:FOLDER`` what `tf.saved_model.save` or ``model.export`` wrote,
+        which is shown RGB in [0, 1]; ``demo-keras:efficientnet_lite0`` has ImageNet weights
+        from a package.
     name : str
         The model's name there, or its file.
     weights : str, optional
@@ -70,6 +81,20 @@ def _file(name: str, weights: str | None) -> LoadedModel:
     grey = _image_shape(model)[-1] == 1
     preprocessing = Preprocessing(mode="raw", channels_first=False, grey=grey)
     return _loaded(model, preprocessing, pretrained=True, activation=_loss_takes(name))
+
+
+def _saved(folder: str, weights: str | None) -> LoadedModel:
+    if weights is not None:
+        raise InputError(f"{folder} holds its own weights; got weights={weights!r}.")
+    expected = "a SavedModel, as tf.saved_model.save or model.export writes it"
+    with reading(Path(folder) / "saved_model.pb", expected):
+        model = tf.saved_model.load(folder)
+        if function_of(model) is None:
+            raise ValueError("it has no signature, which says what it takes and gives")
+        graph = frozen(model)
+    shape = next((s.shape for s in graph.specs if s.shape.rank == 4), None)
+    side = None if shape is None else shape[2]
+    return unit_scaled(model, channels_first=graph.input_channels == "first", size=side)
 
 
 def _loss_takes(path: str) -> str | None:
@@ -113,6 +138,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
 SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
     "keras": _application,
     "keras-file": _file,
+    "saved-model": _saved,
     "demo-keras": _demo,
 }
 

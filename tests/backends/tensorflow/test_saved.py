@@ -1,0 +1,138 @@
+"""TensorFlow SavedModels, explained by the operations of their graphs, against Keras models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore import registry, zoo
+from camcore.errors import BackendError, InputError, LayerError, MethodError
+from camcore.testing import check_adapter
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(3, 32, 32, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(keras):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    x = inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, strides=2, activation="relu", name="first")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(name="second")(layers.Conv2D(6, 3, name="conv")(x))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(5, activation="softmax", name="scores")(x))
+
+
+@pytest.fixture(scope="module", params=["export", "save"])
+def folder(request, tf, model, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / "model"
+    if request.param == "export":
+        model.export(str(path), verbose=False)
+    else:
+        tf.saved_model.save(model, str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(tf, folder):
+    return tf.saved_model.load(str(folder))
+
+
+def named(saved, scope):
+    """The name of a layer's scope, which Keras may have numbered."""
+    names = [layer.name for layer in registry.adapter(saved).layers()]
+    return next(name for name in names if name in (scope, f"{scope}_1"))
+
+
+METHODS = ("gradcam", "layercam", "eigencam", "shapleycam", "guidedgradcam", "ablationcam")
+METHODS += ("scorecam", "integratedgradients", "smoothgradcampp", "occlusion")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_those_of_the_model_that_was_saved(saved, model, method):
+    for scope in ("first", "second"):
+        found = camcore.explain(saved, IMAGES, [0, 3, 1], named(saved, scope), method)
+        expected = camcore.explain(model, IMAGES, [0, 3, 1], scope, method)
+        (raw,), (by_keras,) = found.raw.values(), expected.raw.values()
+        np.testing.assert_allclose(raw, by_keras, rtol=0, atol=2e-6 * np.abs(by_keras).max())
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+
+
+def test_layers_are_operations_and_the_scopes_that_end_with_them(saved):
+    names = [layer.name.replace("_1", "") for layer in registry.adapter(saved).layers()]
+    start = ["first/convolution", "first/BiasAdd", "first/Relu", "first"]
+    assert names[:4] == start
+    assert names[-2:] == ["scores/Softmax", "scores"]
+    assert len(set(names)) == len(names)
+
+
+def test_the_layer_is_chosen_as_in_the_model_that_was_saved(saved, model):
+    (chosen,), (by_keras,) = (camcore.explain(m, IMAGES, 1).raw for m in (saved, model))
+    assert chosen.removesuffix("_1") == by_keras == "second"
+
+
+def test_the_folder_and_a_function_of_it_are_explained_alike(saved, folder):
+    layer = named(saved, "second")
+    expected = camcore.explain(saved, IMAGES, 1, layer).maps
+    for given in (folder, str(folder), saved.signatures["serving_default"]):
+        np.testing.assert_array_equal(camcore.explain(given, IMAGES, 1, layer).maps, expected)
+    loaded = zoo.load_model(str(folder))
+    assert (loaded.size, loaded.resize) == (32, 37)
+    photo = RNG.integers(0, 256, (32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(loaded.preprocess(photo)[0], photo / np.float32(255))
+
+
+def test_a_saved_model_keeps_the_promises_of_an_adapter(saved):
+    offered = check_adapter(registry.adapter(saved), IMAGES, named(saved, "second"), tolerance=1e-5)
+    left_out = {what for what, is_offered in offered.items() if not is_offered}
+    assert left_out == {"classifier", "biases"}
+
+
+def test_what_a_graph_does_not_tell_is_refused(saved):
+    for method, what in (("cam", "classifier"), ("fullgrad", "biases")):
+        with pytest.raises(MethodError, match=f"SavedAdapter offers no {what}"):
+            camcore.explain(saved, IMAGES, 1, named(saved, "second"), method)
+    with pytest.raises(BackendError, match="runs as it was saved"):
+        camcore.explain(saved, IMAGES, 1, mode="train")
+    with pytest.raises(LayerError, match="is an operation, which has no part 'activated'"):
+        camcore.explain(saved, IMAGES, 1, named(saved, "second") + "@activated")
+    with pytest.raises(InputError, match=r"takes 1 arrays .*got 2"):
+        camcore.explain(saved, (IMAGES, IMAGES), 1, named(saved, "second"))
+
+
+def test_several_inputs_and_outputs_go_by_their_names(keras, tf, tmp_path):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    image, table = keras.Input((24, 24, 3), name="image"), keras.Input((4,), name="table")
+    x = layers.Conv2D(5, 3, activation="tanh", name="conv")(image)
+    pooled = layers.GlobalAveragePooling2D()(x)
+    together = layers.Concatenate()([pooled, layers.Dense(3)(table)])
+    outputs = {"kind": layers.Dense(4)(together), "age": layers.Dense(1)(together)}
+    model = keras.Model({"image": image, "table": table}, outputs)
+    inputs = {
+        "image": RNG.normal(size=(2, 24, 24, 3)).astype(np.float32),
+        "table": RNG.normal(size=(2, 4)).astype(np.float32),
+    }
+    model.export(str(tmp_path / "model"), verbose=False)
+    saved = tf.saved_model.load(str(tmp_path / "model"))
+    for output, target in (("kind", 2), ("age", None)):
+        for method in ("gradcam", "occlusion", "ablationcam"):
+            how = {"output": output, "method": method}
+            found = camcore.explain(saved, inputs, target, named(saved, "conv"), **how)
+            expected = camcore.explain(model, inputs, target, "conv", **how)
+            np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-5)
+
+
+def test_a_model_without_a_signature_and_a_damaged_one_are_refused(tf, folder, tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
+    with pytest.raises(InputError, match="has no signature"):
+        zoo.load_model(str(tmp_path / "bare"))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"cannot be read.*Expected a SavedModel"):
+        camcore.explain(tmp_path / "damaged", IMAGES)
+    with pytest.raises(InputError, match="holds its own weights"):
+        zoo.load_model(str(folder), "weights.h5")
