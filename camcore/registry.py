@@ -286,6 +286,10 @@ def load_file(path: str | PathLike[str], weights: str | None = None) -> LoadedMo
     weights : str, optional
         A file of weights to load into it.
 
+    Returns
+    -------
+    LoadedModel or None
+
     Raises
     ------
     InputError
@@ -298,7 +302,18 @@ def load_file(path: str | PathLike[str], weights: str | None = None) -> LoadedMo
 
 
 def opened(model: object) -> object:
-    """Load the model that a path names; what is no path of a model is returned as it is."""
+    """Load the model that a path names.
+
+    Parameters
+    ----------
+    model : object
+        A path, as `of_file` takes it, or anything else.
+
+    Returns
+    -------
+    object
+        What is no path of a model, as it is.
+    """
     loaded = load_file(model) if isinstance(model, (str, PathLike)) else None
     return model if loaded is None else loaded.model
 
