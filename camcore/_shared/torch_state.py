@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from camcore._shared.reading import reading
-from camcore.adapter import Array
+
+Array: TypeAlias = npt.NDArray[Any]
 
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
 """What the older files begin with."""

@@ -145,7 +145,9 @@ OWN = {
             "traits",
         ),
     },
-    "camcore_tensorflow": {"compile", "sizes", "training", "zoo_efficientnet_lite"},
+    "camcore_tensorflow": {
+        *("compile", "frozen", "saved", "sizes", "training", "zoo_efficientnet_lite"),
+    },
 }
 
 
