@@ -152,11 +152,6 @@ _WAYS_OUT = {
     "builtins.function": "Give the model that the function calls.",
     "builtins.method": "Give the model that the method belongs to.",
     "functools.partial": "Give the model that the function calls.",
-    "path": (
-        "It is a path of no kind of file that holds a whole model, such as .keras, .pt2 or the "
-        "folder of a SavedModel: load "
-        "the model first, with torch.load or camcore.zoo.load_model."
-    ),
     "builtins.dict": "It holds weights: make the model, and load them into it.",
     "torch.ScriptFunction": "Give the nn.Module that was traced.",
     "torch.AOTICompiledModel": "Give the exported program or the nn.Module it was compiled from.",
@@ -165,6 +160,8 @@ _WAYS_OUT = {
     ),
     "onnx.ModelProto": "Turn it into a PyTorch model: onnx2torch.convert(model).",
     "Interpreter": "A TFLite interpreter keeps no gradients: give the Keras model it came from.",
+    "openvino.Model": "Give the ONNX file or the model that it was converted from.",
+    "openvino.CompiledModel": "Give the ONNX file or the model that it was converted from.",
     "tensorflow._UserObject": _SAVED,
     "tensorflow.AutoTrackable": _SAVED,
     "tensorflow.Function": (
@@ -172,6 +169,22 @@ _WAYS_OUT = {
     ),
 }
 """What to give in place of objects that hold no layers, by package and class, or by class."""
+
+_FILE_WAYS_OUT = {
+    ".pt": "It holds weights or a pickled module: load it with torch.load, and give the module.",
+    ".pth": "It holds weights: make the model, and load them into it with load_state_dict.",
+    ".safetensors": "It holds weights: make the model, and load them into it.",
+    ".tflite": (
+        "TFLite keeps no gradients: give the Keras model it came from, or turn it into ONNX with "
+        "python -m tf2onnx.convert --tflite model.tflite --output model.onnx."
+    ),
+    ".xml": "If it is OpenVINO's, give the ONNX file or the model that it was converted from.",
+    "": (
+        "It is a path of no kind of file that holds a whole model, such as .keras, .pt2 or the "
+        "folder of a SavedModel: load the model first, or see camcore.zoo.load_model."
+    ),
+}
+"""What to give in place of files, by their endings."""
 
 _FILES: Mapping[str, tuple[str, str]] = {
     ".keras": ("tensorflow", "keras-file"),
@@ -384,7 +397,9 @@ def _way_out(model: object) -> str | None:
         for name in (f"{root}.{base.__name__}", base.__name__):
             if name in _WAYS_OUT:
                 return _WAYS_OUT[name]
-    return _WAYS_OUT["path"] if isinstance(model, (str, PathLike)) else None
+    if not isinstance(model, (str, PathLike)):
+        return None
+    return _FILE_WAYS_OUT.get(Path(model).suffix.lower(), _FILE_WAYS_OUT[""])
 
 
 def _fast(owner: Backend, model: object, ways: bool | Sequence[str]) -> Adapter:

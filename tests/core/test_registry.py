@@ -119,10 +119,17 @@ def test_a_strangers_file_is_explained_like_its_model(register, provide, tmp_pat
 
 
 def test_a_file_of_no_known_kind_is_refused(strange, tmp_path):
-    for name in ("model.strange", "model.pth", "model"):
-        with pytest.raises(
-            BackendError, match="a path of no kind of file that holds a whole model"
-        ):
+    other = "a path of no kind of file that holds a whole model"
+    named = {
+        "model.strange": other,
+        "model": other,
+        "model.pth": "make the model, and load them into it with load_state_dict",
+        "model.PT": "load it with torch.load, and give the module",
+        "model.tflite": r"turn it into ONNX with python -m tf2onnx\.convert --tflite",
+        "model.xml": "the ONNX file or the model that it was converted from",
+    }
+    for name, message in named.items():
+        with pytest.raises(BackendError, match=message):
             registry.adapter(tmp_path / name)
         with pytest.raises(InputError, match="names no model"):
             zoo.load_model(str(tmp_path / name))

@@ -278,7 +278,7 @@ def test_what_is_no_model_names_what_to_give(torch, tf, keras, tmp_path):
         "TFLite interpreter keeps no gradients": tf.lite.Interpreter(model_content=lite),
         "the method belongs to": model.predict,
         "model that the function calls": functools.partial(model),
-        "load the model first": pathlib.Path("model.pt"),
+        "load it with torch.load": pathlib.Path("model.pt"),
         "load them into it": plain(torch).state_dict(),
         "nn.Module that was traced": torch.jit.trace(torch.square, torch.ones(2)),
     }
