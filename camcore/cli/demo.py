@@ -26,7 +26,7 @@ from camcore.errors import MissingExtraError
 from camcore.explanation import Explanation
 from camcore.methods.table import TABLE, Method
 from camcore.metrics.agreement import largest_difference
-from camcore.photos.io import write_image
+from camcore.photos.io import read_photo, write_image
 from camcore.report import Entry, compare_entries
 from camcore.viz import compare_figure, figure, png_bytes
 
@@ -143,9 +143,14 @@ def _wanted(framework: Framework | None) -> list[str]:
 
 
 def _photos() -> Mapping[str, Photo]:
-    """Load the packaged photographs, RGB, by name."""
-    with needs("demo", "Loading the demo's photographs"):
+    """Load photographs that installed packages bring, RGB, by name."""
+    try:
         from skimage import data
+    except ImportError:
+        with needs("demo", "Loading the demo's photographs"):
+            from matplotlib import get_data_path
+        console.warn('one photograph; for four: pip install "camcore[demo]"')
+        return {"hopper": read_photo(Path(get_data_path(), "sample_data", "grace_hopper.jpg"))}
     photos = {name: np.asarray(getattr(data, name)()) for name in PHOTOS}
     return {
         name: photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=-1)

