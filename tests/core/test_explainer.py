@@ -19,6 +19,7 @@ from camcore.errors import (
     RecipeError,
     TargetError,
 )
+from camcore.outputs import look_like_probabilities
 from camcore.recipes import TABLE
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
@@ -395,3 +396,19 @@ def test_an_explainer_of_every_recipe_and_method_is_pickled(network):
             again = pickle.loads(pickle.dumps(made))
             assert again.recipe == made.recipe
             assert again.methods == made.methods
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "expected"),
+    [
+        ((2, 5), 1, True),
+        ((2, 3, 4, 5), 1, True),  # a class for each place, channels first
+        ((2, 4, 5, 3), 3, True),  # and last
+        ((2, 4, 5, 3), 2, False),  # a distribution over columns
+        ((2, 4, 5, 3), 0, False),
+    ],
+)
+def test_what_looks_like_probabilities_sums_to_one_over_classes(shape, axis, expected):
+    values = np.random.default_rng(0).uniform(0.1, 1, shape)
+    assert look_like_probabilities(values / values.sum(axis=axis, keepdims=True)) == expected
+    assert not look_like_probabilities(values - 0.5)

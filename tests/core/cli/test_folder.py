@@ -47,6 +47,13 @@ def lines(done):
     return {line["path"]: line for line in each}, last["summary"]
 
 
+def test_overlays_of_a_folder_are_no_larger_than_asked(camcore, folder, tmp_path):
+    out = tmp_path / "out"
+    done = camcore("explain", folder, *MODEL, "--max-dim", 15, "--format", "png", "--output", out)
+    assert done.exit_code == 0, done.output
+    assert {read_photo(path).shape for path in out.glob("*.png")} == {(10, 15, 3)}
+
+
 def test_each_photograph_gets_the_librarys_own_overlay_at_a_mirrored_place(
     camcore, folder, tiny, tmp_path
 ):
