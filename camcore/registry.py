@@ -56,6 +56,9 @@ class LoadedModel:
         The layer to explain when none is asked for; None lets it be chosen.
     activation : {"softmax", "sigmoid", "none"} or None
         What makes probabilities of the scores that the model returns, where it is known.
+    assumed : str or None
+        How photographs are shown to the model where nothing says how they should be, such as
+        ``"RGB from 0 to 1"``; None where it is known.
     """
 
     model: object
@@ -67,6 +70,7 @@ class LoadedModel:
     pretrained: bool = False
     default_layer: str | None = None
     activation: Literal["softmax", "sigmoid", "none"] | None = None
+    assumed: str | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:

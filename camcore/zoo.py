@@ -129,7 +129,14 @@ def unit_scaled(model: object, *, channels_first: bool, size: int | None = None)
     side = size or 224
     resize = round(side * 256 / 224)
     unit = Preprocessing(side, resize, mean=(0, 0, 0), std=(1, 1, 1), channels_first=channels_first)
-    return LoadedModel(model, unit.prepare, side, resize=resize, pretrained=True)
+    return LoadedModel(
+        model,
+        unit.prepare,
+        side,
+        resize=resize,
+        pretrained=True,
+        assumed=f"RGB from 0 to 1, {side}×{side}",
+    )
 
 
 def demonstration_weights() -> dict[str, Array]:

@@ -29,6 +29,9 @@ from camcore.zoo import (
 
 from .saved import frozen, function_of
 
+_SCALING = ("Rescaling", "Normalization")
+"""Layers that a model scales pixels with itself."""
+
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
     """Find a model by name.
@@ -79,7 +82,10 @@ def _file(name: str, weights: str | None) -> LoadedModel:
     _load_weights(model, weights)
     grey = _image_shape(model)[-1] == 1
     preprocessing = Preprocessing(mode="raw", channels_first=False, grey=grey)
-    return _loaded(model, preprocessing, pretrained=True, activation=_loss_takes(name))
+    loss = _loss_takes(name)
+    scales = any(type(layer).__name__ in _SCALING for layer in model.layers)
+    assumed = None if scales else "pixels from 0 to 255, as they are"
+    return _loaded(model, preprocessing, pretrained=True, activation=loss, assumed=assumed)
 
 
 def _saved(folder: str, weights: str | None) -> LoadedModel:

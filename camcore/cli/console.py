@@ -14,6 +14,7 @@ from rich.table import Table
 
 from camcore._shared.progress import Bar
 from camcore.errors import InputError
+from camcore.registry import LoadedModel
 
 out = Console(highlight=False)
 """Results."""
@@ -31,6 +32,16 @@ def fail(message: str) -> None:
 def warn(message: str) -> None:
     """Print `message` as a note on stderr."""
     err.print(f"[bold yellow]Note:[/] {escape(message)}", soft_wrap=True)
+
+
+def warn_of_assumed(loaded: LoadedModel) -> None:
+    """Print a note where nothing says how the model is to be shown photographs."""
+    if loaded.assumed is not None:
+        warn(
+            f"nothing says how this model takes photographs; it is shown {loaded.assumed}. If it "
+            "was trained otherwise, give a function that returns a camcore.zoo.LoadedModel: "
+            "--model package.module:function"
+        )
 
 
 def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:

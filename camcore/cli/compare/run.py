@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from camcore import registry, zoo
 from camcore.adapter import Adapter
 from camcore.batch import PreparedPhoto
-from camcore.cli import labels
+from camcore.cli import console, labels
 from camcore.cli.compare.photos import PhotoSet
 from camcore.cli.console import Steps
 from camcore.explainer import Explainer
@@ -159,6 +159,7 @@ class LoadedSpec:
         """Load `spec` as one of the `steps`."""
         with steps.step(f"loading {spec.spec}", noisy=True):
             loaded = zoo.load_model(spec.spec, spec.weights)
+        console.warn_of_assumed(loaded)
         imported = [name for name in registry.frameworks() if name in sys.modules]
         backends = (registry.backend(name) for name in imported)
         return cls(spec, loaded, next((b for b in backends if b.owns(loaded.model)), None))

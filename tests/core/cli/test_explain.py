@@ -121,6 +121,15 @@ def test_random_weights_and_unnamed_classes_are_said(camcore, photo, tmp_path):
     assert "class " in done.stdout
 
 
+def test_what_is_assumed_of_a_models_preprocessing_is_said(camcore, photo, tmp_path):
+    for model, is_assumed in (("tiny_models:bare", True), ("tiny_models:named", False)):
+        done = camcore(
+            "explain", photo, "-m", model, "--layer", "same", "--output", tmp_path / model
+        )
+        words = " ".join(done.stderr.split())
+        assert ("it is shown RGB from 0 to 1, 224×224. If it was trained" in words) == is_assumed
+
+
 def test_a_map_without_evidence_is_said(camcore, photo, tmp_path, tiny, monkeypatch):
     loaded = tiny.named()
     loaded.model.ops["fc"].weights[:] = -np.abs(loaded.model.ops["fc"].weights)
