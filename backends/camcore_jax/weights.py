@@ -1,0 +1,70 @@
+"""What a model's own weights say: its classifier, and what its layers add."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from camcore.adapter import Array, Bias
+
+from .program import to_numpy
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a layer holds.
+
+    Parameters
+    ----------
+    kernel : (*K, C, O) array, optional
+        Of a linear layer or a convolution without groups.
+    bias : (O,) array, optional
+        What is added to each channel.
+    scale, mean, variance : (O,) array, optional
+        Of a normalisation; the last two where it is by running statistics.
+    epsilon : float
+        What a normalisation adds to the variance.
+    """
+
+    kernel: Any = None
+    bias: Any = None
+    scale: Any = None
+    mean: Any = None
+    variance: Any = None
+    epsilon: float = 0.0
+
+
+def classifier(weights: Mapping[str, Weights]) -> tuple[Array, Array] | None:
+    """Read weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1x1 convolution."""
+    for held in reversed(weights.values()):
+        if held.kernel is not None and math.prod(held.kernel.shape[:-2]) == 1:
+            kernel = to_numpy(jnp.asarray(held.kernel))
+            matrix = kernel.reshape(kernel.shape[-2:]).T
+            bias = np.zeros(len(matrix), matrix.dtype) if held.bias is None else _of(held.bias)
+            return matrix, bias
+    return None
+
+
+def biases(weights: Mapping[str, Weights]) -> Iterator[Bias]:
+    """Yield what layers add to each channel; a name may end in ``@linear``."""
+    for name, held in weights.items():
+        if held.mean is not None:
+            yield Bias.of_batch_norm(
+                name,
+                mean=(mean := _of(held.mean)),
+                variance=_of(held.variance),
+                gamma=None if held.scale is None else _of(held.scale),
+                beta=None if held.bias is None else _of(held.bias),
+                epsilon=mean.dtype.type(held.epsilon),
+            )
+        elif held.bias is not None and held.bias.size == max(held.bias.shape, default=0):
+            yield Bias(name, _of(held.bias))
+
+
+def _of(array: Any) -> Array:
+    return to_numpy(jnp.asarray(array)).reshape(-1)
