@@ -61,7 +61,7 @@ def inner(eqn: Any) -> Iterator[ClosedJaxpr]:
 def name_of(eqn: Any) -> str:
     """Name an operation; one with a derivative of its own by the function that it is."""
     if eqn.primitive.name != "custom_jvp_call":
-        return eqn.primitive.name  # type: ignore[no-any-return]
+        return str(eqn.primitive.name)
     (function,) = inner(eqn)
     return str(function.jaxpr.debug_info.func_name)
 
@@ -82,7 +82,12 @@ def flatten(closed: ClosedJaxpr) -> ClosedJaxpr:
     def whole(*args: Any) -> list[Any]:
         return _run(closed, args)
 
-    return jax.make_jaxpr(whole)(*(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in closed.in_avals))
+    return jax.make_jaxpr(whole)(*map(shape_of, closed.in_avals))
+
+
+def shape_of(array: Any) -> jax.ShapeDtypeStruct:
+    """Describe an array, so that a trace needs none."""
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def _run(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:

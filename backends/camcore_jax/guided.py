@@ -14,7 +14,6 @@ from camcore.errors import MethodError
 
 from .graph import Graph, Rule, apply, inner, inside, name_of
 
-
 _KNOWN = ("relu", "relu6")
 
 
@@ -46,8 +45,8 @@ def rule_of(graph: Graph) -> Rule:
     for eqn in graph.eqns:
         if _rectifier(graph, eqn) is None and any(map(_is_plain, _within(eqn))):
             raise MethodError(
-                f"Rectifiers inside {eqn.primitive.name!r} cannot be reached: they are in a loop or "
-                "a function of their own. Choose a method without guided gradients."
+                f"Rectifiers inside {eqn.primitive.name!r} cannot be reached: they are in a loop "
+                "or a function of their own. Choose a method without guided gradients."
             )
     places = {id(eqn): place for eqn in graph.eqns if (place := _rectifier(graph, eqn)) is not None}
 

@@ -6,6 +6,7 @@ operations are, inside ``jit``, ``vmap`` and ``scan``, and it costs nothing.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,11 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from camcore.nest import map_leaves
+
+NAME = "_camcore_name"
+"""The attribute that has a layer's name, on copies of layers."""
+
+_classes: dict[Any, Any] = {}
 
 mark_p = Primitive("camcore_mark")
 mark_p.def_impl(lambda x, **_: x)
@@ -30,7 +36,7 @@ def _differentiated(primals: Any, tangents: Any, **about: Any) -> tuple[Any, Any
 
 def _batched(arrays: Any, axes: Any, **about: Any) -> tuple[Any, int]:
     # Where `vmap` puts the batch is its own affair, and a layer's rows are its samples.
-    return mark_p.bind(jnp.moveaxis(*arrays, *axes, 0), **about), 0
+    return mark_p.bind(jnp.moveaxis(arrays[0], axes[0], 0), **about), 0
 
 
 ad.primitive_jvps[mark_p] = _differentiated
@@ -66,6 +72,30 @@ def run_layer(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any
     with jax.named_scope("camcore:" + quote(name, safe="")):
         output = function(*args, **kwargs)
     return mark(output, name)
+
+
+def marking_class(kind: Any, field: Any = None) -> Any:
+    """Make a class whose objects mark what they return when called, by their own `NAME`.
+
+    Parameters
+    ----------
+    kind : type
+        The class of layers that it is derived from.
+    field : dataclass field, optional
+        Declares `NAME`, where that is needed for it to stay with copies.
+    """
+    if kind not in _classes:
+
+        @functools.wraps(kind.__call__)
+        def marked(self: Any, *args: Any, **kwargs: Any) -> Any:
+            function = functools.partial(kind.__call__, self)
+            return run_layer(vars(self)[NAME], function, *args, **kwargs)
+
+        about = {"__call__": marked, "__module__": kind.__module__}
+        if field is not None:
+            about |= {NAME: field, "__annotations__": {NAME: str}}
+        _classes[kind] = type(kind)(kind.__name__, (kind,), about)
+    return _classes[kind]
 
 
 def layers_around(eqn: Any) -> list[str]:

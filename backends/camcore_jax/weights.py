@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,16 @@ class Weights:
     variance: Any = None
     epsilon: float = 0.0
 
+    @classmethod
+    def of_norm(cls, read: Callable[[str], Any], names: str, epsilon: float) -> Weights:
+        """Read bias, scale, mean and variance of a normalisation, which have these names."""
+        bias, scale, mean, variance = map(read, names.split())
+        return cls(None, bias, scale, mean, variance, epsilon)
+
 
 def classifier(weights: Mapping[str, Weights]) -> tuple[Array, Array] | None:
     """Read weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1x1 convolution."""
-    for held in reversed(weights.values()):
+    for held in reversed([*weights.values()]):
         if held.kernel is not None and math.prod(held.kernel.shape[:-2]) == 1:
             kernel = to_numpy(jnp.asarray(held.kernel))
             matrix = kernel.reshape(kernel.shape[-2:]).T

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ import numpy as np
 from camcore.adapter import Channels, Layer
 from camcore.nest import map_parts
 
-from ..marks import run_layer
+from ..marks import NAME, marking_class
 from ..weights import Weights
 from .base import Model
-
-_NAME = "_camcore_name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +48,8 @@ class EquinoxModel(Model):
     def __init__(self, model: Any, kept: dict[str, Any]) -> None:
         super().__init__(model, kept)
         self._eqx = sys.modules["equinox"]
-        is_wrapped = isinstance(model, Equinox)
-        self._module, self._call = (model.model, model.call) if is_wrapped else (model, _mapped)
+        own = model if isinstance(model, Equinox) else Equinox(model, _mapped)
+        self._module, self._call = own.model, own.call
 
     def split(self) -> tuple[Hashable, Any]:
         """Return the module's arrays; a module is never written to, so the rest stays."""
@@ -98,11 +95,12 @@ class EquinoxModel(Model):
             is_nest = isinstance(part, (list, tuple, dict))
             return map_parts(part, inner) if is_nest else part
         marks = name and callable(part)
-        copy = object.__new__(_marking(type(part)) if marks else type(part))
+        field = self._eqx.field(static=True, default="")
+        copy = object.__new__(marking_class(type(part), field) if marks else type(part))
         for key, value in vars(part).items():
             object.__setattr__(copy, key, inner(key, value))
         if marks:
-            object.__setattr__(copy, _NAME, name)
+            object.__setattr__(copy, NAME, name)
         return copy
 
 
@@ -115,15 +113,3 @@ def _parts(part: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(part, dict):
         return part.items()
     return vars(part).items() if isinstance(part, sys.modules["equinox"].Module) else ()
-
-
-@functools.cache
-def _marking(kind: Any) -> Any:
-    """Make a class that marks what its modules return."""
-    field = sys.modules["equinox"].field(static=True, default="")
-
-    def marked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run_layer(vars(self)[_NAME], functools.partial(kind.__call__, self), *args, **kwargs)
-
-    about = {"__call__": marked, "__module__": kind.__module__, _NAME: field}
-    return type(kind)(kind.__name__, (kind,), {**about, "__annotations__": {_NAME: str}})

@@ -9,11 +9,13 @@ from typing import Any
 import keras
 
 from camcore._shared.apart import attributes_apart
+from camcore._shared.reads import Read, Snapshot, noting
+from camcore._shared.same import is_installed
 from camcore.adapter import Channels, Layer
 from camcore.errors import BackendError
 
 from ..inputs import call
-from ..marks import run_layer
+from ..marks import mark, run_layer
 from ..weights import Weights
 from .base import Model
 
@@ -46,8 +48,11 @@ class KerasModel(Model):
             raise BackendError(
                 f"{self.model.name!r} has not been built: call it once on a batch of its inputs."
             )
+        if "reads" in self.kept and not self.kept["reads"].is_current():
+            del self.kept["reads"]
+            self.kept["changes"] = self.kept.get("changes", 0) + 1
         trained, others = self.model.trainable_variables, self.model.non_trainable_variables
-        return (), ([v.value for v in trained], [v.value for v in others])
+        return self.kept.get("changes"), ([v.value for v in trained], [v.value for v in others])
 
     def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
         """Call the model without a state of its own, and mark what each layer returns."""
@@ -55,16 +60,22 @@ class KerasModel(Model):
         owners = [self.model, *layers.values()]
 
         def stateless(*args: Any, **kwargs: Any) -> Any:
-            return self.model.stateless_call(*parameters, *args, training=False, **kwargs)[0]
+            kwargs["training"] = False
+            return self.model.stateless_call(*parameters, *args, **kwargs)[0]
 
-        with attributes_apart(owners, keras.layers.Layer, lambda _: True) as override:
+        with (
+            noting() as reads,
+            attributes_apart(owners, keras.layers.Layer, lambda _: True) as override,
+        ):
             for name, layer in layers.items():
                 quantized = getattr(layer, "quantization_mode", None)
                 usual = "quantized_call" if quantized else "call"
-                override(layer, usual, _marking(name, getattr(layer, usual)))
+                override(layer, usual, _marked(name, getattr(layer, usual)))
                 if _activates(layer):
-                    override(layer, "activation", _marking(f"{name}@linear", layer.activation))
-            return call(stateless, inputs, type(self.model).call)
+                    override(layer, "activation", _linear(name, layer.activation))
+            outputs = call(stateless, inputs, type(self.model).call)
+        self.kept["reads"] = Snapshot(filter(_matters, reads()), _is_own)
+        return outputs
 
     def layers(self) -> Iterable[Layer]:
         """List the layers by their paths ``outer/inner``; equal ones are numbered ``_1``."""
@@ -99,12 +110,40 @@ class KerasModel(Model):
         return below(self.model, "")
 
 
-def _marking(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _marked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function, updated=())
     def marked(*args: Any, **kwargs: Any) -> Any:
         return run_layer(name, function, *args, **kwargs)
 
     return marked
+
+
+def _linear(name: str, activation: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(activation, updated=())
+    def activate(linear: Any) -> Any:
+        return activation(mark(linear, f"{name}@linear"))
+
+    return activate
+
+
+@functools.cache
+def _machinery() -> set[str]:
+    """Attributes of every layer that no number depends on."""
+    return set(vars(keras.layers.Layer())) - {"_dtype_policy", "_trainable", "autocast"}
+
+
+def _matters(read: Read) -> bool:
+    """Tell whether a trace depends on an attribute that was read in it."""
+    thing, name = read
+    if name in vars(thing):
+        return name not in _machinery()
+    # A function put on the object would be called in place of its class's.
+    is_called = name in ("call", "quantized_call", "activation")
+    return is_called or any(name in vars(k) for k in type(thing).__mro__ if _is_own(k))
+
+
+def _is_own(kind: type) -> bool:
+    return not is_installed(kind)
 
 
 def _activates(layer: Any) -> bool:
@@ -124,8 +163,8 @@ def _weights(layer: Any) -> Weights | None:
         return None if variable is None else variable.value
 
     if _is(layer, "BatchNormalization"):
-        names = ("beta", "gamma", "moving_mean", "moving_variance")
-        return Weights(None, *map(value, names), layer.epsilon)
+        names = "beta gamma moving_mean moving_variance"
+        return Weights.of_norm(value, names, layer.epsilon)
     if _is(layer, *_SHIFTED):
         return Weights(bias=value("beta"))
     if _is(layer, "Dense", *_CONVOLUTIONS, *_OTHERS):

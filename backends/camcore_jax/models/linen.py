@@ -83,5 +83,4 @@ class LinenModel(Model):
                 f"What the normalisation {name!r} adds is known once the model ran: survey or run "
                 "it first."
             )
-        names = ("bias", "scale", "mean", "var")
-        return Weights(None, *map(arrays.get, names), module.epsilon)
+        return Weights.of_norm(arrays.get, "bias scale mean var", module.epsilon)

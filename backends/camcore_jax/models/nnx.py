@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
@@ -14,11 +13,9 @@ from camcore._shared.reads import Snapshot
 from camcore.adapter import Layer
 
 from ..inputs import call
-from ..marks import run_layer
+from ..marks import NAME, marking_class
 from ..weights import Weights
 from .base import Model
-
-_NAME = "_camcore_name"
 
 
 class NnxModel(Model):
@@ -50,8 +47,8 @@ class NnxModel(Model):
         copy = nnx.merge(graphdef, jax.tree.unflatten(tree, parameters))
         copy.eval()
         for name, module in _below(copy):
-            object.__setattr__(module, _NAME, name)
-            object.__setattr__(module, "__class__", _marking(type(module)))
+            object.__setattr__(module, NAME, name)
+            object.__setattr__(module, "__class__", marking_class(type(module)))
         return call(copy, inputs, type(self.model).__call__)
 
     def layers(self) -> Iterable[Layer]:
@@ -62,16 +59,6 @@ class NnxModel(Model):
         """Read the weights of Flax's own layers."""
         found = {name: _weights(module) for name, module in _below(self.model)}
         return {name: held for name, held in found.items() if held is not None}
-
-
-@functools.cache
-def _marking(kind: type) -> type:
-    """Make a class that marks what its modules return."""
-
-    def marked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run_layer(vars(self)[_NAME], functools.partial(kind.__call__, self), *args, **kwargs)
-
-    return type(kind)(kind.__name__, (kind,), {"__call__": marked, "__module__": kind.__module__})
 
 
 def _is_node(value: Any) -> bool:
@@ -111,6 +98,5 @@ def _weights(module: Any) -> Weights | None:
     if isinstance(module, (nnx.LayerNorm, nnx.GroupNorm)):
         return Weights(bias=value("bias"))
     if isinstance(module, nnx.BatchNorm):
-        names = ("bias", "scale", "mean", "var")
-        return Weights(None, *map(value, names), module.epsilon)
+        return Weights.of_norm(value, "bias scale mean var", module.epsilon)
     return None
