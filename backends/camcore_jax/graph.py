@@ -21,6 +21,7 @@ from .marks import mark_p
 Rule: TypeAlias = Callable[[Any, Sequence[Any]], Sequence[Any]]
 """Gives what an operation makes of values."""
 
+_NOTHING = jax.make_jaxpr(lambda: ())().jaxpr
 _INLINED = {"jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint"}
 STEPS = 64
 """The most steps of a loop that are written out."""
@@ -30,7 +31,8 @@ def apply(eqn: Any, values: Sequence[Any]) -> Sequence[Any]:
     """Run an operation as it is."""
     if eqn.primitive is mark_p:
         return values
-    one = Jaxpr((), used := variables(eqn.invars), eqn.outvars, [eqn], eqn.effects)
+    used, effects = variables(eqn.invars), eqn.effects
+    one = _NOTHING.replace(invars=used, outvars=eqn.outvars, eqns=[eqn], effects=effects)
     known = dict(zip(map(id, eqn.invars), values, strict=True))
     made: Sequence[Any] = jax.core.eval_jaxpr(one, (), *(known[id(v)] for v in used))
     return made

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from camcore.adapter import Array, Bias
+from camcore.errors import MethodError
 
 from .program import to_numpy
 
@@ -57,7 +58,13 @@ def classifier(weights: Mapping[str, Weights]) -> tuple[Array, Array] | None:
 
 
 def biases(weights: Mapping[str, Weights]) -> Iterator[Bias]:
-    """Yield what layers add to each channel; a name may end in ``@linear``."""
+    """Yield what layers add to each channel; a name may end in ``@linear``.
+
+    Raises
+    ------
+    MethodError
+        The biases of several layers are one array.
+    """
     for name, held in weights.items():
         if held.mean is not None:
             yield Bias.of_batch_norm(
@@ -68,7 +75,13 @@ def biases(weights: Mapping[str, Weights]) -> Iterator[Bias]:
                 beta=None if held.bias is None else _of(held.bias),
                 epsilon=mean.dtype.type(held.epsilon),
             )
-        elif held.bias is not None and held.bias.size == max(held.bias.shape, default=0):
+        elif held.bias is not None:
+            if held.bias.size != max(held.bias.shape, default=0):
+                raise MethodError(
+                    f"Layer {name!r} has the weights of several in one array, for a loop to run "
+                    "them, so what each call adds cannot be told. Choose a method that needs no "
+                    "biases: method='gradcam'."
+                )
             yield Bias(name, _of(held.bias))
 
 

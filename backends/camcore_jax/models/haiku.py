@@ -77,7 +77,13 @@ class HaikuModel(Model):
 
     def layers(self) -> Iterable[Layer]:
         """List the modules that have parameters or ran, by the names that Haiku gives them."""
-        for name in dict.fromkeys([*self.model.parameters, *self._seen]):
+        names = [
+            "/".join(steps[: depth + 1])
+            for steps in (name.split("/") for name in self.model.parameters)
+            for depth, step in enumerate(steps)
+            if step != "~"
+        ]
+        for name in dict.fromkeys([*names, *self._seen]):
             last = name.rpartition("/")[2].rstrip("0123456789").rstrip("_")
             yield Layer(name, self._seen.get(name, (last,))[0], None)
 

@@ -77,6 +77,8 @@ class LinenModel(Model):
         module = self._seen.get(name)
         if "mean" not in arrays or "var" not in arrays:
             is_plain = getattr(module, "feature_group_count", 1) == 1
+            if isinstance(module, nn.DenseGeneral):
+                return Weights()  # it adds along several axes
             return Weights(arrays.get("kernel") if is_plain else None, arrays.get("bias"))
         if module is None:
             raise LayerError(
