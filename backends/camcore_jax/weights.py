@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from camcore.adapter import Array, Bias
-from camcore.errors import MethodError
+from camcore.errors import LayerError, MethodError
 
 from .program import to_numpy
 
@@ -28,8 +28,8 @@ class Weights:
         What is added to each channel.
     scale, mean, variance : (O,) array, optional
         Of a normalisation; the last two where it is by running statistics.
-    epsilon : float
-        What a normalisation adds to the variance.
+    epsilon : float or None
+        What a normalisation adds to the variance; None where that is not known yet.
     """
 
     kernel: Any = None
@@ -37,10 +37,10 @@ class Weights:
     scale: Any = None
     mean: Any = None
     variance: Any = None
-    epsilon: float = 0.0
+    epsilon: float | None = None
 
     @classmethod
-    def of_norm(cls, read: Callable[[str], Any], names: str, epsilon: float) -> Weights:
+    def of_norm(cls, read: Callable[[str], Any], names: str, epsilon: Any) -> Weights:
         """Read bias, scale, mean and variance of a normalisation, which have these names."""
         bias, scale, mean, variance = map(read, names.split())
         return cls(None, bias, scale, mean, variance, epsilon)
@@ -62,11 +62,18 @@ def biases(weights: Mapping[str, Weights]) -> Iterator[Bias]:
 
     Raises
     ------
+    LayerError
+        A normalisation has not run yet, and what it holds does not say all.
     MethodError
         The biases of several layers are one array.
     """
     for name, held in weights.items():
         if held.mean is not None:
+            if held.epsilon is None:
+                raise LayerError(
+                    f"What the normalisation {name!r} adds is known once the model ran: survey or "
+                    "run it first."
+                )
             yield Bias.of_batch_norm(
                 name,
                 mean=(mean := _of(held.mean)),

@@ -331,11 +331,10 @@ def haiku_case(dtype: Any = np.float32) -> Case:
     return Case(model, IMAGES.astype(dtype), names, plain)
 
 
-def keras_case() -> Case:
+def keras_case(dtype: Any = np.float32) -> Case:
     import keras
-    import numpy as np
 
-    w, layers = weights(), keras.layers
+    w, layers = weights(dtype), keras.layers
     block = keras.Sequential(
         [
             keras.Input((8, 8, 6)),
@@ -370,7 +369,7 @@ def keras_case() -> Case:
     def plain(x):
         return model(x, training=False)
 
-    return Case(model, IMAGES.astype(np.float32), names, plain)
+    return Case(model, IMAGES.astype(dtype), names, plain)
 
 
 CASES: dict[str, Callable[..., Case]] = {

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from camcore.adapter import Layer
-from camcore.errors import LayerError
 
 from ..inputs import call
 from ..marks import run_layer
@@ -94,12 +93,8 @@ class HaikuModel(Model):
             found[name] = Weights(arrays.get("w"), arrays.get("b", arrays.get("offset")))
             mean = state.get(f"{name}/~/mean_ema", {}).get("average")
             if mean is not None:
-                if name not in self._seen:
-                    raise LayerError(
-                        f"What the normalisation {name!r} adds is known once the model ran: survey "
-                        "or run it first."
-                    )
                 variance = state[f"{name}/~/var_ema"]["average"]
                 held = arrays.get("offset"), arrays.get("scale"), mean, variance
-                found[name] = Weights(None, *held, self._seen[name][1])
+                _, epsilon = self._seen.get(name, ("", None))
+                found[name] = Weights(None, *held, epsilon)
         return found

@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from camcore.adapter import Layer
-from camcore.errors import BackendError, LayerError
+from camcore.errors import BackendError
 
 from ..inputs import call
 from ..marks import run_layer
@@ -80,9 +80,5 @@ class LinenModel(Model):
             if isinstance(module, nn.DenseGeneral):
                 return Weights()  # it adds along several axes
             return Weights(arrays.get("kernel") if is_plain else None, arrays.get("bias"))
-        if module is None:
-            raise LayerError(
-                f"What the normalisation {name!r} adds is known once the model ran: survey or run "
-                "it first."
-            )
-        return Weights.of_norm(arrays.get, "bias scale mean var", module.epsilon)
+        epsilon = getattr(module, "epsilon", None)
+        return Weights.of_norm(arrays.get, "bias scale mean var", epsilon)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,6 +14,9 @@ from camcore.errors import MethodError
 from camcore.testing import PROMISES, Subject
 
 ABOUT_INPUT = ["integratedgradients", "guidedbackprop"]
+STACKED = ["nnx", "linen", "equinox"]
+"""Kinds whose loop runs the layers of one array."""
+
 METHODS = [
     *("gradcam", "layercam", "eigencam", "ablationcam", "scorecam", "guidedgradcam"),
     *("shapleycam", "fullgrad", *ABOUT_INPUT),
@@ -142,17 +144,19 @@ def subject(jax, request):
 
 
 @pytest.mark.parametrize("words", PROMISES)
-def test_every_kind_keeps_every_promise(subject, words):
-    try:
+def test_every_kind_keeps_every_promise(request, subject, words):
+    subject.adapter.survey(subject.inputs)
+    if request.node.callspec.params["subject"] in STACKED and words.startswith("The classifier"):
+        with pytest.raises(MethodError, match=r"Layer 'step.*' has the weights of several in one"):
+            subject.adapter.biases()
+    else:
         PROMISES[words](subject)
-    except MethodError as error:
-        assert re.match(r"Layer 'step.*' has the weights of several in one array", str(error))
 
 
 def test_maps_equal_those_of_torch(torch, backend, double_case):
     adapter = backend.adapt(double_case.model)
-    stacked = any("#" in name for name in double_case.layers["step"])
-    methods = [m for m in METHODS if m != "fullgrad" or not stacked]
+    is_haiku = type(double_case.model).__name__ == "Haiku"  # where no biases are one array
+    methods = [method for method in METHODS if method != "fullgrad" or is_haiku]
     check_maps(adapter, double_case, methods, 1e-10, np.float64)
 
 
@@ -163,6 +167,9 @@ def test_maps_in_single_precision_are_near_those_of_torch(torch, backend, case):
 
 def check_keras() -> None:
     """All of this for Keras on JAX, which has a process of its own."""
+    import jax
+    import keras
+
     from camcore_jax import backend
 
     case = keras_case()
@@ -170,7 +177,12 @@ def check_keras() -> None:
     check_gradients(adapter, case, np.float32, 1e-6)
     for promise in PROMISES.values():
         promise(Subject(adapter, case.images, "block/norm", 1e-5))
-    check_maps(adapter, case, ["gradcam", "layercam", "fullgrad", "ablationcam"], 1e-5, np.float32)
+    jax.config.update("jax_enable_x64", True)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    # Keras computes some of it in float32 all the same: its own normalisation is 1e-7 off.
+    double = keras_case(np.float64)
+    check_maps(backend.adapt(double.model), double, METHODS, 1e-5, np.float64)
 
 
 def test_keras_on_jax(jax, require, run_on_keras_backend):
