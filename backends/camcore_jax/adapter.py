@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -171,14 +171,19 @@ class JaxAdapter:
         return list(weights.biases(self._model.weights()))
 
     def _layer(self, name: str, kinds: dict[str, str], graph: Graph, done: Pass) -> LayerTrace:
-        array, path = done.activations[name], LayerName.among(name, kinds).path
-        leaves = graph.calls.get(path, {})
+        parsed = LayerName.among(name, kinds)
+        leaves = graph.calls.get(parsed.path, {})
         shapes = {leaf: eqns[-1].outvars[0].aval.shape for leaf, eqns in leaves.items()}
+
+        def of(arrays: Mapping[str, Array]) -> Array:
+            array = arrays[name]
+            return array.reshape(array.shape[-4:]) if parsed.is_attention else array
+
         return LayerTrace(
-            array,
-            tuple(gradients[name] for gradients in done.pulled),
-            layout(array.ndim, self.input_channels),
-            tuple(products[name] for products in done.products),
+            of(done.activations),
+            tuple(map(of, done.pulled)),
+            layout(done.activations[name].ndim, self.input_channels),
+            tuple(map(of, done.products)),
             max(map(len, leaves.values()), default=1),
             shapes if len(shapes) > 1 else {},
         )
@@ -188,7 +193,8 @@ class JaxAdapter:
 
     def _read(self, inputs: Any) -> tuple[Inputs, Hashable, Any]:
         """Prepare the inputs, and take the model apart."""
-        static, parameters = self._model.split()
+        static, held = self._model.split()
+        parameters = jax.tree.map(lambda a: a if hasattr(a, "dtype") else jnp.asarray(a), held)
         dtypes = (leaf.dtype for leaf in jax.tree.leaves(parameters))
         floating = next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.float32)
         return Inputs.read(inputs, floating), static, parameters

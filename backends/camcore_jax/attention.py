@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,9 @@ def attention(graph: Graph, kinds: dict[str, str]) -> dict[str, list[Any]]:
         if eqn.primitive.name not in ("div", "custom_jvp_call") or len(eqn.outvars) > 1:
             continue
         (made,) = eqn.outvars
-        ends_in = activation_of(graph, made) if made.aval.ndim > 2 else None
+        # Axes of length one may stand in front, where heads that share keys would be.
+        is_attention = made.aval.ndim > 2 and math.prod(made.aval.shape[:-4]) == 1
+        ends_in = activation_of(graph, made) if is_attention else None
         if ends_in is not None and ends_in[1] == "softmax" and _weighs(graph, made):
             around = [name for name in layers_around(eqn) if name in kinds]
             own = [name for name in around if kinds[name] not in ("Softmax", "Activation")]

@@ -63,7 +63,7 @@ def _softmax(graph: Graph, eqn: Any) -> tuple[Any, str] | None:
     """Read ``exp(x) / sum(exp(x))``."""
     powers, total = graph.maker(eqn.invars[0]), graph.maker(_spread(graph, eqn.invars[1]))
     is_power = powers is not None and powers.primitive.name == "exp"
-    if is_power and _sums(graph, total, powers.outvars[0]):
+    if is_power and _sums(graph, total, powers.invars[0]):
         return _known(_unshifted(graph, powers.invars[0]), "softmax")
     return None
 
@@ -72,21 +72,18 @@ def _log_softmax(graph: Graph, eqn: Any) -> tuple[Any, str] | None:
     """Read ``x - log(sum(exp(x)))``."""
     log = graph.maker(_spread(graph, eqn.invars[1]))
     total = log and log.primitive.name == "log" and graph.maker(_spread(graph, log.invars[0]))
-    powers = total and graph.maker(total.invars[0])
-    is_power = powers and powers.primitive.name == "exp" and powers.invars[0] is eqn.invars[0]
-    if is_power and _sums(graph, total, powers.outvars[0]):
+    if total and _sums(graph, total, eqn.invars[0]):
         return _known(_unshifted(graph, eqn.invars[0]), "log_softmax")
     return None
 
 
-def _sums(graph: Graph, eqn: Any, powers: Any) -> bool:
-    """Tell whether an operation sums powers along one axis."""
-    return (
-        eqn is not None
-        and eqn.primitive.name == "reduce_sum"
-        and len(eqn.params["axes"]) == 1
-        and eqn.invars[0] is powers
-    )
+def _sums(graph: Graph, eqn: Any, exponents: Any) -> bool:
+    """Tell whether an operation sums the powers of numbers along one axis."""
+    if eqn is None or eqn.primitive.name != "reduce_sum" or len(eqn.params["axes"]) != 1:
+        return False
+    powers = graph.maker(eqn.invars[0])
+    is_power = powers is not None and powers.primitive.name == "exp"
+    return bool(is_power and powers.invars[0] is exponents)
 
 
 def _unshifted(graph: Graph, variable: Any) -> Any:

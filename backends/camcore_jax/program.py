@@ -162,7 +162,7 @@ class Program:
 
             try:
                 products.append(jax.vjp(slope, zeros[i])[1])
-            except TypeError as error:
+            except (TypeError, NotImplementedError) as error:  # of functions with own gradients
                 name = next(n for n, v in self._places.items() if v is sources[i])
                 raise no_second_derivative(name, str(error)) from error
         return shown, plain, kept, pull, products

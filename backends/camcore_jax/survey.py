@@ -58,7 +58,7 @@ def records(graph: Graph, layers: Iterable[Layer], channels: Channels) -> list[L
             layout(len(shape), channels),
             calls=max(map(len, graph.calls[name].values())),
             is_output=first in shown,
-            attention=None if attended is None else attended.aval.shape,
+            attention=None if attended is None else attended.aval.shape[-4:],
             repeats=_first_name(graph, leaves[0], name),
             several=len(leaves) > 1,
             rectified=made.get(first) not in {None, *returned, *shown},

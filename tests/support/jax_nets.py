@@ -331,10 +331,10 @@ def haiku_case(dtype: Any = np.float32) -> Case:
     return Case(model, IMAGES.astype(dtype), names, plain)
 
 
-def keras_case(dtype: Any = np.float32) -> Case:
+def keras_case() -> Case:
     import keras
 
-    w, layers = weights(dtype), keras.layers
+    w, layers = weights(), keras.layers
     block = keras.Sequential(
         [
             keras.Input((8, 8, 6)),
@@ -369,7 +369,7 @@ def keras_case(dtype: Any = np.float32) -> Case:
     def plain(x):
         return model(x, training=False)
 
-    return Case(model, IMAGES.astype(dtype), names, plain)
+    return Case(model, IMAGES.astype(np.float32), names, plain)
 
 
 CASES: dict[str, Callable[..., Case]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +50,7 @@ class FunctionModel(Model):
 
     def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
         """Call the function, which marks its layers itself."""
-
-        def bound(*args: Any, **kwargs: Any) -> Any:
-            return self.model.function(parameters, *args, **kwargs)
-
-        return call(bound, inputs)
+        return call(functools.partial(self.model.function, parameters), inputs)
 
     def layers(self) -> Iterable[Layer]:
         """List what is marked, as the example shows."""

@@ -167,9 +167,6 @@ def test_maps_in_single_precision_are_near_those_of_torch(torch, backend, case):
 
 def check_keras() -> None:
     """All of this for Keras on JAX, which has a process of its own."""
-    import jax
-    import keras
-
     from camcore_jax import backend
 
     case = keras_case()
@@ -177,12 +174,10 @@ def check_keras() -> None:
     check_gradients(adapter, case, np.float32, 1e-6)
     for promise in PROMISES.values():
         promise(Subject(adapter, case.images, "block/norm", 1e-5))
-    jax.config.update("jax_enable_x64", True)
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    # Keras computes some of it in float32 all the same: its own normalisation is 1e-7 off.
-    double = keras_case(np.float64)
-    check_maps(backend.adapt(double.model), double, METHODS, 1e-5, np.float64)
+    methods = [method for method in METHODS if method != "fullgrad"]
+    check_maps(adapter, case, methods, 1e-5, np.float32)
+    # Its terms cancel: PyTorch's own map in float32 is 1e-5 off.
+    check_maps(adapter, case, ["fullgrad"], 1e-4, np.float32)
 
 
 def test_keras_on_jax(jax, require, run_on_keras_backend):
