@@ -157,6 +157,12 @@ _WAYS_OUT = {
     "builtins.method": "Give the model that the method belongs to.",
     "functools.partial": "Give the model that the function calls.",
     "builtins.dict": "It holds weights: make the model, and load them into it.",
+    "PjitFunction": (
+        "Give the model that the function calls, or the function that was compiled as "
+        "camcore_jax.Function(function, parameters, inputs)."
+    ),
+    "haiku.Transformed": "Give camcore_jax.Haiku(transformed, parameters).",
+    "haiku.TransformedWithState": "Give camcore_jax.Haiku(transformed, parameters, state).",
     "torch.ScriptFunction": "Give the nn.Module that was traced.",
     "torch.AOTICompiledModel": "Give the exported program or the nn.Module it was compiled from.",
     "onnxruntime.InferenceSession": (
@@ -198,7 +204,14 @@ _FILES: Mapping[str, tuple[str, str]] = {
 }
 """Whose a file is, known without importing a framework; a stranger's adapter is asked for more."""
 
-_EXTRA_OF = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
+_EXTRA_OF = {
+    "torch": "torch",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "flax": "jax",
+    "equinox": "jax",
+    "haiku": "jax",
+}
 
 
 @cache
@@ -378,7 +391,7 @@ def adapter(
     if advice := _way_out(model):
         raise BackendError(f"No adapter owns a {kind}. {advice}")
     roots = {base.__module__.partition(".")[0] for base in type(model).__mro__}
-    for root, extra in _EXTRA_OF.items():
+    for root, extra in {**_EXTRA_OF, "keras": _keras_backend()}.items():
         if root in roots and extra not in _entry_points():
             raise BackendError(
                 f"The model is a {kind}, but no adapter for {extra} is registered. "
@@ -387,9 +400,15 @@ def adapter(
     loaded = [name for name in _entry_points() if name in sys.modules]
     raise BackendError(
         f"No adapter owns a {kind}. Adapters are loaded for: {', '.join(loaded) or 'nothing'}. "
-        "Give a torch.nn.Module or a Keras model; for another framework install an adapter "
-        f"that registers under the entry-point group {GROUP!r}."
+        "Give a torch.nn.Module, a Keras model or one on JAX; for another framework install an "
+        f"adapter that registers under the entry-point group {GROUP!r}."
     )
+
+
+def _keras_backend() -> str:
+    """Name the framework that Keras computes with."""
+    keras = sys.modules.get("keras")
+    return keras.backend.backend() if keras is not None else "tensorflow"
 
 
 def _way_out(model: object) -> str | None:

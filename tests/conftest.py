@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -92,13 +93,13 @@ def photographs(require) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def run_on_torch_backend() -> Callable[[str], str]:
-    """Run a file with Keras on torch and return what it prints; a process has one backend."""
+def run_on_keras_backend() -> Callable[[str, str], str]:
+    """Run a file with Keras on another backend and return what it prints; a process has one."""
 
-    def run(path: str) -> str:
+    def run(backend: str, path: str) -> str:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", path],
-            env={**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             check=False,
@@ -107,6 +108,12 @@ def run_on_torch_backend() -> Callable[[str], str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_on_torch_backend(run_on_keras_backend: Callable[[str, str], str]) -> Callable[[str], str]:
+    """Run a file with Keras on torch and return what it prints."""
+    return functools.partial(run_on_keras_backend, "torch")
 
 
 @pytest.fixture

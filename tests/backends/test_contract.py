@@ -92,6 +92,41 @@ def keras_before_pooling(request) -> Subject:
     return Subject(registry.adapter(model), images, "relu1", 1e-5, lambda outputs: outputs[:, 0])
 
 
+def nnx_model(nnx, dtype, activation):
+    how = {"rngs": nnx.Rngs(0), "param_dtype": dtype}
+
+    class Network(nnx.Module):
+        def __init__(self):
+            self.conv1, self.conv2 = nnx.Conv(3, 6, (3, 3), **how), nnx.Conv(6, 8, (3, 3), **how)
+            self.norm = nnx.BatchNorm(6, **how)
+            self.drop, self.fc = nnx.Dropout(0.5, rngs=nnx.Rngs(0)), nnx.Linear(8 * 16, 5, **how)
+
+        def __call__(self, x):
+            x = nnx.max_pool(nnx.relu(self.norm(self.conv1(x))), (2, 2), (2, 2))
+            x = nnx.max_pool(nnx.relu(self.conv2(x)), (2, 2), (2, 2))
+            return activation(self.fc(self.drop(x.reshape(len(x), -1))))
+
+    return Network()
+
+
+def nnx_subject(request) -> Subject:
+    nnx = request.getfixturevalue("require")("flax.nnx")
+    from camcore_jax import backend
+
+    images = RNG.normal(size=(3, 16, 16, 3)).astype(np.float32)
+    return Subject(backend.adapt(nnx_model(nnx, np.float32, nnx.softmax)), images, "conv2", 1e-5)
+
+
+def nnx_double(request) -> Subject:
+    nnx, jax = map(request.getfixturevalue("require"), ("flax.nnx", "jax"))
+    from camcore_jax import backend
+
+    jax.config.update("jax_enable_x64", True)
+    request.addfinalizer(lambda: jax.config.update("jax_enable_x64", False))
+    model, images = nnx_model(nnx, np.float64, lambda x: x), RNG.normal(size=(3, 16, 16, 3))
+    return Subject(backend.adapt(model), images, "norm", 1e-11, lambda outputs: outputs[:, 0])
+
+
 SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
     "NumPy": numpy_subject,
     "PyTorch": torch_subject,
@@ -99,6 +134,8 @@ SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
     "PyTorch before pooling": torch_before_pooling,
     "Keras on TensorFlow": keras_subject,
     "Keras before pooling": keras_before_pooling,
+    "Flax NNX": nnx_subject,
+    "Flax NNX in double precision": nnx_double,
 }
 
 

@@ -6,7 +6,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -159,18 +159,29 @@ def test_an_unknown_model_is_told_what_is_there(strange):
         registry.adapter({})
     assert str(caught.value) == (
         "No adapter owns a builtins.dict. Adapters are loaded for: strangeframework. Give a "
-        "torch.nn.Module or a Keras model; for another framework install an adapter that "
-        "registers under the entry-point group 'camcore.backends'."
+        "torch.nn.Module, a Keras model or one on JAX; for another framework install an adapter "
+        "that registers under the entry-point group 'camcore.backends'."
     )
 
 
 @pytest.mark.parametrize(
-    ("root", "extra"), [("torch", "torch"), ("keras", "tensorflow"), ("tensorflow", "tensorflow")]
+    ("root", "extra"),
+    [("torch", "torch"), ("keras", "tensorflow"), ("tensorflow", "tensorflow"), ("flax", "jax")],
 )
-def test_a_known_frameworks_model_names_the_extra(register, root, extra):
+def test_a_known_frameworks_model_names_the_extra(register, monkeypatch, root, extra):
     register()
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
     model = type("Net", (), {"__module__": f"{root}.nn"})()
     with pytest.raises(BackendError, match=rf"a {root}\.nn\.Net, .* install 'camcore\[{extra}\]'"):
+        registry.adapter(model)
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow", "jax"])
+def test_the_extra_of_a_keras_model_is_that_of_its_backend(register, provide, backend):
+    register()
+    provide("keras", backend=SimpleNamespace(backend=lambda: backend))
+    model = type("Net", (), {"__module__": "keras.src"})()
+    with pytest.raises(BackendError, match=rf"for {backend} is .* install 'camcore\[{backend}\]'"):
         registry.adapter(model)
 
 

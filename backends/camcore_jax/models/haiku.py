@@ -1,0 +1,100 @@
+"""Haiku's transformed functions, with their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from camcore.adapter import Layer
+
+from ..inputs import call
+from ..marks import run_layer
+from ..weights import Weights
+from .base import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Haiku:
+    """A model of Haiku: a transformed function, and what it is applied to.
+
+    Parameters
+    ----------
+    transformed : haiku.Transformed or haiku.TransformedWithState
+        What ``haiku.transform`` or ``haiku.transform_with_state`` returns.
+    parameters : mapping
+        The parameters.
+    state : mapping, optional
+        The state, of a function transformed with state.
+    options : mapping
+        Further arguments by name: ``{"is_training": False}``.
+    """
+
+    transformed: Any
+    parameters: Any
+    state: Any = None
+    options: Mapping[str, Any] | None = None
+
+
+class HaikuModel(Model):
+    """A `Haiku`; the library lets calls be seen without touching anything."""
+
+    def __init__(self, model: Haiku, kept: dict[str, Any]) -> None:
+        super().__init__(model, kept)
+        # What a module was made with; not the module, which holds what it traced.
+        self._seen: dict[str, tuple[str, float]] = kept.setdefault("seen", {})
+
+    def split(self) -> tuple[Hashable, Any]:
+        """Return parameters and state."""
+        return (), (self.model.parameters, self.model.state)
+
+    def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
+        """Apply the function, and mark what each module in it returns."""
+        import haiku as hk
+
+        def around(function: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            module = context.module
+            if context.method_name != "__call__":
+                return function(*args, **kwargs)
+            about = type(module).__name__, float(getattr(module, "eps", 0.0))
+            self._seen.setdefault(module.module_name, about)
+            return run_layer(module.module_name, function, *args, **kwargs)
+
+        held, state = parameters
+        given = (held,) if state is None else (held, state)
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            made = self.model.transformed.apply(*given, None, *args, **kwargs)
+            return made if state is None else made[0]
+
+        def options() -> None:
+            """Take no argument: what tells of inference is said in `Haiku.options`."""
+
+        with hk.intercept_methods(around):
+            named = dict(self.model.options or {})
+            return call(lambda *a, **k: bound(*a, **k, **named), inputs, options)
+
+    def layers(self) -> Iterable[Layer]:
+        """List the modules that have parameters or ran, by the names that Haiku gives them."""
+        names = [
+            "/".join(steps[: depth + 1])
+            for steps in (name.split("/") for name in self.model.parameters)
+            for depth, step in enumerate(steps)
+            if step != "~"
+        ]
+        for name in dict.fromkeys([*names, *self._seen]):
+            last = name.rpartition("/")[2].rstrip("0123456789").rstrip("_")
+            yield Layer(name, self._seen.get(name, (last,))[0], None)
+
+    def weights(self) -> Mapping[str, Weights]:
+        """Read weights, biases and running averages by the names that Haiku gives them."""
+        found, state = dict[str, Weights](), self.model.state or {}
+        for name, arrays in self.model.parameters.items():
+            found[name] = Weights(arrays.get("w"), arrays.get("b", arrays.get("offset")))
+            mean = state.get(f"{name}/~/mean_ema", {}).get("average")
+            if mean is not None:
+                variance = state[f"{name}/~/var_ema"]["average"]
+                held = arrays.get("offset"), arrays.get("scale"), mean, variance
+                _, epsilon = self._seen.get(name, ("", None))
+                found[name] = Weights(None, *held, epsilon)
+        return found

@@ -1,0 +1,84 @@
+"""Flax Linen modules, bound to their variables."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+
+from camcore.adapter import Layer
+from camcore.errors import BackendError
+
+from ..inputs import call
+from ..marks import run_layer
+from ..weights import Weights
+from .base import Model
+
+
+class LinenModel(Model):
+    """A bound module; Flax lets calls be seen without touching it."""
+
+    def __init__(self, model: nn.Module, kept: dict[str, Any]) -> None:
+        super().__init__(model, kept)
+        if model.scope is None:
+            raise BackendError(
+                f"The {type(model).__name__} has no variables: bind it to them, "
+                "model.bind(variables), and give what that returns."
+            )
+        self._seen: dict[str, nn.Module] = kept.setdefault("seen", {})
+
+    def split(self) -> tuple[Hashable, Any]:
+        """Return the variables that the module is bound to."""
+        return (), dict(self.model.variables)
+
+    def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
+        """Apply the module, and mark what each one inside it returns."""
+
+        def around(function: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            module = context.module
+            if context.method_name != "__call__" or not module.path:
+                return function(*args, **kwargs)
+            name = "/".join(module.path)
+            self._seen.setdefault(name, module.clone(parent=None))
+            return run_layer(name, function, *args, **kwargs)
+
+        module, _ = self.model.unbind()
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return module.apply(parameters, *args, **kwargs)
+
+        with nn.intercept_methods(around):
+            return call(bound, inputs, type(module).__call__)
+
+    def layers(self) -> Iterable[Layer]:
+        """List the modules that have variables or ran, joined with slashes."""
+        names: dict[str, None] = {}
+        for path in flatten_dict(dict(self.model.variables)):
+            for depth in range(2, len(path)):
+                names.setdefault("/".join(map(str, path[1:depth])))
+        for name in self._seen:
+            names.setdefault(name)
+        for name in names:
+            module = self._seen.get(name)
+            # Flax numbers the modules that the user has not named: Dense_0.
+            kind = name.rpartition("/")[2].rstrip("0123456789").rstrip("_")
+            yield Layer(name, type(module).__name__ if module is not None else kind, module)
+
+    def weights(self) -> Mapping[str, Weights]:
+        """Read kernels, biases and running statistics by the names that Flax gives them."""
+        held: dict[str, dict[str, Any]] = {}
+        for (_, *path, name), array in flatten_dict(dict(self.model.variables)).items():
+            held.setdefault("/".join(map(str, path)), {})[str(name)] = array
+        return {name: self._weights(name, arrays) for name, arrays in held.items() if name}
+
+    def _weights(self, name: str, arrays: Mapping[str, Any]) -> Weights:
+        module = self._seen.get(name)
+        if "mean" not in arrays or "var" not in arrays:
+            is_plain = getattr(module, "feature_group_count", 1) == 1
+            if isinstance(module, nn.DenseGeneral):
+                return Weights()  # it adds along several axes
+            return Weights(arrays.get("kernel") if is_plain else None, arrays.get("bias"))
+        epsilon = getattr(module, "epsilon", None)
+        return Weights.of_norm(arrays.get, "bias scale mean var", epsilon)

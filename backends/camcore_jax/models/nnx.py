@@ -1,0 +1,102 @@
+"""Flax NNX modules."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+
+from camcore._shared.reads import Snapshot
+from camcore.adapter import Layer
+
+from ..inputs import call
+from ..marks import NAME, marking_class
+from ..weights import Weights
+from .base import Model
+
+
+class NnxModel(Model):
+    """A module; what runs are copies of it, made within the trace."""
+
+    def split(self) -> tuple[Hashable, Any]:
+        """Read the values of the module's variables.
+
+        Walking the module takes longer than a small model runs, so where its variables are is
+        kept for as long as every attribute is what it was.
+        """
+        held = self.kept.get("split")
+        if held is None or not held[0].is_current():
+            graphdef, state = nnx.split(self.model)
+            tree, paths = jax.tree.structure(state), [p for p, _ in nnx.to_flat_state(state)]
+            nodes = dict(nnx.iter_graph(self.model))
+            reads = [(m, name) for m in nodes.values() if _is_node(m) for name in vars(m)]
+            try:
+                places = [(weakref.ref(nodes[path[:-1]]), str(path[-1])) for path in paths]
+            except TypeError:  # a tuple of variables
+                return (graphdef, tree), jax.tree.leaves(state)
+            held = self.kept["split"] = Snapshot(reads, _is_own), (graphdef, tree), places
+        _, static, places = held
+        return static, [vars(module())[name].get_value() for module, name in places]
+
+    def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
+        """Run a copy whose modules are of marking classes, which stay with them in transforms."""
+        graphdef, tree = static
+        copy = nnx.merge(graphdef, jax.tree.unflatten(tree, parameters))
+        copy.eval()
+        for name, module in _below(copy):
+            object.__setattr__(module, NAME, name)
+            object.__setattr__(module, "__class__", marking_class(type(module)))
+        return call(copy, inputs, type(self.model).__call__)
+
+    def layers(self) -> Iterable[Layer]:
+        """List the modules by their attributes, joined with dots."""
+        return [Layer(n, type(m).__name__, m) for n, m in _below(self.model)]
+
+    def weights(self) -> Mapping[str, Weights]:
+        """Read the weights of Flax's own layers."""
+        found = {name: _weights(module) for name, module in _below(self.model)}
+        return {name: held for name, held in found.items() if held is not None}
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, nnx.Pytree) and not isinstance(value, nnx.Variable)
+
+
+def _is_own(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] not in ("flax", "jax", "builtins")
+
+
+def _below(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the modules that can be called with their names, parents first."""
+    seen = {id(model)}
+
+    def below(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        parts = vars(node) if _is_node(node) else node
+        for key, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
+            if id(part) in seen or not (_is_node(part) or isinstance(part, (list, tuple, dict))):
+                continue
+            seen.add(id(part))
+            if isinstance(part, nnx.Module) and callable(part):
+                yield f"{prefix}{key}", part
+            yield from below(part, f"{prefix}{key}.")
+
+    return below(model, "")
+
+
+def _weights(module: Any) -> Weights | None:
+    def value(name: str) -> Any:
+        variable = getattr(module, name, None)
+        return None if variable is None else variable.get_value()
+
+    if isinstance(module, (nnx.Linear, nnx.Conv, nnx.ConvTranspose)):
+        is_plain = getattr(module, "feature_group_count", 1) == 1
+        is_plain = is_plain and not isinstance(module, nnx.ConvTranspose)
+        return Weights(value("kernel") if is_plain else None, value("bias"))
+    if isinstance(module, (nnx.LayerNorm, nnx.GroupNorm)):
+        return Weights(bias=value("bias"))
+    if isinstance(module, nnx.BatchNorm):
+        return Weights.of_norm(value, "bias scale mean var", module.epsilon)
+    return None

@@ -1,0 +1,277 @@
+"""One pass of a model and its pull-backs, compiled from the model's trace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal
+
+from camcore.adapter import (
+    Array,
+    Leaves,
+    NativeScore,
+    Rectifier,
+    Seed,
+    SeedRun,
+    no_second_derivative,
+)
+from camcore.errors import GradientError, TargetError
+from camcore.nest import fill
+
+from .graph import Graph, apply, evaluate, is_floating, value_of
+from .guided import rule_of
+from .logits import before_activation
+
+Cotangents = list[jax.Array]
+"""Those of the scores' outputs, then those of what the model returns."""
+
+
+class Pass:
+    """What a compiled pass has given, and how cotangents are pulled back through it.
+
+    Parameters
+    ----------
+    outputs, activations : mapping of str to array
+        By path, and by the layers' names.
+    pulled : list of mapping of str to array
+        For each seed, gradients by the layers' names.
+    products : list of mapping of str to array
+        The same of Hessian products; empty where there are none.
+    scores : tuple of ((B,) array or None)
+        For each seed, the scores where it was a `NativeScore`.
+    """
+
+    def __init__(self, outputs: Leaves, activations: Leaves) -> None:
+        self.outputs, self.activations = outputs, activations
+        self.pulled: list[Leaves] = []
+        self.products: list[Leaves] = []
+        self.scores: list[Array | None] = []
+
+
+class Program:
+    """A pass up to the outputs and one pull-back, both compiled; seeds are asked in between.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model's trace.
+    places : mapping of str to variable
+        What to look at, by the names asked for.
+    logits : bool
+        Whether to take outputs before a final activation.
+    second_order : bool
+        Whether to give Hessian products.
+    rectifier : {"guided"} or None
+        The rule for pulling back through rectifiers.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        places: Mapping[str, Any],
+        logits: bool,
+        second_order: bool,
+        rectifier: Rectifier | None,
+    ) -> None:
+        self._graph, self._places, self._second_order = graph, places, second_order
+        self._rule = rule_of(graph) if rectifier else apply
+        ends, found = dict(graph.ends), dict[str, str]()
+        for path, end in graph.ends.items():
+            if is_floating(end) and (before := before_activation(graph, end)):
+                ends[path] = before[0] if logits else end
+                found[path] = before[1]
+        self.activation, self.applied = (found, {}) if logits else ({}, found)
+        self._ends = [*ends.values()]
+        self._floating = [path for path, end in graph.ends.items() if is_floating(end)]
+        self._sources = list(dict.fromkeys(places.values()))
+        self._forward = jax.jit(self._run)
+        self._pull = jax.jit(lambda pull, cotangents: pull(cotangents)[0])
+        self._reached: list[set[int]] | None = None
+
+    def __call__(
+        self, leaves: Sequence[jax.Array], seeds: Sequence[Seed | NativeScore], optional: Any
+    ) -> Pass:
+        """Run once, with one pull-back a seed.
+
+        Raises
+        ------
+        GradientError
+            A seed weighs only outputs that a layer has no part in.
+        """
+        outputs, plain, kept, pull, products = self._forward(leaves)
+        found = Pass(self._by_path(outputs), self._by_name(kept))
+        if seeds and not self._floating:
+            raise TargetError(
+                f"No output of the model is floating ({', '.join(self._graph.outputs) or 'none'}), "
+                "so no score of it has a gradient. Explain a model that returns scores."
+            )
+        for cotangents, weighed, scores in self._asked(found.outputs, plain, seeds):
+            found.scores.append(scores)
+            if self._sources:
+                self._check(pull, cotangents, weighed, optional)
+                found.pulled.append(self._by_name(self._pull(pull, cotangents)))
+                # Where there are several, each is for one layer alone.
+                seconds = [self._pull(each, cotangents) for each in products]
+                found.products += [self._by_name(seconds)] if seconds else []
+        return found
+
+    def _run(self, leaves: Sequence[jax.Array]) -> Any:
+        """Run the trace: outputs, those that the model returns, what is looked at, pull-backs.
+
+        What is looked at has a zero added; the pull-back is to that, so that no gradient is
+        taken before the first of them.
+        """
+        jaxpr, consts, sources = self._graph.closed.jaxpr, self._graph.closed.consts, self._sources
+        given = dict(zip(jaxpr.invars, leaves, strict=True))
+
+        def outputs(added: Mapping[int, jax.Array]) -> Any:
+            seen: dict[int, jax.Array] = {}
+
+            def moved(variable: Any, value: Any) -> Any:
+                if variable not in sources:
+                    return value
+                place = sources.index(variable)
+                seen[place] = value
+                return value + added[place] if place in added else value
+
+            def rule(eqn: Any, values: Sequence[Any]) -> Sequence[Any]:
+                made = self._rule(eqn, values)
+                return [moved(v, value) for v, value in zip(eqn.outvars, made, strict=True)]
+
+            arguments = [moved(variable, value) for variable, value in given.items()]
+            values = evaluate(jaxpr, consts, arguments, rule)
+            shown = [
+                jnp.reshape(value_of(v, values), end.aval.shape).astype(end.aval.dtype)
+                for v, end in zip(self._ends, jaxpr.outvars, strict=True)
+            ]
+            plain = [value_of(v, values) for v in jaxpr.outvars]
+            numbers = [*self._only_floating(shown), *self._only_floating(plain)]
+            return numbers, (shown, plain, [seen.get(i) for i in range(len(sources))])
+
+        zeros = {i: jnp.zeros(v.aval.shape, v.aval.dtype) for i, v in enumerate(sources)}
+        _, pull, (shown, plain, kept) = jax.vjp(outputs, zeros, has_aux=True)
+        products = []
+        for i in zeros if self._second_order else ():
+
+            def slope(zero: jax.Array, i: int = i) -> Any:
+                return jax.jvp(lambda x: outputs({i: x})[0], (zero,), (kept[i],))[1]
+
+            try:
+                products.append(jax.vjp(slope, zeros[i])[1])
+            except (TypeError, NotImplementedError) as error:  # of functions with own gradients
+                name = next(n for n, v in self._places.items() if v is sources[i])
+                raise no_second_derivative(name, str(error)) from error
+        return shown, plain, kept, pull, products
+
+    def _asked(self, outputs: Leaves, plain: Sequence[Any], seeds: Sequence[Any]) -> Any:
+        """Yield for each seed its cotangents, which outputs it weighs, and native scores."""
+        run = SeedRun(
+            [seed for seed in seeds if not isinstance(seed, NativeScore)],
+            self.activation,
+            self.applied,
+        )
+        answers = iter(run.ask(outputs) if run.seeds else [])
+        if run.error is not None:
+            raise run.error
+        weighed, ends = iter(run.weighed), self._only_floating(plain)
+        zeros = [jnp.zeros(end.shape, end.dtype) for end in ends]
+        for seed in seeds:
+            if isinstance(seed, NativeScore):
+                scores, cotangents, indices = self._native(seed, plain)
+                yield [*zeros, *cotangents], {i + len(ends) for i in indices}, scores
+                continue
+            given = [jnp.asarray(next(answers), end.dtype) for end in ends]
+            paths = next(weighed)
+            yield [*given, *zeros], {i for i, p in enumerate(self._floating) if p in paths}, None
+
+    def _native(self, seed: NativeScore, plain: Sequence[jax.Array]) -> tuple[Any, Any, set[int]]:
+        """Compute a score written in JAX, its cotangents, and which outputs it depends on.
+
+        Raises
+        ------
+        TargetError
+            It is not one floating number a sample.
+        """
+
+        def score(ends: Sequence[jax.Array]) -> jax.Array:
+            floating, others = iter(ends), zip(self._graph.ends.values(), plain, strict=True)
+            given = [next(floating) if is_floating(end) else array for end, array in others]
+            scores = jnp.asarray(seed.function(fill(self._graph.skeleton, iter(given))))
+            if scores.ndim != 1 or not jnp.issubdtype(scores.dtype, jnp.floating):
+                raise TargetError(
+                    "A native score must be a floating array of shape (B,), one number a sample; "
+                    f"the function returned {scores.dtype.name} of shape {scores.shape}."
+                )
+            return scores
+
+        def both(ends: Sequence[jax.Array], one: jax.Array) -> Any:
+            scores, pull = jax.vjp(score, ends)
+            return scores, pull(jnp.full_like(scores, one))[0]
+
+        ends = self._only_floating(plain)
+        closed = jax.make_jaxpr(both)(ends, np.float32(1))
+        _, *depend = _made_of(closed.jaxpr, closed.jaxpr.invars[-1:])
+        scores, *cotangents = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *ends, np.float32(1))
+        return to_numpy(scores), cotangents, {i for i, does in enumerate(depend) if does}
+
+    def _check(
+        self, pull: Any, cotangents: Cotangents, weighed: set[int], optional: Collection[str]
+    ) -> None:
+        """Refuse a seed that weighs only outputs that a layer has no part in."""
+        if self._reached is None:
+            closed = jax.make_jaxpr(lambda pull, cotangents: pull(cotangents)[0])(pull, cotangents)
+            by_output = [
+                _made_of(closed.jaxpr, [variable])
+                for variable in closed.jaxpr.invars[-len(cotangents) :]
+            ]
+            self._reached = [
+                {j for j, made in enumerate(by_output) if made[i]}
+                for i in range(len(self._sources))
+            ]
+        for name, variable in self._places.items():
+            reached = self._reached[self._sources.index(variable)]
+            if not weighed & reached and name not in optional:
+                raise _unreached(name, self.activation)
+
+    def _only_floating(self, arrays: Sequence[Any]) -> list[Any]:
+        pairs = zip(self._graph.ends.values(), arrays, strict=True)
+        return [array for end, array in pairs if is_floating(end)]
+
+    def _by_path(self, arrays: Sequence[jax.Array]) -> dict[str, Array]:
+        return dict(zip(self._graph.outputs, map(to_numpy, arrays), strict=True))
+
+    def _by_name(self, arrays: Any) -> dict[str, Array]:
+        made = [to_numpy(arrays[i]) for i in range(len(self._sources))]
+        return {name: made[self._sources.index(v)] for name, v in self._places.items()}
+
+
+def to_numpy(array: Any) -> Array:
+    """Hand over an array; half precision as float32."""
+    is_half = array.dtype.itemsize < 4 and jnp.issubdtype(array.dtype, jnp.floating)
+    made: Array = np.asarray(array, np.float32 if is_half else None)
+    return made
+
+
+def _made_of(jaxpr: Any, starts: Sequence[Any]) -> list[bool]:
+    """Tell which results of a function are made of these variables."""
+    found = Graph(ClosedJaxpr(jaxpr, ()), (), (), None).after(starts)
+    return [not isinstance(v, Literal) and v in found for v in jaxpr.outvars]
+
+
+def _unreached(name: str, activation: Mapping[str, str]) -> GradientError:
+    """Make the error for a score that does not depend on a layer."""
+    cause = (
+        "Either the layer feeds none of the outputs that the score is made of, or what lies "
+        "between them has no gradient (argmax, rounding, stop_gradient): choose a later layer or "
+        "another target."
+    )
+    if kinds := " and ".join(sorted(set(activation.values()))):
+        cause = (
+            f"The score is taken before the model's final {kinds}: if this layer applies it or "
+            "comes after it, choose an earlier layer or pass logits=False."
+        )
+    return GradientError(f"The score does not depend on layer {name!r}. {cause}")
