@@ -1,0 +1,112 @@
+"""Shapes of all tensors of a file, measured on one and two samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from camcore.adapter import Array
+from camcore.layers.layout import axis_moved, axis_of_one
+
+from .graph import Graph
+
+Shape: TypeAlias = tuple[int, ...]
+Feed: TypeAlias = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Shapes of all tensors, by how many samples there are.
+
+    Parameters
+    ----------
+    few, more : mapping of str to tuple of int
+        Shapes for `samples` and for twice as many; the same where the file takes no more.
+    samples : int
+        One, or as many as the file takes at a time.
+    grows : bool
+        Whether the file takes any number of samples.
+    dtypes : mapping of str to dtype
+        Of each tensor.
+    values : mapping of str to array
+        What tensors hold that depend on no input.
+    """
+
+    few: Mapping[str, Shape]
+    more: Mapping[str, Shape]
+    samples: int
+    grows: bool
+    dtypes: Mapping[str, np.dtype[Any]]
+    values: Mapping[str, Array]
+
+    def shape(self, tensor: str, samples: int) -> Shape:
+        """Give a tensor's shape for a number of samples."""
+        times = samples // self.samples - 1
+        lengths = zip(self.few[tensor], self.more[tensor], strict=True)
+        return tuple(few + (more - few) * times for few, more in lengths)
+
+    def axis(self, tensor: str) -> int | None:
+        """Tell which axis of a tensor carries the batch; None where all samples share it."""
+        few, more = self.few[tensor], self.more[tensor]
+        if few != more:
+            return axis_moved(few, more)
+        if self.grows or not few:
+            return None
+        return (
+            axis_of_one(few)
+            if self.samples == 1
+            else next((axis for axis, length in enumerate(few) if length == self.samples), 0)
+        )
+
+    def leads(self, tensor: str) -> bool:
+        """Tell whether the first axis of a tensor, and no other, is as long as the batch."""
+        few, more = self.few[tensor], self.more[tensor]
+        return bool(few) and more == (2 * few[0], *few[1:])
+
+
+def measure(session: Any, graph: Graph, one: Feed, declared: int | None) -> Sizes:
+    """Run a session that returns every tensor, on one sample and on two.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        Of the file, every tensor an output.
+    graph : Graph
+        The file's.
+    one : mapping of str to array
+        One sample, as often as the file takes samples at a time.
+    declared : int or None
+        How many those are; None where the file leaves it open.
+    """
+    names = [each.name for each in session.get_outputs()]
+    found = dict(zip(names, session.run(names, dict(one)), strict=True)) | dict(one)
+    arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    few = {name: array.shape for name, array in arrays.items()}
+    more: Mapping[str, Shape] = few
+    grows = False
+    if declared is None:
+        more, grows = _twice(session, names, one, few)
+    stored = {name: tuple(tensor.dims) for name, tensor in graph.initializers.items()}
+    return Sizes(
+        {**stored, **few},
+        {**stored, **more},
+        declared or 1,
+        grows,
+        {name: array.dtype for name, array in arrays.items()},
+        {name: array for name, array in arrays.items() if graph.is_constant(name)},
+    )
+
+
+def _twice(
+    session: Any, names: list[str], one: Feed, few: Mapping[str, Shape]
+) -> tuple[Mapping[str, Shape], bool]:
+    """Measure two samples; where the file takes only one, say so."""
+    twice = {name: np.concatenate([a] * 2) if len(a) == 1 else a for name, a in one.items()}
+    try:
+        found = dict(zip(names, session.run(names, twice), strict=True)) | twice
+    except Exception:  # the file has a batch of one written into it
+        return few, False
+    return {name: found[name].shape for name in few}, True
