@@ -117,7 +117,7 @@ class OnnxAdapter:
         }
         cotangents = ask(numeric, program, outputs, optional)
         pulled = [
-            program.gradients(share(cotangents, start, samples), one)
+            program.gradients(share(cotangents, given, start, samples), one)
             for start, one in zip(range(0, given.samples, samples), kept, strict=True)
         ]
         images = self.input_channels

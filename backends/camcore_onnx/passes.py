@@ -186,12 +186,15 @@ def join(sizes: Sizes, tensor: str, parts: Sequence[Array], rows: Sequence[int])
     )
 
 
-def share(cotangents: Sequence[Leaves], start: int, samples: int) -> list[Leaves]:
+def share(cotangents: Sequence[Leaves], given: Given, start: int, samples: int) -> Sequence[Leaves]:
     """Take the cotangents of a pass's samples; those of repeated ones are zero."""
+    if given.samples == samples:
+        return cotangents
 
     def part(array: Array) -> Array:
-        rows = array[start : start + samples] if array.ndim else array
-        short = samples - len(rows) if array.ndim else 0
+        each = len(array) // given.samples
+        rows = array[start * each : (start + samples) * each]
+        short = samples * each - len(rows)
         return np.pad(rows, [(0, short), *[(0, 0)] * (array.ndim - 1)]) if short else rows
 
     return [{path: part(array) for path, array in one.items()} for one in cotangents]
