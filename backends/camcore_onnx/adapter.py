@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from camcore.adapter import (
     Array,
     Bias,
@@ -26,7 +24,7 @@ from camcore.adapter import (
 from . import inputs as inputs_of
 from . import resume, survey, weights
 from .model import Model
-from .passes import Program, Request, ask, chunks, edge, join, path_of, share
+from .passes import Program, Request, as_float, ask, chunks, join, path_of, share
 
 
 class OnnxAdapter:
@@ -123,7 +121,7 @@ class OnnxAdapter:
         images = self.input_channels
         traced = {
             name: LayerTrace(
-                joined(tensor, [edge(one[tensor]) for one in kept]),
+                joined(tensor, [as_float(one[tensor].numpy()) for one in kept]),
                 tuple(
                     joined(tensor, [part[k][tensor] for part in pulled])
                     for k in range(len(numeric))
@@ -133,7 +131,7 @@ class OnnxAdapter:
             for name, tensor in asked.layers.items()
         }
         return Trace(
-            {path: edge_of(given.feed[name]) for path, name in given.names.items()},
+            {path: as_float(given.feed[name]) for path, name in given.names.items()},
             images,
             outputs,
             program.activation,
@@ -156,8 +154,3 @@ class OnnxAdapter:
     def biases(self) -> Sequence[Bias]:
         """List what linear nodes, convolutions and normalisations add."""
         return list(weights.biases(self._model))
-
-
-def edge_of(array: Array) -> Array:
-    """Hand over an input; half precision as float32."""
-    return array.astype(np.float32) if array.dtype == np.float16 else array

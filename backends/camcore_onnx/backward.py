@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import NodeProto
 
-from camcore.adapter import Array
+from camcore.adapter import Array, Leaves
 from camcore.errors import GradientError
 
 from .graph import Graph, reads
@@ -20,6 +22,7 @@ from .sessions import Runtime
 from .sizes import Sizes
 from .tape import Operation, Tape, Value
 
+_RESHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
 _OTHERWISE = (
     "Choose a method that needs no gradients (method='eigencam', 'scorecam' or 'ablationcam'), or "
     "a layer behind it."
@@ -75,18 +78,10 @@ class PullBack:
         self._graph, self._sizes, self._question = graph, sizes, question
         floating = {t for t, dtype in sizes.dtypes.items() if is_floating(dtype)}
         self._between = graph.after(question.layers, floating - _stopped(graph))
-        self.refused: dict[str, GradientError] = {}
         ends = {p: t for p, t in question.ends.items() if t in self._between}
-        try:
-            model = self._write(ends)
-        except GradientError:
-            for path, tensor in ends.items():
-                try:
-                    self._write({path: tensor})
-                except GradientError as error:
-                    self.refused[path] = error
-            ends = {p: t for p, t in ends.items() if p not in self.refused}
-            model = self._write(ends)
+        self.refused = {} if self._tried(ends) is None else self._each_tried(ends)
+        ends = {p: t for p, t in ends.items() if p not in self.refused}
+        model = self._write(ends)
         above = {path: graph.before([tensor]) & self._between for path, tensor in ends.items()}
         self.reached = {t: {p for p in above if t in above[p]} for t in question.layers}
         self._session = runtime.session(model) if ends else None
@@ -105,51 +100,85 @@ class PullBack:
     def repeatable(self) -> bool:
         """Tell whether several cotangents of a sample may stand one behind the other.
 
-        All that is on the way has its samples along the first axis, and no node but those
-        that only reshape puts more or fewer rows of a sample there.
+        All that is on the way has its samples one behind the other along one axis, and every
+        node keeps what is before them and how many rows each has.
         """
         sizes, graph = self._sizes, self._graph
         read = [one for one in self.saved if one not in self.places.values()]
         on_way = {t for node in self._used for t in (*node.input, *node.output)}
         on_way = {t for t in on_way & self._between if t in sizes.few}
-        varies = all(sizes.leads(t) for t in [*on_way, *read]) and graph.data.issuperset(read)
-        return varies and sizes.grows and all(map(self._keeps_rows, self._used))
+        along = all(sizes.doubled(t) is not None for t in [*on_way, *read])
+        return (
+            sizes.grows
+            and along
+            and graph.data.issuperset(read)
+            and all(map(self._keeps_samples, self._used))
+        )
 
-    def _keeps_rows(self, node: NodeProto) -> bool:
-        if node.op_type in ("Flatten", "Reshape", "Squeeze", "Unsqueeze"):
-            return True
-        sizes = self._sizes
-        of_samples = [t for t in (*node.input, *node.output) if t in sizes.few and sizes.leads(t)]
-        return len({sizes.few[tensor][0] for tensor in of_samples}) < 2
+    def _keeps_samples(self, node: NodeProto) -> bool:
+        sizes, found = self._sizes, set()
+        for tensor in (*node.input, *node.output):
+            axis = sizes.doubled(tensor) if tensor in sizes.few else None
+            if axis is not None:
+                shape = sizes.few[tensor]
+                before = math.prod(shape[:axis])
+                found.add(before if node.op_type in _RESHAPES else shape[axis])
+        return len(found) < 2
 
-    def __call__(self, cotangents: Mapping[str, Array], kept: Mapping[str, Any]) -> list[Array]:
-        """Pull back cotangents, by the output's path, and list the gradients layer by layer.
+    def __call__(self, cotangents: Leaves, kept: Mapping[str, Any]) -> dict[str, Array]:
+        """Pull back cotangents, and give the gradient at each layer's tensor.
 
         Parameters
         ----------
         cotangents : mapping of str to array
-            For every output that depends on a layer.
+            By the path of the output; for every one that depends on a layer.
         kept : mapping of str to OrtValue
             What the forward pass left of `saved`.
         """
-        import onnxruntime
-
-        question, sizes = self._question, self._sizes
+        tape, question = self._tape, self._question
         found: dict[str, Array] = {}
         if self._session is not None:
-            tape = self._tape
             feed = {name: kept[name] for name in self.saved}
-            for path in self._ends:
+            for path, tensor in self._ends.items():
                 array = np.ascontiguousarray(cotangents[path], tape.dtype)
-                array = array.reshape(tape.shape(self._ends[path]))
+                array = array.reshape(tape.shape(tensor))
                 feed[f"@of:{path}"] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
             values = self._session.run_with_ort_values(None, feed)
             found = {t: v.numpy() for t, v in zip(self._layers, values, strict=True)}
-        rows = question.samples * question.repeats
-        return [
-            found[t] if t in found else np.zeros(sizes.shape(t, rows), np.float32)
-            for t in question.layers
-        ]
+        zeros = {t: np.zeros(tape.shape(t), tape.dtype) for t in question.layers if t not in found}
+        return found | zeros
+
+    def several(
+        self, cotangents: Sequence[Leaves], kept: Mapping[str, Any]
+    ) -> list[dict[str, Array]]:
+        """Pull back the cotangents of as many seeds as it repeats samples, all at once."""
+        joined = {
+            path: np.concatenate(
+                [self._shaped(one[path], tensor) for one in cotangents], self._sizes.doubled(tensor)
+            )
+            for path, tensor in self._ends.items()
+        }
+        parts = {
+            tensor: np.split(array, len(cotangents), self._sizes.doubled(tensor) or 0)
+            for tensor, array in self(joined, kept).items()
+        }
+        return [{t: each[k] for t, each in parts.items()} for k in range(len(cotangents))]
+
+    def _shaped(self, cotangent: Array, tensor: str) -> Array:
+        """Give an output's cotangent the shape that the output has before its activation."""
+        return cotangent.reshape(self._sizes.shape(tensor, self._question.samples))
+
+    def _tried(self, ends: Mapping[str, str]) -> GradientError | None:
+        """Write the pull-back from some of the outputs, and say why not where that fails."""
+        try:
+            self._write(ends)
+        except GradientError as error:
+            return error
+        return None
+
+    def _each_tried(self, ends: Mapping[str, str]) -> dict[str, GradientError]:
+        tried = {path: self._tried({path: tensor}) for path, tensor in ends.items()}
+        return {path: error for path, error in tried.items() if error is not None}
 
     def _write(self, ends: Mapping[str, str]) -> onnx.ModelProto:
         """Write the pull-back from some of the outputs."""

@@ -61,8 +61,6 @@ class Graph:
                 self.users[name].append(node)
         self.data: set[str] = set(self.inputs)
         """Tensors whose values depend on those of the inputs, or are drawn at random."""
-        self.sized: set[str] = set()
-        """Tensors whose values depend on the inputs' sizes alone."""
         self.unsized: set[str] = set()
         """Tensors whose shapes depend on the inputs' values."""
         for node in self.nodes:
@@ -79,18 +77,12 @@ class Graph:
         shapes = node.input[_SIZED_BY.get(node.op_type, slice(0, 0))]
         if (by_value and not sizes) or drawn or (sizes and free):
             self.data.update(node.output)
-        elif by_value or self.sized.intersection(given):
-            self.sized.update(node.output)
         if not sizes and (
             free
             or self.data.intersection(shapes)
             or (node.op_type in _OWN_SIZE and node.output[0] in self.data)
         ):
             self.unsized.update(node.output)
-
-    def is_constant(self, tensor: str) -> bool:
-        """Tell whether a tensor is the same for all inputs."""
-        return tensor not in self.data and tensor not in self.sized
 
     def constant(self, tensor: str) -> Array | None:
         """Read an initializer or a constant node; None for what is computed."""

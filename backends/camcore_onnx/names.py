@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from onnx import NodeProto
 
-from .graph import Graph, reads
+from .graph import Graph
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -142,6 +142,3 @@ def _class(node: NodeProto, path: str) -> str | None:
         return None
     pairs = zip(ast.literal_eval(noted[_SCOPES]), ast.literal_eval(noted[_CLASSES]), strict=False)
     return next((kind.rpartition(".")[2] for scope, kind in pairs if scope == path), None)
-
-
-__all__ = ["Named", "layers", "owner", "reads"]

@@ -105,7 +105,7 @@ class Program:
         """Hand over the outputs of a pass by path, in the outputs' own shapes."""
         found = {}
         for path, end in self.ends.items():
-            array = edge(kept[end.tensor])
+            array = as_float(kept[end.tensor].numpy())
             if end.tensor != end.output:
                 array = array.reshape(self.sizes.shape(end.output, self.samples))
             found[path] = array
@@ -113,7 +113,7 @@ class Program:
 
     def gradients(
         self, flat: Sequence[Leaves], kept: Mapping[str, Any]
-    ) -> list[Mapping[str, Array]]:
+    ) -> Sequence[Mapping[str, Array]]:
         """Pull the cotangents of every seed back, together where that is exact.
 
         Returns
@@ -124,13 +124,10 @@ class Program:
         seeds = len(flat)
         if not self.backs:
             return [{} for _ in flat]
-        tensors = list(dict.fromkeys(self.asked.layers.values()))
         if seeds in self.backs and seeds > 1:
-            joined = {path: np.concatenate([one[path] for one in flat]) for path in flat[0]}
-            rows = [np.split(array, seeds) for array in self.backs[seeds](joined, kept)]
-            return [dict(zip(tensors, each, strict=True)) for each in zip(*rows, strict=True)]
+            return self.backs[seeds].several(flat, kept)
         back = self.backs[1]
-        return [dict(zip(tensors, back(one, kept), strict=True)) for one in flat]
+        return [back(one, kept) for one in flat]
 
     def check(self, weighed: Collection[str], optional: Collection[str]) -> None:
         """Refuse a score, of the outputs weighed, that does not depend on a layer.
@@ -236,9 +233,8 @@ def path_of(model: Model, output: str) -> str:
     return output if len(model.graph.outputs) > 1 else ""
 
 
-def edge(value: Any) -> Array:
-    """Hand over an OrtValue as an array; half precision as float32."""
-    array: Array = value.numpy()
+def as_float(array: Array) -> Array:
+    """Give half precision as float32."""
     half = is_floating(array.dtype) and array.dtype.itemsize < 4
     return array.astype(np.float32) if half else array
 

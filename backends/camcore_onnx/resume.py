@@ -21,7 +21,7 @@ from .ends import End
 from .graph import Graph, reads
 from .inputs import Given
 from .model import Model
-from .passes import Program, Request
+from .passes import Program, Request, as_float
 from .sizes import Feed, Sizes
 
 Head = Callable[[Array], Leaves]
@@ -46,16 +46,30 @@ def head(model: Model, inputs: Any, layer: str, *, logits: bool) -> Head:
     if parsed.is_input or parsed.is_attention:
         raise LayerError(f"A model goes on from what a layer returns, not from {layer!r}.")
     tensor, sizes = model.tensor(layer, given), model.sizes(given)
+    shapes = given.shapes(1)
 
-    def make() -> Replay:
-        return Replay(model, sizes, tensor, layer, logits=logits)
+    def suffix(from_inputs: bool) -> Suffix:
+        question = "resume", tensor, logits, from_inputs
+        how = {"logits": logits, "from_inputs": from_inputs}
+        return model.fetch(question, shapes, lambda: Suffix(model, sizes, tensor, **how))
 
-    replay: Replay = model.fetch(("resume", tensor, logits), given.shapes(1), make)
-    return replay.start(given)
+    causes = []
+    # What lies beside may not repeat with the samples: then it is computed anew, from the inputs.
+    for from_inputs in (False, True):
+        try:
+            found = Replay(suffix(from_inputs), given, layer)
+            if found.is_faithful():
+                return found
+        except Exception as error:  # shapes that do not fit together: ONNX Runtime raises any
+            causes.append(error)
+    raise LayerError(
+        f"Running the model from layer {layer!r} on does not reproduce its outputs: it mixes the "
+        "samples of a batch, or has a number of them written into it. Choose a later layer."
+    ) from next(iter(causes), None)
 
 
-class Replay:
-    """A file in two parts, before and after a layer.
+class Suffix:
+    """What comes after a layer, as a file of its own.
 
     Parameters
     ----------
@@ -65,126 +79,120 @@ class Replay:
         Of its tensors.
     cut : str
         What the layer returns.
-    name : str
-        What it was asked by.
     logits : bool
         Whether outputs are taken before their final activation.
+    from_inputs : bool
+        Whether what the layer has no part in is computed anew for every alteration.
     """
 
-    def __init__(self, model: Model, sizes: Sizes, cut: str, name: str, *, logits: bool) -> None:
-        self._sizes, self._cut, self._name = sizes, cut, name
-        whole = Program(model, sizes, Request({}, logits), sizes.samples)
-        self._ends: Mapping[str, End] = whole.ends
-        scores = [end.tensor for end in self._ends.values()]
-        self._nodes, self._beside = _parts(model.graph, cut, scores)
-        self._before = Program(
-            model, sizes, Request({t: t for t in [cut, *self._beside]}, logits), sizes.samples
-        )
-        self._scores = [t for t in dict.fromkeys(scores) if t not in (cut, *self._beside)]
-        self._session = model.runtime.session(self._suffix(model.graph)) if self._scores else None
+    def __init__(
+        self, model: Model, sizes: Sizes, cut: str, *, logits: bool, from_inputs: bool
+    ) -> None:
+        self.sizes, self.cut = sizes, cut
+        ends = Program(model, sizes, Request({}, logits), sizes.samples).ends
+        self._ends: Mapping[str, End] = ends
+        scores = [end.tensor for end in ends.values()]
+        self._nodes, self.beside = _parts(model.graph, cut, scores, from_inputs)
+        wanted = Request({tensor: tensor for tensor in [cut, *self.beside]}, logits)
+        self.before = Program(model, sizes, wanted, sizes.samples)
+        self._scores = [t for t in dict.fromkeys(scores) if t not in wanted.layers]
+        self._session = model.runtime.session(self._written(model.graph)) if self._scores else None
 
-    def start(self, given: Given) -> Head:
-        """Run one sample, and return what runs it from the layer on.
-
-        Raises
-        ------
-        LayerError
-            Going on from what the layer returned does not give the file's outputs.
-        """
-        sizes = self._sizes
-        kept = self._before.forward(given.rows(0, 1, sizes.samples))
-        beside = {t: kept[t].numpy() for t in self._beside}
-        own, plain = kept[self._cut].numpy(), self._before.outputs(kept)
-        plain = {path: leaf[:1] if leaf.ndim else leaf for path, leaf in plain.items()}
-        axis = sizes.axis(self._cut)
-        one = own if axis is None else own.take(range(own.shape[axis] // sizes.samples), axis)
-
-        def run(activations: Array) -> Leaves:
-            batch = axis or 0
-            times, rest = divmod(np.shape(activations)[batch], one.shape[batch])
-            fits = [*one.shape]
-            fits[batch] *= times
-            if rest or not times or list(np.shape(activations)) != fits:
-                raise InputError(
-                    f"Layer {self._name!r} returns {one.shape} for one sample; activations of "
-                    f"shape {np.shape(activations)} cannot stand in for it."
-                )
-            return self._run(np.asarray(activations, own.dtype), times, batch, beside)
-
-        try:
-            faithful = replays(
-                run(np.concatenate([one, one], axis or 0)), plain, float(np.finfo(own.dtype).eps)
-            )
-            cause = None
-        except Exception as error:  # shapes that do not fit together: ONNX Runtime raises any
-            faithful, cause = False, error
-        if not faithful:
-            raise LayerError(
-                f"Running the model from layer {self._name!r} on does not reproduce its outputs: "
-                "it mixes the samples of a batch, or has a number of them written into it. Choose "
-                "a later layer."
-            ) from cause
-        return run
-
-    def _run(self, altered: Array, times: int, axis: int, beside: Feed) -> Leaves:
-        """Run alterations, as many at once as the file takes."""
-        sizes = self._sizes
-        at_once = times if sizes.grows else sizes.samples
-        rows = altered.shape[axis] // times
-        found: dict[str, list[Array]] = {path: [] for path in self._ends}
-        for start in range(0, times, at_once):
-            part = altered.take(range(start * rows, min(start + at_once, times) * rows), axis)
-            count = part.shape[axis] // rows
-            if count < at_once:
-                part = np.concatenate(
-                    [part] + [part.take(range(rows), axis)] * (at_once - count), axis
-                )
-            for path, leaf in self._outputs(part, at_once, beside).items():
-                found[path].append(leaf[:count] if leaf.ndim and not sizes.grows else leaf)
-        return {
-            path: np.concatenate(leaves) if leaves[0].ndim else leaves[0]
-            for path, leaves in found.items()
-        }
-
-    def _outputs(self, altered: Array, times: int, beside: Feed) -> Leaves:
-        sizes = self._sizes
-        given = {self._cut: altered, **{t: self._repeated(t, a, times) for t, a in beside.items()}}
+    def __call__(self, altered: Array, times: int, beside: Feed) -> dict[str, Array]:
+        """Give the outputs for so many alterations of one sample."""
+        given = {self.cut: altered, **{t: self._repeated(t, a, times) for t, a in beside.items()}}
         if self._session is not None:
             taken = {one.name for one in self._session.get_inputs()}
             feed = {name: np.ascontiguousarray(a) for name, a in given.items() if name in taken}
             found = self._session.run(self._scores, feed)
             given |= dict(zip(self._scores, found, strict=True))
-        leaves = {}
-        for path, end in self._ends.items():
-            array = given[end.tensor]
-            array = array.astype(np.float32) if array.dtype == np.float16 else array
-            leaves[path] = array.reshape(sizes.shape(end.output, times)) if sizes.grows else array
-        return leaves
+        leaves = {path: as_float(given[end.tensor]) for path, end in self._ends.items()}
+        return {
+            path: leaf
+            if self._ends[path].tensor == self._ends[path].output
+            else leaf.reshape(self.sizes.shape(self._ends[path].output, times))
+            for path, leaf in leaves.items()
+        }
 
     def _repeated(self, tensor: str, array: Array, times: int) -> Array:
-        axis = self._sizes.axis(tensor)
-        if axis is None or not self._sizes.grows:
-            return array
-        return np.concatenate([array] * times, axis)
+        axis = self.sizes.axis(tensor)
+        repeats = axis is not None and self.sizes.grows
+        return np.concatenate([array] * times, axis or 0) if repeats else array
 
-    def _suffix(self, graph: Graph) -> onnx.ModelProto:
-        """Write what comes after the layer as a file of its own."""
+    def _written(self, graph: Graph) -> onnx.ModelProto:
+        sizes, kind = self.sizes, helper.np_dtype_to_tensor_dtype
         read = {name for node in self._nodes for name in reads(node)}
-        kind = helper.np_dtype_to_tensor_dtype
-        sizes = self._sizes
         given = [
             helper.make_tensor_value_info(t, kind(sizes.dtypes[t]), [None] * len(sizes.few[t]))
-            for t in dict.fromkeys([self._cut, *self._beside])
+            for t in dict.fromkeys([self.cut, *self.beside])
         ]
         constants = [graph.initializers[name] for name in sorted(read & graph.initializers.keys())]
         outputs = [ValueInfoProto(name=name) for name in self._scores]
         made = helper.make_graph(self._nodes, "after", given, outputs, constants)
-        return helper.make_model(
-            made, opset_imports=graph.proto.opset_import, ir_version=graph.proto.ir_version
+        opsets, version = graph.proto.opset_import, graph.proto.ir_version
+        return helper.make_model(made, opset_imports=opsets, ir_version=version)
+
+
+class Replay:
+    """One sample, gone on with from a layer as often as asked.
+
+    Parameters
+    ----------
+    suffix : Suffix
+        What comes after the layer.
+    given : Given
+        The sample.
+    layer : str
+        The layer's name.
+    """
+
+    def __init__(self, suffix: Suffix, given: Given, layer: str) -> None:
+        self._suffix, self._layer = suffix, layer
+        sizes = suffix.sizes
+        kept = suffix.before.forward(given.rows(0, 1, sizes.samples))
+        self._beside = {tensor: kept[tensor].numpy() for tensor in suffix.beside}
+        self._plain = suffix.before.outputs(kept)
+        own, axis = kept[suffix.cut].numpy(), sizes.axis(suffix.cut)
+        self._axis = axis or 0
+        self._own = (
+            own.take(range(own.shape[axis] // sizes.samples), axis) if axis is not None else own
         )
 
+    def __call__(self, activations: Array) -> Leaves:
+        """Give the outputs for altered activations, as many at once as the file takes."""
+        axis, sizes = self._axis, self._suffix.sizes
+        rows = self._own.shape[axis]
+        times, rest = divmod(np.shape(activations)[axis], rows)
+        fits = [*self._own.shape]
+        fits[axis] *= times
+        if rest or not times or list(np.shape(activations)) != fits:
+            raise InputError(
+                f"Layer {self._layer!r} returns {self._own.shape} for one sample; activations of "
+                f"shape {np.shape(activations)} cannot stand in for it."
+            )
+        altered = np.asarray(activations, self._own.dtype)
+        if sizes.grows:
+            return self._suffix(altered, times, self._beside)
+        found: dict[str, list[Array]] = {}
+        for start in range(0, times, sizes.samples):
+            # What is left over is altered with the last one again, to fill the batch.
+            taken = np.minimum(np.arange(start, start + sizes.samples), times - 1)
+            places = (taken[:, None] * rows + np.arange(rows)).ravel()
+            leaves = self._suffix(altered.take(places, axis), sizes.samples, self._beside)
+            for path, leaf in leaves.items():
+                found.setdefault(path, []).append(leaf[: times - start] if leaf.ndim else leaf)
+        return {p: np.concatenate(a) if a[0].ndim else a[0] for p, a in found.items()}
 
-def _parts(graph: Graph, cut: str, scores: Sequence[str]) -> tuple[list[NodeProto], list[str]]:
+    def is_faithful(self) -> bool:
+        """Tell whether the sample's own activations, twice over, give its outputs twice over."""
+        plain = {path: leaf[:1] if leaf.ndim else leaf for path, leaf in self._plain.items()}
+        twice = np.concatenate([self._own] * 2, self._axis)
+        return replays(self(twice), plain, float(np.finfo(self._own.dtype).eps))
+
+
+def _parts(
+    graph: Graph, cut: str, scores: Sequence[str], from_inputs: bool
+) -> tuple[list[NodeProto], list[str]]:
     """List the nodes that make the scores after a cut, and the tensors beside it that they use."""
     behind = graph.after([cut])
     kept: dict[int, NodeProto] = {}
@@ -193,7 +201,8 @@ def _parts(graph: Graph, cut: str, scores: Sequence[str]) -> tuple[list[NodeProt
     while waiting:
         tensor = waiting.pop()
         node = graph.maker.get(tensor)
-        if tensor in graph.data and tensor not in behind:
+        is_beside = tensor in graph.data and tensor not in behind
+        if tensor in graph.inputs or (is_beside and not from_inputs):
             beside[tensor] = None
         elif node is not None and id(node) not in kept:
             kept[id(node)] = node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -32,7 +32,8 @@ class Sizes:
     dtypes : mapping of str to dtype
         Of each tensor.
     values : mapping of str to array
-        What tensors hold that depend on no input.
+        What tensors hold that depend on no input, but perhaps on the inputs' sizes, the number
+        of samples aside.
     """
 
     few: Mapping[str, Shape]
@@ -61,10 +62,12 @@ class Sizes:
             else next((axis for axis, length in enumerate(few) if length == self.samples), 0)
         )
 
-    def leads(self, tensor: str) -> bool:
-        """Tell whether the first axis of a tensor, and no other, is as long as the batch."""
+    def doubled(self, tensor: str) -> int | None:
+        """Find the one axis of a tensor that is twice as long for two samples, and no other is."""
         few, more = self.few[tensor], self.more[tensor]
-        return bool(few) and more == (2 * few[0], *few[1:])
+        longer = [axis for axis, length in enumerate(few) if more[axis] != length]
+        alone = len(longer) == 1 and more[longer[0]] == 2 * few[longer[0]]
+        return longer[0] if alone else None
 
 
 def measure(session: Any, graph: Graph, one: Feed, declared: int | None) -> Sizes:
@@ -82,31 +85,31 @@ def measure(session: Any, graph: Graph, one: Feed, declared: int | None) -> Size
         How many those are; None where the file leaves it open.
     """
     names = [each.name for each in session.get_outputs()]
-    found = dict(zip(names, session.run(names, dict(one)), strict=True)) | dict(one)
-    arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-    few = {name: array.shape for name, array in arrays.items()}
-    more: Mapping[str, Shape] = few
-    grows = False
-    if declared is None:
-        more, grows = _twice(session, names, one, few)
+
+    def run(feed: Feed) -> dict[str, Array]:
+        found = dict(zip(names, session.run(names, dict(feed)), strict=True)) | dict(feed)
+        return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+    few = run(one)
+    more = few if declared is not None else _twice(run, one) or few
     stored = {name: tuple(tensor.dims) for name, tensor in graph.initializers.items()}
     return Sizes(
-        {**stored, **few},
-        {**stored, **more},
+        stored | {name: array.shape for name, array in few.items()},
+        stored | {name: more[name].shape for name in few},
         declared or 1,
-        grows,
-        {name: array.dtype for name, array in arrays.items()},
-        {name: array for name, array in arrays.items() if graph.is_constant(name)},
+        more is not few,
+        {name: array.dtype for name, array in few.items()},
+        {
+            name: array
+            for name, array in few.items()
+            if name not in graph.data and np.array_equal(array, more[name])
+        },
     )
 
 
-def _twice(
-    session: Any, names: list[str], one: Feed, few: Mapping[str, Shape]
-) -> tuple[Mapping[str, Shape], bool]:
-    """Measure two samples; where the file takes only one, say so."""
-    twice = {name: np.concatenate([a] * 2) if len(a) == 1 else a for name, a in one.items()}
+def _twice(run: Callable[[Feed], dict[str, Array]], one: Feed) -> dict[str, Array] | None:
+    """Run two samples; None where a batch of one is written into the file."""
     try:
-        found = dict(zip(names, session.run(names, twice), strict=True)) | twice
-    except Exception:  # the file has a batch of one written into it
-        return few, False
-    return {name: found[name].shape for name in few}, True
+        return run({name: np.concatenate([a] * 2) if len(a) == 1 else a for name, a in one.items()})
+    except Exception:  # ONNX Runtime's errors have no class of their own
+        return None

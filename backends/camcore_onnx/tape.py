@@ -128,6 +128,11 @@ class Tape:
         """Give the shape of a forward tensor, for all cotangents at once."""
         return self.sizes.shape(tensor, self.samples * self.repeats)
 
+    def known(self, tensor: str) -> Array | None:
+        """Read what is the same for all inputs of these sizes; None where it varies."""
+        stored = self.graph.constant(tensor)
+        return self.sizes.values.get(tensor) if stored is None else stored
+
     def see(self, tensor: str) -> Value:
         """Read a tensor of the forward pass; half precision as float32.
 
@@ -162,11 +167,7 @@ class Tape:
         return helper.make_model(graph, opset_imports=opset, ir_version=8)
 
     def _see(self, tensor: str) -> Value:
-        values = self.sizes.values
-        stored = self.graph.constant(tensor)
-        if stored is None and self.graph.is_constant(tensor):
-            stored = values.get(tensor)
-        if stored is not None:
+        if (stored := self.known(tensor)) is not None:
             is_number = np.issubdtype(stored.dtype, np.floating) or stored.dtype.kind == "V"
             return Value(self, self._name(stored.astype(self.dtype) if is_number else stored))
         if tensor in self.graph.unsized:
@@ -179,9 +180,10 @@ class Tape:
         return self._repeated(seen, tensor)
 
     def _repeated(self, seen: Value, tensor: str) -> Value:
-        if self.repeats == 1 or tensor not in self.graph.data or not self.sizes.leads(tensor):
+        axis = self.sizes.doubled(tensor)
+        if self.repeats == 1 or axis is None:
             return seen
-        return self("Concat", *[seen] * self.repeats, axis=0)
+        return self("Concat", *[seen] * self.repeats, axis=axis)
 
     def _declare(self, name: str, dtype: np.dtype[Any], shape: Shape) -> None:
         kind = helper.np_dtype_to_tensor_dtype(dtype)
@@ -260,10 +262,7 @@ class Operation:
             given = self.get(attribute)
             return None if given is None else np.asarray(given)
         tensor = self.node.input[i]
-        values = self.tape.sizes.values
-        found = self.tape.graph.constant(tensor)
-        if found is None and self.tape.graph.is_constant(tensor):
-            found = values[tensor]
+        found = self.tape.known(tensor)
         if found is None:
             raise self.refuse(f"its input {tensor!r} depends on the model's inputs")
         return found

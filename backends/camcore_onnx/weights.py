@@ -13,6 +13,7 @@ from camcore.adapter import Array, Bias
 
 from .graph import Graph, attributes
 from .model import Model
+from .passes import as_float
 
 _BIAS_AT = {
     "Conv": 2,
@@ -76,11 +77,6 @@ def biases(model: Model) -> Iterator[Bias]:
             name, bias = names.get(adding[0].output[0], name), adding[1]
         if bias is not None and bias.ndim == 1:
             yield Bias(name, as_float(bias))
-
-
-def as_float(array: Array) -> Array:
-    """Give half precision as float32."""
-    return array if array.dtype == np.float64 else array.astype(np.float32)
 
 
 def _weights(graph: Graph, node: NodeProto) -> Array | None:

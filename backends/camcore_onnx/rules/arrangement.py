@@ -50,7 +50,7 @@ def split(op: Operation, g: Value, i: int) -> Value:
 def slice_(op: Operation, g: Value, i: int) -> Value:
     """Dx = g at what was sliced, zeros elsewhere."""
     given = [tensor for tensor in op.node.input[1:] if tensor]
-    if not all(map(op.tape.graph.is_constant, given)):
+    if any(op.tape.known(tensor) is None for tensor in given):
         parts = [op.x(k) if op.has(k) else None for k in range(1, len(op.node.input))]
         return _given_back(op, g, _places(op, "Slice", *parts))
     names = ("starts", "ends", "axes", "steps")
@@ -71,7 +71,7 @@ def slice_(op: Operation, g: Value, i: int) -> Value:
 @rule("Gather")
 def gather(op: Operation, g: Value, i: int) -> Value:
     """Dx = g at what was gathered, added up where that was more than once."""
-    axis, indices = op.axis(0), op.tape.graph.constant(op.node.input[1])
+    axis, indices = op.axis(0), op.tape.known(op.node.input[1])
     if indices is None or indices.ndim:
         return _given_back(op, g, _places(op, "Gather", op.x(1), axis=axis))
     whole = op.shape()

@@ -78,7 +78,7 @@ def convolve(op: Operation, g: Value, i: int) -> Value:
     if i == 1:
         raise op.refuse("its kernels depend on the model's inputs")
     windows = _windows(op, op.shape(1)[2:], op.shape()[2:], op.made[2:])
-    groups, kernels = op.get("group", 1), op.tape.graph.constant(op.node.input[1])
+    groups, kernels = op.get("group", 1), op.tape.known(op.node.input[1])
     if kernels is None or any(
         w.stride > 1 or w.before > w.reach or w.over > w.reach for w in windows
     ):
