@@ -23,10 +23,6 @@ from .sizes import Sizes
 from .tape import Operation, Tape, Value
 
 _RESHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
-_OTHERWISE = (
-    "Choose a method that needs no gradients (method='eigencam', 'scorecam' or 'ablationcam'), or "
-    "a layer behind it."
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class PullBack:
     def __init__(self, graph: Graph, sizes: Sizes, question: Question, runtime: Runtime) -> None:
         self._graph, self._sizes, self._question = graph, sizes, question
         floating = {t for t, dtype in sizes.dtypes.items() if is_floating(dtype)}
-        self._between = graph.after(question.layers, floating - _stopped(graph))
+        self._between = graph.after(question.layers, (floating | graph.quantised) - _stopped(graph))
         ends = {p: t for p, t in question.ends.items() if t in self._between}
         self.refused = {} if self._tried(ends) is None else self._each_tried(ends)
         ends = {p: t for p, t in ends.items() if p not in self.refused}
@@ -205,22 +201,30 @@ class PullBack:
     ) -> None:
         """Pull a cotangent back through one node."""
         self._used.append(node)
-        label = f"{node.op_type} ({node.name or node.output[0]})"
         if node.op_type not in RULES or node.domain not in ("", "ai.onnx"):
-            raise GradientError(f"Operator {label} has no gradient here. {_OTHERWISE}")
-        op = Operation(self._tape, node, k)
+            raise _no_gradient(node)
+        graph, op = self._graph, Operation(self._tape, node, k)
+        if free := graph.unsized.intersection((*node.input, *node.output)):
+            makers = [n for n in graph.nodes if graph.unsized.intersection(n.output)]
+            first = next(n for n in makers if free & graph.after(n.output))
+            raise _no_gradient(first, "the shape of what it returns depends on the inputs' values")
         try:
             if self._question.guided and is_rectifier(op):
                 cotangent = self._tape("Relu", cotangent)
-            if self._graph.unsized.intersection((*node.input, *node.output)):
-                raise op.refuse("shapes around it depend on the inputs' values")
             for i, tensor in enumerate(node.input):
                 if tensor in self._between:
                     waiting[tensor].append(RULES[node.op_type](op, cotangent, i))
         except GradientError as error:
-            raise GradientError(
-                f"Operator {label} has no gradient here: {error}. {_OTHERWISE}"
-            ) from error
+            raise _no_gradient(node, str(error)) from error
+
+
+def _no_gradient(node: NodeProto, why: str = "") -> GradientError:
+    """Make the error for a node that cotangents cannot be pulled back through."""
+    return GradientError(
+        f"Operator {node.op_type} ({node.name or node.output[0]}) has no gradient here"
+        f"{': ' if why else ''}{why}. Choose a method that needs none (method='eigencam', "
+        "'scorecam' or 'ablationcam'), or a layer behind it."
+    )
 
 
 def is_rectifier(op: Operation) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import onnx
@@ -96,6 +97,17 @@ class Graph:
                 return None
             self._constants[tensor] = numpy_helper.to_array(stored)
         return self._constants[tensor]
+
+    @cached_property
+    def quantised(self) -> set[str]:
+        """Tensors of whole numbers that stand for floating ones."""
+        found: set[str] = set()
+        for node in self.nodes:
+            makes = any(word in node.op_type for word in ("Quantize", "QLinear", "Integer"))
+            passes = node.op_type != "Cast" and not found.isdisjoint(node.input)
+            if node.op_type != "DequantizeLinear" and (makes or passes):
+                found.update(node.output)
+        return found & self.data
 
     def after(self, tensors: Iterable[str], among: Collection[str] | None = None) -> set[str]:
         """List the tensors, and those that are made of them; only through those `among`."""

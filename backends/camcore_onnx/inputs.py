@@ -94,7 +94,8 @@ def prepare(graph: Graph, inputs: Any) -> Given:
             f"arrays were given: {', '.join(map(repr, leaves)) or 'none'}. Give one for each, by "
             "name or in order."
         )
-    feed = {n: _typed(np.asarray(leaves[p]), graph.inputs[n]) for p, n in names.items()}
+    paths = {name: path for path, name in names.items()}
+    feed = {n: _typed(np.asarray(leaves[paths[n]]), one) for n, one in graph.inputs.items()}
     return Given(feed, names)
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from camcore.adapter import Channels, Layer, LayerRecord
+from camcore.errors import LayerError
 from camcore.layers.ends import Step, ends, kind_of
 from camcore.outputs import score_paths
 
@@ -54,6 +55,11 @@ def survey(model: Model, sizes: Sizes) -> list[LayerRecord]:
     )
     above = [[graph.before([part]) for part in parts] for parts in found.parts]
     joins, laid_out = _joins(model, sizes), channels(graph)
+    if graph.quantised and not any(len(sizes.few[t]) > 2 for t in laid_out.keys() & model.floating):
+        raise LayerError(
+            "The file computes in whole numbers, so none of its layers returns a floating map. "
+            "Quantise the model in the QDQ format, or explain the one that it was made from."
+        )
     first: dict[str, str] = {}
     records = []
     for one in model.layers.values():
