@@ -23,8 +23,8 @@ from camcore.adapter import (
 
 from . import inputs as inputs_of
 from . import resume, survey, weights
+from .forward import Program, Request, as_float, ask, chunks, join, path_of, share
 from .model import Model
-from .passes import Program, Request, as_float, ask, chunks, join, path_of, share
 
 
 class OnnxAdapter:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,17 @@ from camcore.registry import LoadedModel
 
 if TYPE_CHECKING:
     from .adapter import OnnxAdapter
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """Import what takes the libraries, and name the extra where one is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed. Install it with: pip install 'camcore[onnx]'"
+        ) from error
 
 
 class OnnxBackend:
@@ -50,19 +62,15 @@ class OnnxBackend:
                 f"{type(model).__name__} is no ONNX model. Give the path of an .onnx file, an "
                 "onnx.ModelProto or an onnxruntime.InferenceSession."
             )
-        try:
+        with _installed():
             from .adapter import OnnxAdapter
             from .source import model_of
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"{error.name} is not installed. Install it with: pip install 'camcore[onnx]'"
-            ) from error
         return OnnxAdapter(model_of(model))
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         """Load a file: ``onnx:PATH``; see `camcore_onnx.zoo`."""
-        from . import zoo
-
+        with _installed():
+            from . import zoo
         return zoo.load(scheme, name, weights)
 
     def synchronize(self) -> None:

@@ -13,10 +13,10 @@ from camcore.adapter import LayerName
 from camcore.errors import InputError
 from camcore.layers.names import unknown_layer
 
-from . import names
+from . import layers as layers_of
 from .graph import Graph
 from .inputs import Given, fixed_batch
-from .names import Named
+from .layers import Named
 from .sessions import Runtime
 from .sizes import Sizes, measure
 
@@ -58,7 +58,7 @@ class Model:
     @cached_property
     def layers(self) -> Mapping[str, Named]:
         """The layers by name."""
-        return {one.name: one for one in names.layers(self.graph, self.floating)}
+        return {one.name: one for one in layers_of.layers(self.graph, self.floating)}
 
     def tensor(self, name: str, given: Given) -> str:
         """Find the tensor that a layer's name means.
@@ -87,7 +87,7 @@ class Model:
         found = {}
         for node in graph.nodes:
             if node.op_type == "Softmax" and self._weighs(node.output[0]):
-                owner = names.owner(graph, named, node)
+                owner = layers_of.owner(graph, named, node)
                 if owner is not None:
                     found[node.output[0]] = owner
         return found

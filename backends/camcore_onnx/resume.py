@@ -17,11 +17,11 @@ from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import InputError, LayerError
 
 from . import inputs as inputs_of
-from .ends import End
+from .forward import Program, Request, as_float
 from .graph import Graph, reads
 from .inputs import Given
+from .logits import End
 from .model import Model
-from .passes import Program, Request, as_float
 from .sizes import Feed, Sizes
 
 Head = Callable[[Array], Leaves]

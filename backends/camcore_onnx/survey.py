@@ -10,10 +10,10 @@ from camcore.errors import LayerError
 from camcore.layers.ends import Step, ends, kind_of
 from camcore.outputs import score_paths
 
-from .ends import SHOWING
+from .forward import path_of
 from .graph import Graph
+from .logits import SHOWING
 from .model import Model
-from .passes import path_of
 from .sizes import Sizes
 from .weights import linear_nodes
 

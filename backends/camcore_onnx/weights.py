@@ -11,9 +11,9 @@ from onnx import NodeProto
 
 from camcore.adapter import Array, Bias
 
+from .forward import as_float
 from .graph import Graph, attributes
 from .model import Model
-from .passes import as_float
 
 _BIAS_AT = {
     "Conv": 2,

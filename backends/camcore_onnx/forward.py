@@ -13,8 +13,8 @@ from camcore.adapter import Array, Leaves, Seed, SeedRun
 from camcore.errors import GradientError, TargetError
 
 from .backward import PullBack, Question, is_floating
-from .ends import End, end_of
 from .inputs import Given
+from .logits import End, end_of
 from .model import Model
 from .sizes import Sizes
 
