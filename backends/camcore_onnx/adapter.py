@@ -45,7 +45,7 @@ class OnnxAdapter:
     @property
     def input_channels(self) -> Channels:
         """As the file declares its images, or turns them first."""
-        return inputs_of.input_channels(self._model.graph)
+        return self._model.input_channels
 
     @property
     def output_names(self) -> Mapping[str, str]:
@@ -126,7 +126,7 @@ class OnnxAdapter:
                     joined(tensor, [part[k][tensor] for part in pulled])
                     for k in range(len(numeric))
                 ),
-                images if tensor in given.feed else survey.channels(model.graph).get(tensor),
+                images if tensor in given.feed else model.channels.get(tensor),
             )
             for name, tensor in asked.layers.items()
         }

@@ -11,10 +11,16 @@ from typing import TypeAlias
 
 from onnx import NodeProto
 
+from camcore.adapter import Channels
+
 from .graph import Graph
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
+
+_CHANNELS_FIRST = {"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization", "LRN"}
+_KEEP_CHANNELS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
+_MOVES_AXES = {"Einsum", "Flatten", "Gather", "MatMul", "Reshape", "Squeeze", "Transpose"}
 
 Scopes: TypeAlias = tuple[str, ...]
 """Paths of the modules around a node, outermost first."""
@@ -81,6 +87,18 @@ def owner(graph: Graph, named: Sequence[Named], node: NodeProto) -> str | None:
         if path in by_name and by_name[path].node is not node:
             return path
     return next((one.name for one in named if one.node is node), None)
+
+
+def channels(graph: Graph) -> dict[str, Channels]:
+    """Tell which tensors have their channels behind the batch, as operators define it."""
+    found: dict[str, Channels] = {}
+    for node in graph.nodes:
+        kept = any(tensor in found for tensor in node.input)
+        if node.op_type in _CHANNELS_FIRST | {*_KEEP_CHANNELS} or (
+            kept and node.op_type not in _MOVES_AXES and not node.op_type.startswith("Reduce")
+        ):
+            found[node.output[0]] = "first"
+    return found
 
 
 def _scopes(node: NodeProto) -> Scopes:

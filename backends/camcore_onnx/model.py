@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import onnx
 
 from camcore._shared.programs import Opening, Programs, Shapes
-from camcore.adapter import LayerName
+from camcore.adapter import Channels, LayerName
 from camcore.errors import InputError
 from camcore.layers.names import unknown_layer
 
+from . import inputs as inputs_of
 from . import layers as layers_of
 from .graph import Graph
 from .inputs import Given, fixed_batch
@@ -59,6 +60,16 @@ class Model:
     def layers(self) -> Mapping[str, Named]:
         """The layers by name."""
         return {one.name: one for one in layers_of.layers(self.graph, self.floating)}
+
+    @cached_property
+    def channels(self) -> Mapping[str, Channels]:
+        """Where tensors have their channels, as far as operators say."""
+        return layers_of.channels(self.graph)
+
+    @cached_property
+    def input_channels(self) -> Channels:
+        """Where images have their channels."""
+        return inputs_of.input_channels(self.graph)
 
     def tensor(self, name: str, given: Given) -> str:
         """Find the tensor that a layer's name means.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from camcore.adapter import Channels, Layer, LayerRecord
+from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
 from camcore.layers.ends import Step, ends, kind_of
 from camcore.outputs import score_paths
@@ -29,10 +29,6 @@ _AS_ELSEWHERE = {
 }
 """Names of operators that other frameworks have, where these differ."""
 
-_CHANNELS_FIRST = {"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization", "LRN"}
-_KEEP_CHANNELS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
-_MOVES_AXES = {"Einsum", "Flatten", "Gather", "MatMul", "Reshape", "Squeeze", "Transpose"}
-
 
 def survey(model: Model, sizes: Sizes) -> list[LayerRecord]:
     """Record each layer's output for one sample, in the order that layers finish.
@@ -54,7 +50,7 @@ def survey(model: Model, sizes: Sizes) -> list[LayerRecord]:
         lambda tensor: linear.get(tensor, ""),
     )
     above = [[graph.before([part]) for part in parts] for parts in found.parts]
-    joins, laid_out = _joins(model, sizes), channels(graph)
+    joins, laid_out = _joins(model, sizes), model.channels
     if graph.quantised and not any(len(sizes.few[t]) > 2 for t in laid_out.keys() & model.floating):
         raise LayerError(
             "The file computes in whole numbers, so none of its layers returns a floating map. "
@@ -79,18 +75,6 @@ def survey(model: Model, sizes: Sizes) -> list[LayerRecord]:
             )
         )
     return records
-
-
-def channels(graph: Graph) -> dict[str, Channels]:
-    """Tell which tensors have their channels behind the batch, as operators define it."""
-    found: dict[str, Channels] = {}
-    for node in graph.nodes:
-        kept = any(tensor in found for tensor in node.input)
-        if node.op_type in _CHANNELS_FIRST | {*_KEEP_CHANNELS} or (
-            kept and node.op_type not in _MOVES_AXES and not node.op_type.startswith("Reduce")
-        ):
-            found[node.output[0]] = "first"
-    return found
 
 
 def _of_one(sizes: Sizes, tensor: str) -> tuple[int, ...]:
