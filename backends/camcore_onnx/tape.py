@@ -44,6 +44,7 @@ class Value:
     __matmul__, __rmatmul__ = _writes("MatMul"), _writes("MatMul", turned=True)
     __pow__ = _writes("Pow")
     __gt__, __lt__ = _writes("Greater"), _writes("Less")
+    __and__ = _writes("And")
     __ge__, __le__ = _writes("GreaterOrEqual"), _writes("LessOrEqual")
 
     def __neg__(self) -> Value:
@@ -53,9 +54,13 @@ class Value:
         """Take one of two where this holds, and the other where it does not."""
         return self.tape("Where", self, yes, no)
 
+    def as_number(self) -> Value:
+        """Give 1 where this holds, and 0 where it does not."""
+        return self.tape("Cast", self, to=helper.np_dtype_to_tensor_dtype(self.tape.dtype))
+
     def equals(self, other: Term) -> Value:
         """Give 1 where two are the same, and 0 elsewhere."""
-        return self.tape("Equal", self, other).choose(1, 0)
+        return self.tape("Equal", self, other).as_number()
 
     def sum(self, axes: Sequence[int]) -> Value:
         """Add up over axes, which stay with a length of 1."""

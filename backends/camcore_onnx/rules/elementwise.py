@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
 from ..tape import Operation, Value
 from .table import slope
@@ -123,8 +125,8 @@ def sigmoid(op: Operation, i: int) -> Value:
 @slope("HardSigmoid")
 def hard_sigmoid(op: Operation, i: int) -> Value:
     """y′ = α where 0 < y < 1."""
-    inside = (op.y > 0).choose(op.get("alpha", 0.2), 0)
-    return (op.y < 1).choose(inside, 0)
+    inside = (op.y > 0) & (op.y < 1)
+    return inside.choose(op.get("alpha", 0.2), 0)
 
 
 @slope("HardSwish")
@@ -137,21 +139,22 @@ def hard_swish(op: Operation, i: int) -> Value:
 @slope("Relu")
 def relu(op: Operation, i: int) -> Value:
     """y′ = 1 where x > 0."""
-    return (op.x() > 0).choose(1, 0)
+    return (op.x() > 0).as_number()
 
 
 @slope("Clip")
-def clip(op: Operation, i: int) -> Value:
+def clip(op: Operation, i: int) -> Value | float:
     """y′ = 1 between the bounds."""
     if i > 0:
         raise op.refuse("its bounds depend on the model's inputs")
-    lower, upper = op.known(1, "min"), op.known(2, "max")
-    x, kept = op.x(), op.tape.ones(op.shape())
-    if upper is not None:
-        kept = (x < float(upper) if lower == 0 else x <= float(upper)).choose(kept, 0)
+    lower, upper, x = op.known(1, "min"), op.known(2, "max"), op.x()
+    inside: list[Value] = []
     if lower is not None:
-        kept = (x > 0 if lower == 0 else x >= float(lower)).choose(kept, 0)
-    return kept
+        # As ReLU and ReLU6 do, which have no slope at their ends.
+        inside.append(x > 0 if lower == 0 else x >= float(lower))
+    if upper is not None:
+        inside.append(x < float(upper) if lower == 0 else x <= float(upper))
+    return functools.reduce(operator.and_, inside).as_number() if inside else 1
 
 
 @slope("LeakyRelu")
@@ -171,7 +174,7 @@ def parametric_relu(op: Operation, i: int) -> Value:
 def thresholded_relu(op: Operation, i: int) -> Value:
     """y′ = 1 where x > α."""
     is_above: Value = op.x() > op.get("alpha", 1.0)
-    return is_above.choose(1, 0)
+    return is_above.as_number()
 
 
 @slope("Elu", "Celu", "Selu")
