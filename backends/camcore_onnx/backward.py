@@ -223,7 +223,7 @@ def _no_gradient(node: NodeProto, why: str = "") -> GradientError:
     return GradientError(
         f"Operator {node.op_type} ({node.name or node.output[0]}) has no gradient here"
         f"{': ' if why else ''}{why}. Choose a method that needs none (method='eigencam', "
-        "'scorecam' or 'ablationcam'), or a layer behind it."
+        f"'scorecam' or 'ablationcam'){'' if why else ', or a layer behind it'}."
     )
 
 

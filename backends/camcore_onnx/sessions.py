@@ -60,6 +60,6 @@ class Runtime:
             ) from error
         except Exception as error:  # its errors have no common class of their own
             raise BackendError(
-                f"ONNX Runtime does not take the model: {str(error).strip()[:300]}. Check that it "
+                f"ONNX Runtime does not take the model: {str(error).strip().rstrip('.')[:300]}. Check that it "
                 "runs in an onnxruntime.InferenceSession by itself."
             ) from error
