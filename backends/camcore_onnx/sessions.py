@@ -59,7 +59,8 @@ class Runtime:
                 "Explain a smaller one."
             ) from error
         except Exception as error:  # its errors have no common class of their own
+            said = str(error).strip().rstrip(".")[:300]
             raise BackendError(
-                f"ONNX Runtime does not take the model: {str(error).strip().rstrip('.')[:300]}. Check that it "
-                "runs in an onnxruntime.InferenceSession by itself."
+                f"ONNX Runtime does not take the model: {said}. Check that it runs in an "
+                "onnxruntime.InferenceSession by itself."
             ) from error
