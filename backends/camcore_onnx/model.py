@@ -23,6 +23,9 @@ from .sizes import Sizes, measure
 
 T = TypeVar("T")
 
+_BYTES = 2**31
+"""About how much memory what is compiled for a file may take, for all it is asked."""
+
 
 class Model:
     """An ONNX model, read once.
@@ -38,7 +41,8 @@ class Model:
     def __init__(self, proto: onnx.ModelProto, runtime: Runtime) -> None:
         self.graph = Graph(proto)
         self.runtime = runtime
-        self._programs = Programs()
+        # Each holds a copy of the weights.
+        self._programs = Programs(max(8, min(64, _BYTES // (proto.ByteSize() + 1))))
         if not self.graph.inputs or not self.graph.outputs:
             raise InputError("The ONNX model has no inputs or no outputs, so nothing runs in it.")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,7 @@ from .sessions import Runtime
 _KEPT = 4
 """How many models are kept ready, those last used."""
 
+_lock = Lock()
 _models: OrderedDict[Hashable, Model] = OrderedDict()
 _of_sessions: WeakKeyDictionary[Any, Model] = WeakKeyDictionary()
 
@@ -65,9 +67,7 @@ def _of_file(path: Path, runtime: Runtime) -> Model:
     with reading(path, "an ONNX model, its weights in it or in the files beside it"):
         state = path.stat()
         key = str(path.resolve()), state.st_mtime_ns, state.st_size, repr(runtime)
-        if key not in _models:
-            return _kept(key, Model(onnx.load(str(path)), runtime))
-    return _kept(key, _models[key])
+        return _kept(key, lambda: Model(onnx.load(str(path)), runtime))
 
 
 def _of_proto(proto: onnx.ModelProto) -> Model:
@@ -85,13 +85,14 @@ def _of_proto(proto: onnx.ModelProto) -> Model:
             "The model has more than 2 GB, which is the most that one message can hold. "
             "Explain a smaller one."
         ) from error
-    key = blake2b(data).digest()
-    return _kept(key, _models.get(key) or Model(onnx.load_from_string(data), Runtime()))
+    return _kept(blake2b(data).digest(), lambda: Model(onnx.load_from_string(data), Runtime()))
 
 
-def _kept(key: Hashable, model: Model) -> Model:
-    _models[key] = model
-    _models.move_to_end(key)
-    while len(_models) > _KEPT:
-        _models.popitem(last=False)
-    return model
+def _kept(key: Hashable, read: Callable[[], Model]) -> Model:
+    """Take a model that was read before, or read it; the one used longest ago is let go."""
+    with _lock:
+        model = _models.pop(key, None) or read()
+        _models[key] = model
+        while len(_models) > _KEPT:
+            _models.popitem(last=False)
+        return model
