@@ -296,3 +296,72 @@ def test_a_tensor_that_is_used_several_times_adds_its_gradients_up():
     close(trace.layers[INPUT].gradients[0], (3 * x**2 + 2 * x) * one)
     close(trace.layers["square"].gradients[0], x * one)
     close(trace.layers["cube"].gradients[0], np.repeat(one[None], 2, axis=0))
+
+
+def tokens_first(end: str) -> onnx.ModelProto:
+    """Write a file that puts tokens before samples, and both into one axis."""
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["t"], name="layer"),
+        helper.make_node("Transpose", ["t"], ["turned"], perm=[1, 0, 2]),
+        helper.make_node("Reshape", ["turned", "flat"], ["rows"]),
+        helper.make_node("Transpose", ["x"], ["beside"], perm=[1, 0, 2]),
+        helper.make_node("Reshape", ["beside", "flat"], ["others"]),
+        helper.make_node("Sigmoid", ["others"], ["weights"]),
+        helper.make_node("Mul", ["rows", "weights"], ["weighed"]),
+        helper.make_node("Reshape", ["weighed", "tokens"], ["unfolded"]),
+        helper.make_node("ReduceSum", ["unfolded", "axis"], [end], keepdims=0),
+    ]
+    constants = {"flat": [-1, 2], "tokens": [3, -1, 2], "axis": [0]}
+    arrays = {name: np.asarray(values) for name, values in constants.items()}
+    return file_of(nodes, {"x": ["n", 3, 2]}, [end], arrays)
+
+
+TOKENS = RNG.normal(size=(4, 3, 2)).astype(np.float32)
+
+
+def test_samples_whose_rows_lie_apart_are_pulled_back_one_seed_after_another():
+    trace = backend.adapt(tokens_first("y")).run(TOKENS, ["layer"], [of_class(0), of_class(1)])
+    sigmoid = 1 / (1 + np.exp(-TOKENS))
+    np.testing.assert_allclose(trace.outputs[""], (np.tanh(TOKENS) * sigmoid).sum(1), rtol=1e-5)
+    for index in (0, 1):
+        expected = sigmoid * (np.arange(2) == index)
+        close(trace.layers["layer"].gradients[index], expected)
+
+
+def test_what_lies_beside_in_rows_apart_is_computed_anew():
+    one = TOKENS[:1]
+    altered = np.concatenate([np.tanh(one), TOKENS[1:2], 0 * one])
+    with backend.adapt(tokens_first("y")).resume(one, "layer") as head:
+        found = head(altered)[""]
+    np.testing.assert_allclose(found, (altered / (1 + np.exp(-one))).sum(1), rtol=1e-5)
+
+
+def test_an_activation_over_another_axis_than_the_outputs_classes_is_no_end():
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["s"], name="softmax", axis=1),
+        helper.make_node("Reshape", ["s", "flat"], ["y"], name="flat"),
+    ]
+    file = file_of(nodes, {"x": ["n", 3, 2]}, ["y"], {"flat": np.asarray([-1, 6])})
+    trace = backend.adapt(file).run(TOKENS)
+    assert (trace.activation, trace.applied) == ({}, {})
+    powers = np.exp(TOKENS)
+    expected = (powers / powers.sum(1, keepdims=True)).reshape(4, 6)
+    np.testing.assert_allclose(trace.outputs[""], expected, rtol=1e-5)
+
+
+def test_what_depends_on_the_number_of_samples_is_read_anew():
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["count"]),
+        helper.make_node("Range", ["zero", "count", "one"], ["samples"]),
+        helper.make_node("Gather", ["x", "samples"], ["same"], name="gather", axis=0),
+        helper.make_node("Mul", ["same", "same"], ["y"], name="square"),
+    ]
+    constants = {"zero": np.asarray(0), "one": np.asarray(1)}
+    adapter = backend.adapt(file_of(nodes, {"x": ["n", 4]}, ["y"], constants))
+    for batch in (3, 1, 2):
+        x = RNG.normal(size=(batch, 4)).astype(np.float32)
+        trace = adapter.run(x, [INPUT], [of_class(1), of_class(2)])
+        for seed, index in enumerate((1, 2)):
+            expected = 2 * x * (np.arange(4) == index)
+            close(trace.layers[INPUT].gradients[seed], expected)
