@@ -139,7 +139,7 @@ class PullBack:
                 array = np.ascontiguousarray(cotangents[path], tape.dtype)
                 array = array.reshape(tape.shape(tensor))
                 feed[f"@of:{path}"] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
-            values = self._session.run_with_ort_values(None, feed)
+            values = self._session(feed).values()
             found = {t: v.numpy() for t, v in zip(self._layers, values, strict=True)}
         zeros = {t: np.zeros(tape.shape(t), tape.dtype) for t in question.layers if t not in found}
         return found | zeros

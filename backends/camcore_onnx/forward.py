@@ -72,8 +72,8 @@ class Program:
         for back in self.backs.values():
             wanted += back.saved
             places = back.places
-        self._wanted = [t for t in dict.fromkeys(wanted) if t not in graph.inputs]
-        self._session = model.runtime.session(graph.asking(self._wanted, places))
+        made = [tensor for tensor in dict.fromkeys(wanted) if tensor not in graph.inputs]
+        self._session = model.runtime.session(graph.asking(made, places))
 
     def _pull_back(self, model: Model, repeats: int) -> PullBack:
         scores = {
@@ -98,8 +98,7 @@ class Program:
     def forward(self, feed: Mapping[str, Array]) -> dict[str, Any]:
         """Run some samples, and keep the tensors that are wanted, as OrtValues by name."""
         given = {name: onnxruntime.OrtValue.ortvalue_from_numpy(a) for name, a in feed.items()}
-        made = self._session.run_with_ort_values(self._wanted, given)
-        return {**given, **dict(zip(self._wanted, made, strict=True))}
+        return {**given, **self._session(given)}
 
     def outputs(self, kept: Mapping[str, Any]) -> dict[str, Array]:
         """Hand over the outputs of a pass by path, in the outputs' own shapes."""

@@ -70,20 +70,20 @@ class Graph:
 
     def _follow(self, node: NodeProto) -> None:
         """Tell what a node's outputs depend on."""
-        given = reads(node)
+        given, made = reads(node), [name for name in node.output if name]
         by_value = self.data.intersection(given)
         drawn = node.op_type.startswith(_DRAWS)
         sizes = node.op_type in ("Shape", "Size")
         free = bool(self.unsized.intersection(given))
         shapes = node.input[_SIZED_BY.get(node.op_type, slice(0, 0))]
         if (by_value and not sizes) or drawn or (sizes and free):
-            self.data.update(node.output)
+            self.data.update(made)
         if not sizes and (
             free
             or self.data.intersection(shapes)
-            or (node.op_type in _OWN_SIZE and node.output[0] in self.data)
+            or (node.op_type in _OWN_SIZE and self.data.intersection(made))
         ):
-            self.unsized.update(node.output)
+            self.unsized.update(made)
 
     def constant(self, tensor: str) -> Array | None:
         """Read an initializer or a constant node; None for what is computed."""
@@ -156,11 +156,11 @@ def attributes(node: NodeProto) -> dict[str, Any]:
 
 def reads(node: NodeProto) -> list[str]:
     """List the tensors that a node reads, also those that its inner graphs do."""
-    found = list(node.input)
+    found = [name for name in node.input if name]
     for attribute in node.attribute:
         for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
             inside = {one.name for one in [*graph.input, *graph.initializer]}
-            inside.update(name for inner in graph.node for name in inner.output)
+            inside.update(name for inner in graph.node for name in inner.output if name)
             found += [name for inner in graph.node for name in reads(inner) if name not in inside]
             found += [one.name for one in graph.output if one.name not in inside]
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import onnx
 
@@ -18,7 +18,7 @@ from . import layers as layers_of
 from .graph import Graph
 from .inputs import Given, fixed_batch
 from .layers import Named
-from .sessions import Runtime
+from .sessions import Runtime, Session
 from .sizes import Sizes, measure
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Model:
             raise InputError("The ONNX model has no inputs or no outputs, so nothing runs in it.")
 
     @cached_property
-    def _everything(self) -> Any:
+    def _everything(self) -> Session:
         """A session that returns every tensor."""
         graph = self.graph
         inner = [name for node in graph.nodes for name in node.output if name]
@@ -56,9 +56,8 @@ class Model:
     @cached_property
     def floating(self) -> set[str]:
         """The floating tensors."""
-        known = [*self._everything.get_inputs(), *self._everything.get_outputs()]
-        kinds = {"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(bfloat16)"}
-        return {one.name for one in known if one.type in kinds}
+        floating = {"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(bfloat16)"}
+        return {name for name, kind in self._everything.kinds.items() if kind in floating}
 
     @cached_property
     def layers(self) -> Mapping[str, Named]:

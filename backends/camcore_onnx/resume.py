@@ -95,17 +95,14 @@ class Suffix:
         self._nodes, self.beside = _parts(model.graph, cut, scores, from_inputs)
         wanted = Request({tensor: tensor for tensor in [cut, *self.beside]}, logits)
         self.before = Program(model, sizes, wanted, sizes.samples)
-        self._scores = [t for t in dict.fromkeys(scores) if t not in wanted.layers]
-        self._session = model.runtime.session(self._written(model.graph)) if self._scores else None
+        made = [tensor for tensor in dict.fromkeys(scores) if tensor not in wanted.layers]
+        self._session = model.runtime.session(self._written(model.graph, made)) if made else None
 
     def __call__(self, altered: Array, times: int, beside: Feed) -> dict[str, Array]:
         """Give the outputs for so many alterations of one sample."""
         given = {self.cut: altered, **{t: self._repeated(t, a, times) for t, a in beside.items()}}
         if self._session is not None:
-            taken = {one.name for one in self._session.get_inputs()}
-            feed = {name: np.ascontiguousarray(a) for name, a in given.items() if name in taken}
-            found = self._session.run(self._scores, feed)
-            given |= dict(zip(self._scores, found, strict=True))
+            given |= self._session({name: np.ascontiguousarray(a) for name, a in given.items()})
         leaves = {path: as_float(given[end.tensor]) for path, end in self._ends.items()}
         return {
             path: leaf
@@ -119,7 +116,7 @@ class Suffix:
         repeats = axis is not None and self.sizes.grows
         return np.concatenate([array] * times, axis or 0) if repeats else array
 
-    def _written(self, graph: Graph) -> onnx.ModelProto:
+    def _written(self, graph: Graph, made: Sequence[str]) -> onnx.ModelProto:
         sizes, kind = self.sizes, helper.np_dtype_to_tensor_dtype
         read = {name for node in self._nodes for name in reads(node)}
         given = [
@@ -127,10 +124,10 @@ class Suffix:
             for t in dict.fromkeys([self.cut, *self.beside])
         ]
         constants = [graph.initializers[name] for name in sorted(read & graph.initializers.keys())]
-        outputs = [ValueInfoProto(name=name) for name in self._scores]
-        made = helper.make_graph(self._nodes, "after", given, outputs, constants)
+        outputs = [ValueInfoProto(name=name) for name in made]
+        after = helper.make_graph(self._nodes, "after", given, outputs, constants)
         opsets, version = graph.proto.opset_import, graph.proto.ir_version
-        return helper.make_model(made, opset_imports=opsets, ir_version=version)
+        return helper.make_model(after, opset_imports=opsets, ir_version=version)
 
 
 class Replay:

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from camcore.adapter import Array
+from camcore.errors import InputError
 from camcore.layers.layout import axis_moved, axis_of_one
 
 from .graph import Graph
+from .sessions import Session
 
 Shape: TypeAlias = tuple[int, ...]
 Feed: TypeAlias = Mapping[str, Array]
@@ -70,12 +72,12 @@ class Sizes:
         return longer[0] if alone else None
 
 
-def measure(session: Any, graph: Graph, one: Feed, declared: int | None) -> Sizes:
+def measure(session: Session, graph: Graph, one: Feed, declared: int | None) -> Sizes:
     """Run a session that returns every tensor, on one sample and on two.
 
     Parameters
     ----------
-    session : onnxruntime.InferenceSession
+    session : Session
         Of the file, every tensor an output.
     graph : Graph
         The file's.
@@ -84,10 +86,9 @@ def measure(session: Any, graph: Graph, one: Feed, declared: int | None) -> Size
     declared : int or None
         How many those are; None where the file leaves it open.
     """
-    names = [each.name for each in session.get_outputs()]
 
     def run(feed: Feed) -> dict[str, Array]:
-        found = dict(zip(names, session.run(names, dict(feed)), strict=True)) | dict(feed)
+        found = session(feed) | dict(feed)
         return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
     few = run(one)
@@ -111,5 +112,5 @@ def _twice(run: Callable[[Feed], dict[str, Array]], one: Feed) -> dict[str, Arra
     """Run two samples; None where a batch of one is written into the file."""
     try:
         return run({name: np.concatenate([a] * 2) if len(a) == 1 else a for name, a in one.items()})
-    except Exception:  # ONNX Runtime's errors have no class of their own
+    except InputError:
         return None

@@ -58,6 +58,10 @@ class Value:
         """Give 1 where this holds, and 0 where it does not."""
         return self.tape("Cast", self, to=helper.np_dtype_to_tensor_dtype(self.tape.dtype))
 
+    def or_one(self) -> Value:
+        """Put 1 in the place of 0, to divide by."""
+        return self + self.equals(0)
+
     def equals(self, other: Term) -> Value:
         """Give 1 where two are the same, and 0 elsewhere."""
         return self.tape("Equal", self, other).as_number()
@@ -208,7 +212,7 @@ class Tape:
 
     def _next(self) -> str:
         self._made += 1
-        return f"@{self._made}"
+        return f"@pulled:{self._made}"
 
 
 class Operation:

@@ -13,26 +13,26 @@ from .table import rule
 
 @rule("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 def reshape(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g in the shape of x."""
+    """Give dx = g in the shape of x."""
     return g.reshape(op.shape())
 
 
 @rule("Transpose")
 def transpose(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g with its axes put back."""
+    """Give dx = g with its axes put back."""
     order = op.get("perm", range(len(op.made))[::-1])
     return g.transpose(np.argsort(order).tolist())
 
 
 @rule("Expand")
 def expand(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g, added up over the copies."""
+    """Give dx = g, added up over the copies."""
     return op.fit(g, 0)
 
 
 @rule("Concat")
 def concatenate(op: Operation, g: Value, i: int) -> Value:
-    """Dx = its part of g."""
+    """Give dx = its part of g."""
     axis = op.axis(0)
     start = sum(op.shape(k)[axis] for k in range(i))
     return op.tape("Slice", g, [start], [start + op.shape(i)[axis]], [axis])
@@ -40,7 +40,7 @@ def concatenate(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Split")
 def split(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g, and zeros for the other parts."""
+    """Give dx = g, and zeros for the other parts."""
     axis = op.axis(0)
     lengths = [op.tape.shape(part)[axis] for part in op.node.output]
     return _padded(op, g, axis, sum(lengths[: op.result]), lengths[op.result])
@@ -48,7 +48,7 @@ def split(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Slice")
 def slice_(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g at what was sliced, zeros elsewhere."""
+    """Give dx = g at what was sliced, zeros elsewhere."""
     given = [tensor for tensor in op.node.input[1:] if tensor]
     if any(op.tape.known(tensor) is None for tensor in given):
         parts = [op.x(k) if op.has(k) else None for k in range(1, len(op.node.input))]
@@ -70,7 +70,7 @@ def slice_(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Gather")
 def gather(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g at what was gathered, added up where that was more than once."""
+    """Give dx = g at what was gathered, added up where that was more than once."""
     axis, indices = op.axis(0), op.tape.known(op.node.input[1])
     if indices is None or indices.ndim:
         return _given_back(op, g, _places(op, "Gather", op.x(1), axis=axis))
@@ -81,20 +81,20 @@ def gather(op: Operation, g: Value, i: int) -> Value:
 
 @rule("GatherElements", "GatherND")
 def gather_elements(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g at what was gathered, added up where that was more than once."""
+    """Give dx = g at what was gathered, added up where that was more than once."""
     return _given_back(op, g, _places(op, op.kind, op.x(1), **op.attributes))
 
 
 @rule("TopK")
 def largest_of_axis(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g at the values that were taken."""
+    """Give dx = g at the values that were taken."""
     axis, taken = op.axis(-1), op.tape.see(op.node.output[1])
     return _given_back(op, g, op.tape("GatherElements", _numbered(op), taken, axis=axis))
 
 
 @rule("Tile")
 def tile(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g, added up over the copies."""
+    """Give dx = g, added up over the copies."""
     times = [whole // own for whole, own in zip(op.made, op.shape(), strict=True)]
     pairs = [length for pair in zip(times, op.shape(), strict=True) for length in pair]
     copies = g.reshape(pairs).sum(range(0, len(pairs), 2))
@@ -103,7 +103,7 @@ def tile(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Pad")
 def pad(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g without the padding; what that repeats is added up."""
+    """Give dx = g without the padding; what that repeats is added up."""
     shape, given = op.shape(), op.known(1, "pads")
     assert given is not None
     chosen, ends = op.known(3), np.zeros((2, len(shape)), np.int64)
@@ -120,7 +120,7 @@ def pad(op: Operation, g: Value, i: int) -> Value:
 
 @rule("DepthToSpace")
 def depth_to_space(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g with each block of places back in the channels."""
+    """Give dx = g with each block of places back in the channels."""
     block, (n, c, h, w) = op.get("blocksize"), op.shape()
     less = c // block**2
     blocks = g.reshape([n, less, h, block, w, block])
@@ -131,13 +131,13 @@ def depth_to_space(op: Operation, g: Value, i: int) -> Value:
 
 @rule("SpaceToDepth")
 def space_to_depth(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g with each block of channels back in its places."""
+    """Give dx = g with each block of channels back in its places."""
     return op.tape("DepthToSpace", g, blocksize=op.get("blocksize"), mode="DCR")
 
 
 @rule("ScatterElements", "ScatterND")
 def scatter(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g but for zeros where updates stand, and of these, g there."""
+    """Give dx = g but for zeros where updates stand, and of these, g there."""
     if op.get("reduction", "none") != "none":
         raise op.refuse(f"it scatters with reduction={op.get('reduction')!r}")
     if i == 2:
@@ -150,7 +150,7 @@ def scatter(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Trilu")
 def triangle(op: Operation, g: Value, i: int) -> Value:
-    """Dx = the same triangle of g."""
+    """Give dx = the same triangle of g."""
     return op.tape("Trilu", g, op.x(1) if op.has(1) else None, upper=op.get("upper", 1))
 
 

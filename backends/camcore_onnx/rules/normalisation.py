@@ -14,10 +14,11 @@ from .table import rule
 
 @rule("BatchNormalization")
 def batch_normalisation(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g γ/√(σ² + ε), by running statistics."""
+    """Give dx = g γ/√(σ² + ε), by running statistics."""
     gamma, variance = op.known(1), op.known(4)
-    if i or op.get("training_mode", 0) or gamma is None or variance is None:
-        raise op.refuse("it normalises by the statistics of the batch")
+    by_batch = op.get("training_mode", 0) or not op.get("spatial", 1)
+    if i or by_batch or gamma is None or variance is None:
+        raise op.refuse("it normalises by the statistics of the batch, or place by place")
     factor = gamma.astype(np.float64) / np.sqrt(variance + op.get("epsilon", 1e-5))
     shape = [-1, *[1] * (len(op.shape()) - 2)]
     return g * op.tape.constant(factor.astype(op.tape.dtype).reshape(shape))
@@ -64,17 +65,17 @@ def group_normalisation(op: Operation, g: Value, i: int) -> Value:
 
 @rule("LpNormalization")
 def vector_normalisation(op: Operation, g: Value, i: int) -> Value:
-    """Dx = (g − y Σ g y)/|x| for y = x/|x|."""
+    """Give dx = (g − y Σ g y)/|x| for y = x/|x|."""
     if op.get("p", 2) != 2:
         raise op.refuse("it normalises by absolute values")
     axes = [op.axis(-1)]
-    length = op.tape("ReduceL2", op.x(), axes, keepdims=1)
+    length = op.tape("ReduceL2", op.x(), axes, keepdims=1).or_one()
     return (g - op.y * (g * op.y).sum(axes)) / length
 
 
 @rule("LRN")
 def local_response(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g s^−β − 2αβ/n · x Σ g x s^(−β−1), s = bias + α/n Σ x², over n channels around."""
+    """Give dx = g s^−β − 2αβ/n · x Σ g x s^(−β−1), s = bias + α/n Σ x², over n channels around."""
     x, n = op.x(), op.get("size")
     alpha, beta = op.get("alpha", 1e-4) / n, op.get("beta", 0.75)
     before, channels = (n - 1) // 2, op.shape()[1]

@@ -8,7 +8,7 @@ from .table import rule
 
 @rule("MatMul")
 def matrix_product(op: Operation, g: Value, i: int) -> Value:
-    """DA = g Bᵀ and dB = Aᵀ g, added up over batches that one of the two has not."""
+    """Give dA = g Bᵀ and dB = Aᵀ g, added up over batches that one of the two has not."""
     first, second = op.shape(0), op.shape(1)
     rows, columns = (1, *first)[-2:], (*second, 1)[-2:] if len(second) < 2 else second[-2:]
     outer = op.made[: len(op.made) - (len(first) > 1) - (len(second) > 1)]
@@ -27,7 +27,7 @@ def matrix_product(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Gemm")
 def general_product(op: Operation, g: Value, i: int) -> Value:
-    """DA = α g Bᵀ, dB = α Aᵀ g and dC = β g, for y = α A B + β C, A or B transposed or not."""
+    """Give dA = α g Bᵀ, dB = α Aᵀ g and dC = β g, for y = α A B + β C, A or B transposed or not."""
     turned, alpha = (op.get("transA", 0), op.get("transB", 0)), op.get("alpha", 1.0)
     if i == 2:
         return op.fit(g * op.get("beta", 1.0), 2)
@@ -44,7 +44,7 @@ def general_product(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Einsum")
 def einsum(op: Operation, g: Value, i: int) -> Value:
-    """DA = the sum of products of g with all others, over what A has no index of."""
+    """Give dA = the sum of products of g with all others, over what A has no index of."""
     terms, _, made = op.get("equation").replace(" ", "").partition("->")
     letters = terms.split(",")
     own, others = letters[i], [one for k, one in enumerate(letters) if k != i]

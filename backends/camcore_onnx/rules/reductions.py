@@ -37,19 +37,19 @@ def _spread(op: Operation, slope: Slope | None, g: Value, share: bool = False) -
 
 @rule("GlobalAveragePool", "ReduceMean")
 def mean(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g/n."""
+    """Give dx = g/n."""
     return _spread(op, None, g, share=True)
 
 
 @rule("ReduceSum")
 def total(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g."""
+    """Give dx = g."""
     return _spread(op, None, g)
 
 
 @rule("GlobalMaxPool", "ReduceMax", "ReduceMin")
 def extreme(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g where x is the one that was taken; those that tie share it."""
+    """Give dx = g where x is the one that was taken; those that tie share it."""
 
     def slope(x: Value, y: Value, axes: list[int]) -> Value:
         taken = x.equals(y)
@@ -60,37 +60,37 @@ def extreme(op: Operation, g: Value, i: int) -> Value:
 
 @rule("ReduceSumSquare")
 def squares(op: Operation, g: Value, i: int) -> Value:
-    """Dx = 2 g x."""
+    """Give dx = 2 g x."""
     return _spread(op, lambda x, y, axes: x * 2, g)
 
 
 @rule("ReduceL1")
 def absolutes(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g sign x."""
+    """Give dx = g sign x."""
     return _spread(op, lambda x, y, axes: x.tape("Sign", x), g)
 
 
 @rule("ReduceL2")
 def length(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g x/y."""
-    return _spread(op, lambda x, y, axes: x / y, g)
+    """Give dx = g x/y, and 0 where all are 0."""
+    return _spread(op, lambda x, y, axes: x / y.or_one(), g)
 
 
 @rule("ReduceLogSumExp")
 def log_sum_exp(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g exp(x − y)."""
+    """Give dx = g exp(x − y)."""
     return _spread(op, lambda x, y, axes: x.tape("Exp", x - y), g)
 
 
 @rule("Softmax")
 def softmax(op: Operation, g: Value, i: int) -> Value:
-    """Dx = y (g − Σ g y)."""
+    """Give dx = y (g − Σ g y)."""
     return op.y * (g - (g * op.y).sum(_normalised(op)))
 
 
 @rule("LogSoftmax")
 def log_softmax(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g − exp(y) Σ g."""
+    """Give dx = g − exp(y) Σ g."""
     return g - op.tape("Exp", op.y) * g.sum(_normalised(op))
 
 
@@ -102,7 +102,7 @@ def _normalised(op: Operation) -> list[int]:
 
 @rule("CumSum")
 def running_sum(op: Operation, g: Value, i: int) -> Value:
-    """Dx = the running sum of g from the other end."""
+    """Give dx = the running sum of g from the other end."""
     how = {"exclusive": op.get("exclusive", 0), "reverse": 1 - op.get("reverse", 0)}
     axis = op.known(1)
     assert axis is not None

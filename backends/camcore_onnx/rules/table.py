@@ -34,6 +34,8 @@ def slope(*operators: str) -> Callable[[Slope], Slope]:
 
     def register(function: Slope) -> Slope:
         def pull_back(op: Operation, cotangent: Value, i: int) -> Value:
+            if op.get("broadcast"):
+                raise op.refuse("it broadcasts as it did before opset 7")
             factor = function(op, i)
             is_one = isinstance(factor, (int, float)) and factor == 1
             return op.fit(cotangent if is_one else cotangent * factor, i)

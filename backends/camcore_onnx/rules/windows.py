@@ -72,7 +72,7 @@ def _windows(
 
 @rule("Conv")
 def convolve(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g convolved with the turned kernels, or spread by them where windows are strided."""
+    """Give dx = g convolved with the turned kernels, or spread by them where strided."""
     if i == 2:
         return g.sum([0, *range(2, len(op.made))]).reshape(op.shape(2))
     if i == 1:
@@ -93,7 +93,7 @@ def convolve(op: Operation, g: Value, i: int) -> Value:
 
 @rule("ConvTranspose")
 def convolve_transposed(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g convolved with the kernels."""
+    """Give dx = g convolved with the kernels."""
     if i == 2:
         return g.sum([0, *range(2, len(op.made))]).reshape(op.shape(2))
     if i == 1 or "output_shape" in op.attributes or op.get("auto_pad", "NOTSET") != "NOTSET":
@@ -115,7 +115,7 @@ def convolve_transposed(op: Operation, g: Value, i: int) -> Value:
 
 @rule("AveragePool")
 def average_pool(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g/n spread over its window, n the places that were counted."""
+    """Give dx = g/n spread over its window, n the places that were counted."""
     whole, channels = op.shape()[2:], op.shape()[1]
     windows = _windows(op, tuple(op.get("kernel_shape")), whole, op.made[2:])
     inside = np.asarray(1)
@@ -130,7 +130,7 @@ def average_pool(op: Operation, g: Value, i: int) -> Value:
 
 @rule("MaxPool")
 def max_pool(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g at the places that maxima were taken from."""
+    """Give dx = g at the places that maxima were taken from."""
     if op.opset < 8 or op.get("storage_order", 0):
         raise op.refuse("it does not say where maxima were taken from")
     shape, places = op.shape(), math.prod(op.shape()[2:])
@@ -145,14 +145,14 @@ def max_pool(op: Operation, g: Value, i: int) -> Value:
 
 @rule("Resize", "Upsample")
 def resize(op: Operation, g: Value, i: int) -> Value:
-    """Dx = g by the transposed matrix of each axis, which is the operator's answer to ones."""
+    """Give dx = g by the transposed matrix of each axis, which is the operator's answer to ones."""
     how = {name: value for name, value in op.attributes.items() if name not in ("axes", "scales")}
     if op.kind == "Upsample" or op.opset < 11:
         how |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    if how.get("coordinate_transformation_mode") == "tf_crop_and_resize":
-        raise op.refuse("it crops")
+    crops = how.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    if crops or how.pop("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise op.refuse("it crops, or keeps the ratio of sides")
     scales = _scales(op)
-    how.pop("keep_aspect_ratio_policy", None)
     for axis, (whole, made) in enumerate(zip(op.shape(), op.made, strict=True)):
         if whole == made:
             continue

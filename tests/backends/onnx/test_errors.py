@@ -263,3 +263,86 @@ def test_a_file_that_computes_in_whole_numbers_throughout():
     file = file_of(nodes, {"x": ["n", 3, 8, 8]}, ["y"], {"s": scale, "z": zero})
     with pytest.raises(LayerError, match="computes in whole numbers"):
         camcore.Explainer(backend.adapt(file))(IMAGES)
+
+
+def test_sizes_that_the_model_cannot_compute_with():
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["r"], name="reshape"),
+        helper.make_node("ReduceMean", ["r"], ["y"], name="mean", axes=[2], keepdims=0),
+    ]
+    shape = np.asarray([-1, 3, 64])
+    file = file_of(nodes, {"x": ["n", 3, "h", "w"]}, ["y"], {"shape": shape}, opset=17)
+    adapter = backend.adapt(file)
+    assert adapter.run(IMAGES).outputs[""].shape == (2, 3)
+    with pytest.raises(InputError, match=r"cannot run the model .* \(1, 3, 5, 7\)"):
+        adapter.run(np.ones((1, 3, 5, 7), np.float32))
+
+
+REFUSED = {
+    "crops": (
+        helper.make_node(
+            "Resize",
+            ["f", "roi", "scales"],
+            ["g"],
+            name="node",
+            coordinate_transformation_mode="tf_crop_and_resize",
+        ),
+        {"roi": np.asarray([0, 0, 0, 0, 1, 1, 1, 1], np.float32)}
+        | {"scales": np.asarray([1, 1, 2, 2], np.float32)},
+        "it crops",
+    ),
+    "scattered sums": (
+        helper.make_node(
+            "ScatterND", ["f", "places", "updates"], ["g"], name="node", reduction="add"
+        ),
+        {"places": np.zeros((1, 1), np.int64), "updates": np.ones((1, 4, 8, 8), np.float32)},
+        "scatters with reduction='add'",
+    ),
+    "a training mode": (
+        helper.make_node("Dropout", ["f", "ratio", "training"], ["g"], name="node"),
+        {"ratio": np.asarray(0.5, np.float32), "training": np.asarray(True)},
+        "drops at random",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", REFUSED)
+def test_settings_without_a_rule_say_why(which):
+    node, constants, words = REFUSED[which]
+    adapter = backend.adapt(with_middle(node, constants=constants))
+    with pytest.raises(GradientError, match=words):
+        adapter.run(IMAGES, ["relu"], [of_class(0)])
+
+
+def test_kernels_that_the_input_makes():
+    nodes = [
+        helper.make_node("Slice", ["x", "a", "b", "axes"], ["kernels"], name="cut"),
+        helper.make_node("Conv", ["x", "kernels"], ["y"], name="conv"),
+    ]
+    ends = {"a": np.zeros(3, np.int64), "b": np.ones(3, np.int64), "axes": np.asarray([0, 2, 3])}
+    adapter = backend.adapt(file_of(nodes, {"x": ["n", 3, 4, 4]}, ["y"], ends))
+    words = r"Operator Conv \(conv\) .* kernels depend on the model's inputs"
+    with pytest.raises(GradientError, match=words):
+        adapter.run(IMAGES[:1, :, :4, :4], [INPUT], [lambda leaves: dict(leaves)])
+
+
+def test_broadcasting_as_it_was_before_opset_7():
+    nodes = [
+        helper.make_node("Mul", ["x", "w"], ["y"], name="scale", broadcast=1, axis=1),
+    ]
+    file = file_of(nodes, {"x": ["n", 3, 4, 4]}, ["y"], {"w": np.ones(3, np.float32)}, opset=6)
+    adapter = backend.adapt(file)
+    with pytest.raises((GradientError, BackendError), match=r"before opset 7|does not take"):
+        adapter.run(np.ones((1, 3, 4, 4), np.float32), [INPUT], [lambda leaves: dict(leaves)])
+
+
+@pytest.mark.parametrize("operator", ["ReduceL2", "LpNormalization"])
+def test_a_vector_of_zeros_has_a_gradient(operator):
+    how = {"axes": [1], "keepdims": 1} if operator == "ReduceL2" else {"axis": 1}
+    node = helper.make_node(operator, ["x"], ["y"], name="norm", **how)
+    adapter = backend.adapt(file_of([node], {"x": ["n", 4]}, ["y"], opset=13))
+    x = np.asarray([[0, 0, 0, 0], [3, 0, 4, 0]], np.float32)
+    found = adapter.run(x, [INPUT], [of_class(0)]).layers[INPUT].gradients[0]
+    assert np.isfinite(found).all()
+    expected = [0.6, 0, 0.8, 0] if operator == "ReduceL2" else [0.128, 0, -0.096, 0]
+    np.testing.assert_allclose(found[1], expected, rtol=1e-5)
