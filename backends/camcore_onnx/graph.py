@@ -91,6 +91,9 @@ class Graph:
             node, stored = self.maker.get(tensor), self.initializers.get(tensor)
             if node is not None and node.op_type == "Identity":
                 return self.constant(node.input[0])
+            if node is not None and node.op_type == "Transpose":
+                turned = self.constant(node.input[0])
+                return None if turned is None else turned.transpose(attributes(node).get("perm"))
             if node is not None and node.op_type == "Constant":
                 stored = _stored(node)
             if stored is None:

@@ -154,10 +154,11 @@ class Tape:
             self.saved[tensor] = self._see(tensor)
         return self.saved[tensor]
 
-    def see_places(self, tensor: str) -> Value:
+    def see_places(self, node: NodeProto) -> Value:
         """Read where a max pooling took its maxima from."""
+        tensor, *named = node.output
         if tensor not in self.places:
-            self.places[tensor] = f"{tensor}@places"
+            self.places[tensor] = "".join(named) or f"{tensor}@places"
             shape = self.sizes.shape(tensor, self.samples)
             self._declare(self.places[tensor], np.dtype(np.int64), shape)
         return self._repeated(Value(self, self.places[tensor]), tensor)

@@ -135,7 +135,7 @@ def max_pool(op: Operation, g: Value, i: int) -> Value:
         raise op.refuse("it does not say where maxima were taken from")
     shape, places = op.shape(), math.prod(op.shape()[2:])
     # Places are numbered through all samples and channels.
-    taken = op.tape("Mod", op.tape.see_places(op.node.output[0]), np.asarray(places))
+    taken = op.tape("Mod", op.tape.see_places(op.node), np.asarray(places))
     rows, zeros = [*shape[:2], -1], op.tape.zeros([*shape[:2], places])
     flat = op.tape(
         "ScatterElements", zeros, taken.reshape(rows), g.reshape(rows), axis=2, reduction="add"

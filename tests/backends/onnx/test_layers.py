@@ -186,3 +186,15 @@ def test_a_batch_normalisation_is_read():
     g, b, m, v = values.values()
     np.testing.assert_allclose(found.added, b - m * g / np.sqrt(v + 0.5), rtol=1e-6)
     assert found.layer == "norm"
+
+
+def test_weights_that_the_file_turns_are_read():
+    weights = np.arange(12, dtype=np.float32).reshape(3, 4)
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["y"], name="fc"),
+    ]
+    adapter = backend.adapt(file_of(nodes, {"x": ["n", 4]}, ["y"], {"w": weights}))
+    found, bias = adapter.classifier()
+    np.testing.assert_array_equal(found, weights)
+    np.testing.assert_array_equal(bias, np.zeros(3))

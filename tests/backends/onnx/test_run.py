@@ -365,3 +365,16 @@ def test_what_depends_on_the_number_of_samples_is_read_anew():
         for seed, index in enumerate((1, 2)):
             expected = 2 * x * (np.arange(4) == index)
             close(trace.layers[INPUT].gradients[seed], expected)
+
+
+def test_places_of_maxima_that_the_file_returns_itself():
+    pool = helper.make_node("MaxPool", ["x"], ["p", "places"], name="pool", kernel_shape=[2, 2])
+    flat = helper.make_node("Flatten", ["p"], ["y"], name="flat")
+    file = file_of([pool, flat], {"x": ["n", 1, 2, 3]}, ["y", "places"])
+    file.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    x = np.asarray([[[[1, 5, 2], [3, 4, 9]]], [[[7, 1, 2], [3, 4, 6]]]], np.float32)
+    trace = backend.adapt(file).run(x, [INPUT], [of_class(0, "y"), of_class(1, "y")])
+    assert trace.outputs["places"].ravel().tolist() == [1, 5, 6, 11]
+    first, second = (gradient[:, 0] for gradient in trace.layers[INPUT].gradients)
+    assert first.tolist() == [[[0, 1, 0], [0, 0, 0]], [[1, 0, 0], [0, 0, 0]]]
+    assert second.tolist() == [[[0, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 1]]]
