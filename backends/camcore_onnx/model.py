@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import onnx
 
@@ -45,6 +45,10 @@ class Model:
         self._programs = Programs(max(8, min(64, _BYTES // (proto.ByteSize() + 1))))
         if not self.graph.inputs or not self.graph.outputs:
             raise InputError("The ONNX model has no inputs or no outputs, so nothing runs in it.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process without what was made ready to run."""
+        return _read, (self.graph.proto.SerializeToString(), self.runtime)
 
     @cached_property
     def _everything(self) -> Session:
@@ -135,3 +139,7 @@ class Model:
 
         found: T = self._programs.fetch(question, own, attempt)
         return found
+
+
+def _read(data: bytes, runtime: Runtime) -> Model:
+    return Model(onnx.load_from_string(data), runtime)

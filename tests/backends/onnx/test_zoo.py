@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -78,6 +79,17 @@ def test_a_file_is_explained_by_its_path(tmp_path):
     for given in (path, onnx.load(path)):
         found = camcore.explain(given, images, target=1, layer="relu")
         np.testing.assert_array_equal(found.maps, expected.maps)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_an_explainer_goes_to_other_processes(tmp_path, in_memory):
+    path = saved(tmp_path, ["n", 3, 16, 16])
+    images = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    explainer = camcore.Explainer(onnx.load(path) if in_memory else path, layer="relu")
+    expected = explainer(images, target=1)
+    found = pickle.loads(pickle.dumps(explainer))(images, target=1)
+    np.testing.assert_array_equal(found.maps, expected.maps)
 
 
 def test_neither_library_is_imported_before_a_model_is_adapted():
