@@ -165,10 +165,6 @@ _WAYS_OUT = {
     "haiku.TransformedWithState": "Give camcore_jax.Haiku(transformed, parameters, state).",
     "torch.ScriptFunction": "Give the nn.Module that was traced.",
     "torch.AOTICompiledModel": "Give the exported program or the nn.Module it was compiled from.",
-    "onnxruntime.InferenceSession": (
-        "It keeps no gradients: turn the ONNX file into a PyTorch model, with onnx2torch.convert."
-    ),
-    "onnx.ModelProto": "Turn it into a PyTorch model: onnx2torch.convert(model).",
     "Interpreter": "A TFLite interpreter keeps no gradients: give the Keras model it came from.",
     "openvino.Model": "Give the ONNX file or the model that it was converted from.",
     "openvino.CompiledModel": "Give the ONNX file or the model that it was converted from.",
@@ -190,8 +186,8 @@ _FILE_WAYS_OUT = {
     ),
     ".xml": "If it is OpenVINO's, give the ONNX file or the model that it was converted from.",
     "": (
-        "It is a path of no kind of file that holds a whole model, such as .keras, .pt2 or the "
-        "folder of a SavedModel: load the model first, or see camcore.zoo.load_model."
+        "It is a path of no kind of file that holds a whole model, such as .keras, .pt2, .onnx or "
+        "the folder of a SavedModel: load the model first, or see camcore.zoo.load_model."
     ),
 }
 """What to give in place of files, by their endings."""
@@ -201,6 +197,7 @@ _FILES: Mapping[str, tuple[str, str]] = {
     ".h5": ("tensorflow", "keras-file"),
     ".hdf5": ("tensorflow", "keras-file"),
     ".pt2": ("torch", "pt2"),
+    ".onnx": ("onnx", "onnx"),
 }
 """Whose a file is, known without importing a framework; a stranger's adapter is asked for more."""
 
@@ -211,6 +208,8 @@ _EXTRA_OF = {
     "flax": "jax",
     "equinox": "jax",
     "haiku": "jax",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

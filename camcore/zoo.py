@@ -41,7 +41,8 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     spec : str
         ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
         ``timm:...``, ``keras:ResNet50``), a path to a file that holds a whole model
-        (``.keras``, ``.h5``, ``.pt2``, the folder of a SavedModel; what other adapters claim), or
+        (``.keras``, ``.h5``, ``.pt2``, ``.onnx``, the folder of a SavedModel; what other adapters
+        claim), or
         ``package.module:function``, which is called without arguments and returns a
         model or a `camcore.zoo.LoadedModel`. Its module is imported, and so its code is run:
         name no function that you would not run yourself.
@@ -94,6 +95,7 @@ _SCHEMES = {
     "keras-file": "tensorflow",
     "saved-model": "tensorflow",
     "demo-keras": "tensorflow",
+    "onnx": "onnx",
 }
 
 

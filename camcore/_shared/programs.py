@@ -39,9 +39,16 @@ class Answers:
 
 
 class Programs:
-    """Programs by question and shapes."""
+    """Programs by question and shapes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    questions : int, optional
+        How many questions are kept, fewer where programs are large.
+    """
+
+    def __init__(self, questions: int | None = None) -> None:
+        self._questions = questions
         self._answers: OrderedDict[Hashable, Answers] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -98,7 +105,7 @@ class Programs:
             _use((shapes, program), answers.programs)
             answers.closed.update(closed)
             del answers.programs[:-SHAPES]
-            while len(self._answers) > QUESTIONS:
+            while len(self._answers) > (self._questions or QUESTIONS):
                 self._answers.popitem(last=False)
 
     def _openings(self, question: Hashable, shapes: Shapes) -> dict[Shapes, Opening | None]:

@@ -62,6 +62,28 @@ def torch_before_pooling(request) -> Subject:
     return Subject(subject.adapter, subject.inputs, "relu1", 1e-5)
 
 
+def onnx_subject(request, **how) -> Subject:
+    """Give the PyTorch model as a file, which is explained without PyTorch."""
+    request.getfixturevalue("require")("onnxruntime")
+    from onnx_files import exported
+
+    from camcore_onnx import backend
+
+    subject = torch_subject(request)
+    file = exported(subject.adapter.model, [subject.inputs[: how.pop("batch", 3)]], **how)
+    return Subject(backend.adapt(file), subject.inputs, "relu2", 1e-5)
+
+
+def onnx_of_one(request) -> Subject:
+    """Give a file that takes one sample at a time."""
+    return onnx_subject(request, fixed=True, batch=1)
+
+
+def onnx_before_pooling(request) -> Subject:
+    subject = onnx_subject(request)
+    return Subject(subject.adapter, subject.inputs, "relu1", 1e-5)
+
+
 def keras_model(keras, **how):
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -136,6 +158,9 @@ SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], Subject]] = {
     "Keras before pooling": keras_before_pooling,
     "Flax NNX": nnx_subject,
     "Flax NNX in double precision": nnx_double,
+    "ONNX": onnx_subject,
+    "ONNX, one sample at a time": onnx_of_one,
+    "ONNX before pooling": onnx_before_pooling,
 }
 
 

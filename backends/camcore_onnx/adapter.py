@@ -1,0 +1,156 @@
+"""An ONNX file, seen through the verbs of `camcore.adapter.Adapter`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from camcore.adapter import (
+    Array,
+    Bias,
+    Channels,
+    Layer,
+    LayerRecord,
+    LayerTrace,
+    Leaves,
+    NativeScore,
+    Rectifier,
+    Seed,
+    Trace,
+    not_offered,
+)
+
+from . import inputs as inputs_of
+from . import resume, survey, weights
+from .forward import Program, Request, as_float, ask, chunks, join, path_of, share
+from .model import Model
+
+
+class OnnxAdapter:
+    """A file and the verbs that camcore asks for; see `camcore.adapter.Adapter`.
+
+    Parameters
+    ----------
+    model : Model
+        The file, read.
+    """
+
+    takes_images = False
+    compiles = True
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def input_channels(self) -> Channels:
+        """As the file declares its images, or turns them first."""
+        return self._model.input_channels
+
+    @property
+    def output_names(self) -> Mapping[str, str]:
+        """Paths of the outputs by the names that the file has for them."""
+        return {name: path_of(self._model, name) for name in self._model.graph.outputs}
+
+    def layers(self) -> Sequence[Layer]:
+        """List the nodes that return floating arrays, and the modules that they were part of."""
+        return [Layer(n.name, n.kind, n.node) for n in self._model.layers.values()]
+
+    def survey(self, inputs: Any) -> Sequence[LayerRecord]:
+        """List the shapes of every layer, measured once for each size of input."""
+        given = inputs_of.prepare(self._model.graph, inputs)
+        return survey.survey(self._model, self._model.sizes(given))
+
+    def run(
+        self,
+        inputs: Any,
+        layers: Sequence[str] = (),
+        seeds: Sequence[Seed | NativeScore] = (),
+        *,
+        logits: bool = True,
+        second_order: bool = False,
+        rectifier: Rectifier | None = None,
+        optional: Sequence[str] = (),
+    ) -> Trace:
+        """Run one forward pass, and one pull-back for each seed or for all at once.
+
+        A file that takes a fixed number of samples is run as often as it takes.
+
+        Raises
+        ------
+        MethodError
+            Second derivatives were asked for, or a score that no NumPy target expresses.
+        """
+        if second_order:
+            raise not_offered(self, "second_order")
+        numeric = [seed for seed in seeds if not isinstance(seed, NativeScore)]
+        if len(numeric) < len(seeds):
+            raise not_offered(self, "native scores")
+        model = self._model
+        given = inputs_of.prepare(model.graph, inputs)
+        asked = Request(
+            {name: model.tensor(name, given) for name in layers},
+            logits,
+            len(numeric),
+            rectifier is not None,
+        )
+        sizes = model.sizes(given)
+        samples = given.samples if sizes.grows else sizes.samples
+
+        def make() -> Program:
+            return Program(model, sizes, asked, samples)
+
+        question = "run", tuple(asked.layers.items()), asked.logits, asked.seeds, asked.guided
+        program = model.fetch(question, given.shapes(samples), make)
+        parts = list(chunks(sizes, given))
+        kept, rows = [program.forward(feed) for feed, _ in parts], [n for _, n in parts]
+
+        def joined(tensor: str, arrays: Sequence[Array]) -> Array:
+            return join(sizes, tensor, arrays, rows)
+
+        each = [program.outputs(one) for one in kept]
+        outputs = {
+            path: joined(end.output, [one[path] for one in each])
+            for path, end in program.ends.items()
+        }
+        cotangents = ask(numeric, program, outputs, optional)
+        pulled = [
+            program.gradients(share(cotangents, given, start, samples), one)
+            for start, one in zip(range(0, given.samples, samples), kept, strict=True)
+        ]
+        images = self.input_channels
+        traced = {
+            name: LayerTrace(
+                joined(tensor, [as_float(one[tensor].numpy()) for one in kept]),
+                tuple(
+                    joined(tensor, [part[k][tensor] for part in pulled])
+                    for k in range(len(numeric))
+                ),
+                images if tensor in given.feed else model.channels.get(tensor),
+            )
+            for name, tensor in asked.layers.items()
+        }
+        return Trace(
+            {path: as_float(given.feed[name]) for path, name in given.names.items()},
+            images,
+            outputs,
+            program.activation,
+            traced,
+            (None,) * len(seeds),
+            program.applied,
+        )
+
+    @contextmanager
+    def resume(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array], Leaves]]:
+        """Run one sample up to `layer`, then as often as asked from there on."""
+        yield resume.head(self._model, inputs, layer, logits=logits)
+
+    def classifier(self) -> tuple[Array, Array] | None:
+        """Read weights and bias of the last linear node or 1×1 convolution."""
+        return weights.classifier(self._model.graph)
+
+    def biases(self) -> Sequence[Bias]:
+        """List what linear nodes, convolutions and normalisations add."""
+        return list(weights.biases(self._model))

@@ -1,0 +1,251 @@
+"""Forward passes that keep what is asked for, and the gradients pulled back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from camcore.adapter import Array, Leaves, Seed, SeedRun
+from camcore.errors import GradientError, TargetError
+
+from .backward import PullBack, Question, is_floating
+from .inputs import Given
+from .logits import End, end_of
+from .model import Model
+from .sizes import Sizes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a pass.
+
+    Parameters
+    ----------
+    layers : mapping of str to str
+        Tensors by the names that they were asked by.
+    logits : bool
+        Whether outputs are taken before their final activation.
+    seeds : int
+        How many there are.
+    guided : bool
+        Whether rectifiers let only positive gradients past.
+    """
+
+    layers: Mapping[str, str]
+    logits: bool
+    seeds: int = 0
+    guided: bool = False
+
+
+class Program:
+    """What runs a file forward, and pulls cotangents back.
+
+    Parameters
+    ----------
+    model : Model
+        The file.
+    sizes : Sizes
+        Of its tensors.
+    asked : Request
+        What for.
+    samples : int
+        How many samples a pass has.
+    """
+
+    def __init__(self, model: Model, sizes: Sizes, asked: Request, samples: int) -> None:
+        graph = model.graph
+        self.sizes, self.asked, self.samples = sizes, asked, samples
+        arrays = [name for name in graph.outputs if name in sizes.dtypes]
+        ends = [end_of(graph, name, sizes, logits=asked.logits) for name in arrays]
+        self.ends: Mapping[str, End] = {path_of(model, one.output): one for one in ends}
+        self.backs: dict[int, PullBack] = {}
+        if asked.seeds and asked.layers:
+            self.backs[1] = self._pull_back(model, 1)
+            if asked.seeds > 1 and self.backs[1].repeatable:
+                self.backs[asked.seeds] = self._pull_back(model, asked.seeds)
+        places: Mapping[str, str] = {}
+        wanted = [*(one.tensor for one in ends), *asked.layers.values()]
+        for back in self.backs.values():
+            wanted += back.saved
+            places = back.places
+        made = [tensor for tensor in dict.fromkeys(wanted) if tensor not in graph.inputs]
+        self._session = model.runtime.session(graph.asking(made, places))
+
+    def _pull_back(self, model: Model, repeats: int) -> PullBack:
+        scores = {
+            path: end.tensor
+            for path, end in self.ends.items()
+            if is_floating(self.sizes.dtypes[end.tensor])
+        }
+        layers = list(dict.fromkeys(self.asked.layers.values()))
+        question = Question(scores, layers, self.samples, repeats, self.asked.guided)
+        return PullBack(model.graph, self.sizes, question, model.runtime)
+
+    @property
+    def activation(self) -> dict[str, str]:
+        """The activations left off, by the path of the output."""
+        return {path: end.activation for path, end in self.ends.items() if end.activation}
+
+    @property
+    def applied(self) -> dict[str, str]:
+        """The activations that are still there, by the path of the output."""
+        return {path: end.applied for path, end in self.ends.items() if end.applied}
+
+    def forward(self, feed: Mapping[str, Array]) -> dict[str, Any]:
+        """Run some samples, and keep the tensors that are wanted, as OrtValues by name."""
+        given = {name: onnxruntime.OrtValue.ortvalue_from_numpy(a) for name, a in feed.items()}
+        return {**given, **self._session(given)}
+
+    def outputs(self, kept: Mapping[str, Any]) -> dict[str, Array]:
+        """Hand over the outputs of a pass by path, in the outputs' own shapes."""
+        found = {}
+        for path, end in self.ends.items():
+            array = as_float(kept[end.tensor].numpy())
+            if end.tensor != end.output:
+                array = array.reshape(self.sizes.shape(end.output, self.samples))
+            found[path] = array
+        return found
+
+    def gradients(
+        self, flat: Sequence[Leaves], kept: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Array]]:
+        """Pull the cotangents of every seed back, together where that is exact.
+
+        Returns
+        -------
+        list of mapping of str to (B, ...) array
+            For each seed, the gradient at each tensor.
+        """
+        seeds = len(flat)
+        if not self.backs:
+            return [{} for _ in flat]
+        if seeds in self.backs and seeds > 1:
+            return self.backs[seeds].several(flat, kept)
+        back = self.backs[1]
+        return [back(one, kept) for one in flat]
+
+    def check(self, weighed: Collection[str], optional: Collection[str]) -> None:
+        """Refuse a score, of the outputs weighed, that does not depend on a layer.
+
+        Raises
+        ------
+        GradientError
+            It does not, or an operator between has no gradient.
+        """
+        for name, tensor in self.asked.layers.items() if self.backs else ():
+            back = self.backs[1]
+            for path in weighed:
+                if path in back.refused:
+                    raise back.refused[path]
+            if not back.reached[tensor].intersection(weighed) and name not in optional:
+                raise _unreached(name, self.activation)
+
+
+def chunks(sizes: Sizes, given: Given) -> Iterator[tuple[dict[str, Array], int]]:
+    """Yield what a pass is given, as many samples as the file takes at a time.
+
+    Yields
+    ------
+    feed : dict of str to array
+        The last sample is repeated where fewer are left.
+    samples : int
+        How many of them are the user's.
+    """
+    if sizes.grows:
+        yield dict(given.feed), given.samples
+        return
+    for start in range(0, given.samples, sizes.samples):
+        rows = given.rows(start, start + sizes.samples)
+        kept = min(sizes.samples, given.samples - start)
+        if kept < sizes.samples:
+            short = {name: a for name, a in rows.items() if given.batched(given.feed[name])}
+            rows |= {
+                name: np.concatenate([a, np.repeat(a[-1:], sizes.samples - kept, axis=0)])
+                for name, a in short.items()
+            }
+        yield rows, kept
+
+
+def join(sizes: Sizes, tensor: str, parts: Sequence[Array], rows: Sequence[int]) -> Array:
+    """Put what passes made of a tensor together along its batch, without repeated samples."""
+    whole = len(parts) == 1 and (sizes.grows or rows[0] == sizes.samples)
+    if whole or not parts[0].shape:
+        return parts[0]
+    axis = sizes.axis(tensor) or 0
+    pairs = zip(parts, rows, strict=True)
+    return np.concatenate(
+        [part.take(range(part.shape[axis] * n // sizes.samples), axis) for part, n in pairs], axis
+    )
+
+
+def share(cotangents: Sequence[Leaves], given: Given, start: int, samples: int) -> Sequence[Leaves]:
+    """Take the cotangents of a pass's samples; those of repeated ones are zero."""
+    if given.samples == samples:
+        return cotangents
+
+    def part(array: Array) -> Array:
+        each = len(array) // given.samples
+        rows = array[start * each : (start + samples) * each]
+        short = samples * each - len(rows)
+        return np.pad(rows, [(0, short), *[(0, 0)] * (array.ndim - 1)]) if short else rows
+
+    return [{path: part(array) for path, array in one.items()} for one in cotangents]
+
+
+def ask(
+    seeds: Sequence[Seed], program: Program, outputs: Leaves, optional: Collection[str]
+) -> list[Leaves]:
+    """Ask every seed for its cotangents of the floating outputs.
+
+    Raises
+    ------
+    TargetError
+        No output is floating, or a cotangent fits none.
+    GradientError
+        A score does not depend on a layer.
+    """
+    floating = [path for path, leaf in outputs.items() if leaf.dtype.kind == "f"]
+    if seeds and not floating:
+        raise TargetError(
+            f"No output of the model is floating ({', '.join(map(repr, outputs)) or 'none'}), so "
+            "no score of it has a gradient. Explain a model that returns scores."
+        )
+    run = SeedRun(seeds, program.activation, program.applied)
+    answers = run.ask(outputs)
+    if run.error is not None:
+        raise run.error
+    for weighed in run.weighed:
+        program.check(weighed, optional)
+    each = len(floating)
+    return [
+        dict(zip(floating, answers[k * each : (k + 1) * each], strict=True))
+        for k in range(len(seeds))
+    ]
+
+
+def path_of(model: Model, output: str) -> str:
+    """Give an output's path: its name, or the empty one where there is one output."""
+    return output if len(model.graph.outputs) > 1 else ""
+
+
+def as_float(array: Array) -> Array:
+    """Give half precision as float32."""
+    half = is_floating(array.dtype) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if half else array
+
+
+def _unreached(name: str, activation: Mapping[str, str]) -> GradientError:
+    cause = (
+        "Either the layer feeds none of the outputs that the score is made of, or what lies "
+        "between them has no gradient (argmax, rounding): choose a later layer or another target."
+    )
+    if kinds := " and ".join(sorted(set(activation.values()))):
+        cause = (
+            f"The score is taken before the model's final {kinds}: if this layer applies it or "
+            "comes after it, choose an earlier layer or pass logits=False."
+        )
+    return GradientError(f"The score does not depend on layer {name!r}. {cause}")

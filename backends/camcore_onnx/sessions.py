@@ -1,0 +1,106 @@
+"""Sessions of ONNX Runtime, made alike for every part of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import onnxruntime
+from google.protobuf.message import EncodeError
+
+from camcore.errors import BackendError, InputError
+
+
+class Session:
+    """A session of ONNX Runtime whose errors are in words.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        The session.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.kinds = {one.name: one.type for one in (*session.get_inputs(), *session.get_outputs())}
+        self._inputs = {one.name for one in session.get_inputs()}
+        self._outputs = [one.name for one in session.get_outputs()]
+
+    def __call__(self, feed: Mapping[str, Any]) -> dict[str, Any]:
+        """Run it on what it takes of these arrays or OrtValues, and name all that it returns.
+
+        Raises
+        ------
+        InputError
+            ONNX Runtime cannot run the model on them.
+        """
+        taken = {name: value for name, value in feed.items() if name in self._inputs}
+        kept = any(isinstance(value, onnxruntime.OrtValue) for value in taken.values())
+        run = self._session.run_with_ort_values if kept else self._session.run
+        try:
+            return dict(zip(self._outputs, run(self._outputs, taken), strict=True))
+        except Exception as error:  # its errors have no common class of their own
+            shapes = {n: tuple(v.shape() if kept else v.shape) for n, v in taken.items()}
+            raise InputError(
+                f"ONNX Runtime cannot run the model on arrays of the shapes {shapes}: "
+                f"{_said(error)}. Give inputs of a size that the model takes."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How sessions are run.
+
+    Parameters
+    ----------
+    providers : sequence of (str or (str, dict))
+        Execution providers, as `onnxruntime.InferenceSession` takes them.
+    threads : int
+        Threads within an operator; 0 lets ONNX Runtime choose.
+    """
+
+    providers: Sequence[Any] = ("CPUExecutionProvider",)
+    threads: int = 0
+
+    @classmethod
+    def of(cls, session: Any) -> Runtime:
+        """Take over what a session of the user's runs on."""
+        options: Mapping[str, Any] = session.get_provider_options()
+        providers = [(name, options.get(name, {})) for name in session.get_providers()]
+        return cls(providers, session.get_session_options().intra_op_num_threads)
+
+    def session(self, model: onnx.ModelProto, *, plain: bool = False) -> Session:
+        """Make a session; a plain one leaves the graph as it is written.
+
+        Raises
+        ------
+        BackendError
+            ONNX Runtime does not take the model.
+        """
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = self.threads
+        # Threads that wait by spinning slow those of the next session.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if plain:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            data = model.SerializeToString()
+            session = onnxruntime.InferenceSession(data, options, providers=list(self.providers))
+        except (EncodeError, ValueError) as error:
+            raise BackendError(
+                "The model has more than 2 GB, which is the most that one message can hold. "
+                "Explain a smaller one."
+            ) from error
+        except Exception as error:  # its errors have no common class of their own
+            raise BackendError(
+                f"ONNX Runtime does not take the model: {_said(error)}. Check that it runs in an "
+                "onnxruntime.InferenceSession by itself."
+            ) from error
+        return Session(session)
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip().rstrip(".")[:300]

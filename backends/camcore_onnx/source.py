@@ -1,0 +1,98 @@
+"""Reading what a user gives as an ONNX model, once for as long as it stays the same."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import onnx
+from google.protobuf.message import EncodeError
+from onnx.external_data_helper import uses_external_data
+
+from camcore._shared.reading import reading
+from camcore.errors import BackendError
+
+from .model import Model
+from .sessions import Runtime
+
+_KEPT = 4
+"""How many models are kept ready, those last used."""
+
+_lock = Lock()
+_models: OrderedDict[Hashable, Model] = OrderedDict()
+_of_sessions: WeakKeyDictionary[Any, Model] = WeakKeyDictionary()
+
+
+def model_of(source: Any) -> Model:
+    """Read a model, or take what was read of it before.
+
+    Parameters
+    ----------
+    source : str, Path, onnx.ModelProto, onnxruntime.InferenceSession, or Model
+        A session's file is run anew, on the session's own execution providers.
+
+    Raises
+    ------
+    InputError
+        The file is not there or no ONNX model.
+    BackendError
+        A session does not know its file, or weights are in files beside that are not read.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, onnx.ModelProto):
+        return _of_proto(source)
+    if isinstance(source, (str, Path)):
+        return _of_file(Path(source), Runtime())
+    if source not in _of_sessions:
+        runtime = Runtime.of(source)
+        path, data = (getattr(source, name, None) for name in ("_model_path", "_model_bytes"))
+        if path:
+            _of_sessions[source] = _of_file(Path(path), runtime)
+        elif data:
+            _of_sessions[source] = Model(onnx.load_from_string(data), runtime)
+        else:
+            raise BackendError(
+                "The InferenceSession does not know its file. Give the path of the .onnx file."
+            )
+    return _of_sessions[source]
+
+
+def _of_file(path: Path, runtime: Runtime) -> Model:
+    with reading(path, "an ONNX model, its weights in it or in the files beside it"):
+        state = path.stat()
+        key = str(path.resolve()), state.st_mtime_ns, state.st_size, repr(runtime)
+        return _kept(key, lambda: Model(onnx.load(str(path)), runtime))
+
+
+def _of_proto(proto: onnx.ModelProto) -> Model:
+    """Read a model in memory: its bytes tell whether it is one that was read before."""
+    beside = [one.name for one in proto.graph.initializer if uses_external_data(one)]
+    if beside:
+        raise BackendError(
+            f"The model's weights are in files beside it ({beside[0]!r} and others), which were "
+            "not loaded. Give the path of the .onnx file, or load it with onnx.load(path)."
+        )
+    try:
+        data = proto.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise BackendError(
+            "The model has more than 2 GB, which is the most that one message can hold. "
+            "Explain a smaller one."
+        ) from error
+    return _kept(blake2b(data).digest(), lambda: Model(onnx.load_from_string(data), Runtime()))
+
+
+def _kept(key: Hashable, read: Callable[[], Model]) -> Model:
+    """Take a model that was read before, or read it; the one used longest ago is let go."""
+    with _lock:
+        model = _models.pop(key, None) or read()
+        _models[key] = model
+        while len(_models) > _KEPT:
+            _models.popitem(last=False)
+        return model

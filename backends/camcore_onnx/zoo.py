@@ -1,0 +1,63 @@
+"""Load ONNX files, with what shows them a photograph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from camcore.adapter import Array
+from camcore.errors import InputError
+from camcore.photos.preprocessing import Preprocessing
+from camcore.registry import LoadedModel
+from camcore.zoo import unit_scaled
+
+from .inputs import input_channels
+from .source import model_of
+
+
+def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+    """Read a file, and describe how photographs are shown to it.
+
+    A file does not say how pixels are scaled: where it takes floats it is given RGB in [0, 1],
+    where it takes whole numbers RGB from 0 to 255.
+
+    Parameters
+    ----------
+    scheme : {"onnx"}
+        The only one.
+    name : str
+        The path of an ``.onnx`` file.
+    weights : None
+        A file holds its own.
+
+    Raises
+    ------
+    InputError
+        Weights are given, or the file cannot be read.
+    """
+    if scheme != "onnx":
+        raise InputError(f"Unknown scheme {scheme!r}; there is onnx.")
+    if weights is not None:
+        raise InputError(f"An ONNX file holds its own weights; leave out weights={weights!r}.")
+    model = model_of(name)
+    first = input_channels(model.graph) == "first"
+    declared = next(iter(model.graph.inputs.values())).type.tensor_type
+    shape = [length.dim_value for length in declared.shape.dim]
+    channels, *size = (shape[1:] if first else [shape[-1], *shape[1:-1]]) or [0]
+    loaded = unit_scaled(model, channels_first=first, size=size[0] if size else None)
+    # Kinds of numbers that are whole have these numbers in the format.
+    if channels != 1 and declared.elem_type not in (2, 3, 4, 5, 6, 7):
+        return loaded
+    scaled = _as_they_are if declared.elem_type in (2, 3, 4, 5, 6, 7) else _in_unit
+    preprocessing = Preprocessing(
+        loaded.size, loaded.resize, mode=scaled, channels_first=first, grey=channels == 1
+    )
+    return replace(loaded, preprocess=preprocessing.prepare)
+
+
+def _as_they_are(batch: Array) -> Any:
+    return batch.round()
+
+
+def _in_unit(batch: Array) -> Any:
+    return batch / 255
