@@ -96,6 +96,8 @@ _SCHEMES = {
     "saved-model": "tensorflow",
     "demo-keras": "tensorflow",
     "onnx": "onnx",
+    "demo-onnx": "onnx",
+    "demo-jax": "jax",
 }
 
 

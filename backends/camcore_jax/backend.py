@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from camcore._shared.optional import needs
 from camcore.errors import BackendError
 from camcore.zoo import LoadedModel
 
@@ -15,7 +16,7 @@ class JaxBackend:
     """Find and adapt models on JAX; see `camcore.registry.Backend`."""
 
     name = "JAX"
-    schemes = ()
+    schemes = ("demo-jax",)
 
     def owns(self, model: object) -> bool:
         """Tell whether the model is of Flax, Equinox or Keras on JAX, or wrapped in camcore_jax."""
@@ -31,8 +32,10 @@ class JaxBackend:
         return JaxAdapter(model, kind)
 
     def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
-        """Refuse: no library on JAX here comes with models by name."""
-        raise BackendError(f"JAX has no models by name, so no {scheme}:{name}. Make the model.")
+        """Load a model: ``demo-jax:efficientnet_lite0``; see `camcore_jax.zoo`."""
+        with needs("jax", "Loading the demo's model"):
+            from . import zoo
+        return zoo.load(scheme, name, weights)
 
     def synchronize(self) -> None:
         """Wait until the device has finished."""

@@ -33,7 +33,7 @@ class OnnxBackend:
     """
 
     name = "ONNX"
-    schemes = ("onnx",)
+    schemes = ("onnx", "demo-onnx")
     suffixes: ClassVar[Mapping[str, str]] = {".onnx": "onnx"}
 
     def owns(self, model: object) -> bool:

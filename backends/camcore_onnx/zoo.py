@@ -9,10 +9,11 @@ from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
 from camcore.registry import LoadedModel
-from camcore.zoo import unit_scaled
+from camcore.zoo import demonstration, demonstration_weights, unit_scaled, unknown_model
 
 from .inputs import input_channels
 from .source import model_of
+from .zoo_efficientnet_lite import efficientnet_lite0
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -23,10 +24,11 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
 
     Parameters
     ----------
-    scheme : {"onnx"}
-        The only one.
+    scheme : {"onnx", "demo-onnx"}
+        ``onnx:PATH`` is a file; ``demo-onnx:efficientnet_lite0`` has ImageNet weights from a
+        package.
     name : str
-        The path of an ``.onnx`` file.
+        The path of an ``.onnx`` file, or the model's name.
     weights : None
         A file holds its own.
 
@@ -35,10 +37,15 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
     InputError
         Weights are given, or the file cannot be read.
     """
-    if scheme != "onnx":
-        raise InputError(f"Unknown scheme {scheme!r}; there is onnx.")
+    if scheme not in ("onnx", "demo-onnx"):
+        raise InputError(f"Unknown scheme {scheme!r}; there are onnx and demo-onnx.")
     if weights is not None:
         raise InputError(f"An ONNX file holds its own weights; leave out weights={weights!r}.")
+    if scheme == "demo-onnx":
+        if name != "efficientnet_lite0":
+            raise unknown_model(scheme, name, ["efficientnet_lite0"])
+        model = model_of(efficientnet_lite0(demonstration_weights().values()))
+        return demonstration(model, channels_first=True)
     model = model_of(name)
     first = input_channels(model.graph) == "first"
     declared = next(iter(model.graph.inputs.values())).type.tensor_type

@@ -35,6 +35,8 @@ Photo: TypeAlias = npt.NDArray[np.uint8]
 MODELS = {
     "torch": ModelSpec("demo-torch:efficientnet_lite0", "PyTorch"),
     "tensorflow": ModelSpec("demo-keras:efficientnet_lite0", "TensorFlow"),
+    "jax": ModelSpec("demo-jax:efficientnet_lite0", "JAX"),
+    "onnx": ModelSpec("demo-onnx:efficientnet_lite0", "ONNX Runtime"),
 }
 PHOTOS = ("chelsea", "coffee", "rocket", "camera")
 TOLERANCE = 1e-4
@@ -49,6 +51,8 @@ class Framework(str, Enum):
 
     torch = "torch"
     tensorflow = "tensorflow"
+    jax = "jax"
+    onnx = "onnx"
 
 
 @dataclass(frozen=True)

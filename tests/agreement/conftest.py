@@ -1,4 +1,4 @@
-"""One network with one set of real ImageNet weights in both frameworks, and real photographs."""
+"""One network with one set of real ImageNet weights in every framework, and real photographs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from camcore.photos.crop import CentreCrop
 
 
 @pytest.fixture(scope="session")
-def lite0(torch, tf, photographs) -> dict[str, SimpleNamespace]:
-    """EfficientNet-Lite0 and its batch of photographs, by framework."""
-    pair = {}
-    for framework, layer in (("torch", "bn2"), ("keras", None)):
+def lite0(torch, tf, require, photographs) -> dict[str, SimpleNamespace]:
+    """EfficientNet-Lite0 and its batch of photographs, by framework; PyTorch's is the first."""
+    for package in ("jax", "flax", "onnx", "onnxruntime"):
+        require(package)
+    every = {}
+    for framework in ("torch", "keras", "jax", "onnx"):
         loaded = zoo.load_model(f"demo-{framework}:efficientnet_lite0")
         batch = [
             loaded.preprocess(CentreCrop(p.shape[:2], loaded.size, loaded.resize,
                                          loaded.interpolation).to_model(p))
             for p in photographs.values()
         ]  # fmt: skip
-        pair[framework] = SimpleNamespace(
-            model=loaded.model, images=np.concatenate([np.asarray(b) for b in batch]), head=layer
-        )
-    return pair
+        images = np.concatenate([np.asarray(one) for one in batch])
+        every[framework] = SimpleNamespace(model=loaded.model, images=images)
+    return every
 
 
 @pytest.fixture(scope="session")

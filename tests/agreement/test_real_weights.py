@@ -1,6 +1,8 @@
-"""PyTorch and Keras show the same map of the same network on the same photographs."""
+"""Every framework shows the same map of the same network on the same photographs."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ import camcore
 from camcore.methods import TABLE
 from camcore.metrics.agreement import pearson, spearman
 
-HEAD = {"torch": "bn2", "keras": "head_relu"}
-EARLY = {"torch": "blocks.1", "keras": "block2b_add"}
+OTHERS = ("keras", "jax", "onnx")
+HEAD = {"torch": "bn2", **dict.fromkeys(OTHERS, "head_relu")}
+EARLY = {"torch": "blocks.1", **dict.fromkeys(OTHERS, "block2b_add")}
 
 # EfficientNet has none; these are compared on a small ViT in tests/backends.
 ON_ATTENTION = {method.name for method in TABLE if method.level == "attention"}
@@ -30,6 +33,8 @@ COSTLY = {
     "rise": (HEAD, {"masks": 32}),
     "fullgrad": (HEAD, {}),
 }
+
+NOT_OFFERED = {("shapleycam", "onnx")}
 
 # Gradients at the input cross every kink of the network. In float32 some of a million
 # rectifiers fall on the other side of zero, so these are compared in float64 as well.
@@ -54,8 +59,8 @@ def signed(explanation: camcore.Explanation) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def both(lite0):
-    """Explanations by every one-pass method in both frameworks."""
+def every(lite0):
+    """Explanations by every one-pass method in every framework."""
     return {
         framework: camcore.explain(own.model, own.images, layer=HEAD[framework], method=ONE_PASS)
         for framework, own in lite0.items()
@@ -71,46 +76,69 @@ def test_the_chosen_layer_is_the_one_before_pooling(lite0):
         assert camcore.Explainer(own.model).layers(own.images) == (HEAD[framework],)
 
 
-def test_top_1_is_equal_and_right_where_the_photograph_is_of_a_class(both, photographs):
-    torch, keras = (both[f]["gradcam"].classes for f in ("torch", "keras"))
-    np.testing.assert_array_equal(torch, keras)
+def test_top_1_is_equal_and_right_where_the_photograph_is_of_a_class(every, photographs):
+    torch, *others = (results["gradcam"].classes for results in every.values())
+    for classes in others:
+        np.testing.assert_array_equal(torch, classes)
     by_name = dict(zip(photographs, torch.tolist(), strict=True))
     # Tiger cat, espresso, missile's neighbour the projectile aside, tripod.
     assert (by_name["chelsea"], by_name["coffee"], by_name["camera"]) == (282, 967, 872)
 
 
 @pytest.mark.parametrize("method", ONE_PASS)
-def test_one_pass_methods_agree(both, method):
-    torch, keras = both["torch"][method], both["keras"][method]
-    assert apart(signed(torch), signed(keras)) <= 1e-4
+@pytest.mark.parametrize("other", OTHERS)
+def test_one_pass_methods_agree(every, method, other):
+    torch, other = every["torch"][method], every[other][method]
+    assert apart(signed(torch), signed(other)) <= 1e-4
     # Dividing by the strongest evidence enlarges what the signed maps differ by: at most
     # twice their difference over it, however weak it is. Without any, both show zeros.
-    differ = np.abs(signed(torch) - signed(keras)).max(axis=(1, 2))
+    differ = np.abs(signed(torch) - signed(other)).max(axis=(1, 2))
     strongest = signed(torch).max(axis=(1, 2))
     bound = np.where(strongest > 0, 2 * differ / np.abs(strongest) + 2e-6, 0)
-    assert np.all(np.abs(torch.maps - keras.maps).max(axis=(1, 2)) <= bound)
+    assert np.all(np.abs(torch.maps - other.maps).max(axis=(1, 2)) <= bound)
 
 
-def test_shown_maps_correlate_perfectly(both):
-    torch, keras = both["torch"]["gradcam"].maps, both["keras"]["gradcam"].maps
-    assert np.min(pearson(torch, keras)) > 1 - 1e-8
-    assert np.min(spearman(torch, keras)) > 1 - 1e-5
+@pytest.mark.parametrize("other", OTHERS)
+def test_shown_maps_correlate_perfectly(every, other):
+    torch, other = every["torch"]["gradcam"].maps, every[other]["gradcam"].maps
+    assert np.min(pearson(torch, other)) > 1 - 1e-8
+    assert np.min(spearman(torch, other)) > 1 - 1e-5
 
 
-def test_gradcam_is_cam_at_the_head(both):
-    for results in both.values():
+def test_gradcam_is_cam_at_the_head(every):
+    for results in every.values():
         cam, gradcam = signed(results["cam"]), signed(results["gradcam"])
         assert apart(cam, gradcam * 7 * 7) <= 1e-5
 
 
+@pytest.fixture(scope="module")
+def costly(lite0):
+    """PyTorch's signed map of two photographs by a method with further passes."""
+
+    @functools.cache
+    def explained(method):
+        layer, options = COSTLY[method]
+        own = lite0["torch"]
+        return signed(
+            camcore.explain(
+                own.model, own.images[:2], layer=layer["torch"], method=method, **options
+            )
+        )
+
+    return explained
+
+
 @pytest.mark.parametrize("method", COSTLY)
-def test_methods_with_further_passes_agree(lite0, method):
+@pytest.mark.parametrize("other", OTHERS)
+def test_methods_with_further_passes_agree(lite0, costly, method, other):
+    if (method, other) in NOT_OFFERED:
+        pytest.skip("ONNX Runtime has no second derivatives")
     layer, options = COSTLY[method]
-    torch, keras = (
-        camcore.explain(own.model, own.images[:2], layer=layer[f], method=method, **options)
-        for f, own in lite0.items()
-    )
-    assert apart(signed(torch), signed(keras)) <= 1e-4
+    own = lite0[other]
+    found = camcore.explain(own.model, own.images[:2], layer=layer[other], method=method, **options)
+    # FullGrad sums gradients at the input too, where PyTorch and Keras are 1e-3 apart themselves.
+    loosely = (method, other) == ("fullgrad", "onnx")
+    assert apart(costly(method), signed(found)) <= (1e-3 if loosely else 1e-4)
 
 
 @pytest.mark.parametrize("method", AT_INPUT)
@@ -120,3 +148,29 @@ def test_methods_at_the_input_agree_in_float64(lite0_float64, method):
         for f, own in lite0_float64.items()
     )
     assert apart(signed(torch), signed(keras)) <= 1e-9
+
+
+@pytest.mark.parametrize("method", AT_INPUT)
+def test_methods_at_the_input_agree_in_float64_on_jax(lite0_float64, lite0, method):
+    import jax
+    from flax import nnx
+
+    torch, options = lite0_float64["torch"], AT_INPUT[method]
+    expected = camcore.explain(torch.model, torch.images[:1], layer="bn2", method=method, **options)
+    with jax.enable_x64(True):
+        definition, state = nnx.split(lite0["jax"].model)
+        model = nnx.merge(definition, jax.tree.map(lambda values: values.astype("float64"), state))
+        images = lite0["jax"].images[:1].astype(np.float64)
+        found = camcore.explain(model, images, layer="head_relu", method=method, **options)
+    assert apart(signed(expected), signed(found)) <= 1e-9
+
+
+@pytest.mark.parametrize("method", ["guidedbackprop", "guidedgradcam"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_guided_gradients_agree(lite0, method, other):
+    torch, other = (
+        camcore.explain(own.model, own.images[:2], layer=HEAD[framework], method=method)
+        for framework, own in lite0.items()
+        if framework in ("torch", other)
+    )
+    assert apart(signed(torch), signed(other)) <= 1e-5
