@@ -98,7 +98,7 @@ class _Graph:
         groups: int = 1,
         rectified: bool = True,
     ) -> str:
-        """Convolve, normalise, and rectify; the padding is TensorFlow's, uneven at a stride of 2."""
+        """Convolve, normalise, and rectify; padding is TensorFlow's, uneven at a stride of 2."""
         into, self._side = self._side, -(-self._side // stride)
         before, rest = divmod(max((self._side - 1) * stride + kernel - into, 0), 2)
         pads = [before, before, before + rest, before + rest]

@@ -36,8 +36,17 @@ def lite0(torch, tf, require, photographs) -> dict[str, SimpleNamespace]:
 @pytest.fixture(scope="session")
 def networks() -> ModuleType:
     """The module of that name beside this one."""
-    path = Path(__file__).with_name("networks.py")
-    spec = importlib.util.spec_from_file_location("agreement_networks", path)
+    return _beside("networks", "agreement_networks")
+
+
+@pytest.fixture(scope="session")
+def jax_networks(networks) -> ModuleType:
+    """The module of that name beside this one."""
+    return _beside("jax_networks", "agreement_jax_networks")
+
+
+def _beside(file: str, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{file}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)

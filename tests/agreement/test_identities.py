@@ -1,4 +1,4 @@
-"""What the equations promise, in float64 on real architectures in both frameworks.
+"""What the equations promise, in float64 on real architectures in each framework.
 
 Weights are random; batch statistics are too, so that a batch normalisation left out or
 counted twice would show.
@@ -6,7 +6,7 @@ counted twice would show.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -29,10 +29,18 @@ from camcore.targets import (
     softmax,
 )
 
+JAX = {"flat": "flattened"}
+"""What a network is called there, where it is called otherwise."""
 
-@pytest.fixture(scope="module", params=["torch", "keras"])
-def framework(request) -> str:
-    return request.param
+
+@pytest.fixture(scope="module", params=["torch", "keras", "jax"])
+def framework(request) -> Iterator[str]:
+    if request.param != "jax":
+        yield request.param
+        return
+    jax = request.getfixturevalue("require")("jax")
+    with jax.enable_x64(True):
+        yield request.param
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,8 @@ def build(request, framework, networks) -> Callable[[str], Any]:
     """Make a network of the framework, by name; see the module of networks."""
 
     def made(name: str) -> Any:
+        if framework == "jax":
+            return getattr(request.getfixturevalue("jax_networks"), JAX.get(name, name))()
         make = getattr(networks, f"{framework}_{name}")
         if framework == "torch":
             request.getfixturevalue("one_thread")
@@ -54,7 +64,7 @@ def build(request, framework, networks) -> Callable[[str], Any]:
 @pytest.fixture(scope="module")
 def subjects(build, framework, request) -> Callable[[str], Any]:
     """Networks in double precision, each built once."""
-    double = nullcontext if framework == "torch" else request.getfixturevalue("double")
+    double = request.getfixturevalue("double") if framework == "keras" else nullcontext
 
     @cache
     def subject(name: str) -> Any:
