@@ -3,7 +3,7 @@
     python benchmarks/speed.py [--quick] [--only WORDS] [--rounds N] [--output FOLDER]
 
 Float32, inference mode, the map resized to the input included. The baseline is a no-grad
-forward in PyTorch and a compiled one in TensorFlow. Peers that are installed are timed in the
+forward in PyTorch, a compiled one in TensorFlow and JAX, and a session's run in ONNX Runtime. Peers that are installed are timed in the
 same rounds. Writes speed.json as it goes, then speed.md and speed.png; with ``--only``
 the other rows stay as they were.
 """
@@ -41,6 +41,11 @@ def cases() -> Iterator[Case]:
     import tensorflow_cases
 
     yield from tensorflow_cases.cases()
+    import jax_cases
+    import onnx_cases
+
+    yield from jax_cases.cases()
+    yield from onnx_cases.cases()
     core = "NumPy core: 64 maps 2048 x 7 x 7 to 224"
     yield Case(core, 2.0, core_against_opencv, "x OpenCV", quick=True)
     yield Case(f"{core}, in ms", 10.0, core_against_opencv, "ms", quick=True)
