@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from camcore_jax.zoo_efficientnet_lite import EfficientNetLite0
 from flax import nnx
 from timing import Case, Run
 
 import camcore
 from camcore.targets import top
+from camcore_jax.zoo_efficientnet_lite import EfficientNetLite0
 
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 """Channels within a block, blocks, and the stride of the first, of ResNet-50."""

@@ -3,7 +3,8 @@
     python benchmarks/speed.py [--quick] [--only WORDS] [--rounds N] [--output FOLDER]
 
 Float32, inference mode, the map resized to the input included. The baseline is a no-grad
-forward in PyTorch, a compiled one in TensorFlow and JAX, and a session's run in ONNX Runtime. Peers that are installed are timed in the
+forward in PyTorch, a compiled one in TensorFlow and JAX, and a run of the session in ONNX Runtime.
+Peers that are installed are timed in the
 same rounds. Writes speed.json as it goes, then speed.md and speed.png; with ``--only``
 the other rows stay as they were.
 """
