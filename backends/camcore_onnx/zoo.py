@@ -59,7 +59,10 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
     preprocessing = Preprocessing(
         loaded.size, loaded.resize, mode=scaled, channels_first=first, grey=channels == 1
     )
-    return replace(loaded, preprocess=preprocessing.prepare)
+    colours = "grey" if channels == 1 else "RGB"
+    ends = "255" if scaled is _as_they_are else "1"
+    assumed = f"{colours} from 0 to {ends}, {loaded.size}×{loaded.size}"
+    return replace(loaded, preprocess=preprocessing.prepare, assumed=assumed)
 
 
 def _as_they_are(batch: Array) -> Any:
