@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import tensorflow as tf
@@ -21,7 +22,11 @@ from .layers import channels
 from .preserve import uninterrupted
 from .survey import places
 
-_LINEAR = {"MatMul": "pointwise", "Conv2D": "linear", "Conv3D": "linear"}
+_LINEAR: Mapping[str, Literal["linear", "pointwise"]] = {
+    "MatMul": "pointwise",
+    "Conv2D": "linear",
+    "Conv3D": "linear",
+}
 
 
 _graphs: WeakKeyDictionary[Any, FrozenGraph] = WeakKeyDictionary()
@@ -94,8 +99,8 @@ class SavedAdapter(TensorFlowAdapter):
             size = tuple(map(int, shape))
             is_output, rectified, feeds = survey.places[layer.name]
             axis = channels(layers[layer.name].data_format, len(size), images)
-            about = {"is_output": is_output, "rectified": rectified, "feeds": feeds}
-            found.append(LayerRecord(layer, size, axis, **about))
+            record = LayerRecord(layer, size, axis, is_output=is_output)
+            found.append(replace(record, rectified=rectified, feeds=feeds))
         return found
 
     def classifier(self) -> tuple[Array, Array] | None:
@@ -123,8 +128,13 @@ class _Survey:
             every = {i: [tensor] for i, tensor in enumerate(found)}
             seen = {i: (LayerRecord(layer, ()), every[i]) for i, layer in enumerate(layers)}
             scores = [leaf for leaf in tf.nest.flatten(outputs) if leaf.dtype.is_floating]
-            known = ends(scores, graph.step, lambda tensor: _LINEAR.get(tensor.op.type, ""))
+            known = ends(scores, graph.step, _is_linear)
             self.places.update(places(seen, every, known))
             return [tf.shape(tensor) for tensor in found]
 
         self.function = compiled(body, signature.specs)
+
+
+def _is_linear(tensor: Any) -> Literal["", "linear", "pointwise"]:
+    """Tell whether an operation is a linear layer or a convolution."""
+    return _LINEAR.get(tensor.op.type, "")
