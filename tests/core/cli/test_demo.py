@@ -106,7 +106,7 @@ def test_demo_runs_the_framework_asked_for(fake, camcore, tmp_path):
         "one_tensorflow.npz",
         "two_tensorflow.npz",
     }
-    assert camcore("demo", "--framework", "jax").exit_code == 2
+    assert camcore("demo", "--framework", "caffe").exit_code == 2
 
 
 def test_without_any_framework_the_extra_is_named(fake, camcore, tmp_path):
