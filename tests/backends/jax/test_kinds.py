@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
-from jax_nets import CASES, IMAGES, function, keras_case, torch_model, weights
+from jax_nets import CASES, IMAGES, function, torch_model, weights
 
 import camcore
 from camcore.adapter import INPUT
@@ -163,29 +161,3 @@ def test_maps_equal_those_of_torch(torch, backend, double_case):
 def test_maps_in_single_precision_are_near_those_of_torch(torch, backend, case):
     methods = [method for method in METHODS if method != "fullgrad"]
     check_maps(backend.adapt(case.model), case, methods, 1e-5, np.float32)
-
-
-def check_keras() -> None:
-    """All of this for Keras on JAX, which has a process of its own."""
-    from camcore_jax import backend
-
-    case = keras_case()
-    adapter = backend.adapt(case.model)
-    check_gradients(adapter, case, np.float32, 1e-6)
-    for promise in PROMISES.values():
-        promise(Subject(adapter, case.images, "block/norm", 1e-5))
-    methods = [method for method in METHODS if method != "fullgrad"]
-    check_maps(adapter, case, methods, 1e-5, np.float32)
-    # Its terms cancel: PyTorch's own map in float32 is 1e-5 off.
-    check_maps(adapter, case, ["fullgrad"], 1e-4, np.float32)
-
-
-def test_keras_on_jax(jax, require, run_on_keras_backend):
-    for package in ("torch", "keras"):
-        if find_spec(package) is None:
-            require(package)
-    assert run_on_keras_backend("jax", __file__) == ""
-
-
-if __name__ == "__main__":
-    check_keras()
