@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from jax_checks import METHODS, check_gradients, check_maps, close, of_class
 from jax_nets import keras_case
-from test_kinds import METHODS, check_gradients, check_maps, close, of_class
 
 from camcore.adapter import INPUT, LayerName
 from camcore.errors import BackendError
