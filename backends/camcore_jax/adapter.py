@@ -128,13 +128,13 @@ class JaxAdapter:
         given, static, parameters = self._read(inputs)
         graph = self._graph(given, static, parameters)
         kinds = self._kinds()
-        places = {name: find(name, graph, kinds) for name in layers}
         how = logits, second_order, rectifier
-        program = self._compiled(
-            ("run", *how, tuple(layers)),
-            (given, static, parameters),
-            lambda: Program(graph, places, *how),
-        )
+
+        def make() -> Program:
+            return Program(graph, {name: find(name, graph, kinds) for name in layers}, *how)
+
+        asked = "run", *how, tuple(layers)
+        program = self._compiled(asked, (given, static, parameters), make)
         done = program([*jax.tree.leaves(parameters), *given.leaves.values()], seeds, optional)
         traced = {name: self._layer(name, kinds, graph, done) for name in layers}
         return Trace(
@@ -153,13 +153,13 @@ class JaxAdapter:
         given, static, parameters = self._read(inputs)
         one = given.first
         graph, kinds = self._graph(one, static, parameters), self._kinds()
-        cut = find(layer, graph, kinds)
-        check_runs_once(layer, graph, LayerName.among(layer, kinds))
-        replay = self._compiled(
-            ("resume", layer, logits),
-            (one, static, parameters),
-            lambda: Replay(layer, graph, cut, logits),
-        )
+
+        def make() -> Replay:
+            cut = find(layer, graph, kinds)
+            check_runs_once(layer, graph, LayerName.among(layer, kinds))
+            return Replay(layer, graph, cut, logits)
+
+        replay = self._compiled(("resume", layer, logits), (one, static, parameters), make)
         yield replay.start([*jax.tree.leaves(parameters), *one.leaves.values()])
 
     def classifier(self) -> tuple[Array, Array] | None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
 from camcore.adapter import (
     Array,
     Leaves,
@@ -91,6 +92,8 @@ class Program:
         self._forward = jax.jit(self._run)
         self._pull = jax.jit(lambda pull, cotangents: pull(cotangents)[0])
         self._reached: list[set[int]] | None = None
+        made = (variable.aval for eqn in graph.eqns for variable in eqn.outvars)
+        self._has_float16 = any(getattr(aval, "dtype", None) == jnp.float16 for aval in made)
 
     def __call__(
         self, leaves: Sequence[jax.Array], seeds: Sequence[Seed | NativeScore], optional: Any
@@ -113,11 +116,28 @@ class Program:
             found.scores.append(scores)
             if self._sources:
                 self._check(pull, cotangents, weighed, optional)
-                found.pulled.append(self._by_name(self._pull(pull, cotangents)))
-                # Where there are several, each is for one layer alone.
-                seconds = [self._pull(each, cotangents) for each in products]
-                found.products += [self._by_name(seconds)] if seconds else []
+                way = self._in_range if self._has_float16 else self._pulled
+                gradients, *seconds = way(cotangents, pull, products)
+                found.pulled.append(gradients)
+                found.products += seconds
         return found
+
+    def _pulled(self, cotangents: Cotangents, pull: Any, products: Sequence[Any]) -> list[Leaves]:
+        """Pull cotangents back: gradients, and Hessian products where there are any."""
+        seconds = [self._pull(each, cotangents) for each in products]  # each for one layer alone
+        pulled = [self._pull(pull, cotangents), *([seconds] if seconds else [])]
+        return list(map(self._by_name, pulled))
+
+    def _in_range(self, cotangents: Cotangents, *pulls: Any) -> Sequence[Leaves]:
+        """Pull cotangents back at a scale at which float16 loses least."""
+        dtypes = [array.dtype for array in cotangents]
+        scaled = ScaledCotangents({str(i): to_numpy(a) for i, a in enumerate(cotangents)})
+
+        def at(exponent: int) -> list[Leaves]:
+            arrays = map(jnp.asarray, scaled.at(exponent).values(), dtypes)
+            return [scaled.undo(one, exponent) for one in self._pulled([*arrays], *pulls)]
+
+        return pulled_in_range(at, len(cotangents[0]), 14 if jnp.float16 in dtypes else 36)
 
     def _run(self, leaves: Sequence[jax.Array]) -> Any:
         """Run the trace: outputs, those that the model returns, what is looked at, pull-backs.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -51,16 +52,19 @@ class EquinoxModel(Model):
         own = model if isinstance(model, Equinox) else Equinox(model, _mapped)
         self._module, self._call = own.model, own.call
 
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        """The module's arrays, and the rest; neither is ever written to."""
+        module = self._eqx.nn.inference_mode(self._module)
+        return self._eqx.partition(module, lambda leaf: isinstance(leaf, _ARRAYS))
+
     def split(self) -> tuple[Hashable, Any]:
-        """Return the module's arrays; a module is never written to, so the rest stays."""
-        arrays, self._rest = self._eqx.partition(
-            self._eqx.nn.inference_mode(self._module), lambda a: isinstance(a, _ARRAYS)
-        )
-        return (), arrays
+        """Return the module's arrays."""
+        return (), self._parts[0]
 
     def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
         """Run a copy whose modules are of marking classes."""
-        return self._call(self._copy(self._eqx.combine(parameters, self._rest), ""), inputs)
+        return self._call(self._copy(self._eqx.combine(parameters, self._parts[1]), ""), inputs)
 
     def layers(self) -> Iterable[Layer]:
         """List the modules by their fields, joined with dots."""

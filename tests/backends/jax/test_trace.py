@@ -437,6 +437,25 @@ def test_half_precision_is_handed_over_as_float32(jax, backend, dtype):
     np.testing.assert_allclose(trace.layers["relu"].gradients[0][..., 1], 1 / 6, rtol=4e-3)
 
 
+def test_gradients_that_float16_would_lose_are_kept(jax, backend):
+    from camcore_jax import Function, mark
+
+    def function(w, x):
+        h = mark(jax.numpy.tanh(x * 1e-3 @ w + 1), "tanh")
+        return (h * 1e-4).mean(1)
+
+    narrow, wide = (
+        backend.adapt(Function(function, jax.numpy.asarray(W, dtype), X)).run(
+            X, ["tanh", INPUT], [one_hot(1), NativeScore(lambda y: y[:, 1])]
+        )
+        for dtype in ("float16", "float32")
+    )
+    for name, traced in narrow.layers.items():
+        for found, plain in zip(traced.gradients, wide.layers[name].gradients, strict=True):
+            np.testing.assert_allclose(found, plain, rtol=0, atol=4e-3 * np.abs(plain).max())
+    assert np.abs(wide.layers[INPUT].gradients[0]).max() < 2**-25  # zero in float16
+
+
 def test_nests_go_in_and_come_out(jax, adapt):
     from camcore_jax import mark
 
