@@ -23,7 +23,7 @@ from camcore.adapter import (
 
 from . import inputs as inputs_of
 from . import resume, survey, weights
-from .forward import Program, Request, as_float, ask, chunks, join, path_of, share
+from .forward import Passes, Program, Request, as_float, ask, path_of
 from .model import Model
 
 
@@ -102,30 +102,14 @@ class OnnxAdapter:
 
         question = "run", tuple(asked.layers.items()), asked.logits, asked.seeds, asked.guided
         program = model.fetch(question, given.shapes(samples), make)
-        parts = list(chunks(sizes, given))
-        kept, rows = [program.forward(feed) for feed, _ in parts], [n for _, n in parts]
-
-        def joined(tensor: str, arrays: Sequence[Array]) -> Array:
-            return join(sizes, tensor, arrays, rows)
-
-        each = [program.outputs(one) for one in kept]
-        outputs = {
-            path: joined(end.output, [one[path] for one in each])
-            for path, end in program.ends.items()
-        }
-        cotangents = ask(numeric, program, outputs, optional)
-        pulled = [
-            program.gradients(share(cotangents, given, start, samples), one)
-            for start, one in zip(range(0, given.samples, samples), kept, strict=True)
-        ]
+        passes = Passes(program, given)
+        outputs = passes.outputs
+        pulled = passes.gradients(ask(numeric, program, outputs, optional))
         images = self.input_channels
         traced = {
             name: LayerTrace(
-                joined(tensor, [as_float(one[tensor].numpy()) for one in kept]),
-                tuple(
-                    joined(tensor, [part[k][tensor] for part in pulled])
-                    for k in range(len(numeric))
-                ),
+                passes.activations(tensor),
+                tuple(gradients[tensor] for gradients in pulled),
                 images if tensor in given.feed else model.channels.get(tensor),
             )
             for name, tensor in asked.layers.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,55 +145,76 @@ class Program:
                 raise _unreached(name, self.activation)
 
 
-def chunks(sizes: Sizes, given: Given) -> Iterator[tuple[dict[str, Array], int]]:
-    """Yield what a pass is given, as many samples as the file takes at a time.
+class Passes:
+    """A batch run through a program, as many samples at a time as the file takes.
 
-    Yields
-    ------
-    feed : dict of str to array
-        The last sample is repeated where fewer are left.
-    samples : int
-        How many of them are the user's.
+    Parameters
+    ----------
+    program : Program
+        What runs it.
+    given : Given
+        The batch.
     """
-    if sizes.grows:
-        yield dict(given.feed), given.samples
-        return
-    for start in range(0, given.samples, sizes.samples):
-        rows = given.rows(start, start + sizes.samples)
-        kept = min(sizes.samples, given.samples - start)
-        if kept < sizes.samples:
-            short = {name: a for name, a in rows.items() if given.batched(given.feed[name])}
-            rows |= {
-                name: np.concatenate([a, np.repeat(a[-1:], sizes.samples - kept, axis=0)])
-                for name, a in short.items()
-            }
-        yield rows, kept
 
+    def __init__(self, program: Program, given: Given) -> None:
+        self._program, self._given = program, given
+        self._starts = range(0, given.samples, program.samples)
+        self._kept = [program.forward(self._rows(start)) for start in self._starts]
 
-def join(sizes: Sizes, tensor: str, parts: Sequence[Array], rows: Sequence[int]) -> Array:
-    """Put what passes made of a tensor together along its batch, without repeated samples."""
-    whole = len(parts) == 1 and (sizes.grows or rows[0] == sizes.samples)
-    if whole or not parts[0].shape:
-        return parts[0]
-    axis = sizes.axis(tensor) or 0
-    pairs = zip(parts, rows, strict=True)
-    return np.concatenate(
-        [part.take(range(part.shape[axis] * n // sizes.samples), axis) for part, n in pairs], axis
-    )
+    @property
+    def outputs(self) -> dict[str, Array]:
+        """The outputs by path."""
+        each, ends = [self._program.outputs(kept) for kept in self._kept], self._program.ends
+        return {
+            path: self._joined(end.output, [one[path] for one in each])
+            for path, end in ends.items()
+        }
 
+    def activations(self, tensor: str) -> Array:
+        """Hand over a tensor that was asked for."""
+        return self._joined(tensor, [as_float(kept[tensor].numpy()) for kept in self._kept])
 
-def share(cotangents: Sequence[Leaves], given: Given, start: int, samples: int) -> Sequence[Leaves]:
-    """Take the cotangents of a pass's samples; those of repeated ones are zero."""
-    if given.samples == samples:
-        return cotangents
+    def gradients(self, cotangents: Sequence[Leaves]) -> list[dict[str, Array]]:
+        """Pull the cotangents of each seed back, and give the gradients at each tensor."""
+        pulled = [
+            self._program.gradients([self._share(one, start) for one in cotangents], kept)
+            for start, kept in zip(self._starts, self._kept, strict=True)
+        ]
+        return [
+            {tensor: self._joined(tensor, [one[k][tensor] for one in pulled]) for tensor in first}
+            for k, first in enumerate(pulled[0])
+        ]
 
-    def part(array: Array) -> Array:
-        each = len(array) // given.samples
-        rows = array[start * each : (start + samples) * each]
-        short = samples * each - len(rows)
-        return np.pad(rows, [(0, short), *[(0, 0)] * (array.ndim - 1)]) if short else rows
+    def _rows(self, start: int) -> dict[str, Array]:
+        """Take the samples of one pass; where too few are left, the last one again."""
+        samples, given = self._program.samples, self._given
+        if given.samples == samples:
+            return dict(given.feed)
+        taken = np.minimum(np.arange(start, start + samples), given.samples - 1)
+        return {n: a.take(taken, 0) if given.batched(a) else a for n, a in given.feed.items()}
 
-    return [{path: part(array) for path, array in one.items()} for one in cotangents]
+    def _share(self, cotangents: Leaves, start: int) -> Leaves:
+        """Take the cotangents of one pass; those of a sample taken again are zero."""
+        samples, given = self._program.samples, self._given
+        if given.samples == samples:
+            return cotangents
+
+        def part(array: Array) -> Array:
+            each = len(array) // given.samples
+            rows = array[start * each : (start + samples) * each]
+            short = samples * each - len(rows)
+            return np.pad(rows, [(0, short), *[(0, 0)] * (array.ndim - 1)])
+
+        return {path: part(array) for path, array in cotangents.items()}
+
+    def _joined(self, tensor: str, parts: Sequence[Array]) -> Array:
+        """Put a tensor of all passes together along its batch, without samples taken again."""
+        samples, given = self._program.samples, self._given
+        if given.samples == samples or not parts[0].shape:
+            return parts[0]
+        axis = self._program.sizes.axis(tensor) or 0
+        whole = np.concatenate(parts, axis)
+        return whole.take(range(parts[0].shape[axis] // samples * given.samples), axis)
 
 
 def ask(

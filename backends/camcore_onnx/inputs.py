@@ -128,10 +128,9 @@ def _typed(array: Array, declared: ValueInfoProto) -> Array:
     lengths = [length.dim_value or None for length in kind.shape.dim]
     free = zip(lengths[1:], array.shape[1:], strict=False)
     known = kind.HasField("shape")
-    if not array.shape:
-        raise InputError(
-            f"Input {declared.name!r} is a single number, not a batch. Give an array (B, ...)."
-        )
+    if not array.shape or not len(array):
+        what = "holds no sample" if array.shape else "is a single number, not a batch"
+        raise InputError(f"Input {declared.name!r} {what}. Give an array (B, ...).")
     if known and (len(lengths) != array.ndim or any(a not in (None, b) for a, b in free)):
         raise InputError(
             f"Input {declared.name!r} has shape {array.shape}; the file takes {_shape(declared)}."

@@ -58,7 +58,8 @@ def layers(graph: Graph, floating: set[str]) -> list[Named]:
     floating : set of str
         Its floating tensors.
     """
-    nodes = [n for n in graph.nodes if n.output[0] in graph.data & floating]
+    returned = graph.data & floating
+    nodes = [node for node in graph.nodes if node.output[0] in returned]
     scopes = {n.output[0]: _scopes(n) for n in nodes}
     inside: dict[str, list[NodeProto]] = defaultdict(list)
     for node in nodes:
@@ -114,10 +115,8 @@ def _scopes(node: NodeProto) -> Scopes:
         # A child of a sequence has its parent's name before its own: /features/features.0.
         outer = paths[-1] if paths else ""
         if step and part.startswith(step + "."):
-            outer, part_below = outer[: -len(step)].rstrip("."), part
-        else:
-            part_below = part
-        paths.append(_clean(f"{outer}.{part_below}" if outer else part_below))
+            outer = outer[: -len(step)].rstrip(".")
+        paths.append(_clean(f"{outer}.{part}" if outer else part))
         step = part
     return tuple(paths)
 

@@ -187,6 +187,7 @@ def test_questions_that_have_no_answer(error, words, ask):
         (IMAGES[0], r"has shape \(3, 8, 8\); the file takes \(n, 3, 8, 8\)"),
         ((IMAGES, IMAGES), r"takes 1 inputs \('x' \(n, 3, 8, 8\)\), and 2 arrays were given"),
         (np.float32(1), "a single number"),
+        (IMAGES[:0], "holds no sample"),
     ],
 )
 def test_inputs_that_do_not_fit(given, words):
