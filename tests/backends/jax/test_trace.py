@@ -566,8 +566,15 @@ def test_models_that_cannot_be_run_are_refused(jax, backend):
         backend.adapt(linen.Dense(3))
     with pytest.raises(BackendError, match="dict is no model on JAX"):
         backend.adapt({})
-    with pytest.raises(BackendError, match="has no models by name"):
-        backend.load("flax", "resnet")
+    for scheme, name in (
+        ("flax", "resnet"),
+        ("demo-jax", "resnet"),
+        ("flax", "efficientnet_lite0"),
+    ):
+        with pytest.raises(InputError, match=f"{scheme} has no model '{name}'"):
+            backend.load(scheme, name)
+    with pytest.raises(InputError, match="has its own weights"):
+        backend.load("demo-jax", "efficientnet_lite0", "weights.npz")
     adapter = backend.adapt(nnx_case().model)
     with pytest.raises(InputError, match="hold no array"):
         adapter.run(())
