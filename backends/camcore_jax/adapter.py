@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from camcore._shared.programs import Opening, Programs, Shapes
+from camcore._shared.remembered import remembered
 from camcore.adapter import (
     Array,
     Bias,
@@ -50,16 +51,7 @@ class Kept:
     traces: int = 0
 
 
-_kept: dict[int, Kept] = {}
-
-
-def kept_of(model: object) -> Kept:
-    """Return what is kept for a model, by identity: not every library's models have a hash."""
-    kept = _kept.get(id(model))
-    if kept is None:
-        kept = _kept.setdefault(id(model), Kept())
-        weakref.finalize(model, _kept.pop, id(model), None)
-    return kept
+_kept: weakref.WeakKeyDictionary[Any, Kept] = weakref.WeakKeyDictionary()
 
 
 class JaxAdapter:
@@ -80,7 +72,7 @@ class JaxAdapter:
     compiles = True
 
     def __init__(self, model: Any, kind: type[Model]) -> None:
-        self._kept = kept_of(model)
+        self._kept = remembered(_kept, model, Kept())
         self._model = kind(model, self._kept.found)
 
     @property

@@ -39,6 +39,11 @@ class Model(ABC):
     def layers(self) -> Iterable[Layer]:
         """List every layer below the model, parents first, as far as they are known by now."""
 
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Put layers that ran behind those that did not, in the order in which they began."""
+        seen = self.kept.get("seen", {})
+        return [*dict.fromkeys(name for name in names if name not in seen), *seen]
+
     def weights(self) -> Mapping[str, Weights]:
         """Read what layers hold, by their names."""
         return {}

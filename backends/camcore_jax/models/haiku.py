@@ -82,14 +82,15 @@ class HaikuModel(Model):
             for depth, step in enumerate(steps)
             if step != "~"
         ]
-        for name in dict.fromkeys([*names, *self._seen]):
+        for name in self.in_order(names):
             last = name.rpartition("/")[2].rstrip("0123456789").rstrip("_")
             yield Layer(name, self._seen.get(name, (last,))[0], None)
 
     def weights(self) -> Mapping[str, Weights]:
         """Read weights, biases and running averages by the names that Haiku gives them."""
         found, state = dict[str, Weights](), self.model.state or {}
-        for name, arrays in self.model.parameters.items():
+        for name in self.in_order(self.model.parameters):
+            arrays = self.model.parameters.get(name, {})
             found[name] = Weights(arrays.get("w"), arrays.get("b", arrays.get("offset")))
             mean = state.get(f"{name}/~/mean_ema", {}).get("average")
             if mean is not None:

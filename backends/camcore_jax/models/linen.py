@@ -54,13 +54,12 @@ class LinenModel(Model):
 
     def layers(self) -> Iterable[Layer]:
         """List the modules that have variables or ran, joined with slashes."""
-        names: dict[str, None] = {}
-        for path in flatten_dict(dict(self.model.variables)):
-            for depth in range(2, len(path)):
-                names.setdefault("/".join(map(str, path[1:depth])))
-        for name in self._seen:
-            names.setdefault(name)
-        for name in names:
+        names = [
+            "/".join(map(str, path[1:depth]))
+            for path in flatten_dict(dict(self.model.variables))
+            for depth in range(2, len(path))
+        ]
+        for name in self.in_order(names):
             module = self._seen.get(name)
             # Flax numbers the modules that the user has not named: Dense_0.
             kind = name.rpartition("/")[2].rstrip("0123456789").rstrip("_")
@@ -71,7 +70,8 @@ class LinenModel(Model):
         held: dict[str, dict[str, Any]] = {}
         for (_, *path, name), array in flatten_dict(dict(self.model.variables)).items():
             held.setdefault("/".join(map(str, path)), {})[str(name)] = array
-        return {name: self._weights(name, arrays) for name, arrays in held.items() if name}
+        names = [name for name in self.in_order(held) if name in held and name]
+        return {name: self._weights(name, held[name]) for name in names}
 
     def _weights(self, name: str, arrays: Mapping[str, Any]) -> Weights:
         module = self._seen.get(name)

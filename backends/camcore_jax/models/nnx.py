@@ -46,18 +46,21 @@ class NnxModel(Model):
         graphdef, tree = static
         copy = nnx.merge(graphdef, jax.tree.unflatten(tree, parameters))
         copy.eval()
-        for name, module in _below(copy):
-            object.__setattr__(module, NAME, name)
+        for path, _ in _below(self.model):  # a copy's attributes are in another order
+            module = copy
+            for key in path:
+                module = (vars(module) if _is_node(module) else module)[key]
+            object.__setattr__(module, NAME, _name(path))
             object.__setattr__(module, "__class__", marking_class(type(module)))
         return call(copy, inputs, type(self.model).__call__)
 
     def layers(self) -> Iterable[Layer]:
         """List the modules by their attributes, joined with dots."""
-        return [Layer(n, type(m).__name__, m) for n, m in _below(self.model)]
+        return [Layer(_name(path), type(m).__name__, m) for path, m in _below(self.model)]
 
     def weights(self) -> Mapping[str, Weights]:
         """Read the weights of Flax's own layers."""
-        found = {name: _weights(module) for name, module in _below(self.model)}
+        found = {_name(path): _weights(module) for path, module in _below(self.model)}
         return {name: held for name, held in found.items() if held is not None}
 
 
@@ -69,21 +72,25 @@ def _is_own(kind: type) -> bool:
     return kind.__module__.partition(".")[0] not in ("flax", "jax", "builtins")
 
 
-def _below(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the modules that can be called with their names, parents first."""
+def _name(path: Iterable[Any]) -> str:
+    return ".".join(map(str, path))
+
+
+def _below(model: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the modules that can be called with the attributes they are at, parents first."""
     seen = {id(model)}
 
-    def below(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    def below(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
         parts = vars(node) if _is_node(node) else node
         for key, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
             if id(part) in seen or not (_is_node(part) or isinstance(part, (list, tuple, dict))):
                 continue
             seen.add(id(part))
             if isinstance(part, nnx.Module) and callable(part):
-                yield f"{prefix}{key}", part
-            yield from below(part, f"{prefix}{key}.")
+                yield (*path, key), part
+            yield from below(part, (*path, key))
 
-    return below(model, "")
+    return below(model, ())
 
 
 def _weights(module: Any) -> Weights | None:

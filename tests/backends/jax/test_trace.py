@@ -315,6 +315,20 @@ def test_the_guided_rule_knows_every_spelling_of_a_rectifier(jax, adapt, spelled
     assert np.abs(found - gradient(adapt(function), INPUT)).max() > 1e-4
 
 
+@pytest.mark.parametrize("spelled", ["relu6", "clip", "clamp"])
+def test_the_guided_rule_stops_at_the_top_too(jax, adapt, spelled):
+    rectify = {
+        "relu6": jax.nn.relu6,
+        "clip": lambda x: jax.numpy.clip(x, 0, 6),
+        "clamp": lambda x: jax.lax.clamp(0.0, x, 6.0),
+    }[spelled]
+    h = 20 * X @ W
+    assert (h > 6).any()
+    found = gradient(adapt(lambda w, x: rectify(20 * x @ w).mean(1)), INPUT, rectifier="guided")
+    passed = ((h > 0) & (h < 6))[..., 1:2] * W[:, 1] * 20 / 6
+    np.testing.assert_allclose(found, passed, rtol=0, atol=1e-5)
+
+
 def test_rectifiers_out_of_reach_are_named(jax, adapt):
     adapter = adapt(loop(lambda w, x: jax.nn.relu(x @ w), "3"))
     gradient(adapter, INPUT)
@@ -518,15 +532,21 @@ def test_attention_is_found_and_captured(backend):
         def __call__(self, x):
             return (x + self.attend(self.norm(x))).mean(1)
 
-    model = Block()
-    adapter = backend.adapt(model)
+    class Outer(nnx.Module):
+        def __init__(self):
+            self.block = Block()
+
+        def __call__(self, x):
+            return self.block(x)
+
+    model, adapter = (outer := Outer()).block, backend.adapt(outer)
     records = {record.layer.name: record for record in adapter.survey(X)}
-    assert {n: r.attention for n, r in records.items() if r.attends} == {"attend": (1, 2, 6, 6)}
-    assert [n for n, r in records.items() if r.in_attention] == [
-        *("attend.query", "attend.key", "attend.value", "attend.out")
-    ]
-    trace = adapter.run(X, ["attend@attention"], [one_hot(1)])
-    found = trace.layers["attend@attention"]
+    attending = {name: record.attention for name, record in records.items() if record.attends}
+    assert attending == {"block.attend": (1, 2, 6, 6)}
+    inner = [name for name, record in records.items() if record.in_attention]
+    assert inner == [f"block.attend.{part}" for part in ("query", "key", "value", "out")]
+    trace = adapter.run(X, ["block.attend@attention"], [one_hot(1)])
+    found = trace.layers["block.attend@attention"]
     q, k = (np.asarray(part(model.norm(X))) for part in (model.attend.query, model.attend.key))
     scores = np.einsum("bqhd,bkhd->bhqk", q, k) / 2
     powers = np.exp(scores)
@@ -535,7 +555,7 @@ def test_attention_is_found_and_captured(backend):
     )
     assert found.gradients[0].shape == (2, 2, 6, 6)
     with pytest.raises(LayerError, match="computed no softmax attention"):
-        adapter.run(X, ["norm@attention"])
+        adapter.run(X, ["block.norm@attention"])
 
 
 def test_what_functions_rectify_is_found(jax, adapt):

@@ -1,0 +1,186 @@
+"""JAX: names, classifiers and biases of each library's layers, and models with a state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from jax_nets import CASES, IMAGES, WEIGHTS, equinox_case, haiku_case, linen_case, nnx_case
+
+from camcore.adapter import INPUT
+from camcore.errors import LayerError
+
+FLAX = ["conv1", "block", "block{}conv", "block{}norm", "step", "step{}linear", "fc"]
+
+
+def close(one, other):
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["nnx", "linen", "equinox", "haiku"])
+def test_the_classifier_is_the_last_linear_layer(backend, kind):
+    case = CASES[kind]()
+    adapter = backend.adapt(case.model)
+    adapter.survey(case.images)
+    weights, bias = adapter.classifier()
+    close(weights, WEIGHTS["fc"].T)
+    close(bias, WEIGHTS["fc_bias"])
+
+
+def test_biases_are_what_layers_add(backend):
+    case = haiku_case()
+    adapter = backend.adapt(case.model)
+    with pytest.raises(LayerError, match="'block/norm' adds is known once the model ran"):
+        adapter.biases()
+    adapter.survey(case.images)
+    found = {bias.layer: bias for bias in adapter.biases()}
+    assert set(found) == {
+        *("conv1", "block/conv", "block/norm", "step0", "step1", "step2", "fc"),
+    }
+    close(found["conv1"].added, WEIGHTS["conv1_bias"])
+    close(found["step1"].added, WEIGHTS["steps_bias"][1])
+    w = WEIGHTS
+    shift = w["bias"] - w["mean"] * w["scale"] / np.sqrt(w["variance"] + 1e-5)
+    np.testing.assert_allclose(found["block/norm"].added, shift, rtol=0, atol=1e-6)
+
+
+def test_a_flax_normalisation_adds_its_shift(backend):
+    from flax import linen, nnx
+
+    norm = nnx.BatchNorm(3, epsilon=0.1, rngs=nnx.Rngs(0))
+    norm.mean.set_value(np.array([1.0, 2, 3], np.float32))
+    model = nnx.Sequential(norm, nnx.LayerNorm(3, rngs=nnx.Rngs(0)))
+    (bias, other) = backend.adapt(model).biases()
+    assert (bias.layer, other.layer) == ("layers.0", "layers.1")
+    close(bias.added, -np.array([1, 2, 3]) / np.sqrt(1.1))
+
+    class Network(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            norm = linen.BatchNorm(use_running_average=True, epsilon=0.1, use_bias=False)
+            return linen.MultiHeadDotProductAttention(2, name="attend")(norm(x))
+
+    x = np.ones((2, 4, 8), np.float32)
+    import jax
+
+    network = Network()
+    bound = network.bind(network.init(jax.random.key(0), x))
+    adapter = backend.adapt(bound)
+    adapter.survey(x)
+    (bias,) = adapter.biases()  # those of attention are along heads and channels
+    assert bias.layer == "BatchNorm_0"
+    close(bias.normalisation["epsilon"], 0.1)
+
+
+def test_layers_are_in_the_models_order(backend):
+    def names(case):
+        adapter = backend.adapt(case.model)
+        before = {layer.name for layer in adapter.layers()}
+        adapter.survey(case.images)
+        assert before <= {layer.name for layer in adapter.layers()}
+        return [layer.name for layer in adapter.layers()]
+
+    dotted, slashed = ([name.format(by) for name in FLAX] for by in "./")
+    assert names(nnx_case()) == [*dotted[:-1], "drop", "fc"]
+    assert names(linen_case()) == [*slashed[:-1], "Dropout_0", "fc"]
+    assert names(equinox_case()) == [
+        *("conv1", "pool", "block", "block.conv", "block.norm", "step", "drop", "fc")
+    ]
+    assert names(haiku_case()) == [
+        *("conv1", "block", "block/conv", "block/norm", "step0", "step1", "step2", "fc")
+    ]
+    case = linen_case()
+    adapter = backend.adapt(case.model)
+    adapter.survey(case.images)
+    kinds = {layer.name: layer.kind for layer in adapter.layers()}
+    assert kinds["Dropout_0"] == "Dropout"
+    assert kinds["block/norm"] == "BatchNorm"
+
+
+def test_lists_dictionaries_and_shared_modules_have_names(backend):
+    from flax import nnx
+
+    class Network(nnx.Module):
+        def __init__(self):
+            rngs = nnx.Rngs(0)
+            self.parts = nnx.List([nnx.Linear(3, 3, rngs=rngs) for _ in range(2)])
+            self.named = nnx.Dict(last=nnx.Linear(3, 3, rngs=rngs))
+            self.again = self.parts[0]
+
+        def __call__(self, x):
+            for part in self.parts:
+                x = part(x)
+            return self.again(self.named["last"](x))
+
+    model, x = Network(), np.ones((2, 3), np.float32)
+    adapter = backend.adapt(model)
+    assert [layer.name for layer in adapter.layers()] == ["parts.0", "parts.1", "named.last"]
+    records = {record.layer.name: record for record in adapter.survey(x)}
+    assert {name: record.calls for name, record in records.items()} == {
+        **{"parts.1": 1, "named.last": 1, "parts.0": 2},
+    }
+    trace = adapter.run(x, ["parts.0#0", "parts.0"])
+    close(trace.layers["parts.0#0"].activations, model.parts[0](x))
+    close(trace.layers["parts.0"].activations, trace.outputs[""])
+    assert records["parts.0"].is_output
+
+
+def test_a_module_of_equinox_with_a_state_says_how_it_is_called(jax, backend):
+    import equinox as eqx
+
+    from camcore_jax import Equinox
+
+    class Network(eqx.Module):
+        conv: eqx.nn.Conv2d
+        norm: eqx.nn.BatchNorm
+        fc: eqx.nn.Linear
+
+        def __call__(self, x, state):
+            x, state = self.norm(self.conv(x), state)
+            return self.fc(jax.nn.relu(x).mean((1, 2))), state
+
+    keys = jax.random.split(jax.random.key(0))
+    make = eqx.nn.make_with_state(
+        lambda: Network(
+            eqx.nn.Conv2d(3, 4, 3, key=keys[0]),
+            eqx.nn.BatchNorm(4, axis_name="batch", mode="ema"),
+            eqx.nn.Linear(4, 5, key=keys[1]),
+        )
+    )
+    model, state = make()
+    images = np.moveaxis(IMAGES, -1, 1).astype(np.float32)
+    over = {"axis_name": "batch", "in_axes": (0, None), "out_axes": (0, None)}
+    _, state = jax.vmap(model, **over)(images, state)  # one step of training
+
+    def call(model, x):
+        return jax.vmap(model, **over)(x, state)[0]
+
+    def plain(x):
+        return call(eqx.nn.inference_mode(model), x)[:, 1].sum()
+
+    adapter = backend.adapt(Equinox(model, call))
+
+    def seed(leaves):
+        return {"": np.eye(5, dtype=np.float32)[[1, 1]]}
+
+    trace = adapter.run(images, ["norm", INPUT], [seed])
+    assert trace.layers["norm"].leaves == {}
+    np.testing.assert_allclose(
+        trace.layers[INPUT].gradients[0], jax.grad(plain)(images), rtol=0, atol=1e-7
+    )
+    assert trace.layers["norm"].channels == "first"
+
+
+def test_a_function_of_haiku_without_a_state(jax, backend):
+    import haiku as hk
+
+    from camcore_jax import Haiku
+
+    transformed = hk.transform(lambda x: hk.nets.MLP([4, 5])(x))
+    x = np.ones((2, 3), np.float32)
+    parameters = transformed.init(jax.random.key(0), x)
+    adapter = backend.adapt(Haiku(transformed, parameters))
+    found = adapter.run(x, ["mlp/~/linear_0"]).outputs[""]
+    close(found, transformed.apply(parameters, None, x))
+    assert [record.layer.name for record in adapter.survey(x)] == [
+        *("mlp/~/linear_0", "mlp/~/linear_1", "mlp")
+    ]
