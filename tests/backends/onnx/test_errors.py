@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -347,3 +349,35 @@ def test_a_vector_of_zeros_has_a_gradient(operator):
     assert np.isfinite(found).all()
     expected = [0.6, 0, 0.8, 0] if operator == "ReduceL2" else [0.128, 0, -0.096, 0]
     np.testing.assert_allclose(found[1], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("through_shape", [False, True])
+def test_shapes_that_depend_on_values(through_shape):
+    # How many places are not zero decides the shape, at once or by way of a shape.
+    counted = [
+        helper.make_node("NonZero", ["f"], ["places"], name="places"),
+        helper.make_node("Shape", ["places"], ["count"], start=1),
+        helper.make_node("Min", ["count", "two"], ["rows"]),
+    ]
+    summed = [
+        helper.make_node("ReduceSum", ["f"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["whole"], to=7),
+        helper.make_node("Min", ["whole", "two"], ["least"]),
+        helper.make_node("Reshape", ["least", "one"], ["rows"]),
+    ]
+    nodes = [
+        *(counted if through_shape else summed),
+        helper.make_node("Concat", ["minus", "rows", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["f", "shape"], ["g"], name="split"),
+    ]
+    constants = {"two": [2], "one": [1], "minus": [-1], "rest": [8, 8]}
+    arrays = {name: np.asarray(values) for name, values in constants.items()}
+    nodes.append(helper.make_node("ReduceMax", ["g"], ["y"], axes=[2, 3], keepdims=0))
+    conv = helper.make_node("Conv", ["x", "k"], ["c"], name="conv", pads=[1] * 4)
+    relu = helper.make_node("Relu", ["c"], ["f"], name="relu")
+    file = file_of([conv, relu, *nodes], {"x": ["n", 3, 8, 8]}, ["y"], {"k": KERNELS} | arrays)
+    file.opset_import[0].version = 17
+    cause = "NonZero (places)" if through_shape else "Reshape (split)"
+    words = re.escape(f"Operator {cause} has no gradient here: the shape of what it returns")
+    with pytest.raises(GradientError, match=words):
+        backend.adapt(file).run(IMAGES, ["relu"], [lambda leaves: dict(leaves)])

@@ -198,3 +198,42 @@ def test_weights_that_the_file_turns_are_read():
     found, bias = adapter.classifier()
     np.testing.assert_array_equal(found, weights)
     np.testing.assert_array_equal(bias, np.zeros(3))
+
+
+def test_attention_belongs_to_the_module_around_its_softmax(torch):
+    nn = torch.nn
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k, self.softmax = nn.Linear(8, 8), nn.Linear(8, 8), nn.Softmax(-1)
+
+        def forward(self, x):
+            return self.softmax(self.q(x) @ self.k(x).transpose(1, 2)) @ x
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attn = Attention()
+
+        def forward(self, x):
+            return self.attn(x.flatten(2)).mean(2)
+
+    images = np.random.default_rng(0).normal(size=(2, 3, 2, 4)).astype(np.float32)
+    adapter = backend.adapt(exported(Net(), [images]))
+    attending = {r.layer.name: r.attention for r in adapter.survey(images) if r.attends}
+    assert attending == {"attn": (1, 3, 3)}
+    found = adapter.run(images, ["attn@attention"]).layers["attn@attention"].activations
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-6)
+
+
+def test_scores_that_go_on_beside_a_sum_are_no_output():
+    weights = np.ones((3, 3, 1, 1), np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="first"),
+        helper.make_node("Conv", ["a", "w"], ["b"], name="second"),
+        helper.make_node("Add", ["a", "b"], ["y"], name="sum"),
+    ]
+    file = file_of(nodes, {"x": ["n", 3, 4, 4]}, ["y"], {"w": weights})
+    records = backend.adapt(file).survey(np.ones((1, 3, 4, 4), np.float32))
+    assert [record.layer.name for record in records if record.is_output] == ["sum"]

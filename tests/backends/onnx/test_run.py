@@ -378,3 +378,47 @@ def test_places_of_maxima_that_the_file_returns_itself():
     first, second = (gradient[:, 0] for gradient in trace.layers[INPUT].gradients)
     assert first.tolist() == [[[0, 1, 0], [0, 0, 0]], [[1, 0, 0], [0, 0, 0]]]
     assert second.tolist() == [[[0, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 1]]]
+
+
+def test_the_guided_rule_is_for_rectifiers_alone(torch):
+    from camcore import registry
+
+    nn = torch.nn
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3)),
+        *(nn.LeakyReLU(), nn.Hardtanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    )
+    seeds = [of_class(1)]
+    expected = registry.adapter(model.eval()).run(IMAGES, [INPUT], seeds, rectifier="guided")
+    found = backend.adapt(exported(model, [IMAGES])).run(IMAGES, [INPUT], seeds, rectifier="guided")
+    close(found.layers[INPUT].gradients[0], expected.layers[INPUT].gradients[0])
+
+
+def test_a_softmax_over_several_axes_at_once_is_no_end():
+    node = helper.make_node("Softmax", ["x"], ["y"], name="softmax", axis=1)
+    trace = backend.adapt(file_of([node], {"x": ["n", 3, 2]}, ["y"], opset=11)).run(TOKENS)
+    assert (trace.activation, trace.applied) == ({}, {})
+    powers = np.exp(TOKENS)
+    np.testing.assert_allclose(trace.outputs[""], powers / powers.sum((1, 2), keepdims=True), 1e-5)
+
+
+def test_an_output_with_the_batch_along_two_axes():
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["y"], name="product"),
+    ]
+    x = RNG.normal(size=(3, 4)).astype(np.float32)
+    weights = RNG.normal(size=(2, 3, 3)).astype(np.float32)
+    seeds = [lambda leaves, k=k: {"": weights[k]} for k in range(2)]
+    trace = backend.adapt(file_of(nodes, {"x": ["n", 4]}, ["y"])).run(x, [INPUT], seeds)
+    for k in range(2):
+        close(trace.layers[INPUT].gradients[k], (weights[k] + weights[k].T) @ x)
+
+
+def test_tensors_are_read_as_arrays(torch, tf, file):
+    adapter = backend.adapt(file)
+    expected = adapter.run(IMAGES).outputs[""]
+    tensors = torch.tensor(IMAGES, requires_grad=True), tf.constant(IMAGES)
+    for given in (*tensors, IMAGES.astype(np.float64)):
+        np.testing.assert_array_equal(adapter.run(given).outputs[""], expected)

@@ -45,12 +45,14 @@ def test_floats_are_shown_photographs_in_the_unit_range(tmp_path):
     loaded = backend.load("onnx", saved(tmp_path, ["n", 3, 32, 32]))
     batch = loaded.preprocess(PHOTO)
     assert (loaded.size, batch.dtype) == (32, np.float32)
+    assert loaded.assumed == "RGB from 0 to 1, 32×32"
     np.testing.assert_allclose(batch[0], PHOTO.transpose(2, 0, 1) / 255, rtol=1e-6)
 
 
 def test_whole_numbers_are_shown_photographs_as_they_are(tmp_path):
     loaded = backend.load("onnx", saved(tmp_path, ["n", 32, 32, 3], onnx.TensorProto.UINT8))
     np.testing.assert_array_equal(loaded.preprocess(PHOTO)[0], PHOTO)
+    assert loaded.assumed == "RGB from 0 to 255, 32×32"
 
 
 def test_one_channel_is_shown_grey(tmp_path):
