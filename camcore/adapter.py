@@ -588,6 +588,35 @@ def no_second_derivative(layer: str, cause: str) -> GradientError:
     )
 
 
+def unreached(layer: str, activation: Mapping[str, str], *cuts: str) -> GradientError:
+    """Make the error for a score that does not depend on a layer.
+
+    Parameters
+    ----------
+    layer : str
+        Its name.
+    activation : mapping of str to str
+        What was left off of the outputs, as in `Trace`.
+    *cuts : str
+        What in the framework has no gradient: ``"argmax"``.
+
+    Returns
+    -------
+    GradientError
+    """
+    cause = (
+        "Either the layer feeds none of the outputs that the score is made of, or what lies "
+        f"between them has no gradient ({', '.join(cuts)}): choose a later layer or another "
+        "target."
+    )
+    if kinds := " and ".join(sorted(set(activation.values()))):
+        cause = (
+            f"The score is taken before the model's final {kinds}: if this layer applies it or "
+            "comes after it, choose an earlier layer or pass logits=False."
+        )
+    return GradientError(f"The score does not depend on layer {layer!r}. {cause}")
+
+
 def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
     """Refuse what a seed answered where it does not fit the outputs it was shown.
 

@@ -19,8 +19,9 @@ from camcore.adapter import (
     Seed,
     SeedRun,
     no_second_derivative,
+    unreached,
 )
-from camcore.errors import GradientError, TargetError
+from camcore.errors import TargetError
 from camcore.nest import fill
 
 from .graph import Graph, apply, evaluate, is_floating, value_of
@@ -255,7 +256,7 @@ class Program:
         for name, variable in self._places.items():
             reached = self._reached[self._sources.index(variable)]
             if not weighed & reached and name not in optional:
-                raise _unreached(name, self.activation)
+                raise unreached(name, self.activation, "argmax", "rounding", "stop_gradient")
 
     def _only_floating(self, arrays: Sequence[Any]) -> list[Any]:
         pairs = zip(self._graph.ends.values(), arrays, strict=True)
@@ -280,18 +281,3 @@ def _made_of(jaxpr: Any, starts: Sequence[Any]) -> list[bool]:
     """Tell which results of a function are made of these variables."""
     found = Graph(ClosedJaxpr(jaxpr, ()), (), (), None).after(starts)
     return [not isinstance(v, Literal) and v in found for v in jaxpr.outvars]
-
-
-def _unreached(name: str, activation: Mapping[str, str]) -> GradientError:
-    """Make the error for a score that does not depend on a layer."""
-    cause = (
-        "Either the layer feeds none of the outputs that the score is made of, or what lies "
-        "between them has no gradient (argmax, rounding, stop_gradient): choose a later layer or "
-        "another target."
-    )
-    if kinds := " and ".join(sorted(set(activation.values()))):
-        cause = (
-            f"The score is taken before the model's final {kinds}: if this layer applies it or "
-            "comes after it, choose an earlier layer or pass logits=False."
-        )
-    return GradientError(f"The score does not depend on layer {name!r}. {cause}")

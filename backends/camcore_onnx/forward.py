@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from camcore.adapter import Array, Leaves, Seed, SeedRun
-from camcore.errors import GradientError, TargetError
+from camcore.adapter import Array, Leaves, Seed, SeedRun, unreached
+from camcore.errors import TargetError
 
 from .backward import PullBack, Question, is_floating
 from .inputs import Given
@@ -142,7 +142,7 @@ class Program:
                 if path in back.refused:
                     raise back.refused[path]
             if not back.reached[tensor].intersection(weighed) and name not in optional:
-                raise _unreached(name, self.activation)
+                raise unreached(name, self.activation, "argmax", "rounding")
 
 
 class Passes:
@@ -257,16 +257,3 @@ def as_float(array: Array) -> Array:
     """Give half precision as float32."""
     half = is_floating(array.dtype) and array.dtype.itemsize < 4
     return array.astype(np.float32) if half else array
-
-
-def _unreached(name: str, activation: Mapping[str, str]) -> GradientError:
-    cause = (
-        "Either the layer feeds none of the outputs that the score is made of, or what lies "
-        "between them has no gradient (argmax, rounding): choose a later layer or another target."
-    )
-    if kinds := " and ".join(sorted(set(activation.values()))):
-        cause = (
-            f"The score is taken before the model's final {kinds}: if this layer applies it or "
-            "comes after it, choose an earlier layer or pass logits=False."
-        )
-    return GradientError(f"The score does not depend on layer {name!r}. {cause}")

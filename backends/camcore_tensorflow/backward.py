@@ -13,14 +13,25 @@ import numpy as np
 import tensorflow as tf
 
 from camcore._shared.loss_scale import ScaledCotangents
-from camcore.adapter import Array, Leaves, NativeScore, Seed, SeedRun, no_second_derivative
-from camcore.errors import GradientError, TargetError
+from camcore.adapter import (
+    Array,
+    Leaves,
+    NativeScore,
+    Seed,
+    SeedRun,
+    no_second_derivative,
+    unreached,
+)
+from camcore.errors import TargetError
 from camcore.nest import flatten
 
 from .capture import edge
 from .graph import made_of
 
 Tensors = Mapping[str, tf.Tensor]
+
+CUTS = ("argmax", "rounding", "stop_gradient")
+"""What has no gradient."""
 
 
 @dataclass
@@ -175,7 +186,7 @@ def pull_back(
         found = tf.gradients(ends, list(sources.values()), grad_ys=list(cotangents.values()))
     for name, gradient in zip(sources, found, strict=True):
         if gradient is None and name not in optional:
-            raise unreached(name, activation)
+            raise unreached(name, activation, *CUTS)
     pairs = zip(sources.items(), found, strict=True)
     return {
         name: tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)
@@ -199,21 +210,6 @@ def hessian_products(gradients: Tensors, sources: Tensors) -> dict[str, tf.Tenso
             raise no_second_derivative(name, str(error)) from error
         products[name] = tf.zeros_like(source) if found is None else tf.convert_to_tensor(found)
     return products
-
-
-def unreached(name: str, activation: Mapping[str, str]) -> GradientError:
-    """Make the error for a score that does not depend on a layer."""
-    cause = (
-        "Either the layer feeds none of the outputs that the score is made of, or what lies "
-        "between them has no gradient (argmax, rounding, stop_gradient): choose a later layer or "
-        "another target."
-    )
-    if kinds := " and ".join(sorted(set(activation.values()))):
-        cause = (
-            f"The score is taken before the model's final {kinds}: if this layer applies it or "
-            "comes after it, choose an earlier layer or pass logits=False."
-        )
-    return GradientError(f"The score does not depend on layer {name!r}. {cause}")
 
 
 def outputs_reached(outputs: Tensors, sources: Tensors) -> dict[str, set[str]]:

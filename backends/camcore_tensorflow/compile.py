@@ -24,7 +24,7 @@ from camcore._shared.loss_scale import START, STEP, ScaledCotangents, pulled_in_
 from camcore._shared.programs import Opening, Programs, Shapes
 from camcore._shared.reads import Read, Snapshot, noting
 from camcore._shared.same import function_key, identity_key, is_installed
-from camcore.adapter import LayerTrace, Leaves, NativeScore, Rectifier, Seed, Trace
+from camcore.adapter import LayerTrace, Leaves, NativeScore, Rectifier, Seed, Trace, unreached
 from camcore.errors import GradientError, LayerError
 
 from . import backward
@@ -367,7 +367,7 @@ class Program:
             results = self._function(token, *tensors.values())
         for weighed, (name, reached) in itertools.product(run.weighed, self._reached.items()):
             if not weighed & reached and name not in self._optional:
-                raise backward.unreached(name, self._activation)
+                raise unreached(name, self._activation, *backward.CUTS)
         given = iter(run.cotangents)
         native = ScaledCotangents({})
         return [
