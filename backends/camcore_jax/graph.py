@@ -99,13 +99,14 @@ def _run(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
 
 def _apart(eqn: Any, values: Sequence[Any]) -> Sequence[Any]:
     """Run an operation, and in its place those of the function that it runs."""
-    if eqn.primitive is mark_p:
-        return [mark_p.bind(*values, **eqn.params)]
     is_loop = eqn.primitive.name == "scan" and _runs_layers(eqn)
-    if eqn.primitive.name not in _INLINED and not (is_loop and eqn.params["length"] <= STEPS):
+    is_taken_apart = eqn.primitive.name in _INLINED or (is_loop and eqn.params["length"] <= STEPS)
+    if not is_taken_apart and eqn.primitive is not mark_p:
         return apply(eqn, values)
-    (function,) = inner(eqn)
     with jax.named_scope(str(eqn.source_info.name_stack)):
+        if eqn.primitive is mark_p:
+            return [mark_p.bind(*values, **eqn.params)]
+        (function,) = inner(eqn)
         return _written_out(eqn.params, function, values) if is_loop else _run(function, values)
 
 

@@ -537,7 +537,7 @@ def test_attention_is_found_and_captured(backend):
             self.block = Block()
 
         def __call__(self, x):
-            return self.block(x)
+            return nnx.jit(lambda block, x: block(x))(self.block, x)
 
     model, adapter = (outer := Outer()).block, backend.adapt(outer)
     records = {record.layer.name: record for record in adapter.survey(X)}
