@@ -56,7 +56,7 @@ class Places:
                 continue
             if len(shape) == 3:
                 tokens.append((i, shape[1 - batch], shape[2]))
-            elif len(shape) == len(size) + 2:
+            elif len(shape) == len(size) + 2 and batch < len(shape) - 1:
                 grid = layout.of_one(record, size, convention).size(shape)
                 if record.channels is not None or layout.is_reduction(grid, size):
                     maps.append((i, grid))

@@ -180,6 +180,13 @@ def record(name, kind, shape, **known):
     return LayerRecord(Layer(name, kind, None), shape, None, **known)
 
 
+def test_an_array_with_one_place_along_its_last_axis_alone_is_passed_over():
+    # Which axis would carry the batch leaves none for channels.
+    conv = record("conv", "Conv", (1, 24, 8, 8))
+    heads = record("heads", "Reshape", (4, 4, 24, 1))
+    assert choose([conv, heads], (64, 64)) == "conv"
+
+
 def test_layers_inside_attention_are_passed_over():
     """Keys and values of patches, out of which attention makes one vector."""
     records = [
