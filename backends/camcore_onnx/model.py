@@ -10,7 +10,7 @@ import onnx
 
 from camcore._shared.programs import Opening, Programs, Shapes
 from camcore.adapter import Channels, LayerName
-from camcore.errors import InputError
+from camcore.errors import BackendError, InputError
 from camcore.layers.names import unknown_layer
 
 from . import inputs as inputs_of
@@ -45,6 +45,11 @@ class Model:
         self._programs = Programs(max(8, min(64, _BYTES // (proto.ByteSize() + 1))))
         if not self.graph.inputs or not self.graph.outputs:
             raise InputError("The ONNX model has no inputs or no outputs, so nothing runs in it.")
+        if sparse := proto.graph.sparse_initializer:
+            raise BackendError(
+                f"The ONNX model has sparse weights ({sparse[0].values.name!r}). Store them as "
+                "dense initializers."
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to another process without what was made ready to run."""
