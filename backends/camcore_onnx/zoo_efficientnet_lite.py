@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
@@ -71,7 +72,7 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(next(self._left), name))
         return name
 
-    def add(self, kind: str, name: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
         """Add a node, and name what it gives as the node."""
         self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
         return name
@@ -117,5 +118,5 @@ class _Graph:
 
     def _number(self, name: str, value: float) -> str:
         if name not in [weight.name for weight in self.weights]:
-            self.weights.append(numpy_helper.from_array(np.float32(value), name))
+            self.weights.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         return name
