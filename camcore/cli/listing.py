@@ -27,7 +27,7 @@ MODEL = typer.Option(
     "--model",
     "-m",
     metavar="SPEC",
-    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras or .pt2 file, or "
+    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras, .pt2 or .onnx file, or "
     "package.module:function, whose code is run.",
 )
 ModelOption = Annotated[str, MODEL]
