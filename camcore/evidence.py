@@ -119,13 +119,14 @@ class Evidence:
         gradients = self.trace.layers[self.layer].gradients[self.index]
         self.inputs.image_path()  # attention is laid out over an image, or not at all
         try:
-            return layout.keys_on_grid(
+            found = layout.keys_on_grid(
                 gradients,
                 self.batch * self.frames,
                 self._seen_size,
                 self.wanted_layout,
                 self._patches if self.frames == 1 else None,
             )
+            return self._by_sample(found)
         except (LayerError, MethodError) as error:
             raise type(error)(f"Layer {self.layer!r}: {error}") from None
 
@@ -192,7 +193,17 @@ class Evidence:
         """View what is the layer's as ``(B, C, *S)``."""
         if self._is_input:
             return self.inputs.layout.canonical(array)
-        return self._placement.canonical(array)
+        return self._by_sample(self._placement.canonical(array))
+
+    def _by_sample(self, rows: Array) -> Array:
+        """Put rows sample by sample, ``(B * T, ...)``, that are frame by frame."""
+        traced = self.trace.layers[self.layer]
+        if self.frames == 1 or self.batch == 1 or traced.frames > 1:
+            return rows
+        if not self.known.frames_first(self.adapter, self.inputs, self.layer, traced):
+            return rows
+        by_frame = rows.reshape(self.frames, self.batch, *rows.shape[1:])
+        return by_frame.swapaxes(0, 1).reshape(rows.shape)
 
     def _native(self, array: Array, like: Array) -> Array:
         """Undo `_canonical`; `like` is what the layer returned for one sample."""

@@ -38,6 +38,8 @@ class Known:
         Where the patches are among so many tokens; None where nothing tells.
     places : Places or None
         What a survey saw of maps and tokens; None before there was one.
+    by_frame : dict of str to bool
+        Whether a layer's rows, frames of several samples, are frame by frame.
     fed : dict of tuple of str to set of str
         Of layers that were asked about, those that depend on the input.
     shared : dict of tuple to frozenset of str
@@ -49,6 +51,7 @@ class Known:
     axes: dict[str, int | None] = field(default_factory=dict)
     tokens: dict[int, Layout | None] = field(default_factory=dict)
     places: Places | None = None
+    by_frame: dict[str, bool] = field(default_factory=dict)
     fed: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
     shared: dict[tuple[tuple[int, ...], ...], frozenset[str]] = field(default_factory=dict)
 
@@ -146,6 +149,26 @@ class Known:
         """Find where the patches are among so many tokens, as far as a survey tells."""
         assert self.places is not None
         return self.places.likely(count, wanted)
+
+    def frames_first(
+        self, adapter: Adapter, inputs: Inputs, layer: str, traced: LayerTrace
+    ) -> bool:
+        """Tell whether a layer's rows, frames of several samples, are frame by frame.
+
+        Raises
+        ------
+        LayerError
+            They are neither that nor sample by sample.
+        """
+        if layer not in self.by_frame:
+            found = probe.frames_first(adapter, inputs, layer, traced.activations)
+            if found is None:
+                raise LayerError(
+                    f"Layer {layer!r} returns {len(traced.activations)} rows for {inputs.batch} "
+                    "samples, and nothing tells which are whose. Explain one sample at a time."
+                )
+            self.by_frame[layer] = found
+        return self.by_frame[layer]
 
     def fed_by(self, adapter: Adapter, inputs: Inputs, layers: Sequence[str]) -> set[str]:
         """Find those of the layers that depend on the array that maps lie over."""

@@ -1,4 +1,4 @@
-"""What only a further pass tells of a layer: its batch axis, and where its tokens lie.
+"""What only a further pass tells of a layer: its batch axis, its rows, and where its tokens lie.
 
 An altered copy of the input changes only its own sample, and most of all the token whose
 patch was altered.
@@ -50,6 +50,37 @@ def batch_axis(adapter: Adapter, inputs: Inputs, layer: str, returned: Array) ->
         axes = [i for i, size in enumerate(returned.shape) if size == len(images)]
         axes = [i for i in axes if len(changed) and not changed[:, i].any()]
     return axes[0] if len(axes) == 1 else None
+
+
+def frames_first(adapter: Adapter, inputs: Inputs, layer: str, returned: Array) -> bool | None:
+    """Tell whether a layer's rows, frames of several samples, are frame by frame.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        The model.
+    inputs : Inputs
+        What it was run on, traced; several samples.
+    layer : str
+        The layer's name.
+    returned : (B * T, ...) array
+        What the layer returned for these inputs.
+
+    Returns
+    -------
+    bool or None
+        False where they are sample by sample; None where an altered sample changes other rows.
+    """
+    images = inputs.arrays[inputs.image_path()]
+    altered = np.array(images)
+    altered[0] = _far(images[0])
+    other = adapter.run(inputs.with_images(altered).native, [layer]).layers[layer].activations
+    changes = np.abs(other - returned).reshape(len(returned), -1).max(axis=1)
+    changed = np.flatnonzero(changes > changes.max() / 1000).tolist()
+    count = len(returned) // len(images)
+    if changed == list(range(count)):
+        return False
+    return True if changed == list(range(0, len(returned), len(images))) else None
 
 
 def patches(adapter: Adapter, inputs: Inputs, layer: str, count: int) -> tuple[bool, Layout | None]:

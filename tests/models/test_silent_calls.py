@@ -167,6 +167,58 @@ def test_other_methods_see_frames_as_rows(torch, method):
     close(one, other)
 
 
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "eigencam"])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_frames_folded_frame_by_frame_are_those_of_their_samples(
+    torch, keras, framework, batch, method
+):
+    def torch_clip(by_frame):
+        class Clip(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                torch.manual_seed(0)
+                self.see, self.fc = torch.nn.Conv2d(3, 5, 3), torch.nn.Linear(5 * FRAMES, 4)
+
+            def forward(self, x):
+                frames = x.transpose(0, 1) if by_frame else x
+                steps = torch.tanh(self.see(frames.flatten(0, 1))).mean((2, 3))
+                steps = steps.unflatten(0, frames.shape[:2])
+                return self.fc((steps.transpose(0, 1) if by_frame else steps).flatten(1))
+
+        return Clip().double().eval()
+
+    def keras_clip(by_frame):
+        class Clip(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.see = keras.layers.Conv2D(5, 3, activation="tanh", name="see")
+                self.fc = keras.layers.Dense(4)
+
+            def call(self, x):
+                ops, turn = keras.ops, (1, 0, 2, 3, 4)
+                frames = ops.transpose(x, turn) if by_frame else x
+                a, b, *image = ops.shape(frames)
+                steps = ops.mean(self.see(ops.reshape(frames, (a * b, *image))), (1, 2))
+                steps = ops.reshape(steps, (a, b, 5))
+                steps = ops.transpose(steps, (1, 0, 2)) if by_frame else steps
+                return self.fc(ops.reshape(steps, (-1, FRAMES * 5)))
+
+        keras.utils.set_random_seed(0)
+        model = Clip()
+        model(np.zeros((1, FRAMES, 13, 15, 3), np.float32))
+        return model
+
+    make, axes = (torch_clip, (3, 13, 15)) if framework == "torch" else (keras_clip, (13, 15, 3))
+    clips = noise(batch, FRAMES, *axes)
+    found, expected = (
+        camcore.explain(make(by_frame), clips, 1, "see", method).raw["see"]
+        for by_frame in (True, False)
+    )
+    assert found.shape[:2] == (batch, FRAMES)
+    close(found, expected)
+
+
 def test_attention_to_the_patches_of_each_frame_has_a_map_each(torch):
     """LeGrad of frames one by one is that of frames folded into the batch."""
     nn = torch.nn
