@@ -28,17 +28,20 @@ class NnxModel(Model):
         kept for as long as every attribute is what it was.
         """
         held = self.kept.get("split")
-        if held is None or not held[0].is_current():
+        if held is None or not (held[0].is_current() and _sizes(held[1]) == held[2]):
             graphdef, state = nnx.split(self.model)
             tree, paths = jax.tree.structure(state), [p for p, _ in nnx.to_flat_state(state)]
             nodes = dict(nnx.iter_graph(self.model))
-            reads = [(m, name) for m in nodes.values() if _is_node(m) for name in vars(m)]
+            modules = [node for node in nodes.values() if _is_node(node)]
+            reads = [(module, name) for module in modules for name in vars(module)]
             try:
+                refs = list(map(weakref.ref, modules))
                 places = [(weakref.ref(nodes[path[:-1]]), str(path[-1])) for path in paths]
             except TypeError:  # a tuple of variables
                 return (graphdef, tree), jax.tree.leaves(state)
-            held = self.kept["split"] = Snapshot(reads, _is_own), (graphdef, tree), places
-        _, static, places = held
+            seen = Snapshot(reads, _is_own), refs, _sizes(refs)
+            held = self.kept["split"] = *seen, (graphdef, tree), places
+        *_, static, places = held
         return static, [vars(module())[name].get_value() for module, name in places]
 
     def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
@@ -62,6 +65,11 @@ class NnxModel(Model):
         """Read the weights of Flax's own layers."""
         found = {_name(path): _weights(module) for path, module in _below(self.model)}
         return {name: held for name, held in found.items() if held is not None}
+
+
+def _sizes(modules: Iterable[Any]) -> list[int]:
+    """Count the attributes of modules, among which there may be new ones."""
+    return [len(vars(module())) for module in modules]
 
 
 def _is_node(value: Any) -> bool:

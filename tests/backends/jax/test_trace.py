@@ -187,6 +187,22 @@ def test_another_layer_in_a_module_is_seen(backend):
     assert adapter.traces == 3
 
 
+def test_a_new_attribute_of_a_module_is_seen(backend):
+    from flax import nnx
+
+    class Network(nnx.Module):
+        def __init__(self):
+            self.linear = nnx.Linear(8, 8, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.linear(x).mean(1) * getattr(self, "factor", 1)
+
+    model = Network()
+    before = backend.adapt(model).run(X).outputs[""]
+    model.factor = 2
+    np.testing.assert_allclose(backend.adapt(model).run(X).outputs[""], 2 * before, rtol=1e-6)
+
+
 def state_of(model):
     """Everything that can be seen of a model: structure, values, and which objects hold them."""
     import jax
