@@ -10,13 +10,15 @@ import pytest
 from architectures import ALL
 
 import camcore
-from camcore.targets import Box, Segmentation
+from camcore.targets import Segmentation
 
 ROWS = {row.name: row for row in ALL}
 CASES = {
     "torchvision DeepLabV3, a class": ("out", "classifier.3", Segmentation(2)),
     "torchvision LR-ASPP, one pixel": ("out", "classifier.cbr", Segmentation(2)),
-    "ultralytics YOLOv8, a box and a class": (0, "model.21", Box(index=80, of_class=2)),
+    "ultralytics YOLOv8, a box and a class": (
+        *(0, "model.21", ROWS["ultralytics YOLOv8, a box and a class"].target),
+    ),
 }
 
 
