@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,15 +101,19 @@ def prepare(graph: Graph, inputs: Any) -> Given:
 
 def fixed_batch(graph: Graph) -> int | None:
     """Read how many samples the file takes at a time; None where it leaves that open."""
-    first = next(iter(graph.inputs.values()))
-    lengths = first.type.tensor_type.shape.dim
-    return (lengths[0].dim_value or None) if lengths else None
+    return next(iter([*declared_lengths(next(iter(graph.inputs.values()))), None]))
+
+
+def declared_lengths(declared: ValueInfoProto) -> list[int | None]:
+    """List the lengths of an input's axes; None for those left open, where a file may say -1."""
+    lengths = declared.type.tensor_type.shape.dim
+    return [length.dim_value if length.dim_value > 0 else None for length in lengths]
 
 
 def input_channels(graph: Graph) -> Channels:
     """Read where images have their channels: off the first transposition, else off the shape."""
     for one in graph.inputs.values():
-        shape = [length.dim_value for length in one.type.tensor_type.shape.dim]
+        shape = declared_lengths(one)
         rank = len(shape)
         if rank < 3:
             continue
@@ -130,7 +134,7 @@ def _typed(array: Array, declared: ValueInfoProto) -> Array:
     """Check an array's shape, and bring it to the dtype that the file declares."""
     kind = declared.type.tensor_type
     dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-    lengths = [length.dim_value or None for length in kind.shape.dim]
+    lengths = declared_lengths(declared)
     free = zip(lengths[1:], array.shape[1:], strict=False)
     known = kind.HasField("shape")
     if not array.shape or not len(array):
@@ -153,8 +157,6 @@ def _declared(graph: Graph) -> str:
 
 
 def _shape(declared: ValueInfoProto) -> str:
-    lengths: Iterator[Any] = (
-        length.dim_value or length.dim_param or "?"
-        for length in declared.type.tensor_type.shape.dim
-    )
+    names = [length.dim_param or "?" for length in declared.type.tensor_type.shape.dim]
+    lengths = [n or name for n, name in zip(declared_lengths(declared), names, strict=True)]
     return f"({', '.join(map(str, lengths))})"

@@ -13,7 +13,7 @@ from camcore.photos.preprocessing import Preprocessing
 from camcore.registry import LoadedModel
 from camcore.zoo import demonstration, demonstration_weights, unit_scaled, unknown_model
 
-from .inputs import input_channels
+from .inputs import declared_lengths, input_channels
 from .source import model_of
 from .zoo_efficientnet_lite import efficientnet_lite0
 
@@ -59,11 +59,11 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         return demonstration(model, channels_first=True)
     model = model_of(name)
     first = input_channels(model.graph) == "first"
-    declared = next(iter(model.graph.inputs.values())).type.tensor_type
-    shape = [length.dim_value for length in declared.shape.dim]
+    first_input = next(iter(model.graph.inputs.values()))
+    shape = declared_lengths(first_input)
     channels, *size = (shape[1:] if first else [shape[-1], *shape[1:-1]]) or [0]
     loaded = unit_scaled(model, channels_first=first, size=size[0] if size else None)
-    is_grey, is_whole = channels == 1, declared.elem_type in _WHOLE
+    is_grey, is_whole = channels == 1, first_input.type.tensor_type.elem_type in _WHOLE
     if not is_grey and not is_whole:
         return loaded
     preprocessing = Preprocessing(

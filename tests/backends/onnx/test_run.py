@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -103,6 +105,16 @@ def test_a_batch_of_one_within_a_file_that_declares_none():
     close(trace.outputs[""], images.reshape(3, 12) @ weights)
     expected = np.repeat(weights[:, 2].reshape(1, 3, 2, 2), 3, axis=0)
     close(trace.layers[INPUT].gradients[0], expected)
+
+
+@pytest.mark.parametrize(("length", "axes"), [(0, [0]), (-1, [0]), (-1, [0, 2, 3])])
+def test_lengths_that_a_file_declares_as_none_are_open(file, length, axes):
+    # Paddle writes -1 where others leave the length out.
+    odd = copy.deepcopy(file)
+    for axis in axes:
+        odd.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = length
+    found, expected = (camcore.explain(one, IMAGES, 1).maps for one in (odd, file))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_guided_rule_is_that_of_pytorch(model, file):
