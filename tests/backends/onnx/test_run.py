@@ -107,12 +107,12 @@ def test_a_batch_of_one_within_a_file_that_declares_none():
     close(trace.layers[INPUT].gradients[0], expected)
 
 
-@pytest.mark.parametrize(("length", "axes"), [(0, [0]), (-1, [0]), (-1, [0, 2, 3])])
-def test_lengths_that_a_file_declares_as_none_are_open(file, length, axes):
+@pytest.mark.parametrize("axes", [[0], [0, 2, 3]])
+def test_lengths_that_a_file_declares_as_none_are_open(file, axes):
     # Paddle writes -1 where others leave the length out.
     odd = copy.deepcopy(file)
     for axis in axes:
-        odd.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = length
+        odd.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = -1
     found, expected = (camcore.explain(one, IMAGES, 1).maps for one in (odd, file))
     np.testing.assert_array_equal(found, expected)
 
