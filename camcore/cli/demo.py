@@ -198,17 +198,27 @@ def _cost(model: LoadedSpec, photo: PreparedPhoto) -> tuple[float, float]:
 
 
 def _print_top(results: Sequence[FrameworkResult], names: Sequence[str]) -> None:
-    table = console.table("photo", *(one.name for one in results), title="Top-5 classes")
+    """Print the first framework's highest classes, and what every one makes of them."""
+    first, frameworks = results[0], [one.name for one in results]
+    table = console.table("photo", "class", *frameworks, title="Top-5 classes", numbers=frameworks)
     for index, name in enumerate(names):
-        columns = [
-            "\n".join(
-                f"{labels.value(one.photos[index].explanation, p):>6}  {escape(label)}"
-                for label, p in labels.top(one.model.loaded, one.photos[index].explanation)
+        found = [one.photos[index].explanation for one in results]
+        highest = [] if found[0].class_scores is None else found[0].top(5)[0]
+        for row, (number, _) in enumerate(highest):
+            table.add_row(
+                "" if row else name,
+                escape(labels.label(first.model.loaded, number)),
+                *(labels.value(one, _of_class(one, number)) for one in found),
+                end_section=row == len(highest) - 1,
             )
-            for one in results
-        ]
-        table.add_row(name, *columns, end_section=True)
     console.out.print(table)
+
+
+def _of_class(explanation: Explanation, number: int) -> float:
+    """Read the probability of a class, or its score where there is none."""
+    scores, probabilities = explanation.class_scores, explanation.probabilities
+    values = scores if probabilities is None else probabilities
+    return float("nan") if values is None else float(values[0, number])
 
 
 def _print_agreement(results: Sequence[FrameworkResult], names: Sequence[str]) -> bool:
