@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 
 import numpy as np
 import pytest
@@ -139,6 +140,23 @@ def test_methods_with_further_passes_agree(lite0, costly, method, other):
     # FullGrad sums gradients at the input too, where PyTorch and Keras are 1e-3 apart themselves.
     loosely = (method, other) == ("fullgrad", "onnx")
     assert apart(costly(method), signed(found)) <= (1e-3 if loosely else 1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_files_of_both_exporters_agree(lite0, every, require, dynamo):
+    torch, onnx = require("torch"), require("onnx")
+    require("onnxscript")
+    own, file = lite0["torch"], io.BytesIO()
+    given = torch.from_numpy(np.asarray(own.images))
+    torch.onnx.export(own.model, (given,), file, dynamo=dynamo)
+    found = camcore.explain(
+        onnx.load_from_string(file.getvalue()), own.images, layer="bn2", method=ONE_PASS
+    )
+    for method, expected in every["torch"].items():
+        assert apart(signed(expected), signed(found[method])) <= 1e-4, method
+        np.testing.assert_array_equal(found[method].classes, expected.classes)
 
 
 @pytest.mark.parametrize("method", AT_INPUT)

@@ -45,8 +45,16 @@ NETS = {
 }
 
 
+@pytest.fixture(scope="module", params=["script", "dynamo"])
+def exporter(request, require):
+    """One of PyTorch's two exporters; the newer fixes the number of samples."""
+    if request.param == "dynamo":
+        require("onnxscript")
+    return {"dynamo": request.param == "dynamo", "fixed": request.param == "dynamo"}
+
+
 @pytest.fixture(scope="module", params=NETS)
-def net(request, require, torch):
+def net(request, exporter, require, torch):
     """A module, its file and an adapter of each, with images and the layers to look at."""
     family, how, layers = NETS[request.param]
     torch.manual_seed(0)
@@ -56,7 +64,7 @@ def net(request, require, torch):
         model = getattr(require("torchvision").models, request.param)(num_classes=10, **how)
     images = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     stirred(model)
-    file = exported(model, [images])
+    file = exported(model, [images], **exporter)
     return model, file, images, layers
 
 
@@ -98,16 +106,6 @@ def test_going_on_from_a_layer_is_that_of_the_module(net):
         altered = np.concatenate([own, 0.5 * own, 0 * own, own[..., ::-1]])
         with adapter.resume(one, name) as head, registry.adapter(model).resume(one, name) as other:
             assert relative(head(altered)[""], other(altered)[""]) < 1e-5, name
-
-
-def test_files_of_the_newer_exporter(torch, require):
-    pytest.importorskip("onnxscript")
-    model = stirred(require("torchvision").models.resnet18(num_classes=10))
-    images = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    file = exported(model, [images], dynamo=True, fixed=True)
-    expected = camcore.Explainer(model, layer="layer4")(images, target=3)
-    found = camcore.Explainer(backend.adapt(file), layer="layer4")(images, target=3)
-    np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-5)
 
 
 def test_attention_is_that_of_the_module(torch, require):
