@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -202,7 +203,7 @@ class Explainer(Generic[Result]):
         self.layout = layout
         self.input = None if input is None else str(input)
         self.input_layout = None if input_layout is None else InputLayout(input_layout)
-        self._geometry = Geometry(model, self.adapter)
+        self._geometry = Geometry(self._subject, self.adapter)
         self._given = (
             None if layer is None else names.resolve(layer, registry.adapter(model).layers())
         )
@@ -217,7 +218,16 @@ class Explainer(Generic[Result]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.adapter = registry.adapter(self.model, *self._run)
-        self._geometry = Geometry(self.model, self.adapter)
+        self._geometry = Geometry(self._subject, self.adapter)
+
+    @property
+    def _subject(self) -> object:
+        """What facts are kept by: the model, or its adapter where it takes no weak reference."""
+        try:
+            weakref.ref(self.model)
+        except TypeError:
+            return self.adapter
+        return self.model
 
     def layers(self, inputs: Any) -> tuple[str, ...]:
         """Name the layers that a call on such inputs explains.
@@ -345,7 +355,7 @@ class Explainer(Generic[Result]):
             looked_at = [name for level in levels - {"input"} for name in layers[level]]
             needs = {need for method in self.methods for need in method.needs}
             alters = bool(self.augment) or not needs.isdisjoint(ON_IMAGES)
-            inputs = pictured(self.model, self.adapter, inputs, looked_at, alters)
+            inputs = pictured(self._subject, self.adapter, inputs, looked_at, alters)
             inputs = self._geometry.laid_out(replace(inputs, said=self.input_layout))
         return inputs, {**layers, "input": (inputs.name,)}
 
@@ -379,16 +389,16 @@ class Explainer(Generic[Result]):
         choose = {"attention": selection.attention, "layer": selection.outputs}
         for level in levels:
             if level != "input" and level not in self._layers:
-                about = (self._given, self.model, self.adapter, inputs)
+                about = (self._given, self._subject, self.adapter, inputs)
                 self._layers[level] = choose[level](*about)
                 if level == "layer" and not self._is_tried:
-                    kept = known_of(self.model, inputs).kept.get(self.selector.output)
+                    kept = known_of(self._subject, inputs).kept.get(self.selector.output)
                     if kept is not None:
                         self._layers[level], self._is_tried = (kept,), True
         return self._layers
 
     def _reader(self, inputs: Inputs, explained: Sequence[str]) -> Reader:
-        about = self.model, self.adapter, inputs, self.layout
+        about = self._subject, self.adapter, inputs, self.layout
         return Reader(*about, list(explained), self.input)
 
     def _try(
@@ -401,7 +411,7 @@ class Explainer(Generic[Result]):
         """Run a first pass, and settle on the best layer that has a gradient."""
         (best,), self._is_tried = self._layers["layer"], True
         others = [name for name in captured if name != best]
-        known = known_of(self.model, inputs)
+        known = known_of(self._subject, inputs)
         how = {"logits": self.selector.logits}
 
         def traced(some: Sequence[str]) -> Trace:
@@ -410,7 +420,7 @@ class Explainer(Generic[Result]):
 
         tried = trial.tried(
             traced,
-            selection.ranked(self.model, self.adapter, inputs),
+            selection.ranked(self._subject, self.adapter, inputs),
             lambda one: has_gradient(one, inputs, known.likely, self.layout),
             singly=self.adapter.compiles,
         )
@@ -460,7 +470,7 @@ class Explainer(Generic[Result]):
                 elif isinstance(one, Target):
                     scored[i] = selector.apply(one, trace.shown)
         given = self._geometry.seen(inputs, trace).traced(trace)
-        about = (selector, self._geometry, self.layout, known_of(self.model, given))
+        about = (selector, self._geometry, self.layout, known_of(self._subject, given))
         return {
             (name, i): Rerun(read, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels
@@ -500,10 +510,10 @@ class Explainer(Generic[Result]):
     def _warn(self, raw: Mapping[str, Array], layers: Sequence[Rerun]) -> None:
         """Warn of layers whose maps show little."""
         for one, signed in zip(layers, raw.values(), strict=True):
-            poor.warn_if_coarse(self.model, one.layer, signed.shape[1:], one.size)
+            poor.warn_if_coarse(self._subject, one.layer, signed.shape[1:], one.size)
             traced = one.trace.layers[one.layer]
             if not signed.any() and traced.gradients and not np.any(one.gradients):
-                poor.warn_without_gradient(self.model, one.layer)
+                poor.warn_without_gradient(self._subject, one.layer)
 
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:
         """Make the method's map at one layer, averaged over the augmented views."""

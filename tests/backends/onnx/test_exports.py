@@ -132,3 +132,14 @@ def test_other_methods_give_the_same_maps(torch, require, method):
     )
     assert list(found.raw) == list(expected.raw)
     np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=2e-5)
+
+
+def test_the_layer_of_a_transformer_in_memory_is_found(torch, require):
+    """Nothing can refer weakly to a `ModelProto`, by which facts are kept of other models."""
+    how = {"image_size": 64, "patch_size": 16, "num_layers": 2, "num_heads": 2, "hidden_dim": 16}
+    torch.manual_seed(0)
+    model = require("torchvision").models.VisionTransformer(mlp_dim=32, num_classes=10, **how)
+    images = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    file = exported(stirred(model), [images])
+    (found,), (expected,) = (camcore.explain(one, images, 3).raw.values() for one in (file, model))
+    assert relative(found, expected) < 1e-5
