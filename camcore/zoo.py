@@ -19,13 +19,14 @@ from camcore._shared.torch_state import read_state
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
-from camcore.registry import LoadedModel, adapter, backend, frameworks, load_file
+from camcore.registry import LoadedModel, adapter, backend, frameworks, load_file, of_file
 
 __all__ = [
     "LoadedModel",
     "check_weights",
     "demonstration",
     "demonstration_weights",
+    "framework_of",
     "imagenet_classes",
     "load_model",
     "unit_scaled",
@@ -99,6 +100,24 @@ _SCHEMES = {
     "demo-onnx": "onnx",
     "demo-jax": "jax",
 }
+
+
+def framework_of(spec: str) -> str | None:
+    """Name the framework that loading a model imports, as far as it is known beforehand.
+
+    Parameters
+    ----------
+    spec : str
+        As `load_model` takes it.
+
+    Returns
+    -------
+    str or None
+        Its import name; None of a function, or what only a stranger's adapter knows.
+    """
+    scheme = spec.partition(":")[0]
+    found = None if scheme in _SCHEMES else of_file(spec)
+    return _SCHEMES.get(scheme) if found is None else found[0]
 
 
 def _call(module: str, function: str) -> LoadedModel:

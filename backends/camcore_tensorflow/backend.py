@@ -28,14 +28,14 @@ class TensorFlowBackend:
 
     def adapt(self, model: object) -> TensorFlowAdapter:
         """Return the model's adapter; what was compiled for the model stays with the model."""
-        if keras_of(model) is None and saved.function_of(model) is not None:
+        if keras_of(model) is not None:
+            return TensorFlowAdapter(model)
+        if saved.function_of(model) is not None:
             return saved.SavedAdapter(saved.frozen(model))
-        if not self.owns(model):
-            kind = type(model).__name__
-            raise BackendError(
-                f"{kind} is no Keras model on TensorFlow. Give one of Keras or tf_keras."
-            )
-        return TensorFlowAdapter(model)
+        kind = type(model).__name__
+        raise BackendError(
+            f"{kind} is no Keras model on TensorFlow. Give one of Keras or tf_keras."
+        )
 
     def adapt_in(self, model: object, mode: Mode) -> TensorFlowAdapter:
         """Return an adapter that runs the model in another mode than inference."""

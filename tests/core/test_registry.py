@@ -142,6 +142,24 @@ def test_what_is_known_of_files_without_a_framework_is_what_its_backend_says(tor
         assert said == registry.backend(framework).suffixes
 
 
+def test_the_framework_that_a_model_imports_is_known_before_it_is_loaded(tmp_path):
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
+    named = {
+        "timm:resnet18": "torch",
+        "model.pt2": "torch",
+        "keras:ResNet50": "tensorflow",
+        "keras-file:model.keras": "tensorflow",
+        "model.HDF5": "tensorflow",
+        f"saved-model:{tmp_path / 'saved'}": "tensorflow",
+        str(tmp_path / "saved"): "tensorflow",
+        "model.onnx": "onnx",
+        "demo-jax:efficientnet_lite0": "jax",
+        "camcore.testing:random_network": None,
+    }
+    assert {spec: zoo.framework_of(spec) for spec in named} == named
+
+
 def test_an_adapter_is_its_own():
     network = random_network()
     assert registry.adapter(network) is network

@@ -54,9 +54,7 @@ class ModelSpec:
     @property
     def is_keras(self) -> bool:
         """Whether loading the model imports TensorFlow."""
-        scheme = self.spec.partition(":")[0]
-        is_file = (registry.of_file(self.spec) or ("",))[0] == "tensorflow"
-        return is_file or scheme in ("keras", "keras-file", "demo-keras")
+        return zoo.framework_of(self.spec) == "tensorflow"
 
 
 @dataclass(frozen=True)
