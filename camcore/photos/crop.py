@@ -1,8 +1,8 @@
-"""Scale and crop photographs to the square a model takes, and lay its maps back over the whole."""
+"""Where what a model sees lies in a photograph, so that maps can be laid back over the whole."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -15,16 +15,179 @@ from camcore.resize import LINEAR, resize
 _LONGEST: Final = 100
 """Largest ratio of a photograph's sides: beyond it, the scaled long side would explode."""
 
+_BEYOND: Final = 114
+"""The grey that is shown beyond a photograph's edge."""
+
 _INTERPOLATIONS: Final = ("bilinear", "bicubic", "nearest", "lanczos")
 
 
 @dataclass(frozen=True)
-class CentreCrop:
-    """The square that a model sees of a photograph, with the aspect ratio kept both ways.
+class Crop:
+    """Where what a model sees lies in a photograph.
+
+    The photograph is scaled to `scaled`, and `grid` pixels of that are shown to the model, from
+    `corner` on. What lies beyond the photograph is filled up, as a letterbox is.
+
+    Parameters
+    ----------
+    photo_shape : (int, int)
+        The photograph's height and width; further entries are ignored.
+    grid : (int, int)
+        Height and width of what the model sees, in pixels.
+    scaled : (int, int)
+        Height and width of the scaled photograph.
+    corner : (int, int)
+        Top and left of the grid within the scaled photograph; negative where it is filled up.
+
+    Raises
+    ------
+    InputError
+        Nothing of the photograph lies in the grid.
+    """
+
+    photo_shape: tuple[int, ...]
+    grid: tuple[int, int]
+    scaled: tuple[int, int]
+    corner: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        ends = zip(self.corner, self.grid, self.scaled, strict=True)
+        if min(self.photo_shape[:2]) < 1 or not all(
+            corner < length and corner + side > 0 for corner, side, length in ends
+        ):
+            raise InputError(
+                f"Nothing of a photograph of shape {self.photo_shape}, scaled to {self.scaled}, "
+                f"lies in the {self.grid} pixels from {self.corner} on."
+            )
+
+    @classmethod
+    def whole(cls, photo_shape: tuple[int, ...], grid: tuple[int, int]) -> Crop:
+        """Say that the model sees the whole photograph, stretched to its grid."""
+        return cls(photo_shape, grid, grid, (0, 0))
+
+    @property
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels of the scaled photograph above and below the grid, and left and right of it.
+
+        They are negative where the grid reaches beyond the photograph.
+        """
+        (rows, columns), (top, left), (height, width) = self.scaled, self.corner, self.grid
+        return (top, rows - top - height), (left, columns - left - width)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Top, left, bottom and right of the grid in the photograph's own pixels."""
+        (rows, columns), (top, left), (height, width) = self.scaled, self.corner, self.grid
+        down, across = self.photo_shape[0] / rows, self.photo_shape[1] / columns
+        return top * down, left * across, (top + height) * down, (left + width) * across
+
+    @property
+    def seen_window(self) -> tuple[slice, slice]:
+        """Rows and columns of the photograph whose pixels' centres lie within the grid."""
+        top, left, bottom, right = self.box
+        rows, columns = self.photo_shape[:2]
+        return _centres_within(top, bottom, rows), _centres_within(left, right, columns)
+
+    def to_photo(self, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Lay maps of what the model saw back over the whole photograph.
+
+        Parameters
+        ----------
+        maps : (..., h, w) array
+            Maps of the grid, at any resolution.
+
+        Returns
+        -------
+        (..., H, W) float32 array
+            Zero where the model did not look.
+
+        Raises
+        ------
+        InputError
+            The maps have another shape.
+        """
+        maps = np.asarray(maps, dtype=np.float32)
+        if maps.ndim < 2 or 0 in maps.shape:
+            raise InputError(f"Maps of shape {maps.shape} cannot be laid back; pass (..., h, w).")
+        lead = maps.shape[:-2]
+        canvas = self.carried_on(resize(maps.reshape(-1, *maps.shape[-2:]), self.grid, LINEAR))
+        whole = resize(canvas, self.photo_shape[:2], LINEAR) * self.seen()
+        return whole.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
+
+    def carried_on(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bring maps of the grid to the scaled photograph, edge values carried outwards.
+
+        The rim of what the model saw is so not mixed with emptiness.
+
+        Parameters
+        ----------
+        maps : (..., h, w) array
+            Of the grid's size.
+
+        Returns
+        -------
+        (..., rows, columns) array
+            Of the scaled photograph's size.
+        """
+        (above, below), (before, after) = self.margins
+        rows, columns = self.grid
+        inside = maps[..., max(0, -above) : rows + min(0, below), :]
+        inside = inside[..., max(0, -before) : columns + min(0, after)]
+        outside = [(max(0, above), max(0, below)), (max(0, before), max(0, after))]
+        return np.pad(inside, [(0, 0)] * (maps.ndim - 2) + outside, mode="edge")
+
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """Mark where the model looked.
+
+        Returns
+        -------
+        (H, W) bool array
+            True for pixels whose centre lies within the grid.
+        """
+        mask = np.zeros(self.photo_shape[:2], bool)
+        mask[self.seen_window] = True
+        return mask
+
+    def view(self, picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Show what the model sees of a photograph, for people.
+
+        Parameters
+        ----------
+        picture : (H, W, 3) uint8 array
+            The photograph.
+        size : (int, int)
+            Height and width of the result.
+
+        Returns
+        -------
+        (*size, 3) uint8 array
+            Grey where the grid reaches beyond the photograph.
+        """
+        with needs("viz", "scaling photographs"):
+            from PIL import Image
+        top, left, bottom, right = self.box
+        rows, columns = self.photo_shape[:2]
+        inside = max(0, top), max(0, left), min(rows, bottom), min(columns, right)
+        down, across = size[0] / (bottom - top), size[1] / (right - left)
+        first = round((inside[0] - top) * down), round((inside[1] - left) * across)
+        last = round((inside[2] - top) * down), round((inside[3] - left) * across)
+        shown = np.full((*size, 3), _BEYOND, np.uint8)
+        part = Image.fromarray(picture).resize(
+            (last[1] - first[1], last[0] - first[0]),
+            Image.Resampling.BICUBIC,
+            box=(inside[1], inside[0], inside[3], inside[2]),
+        )
+        shown[first[0] : last[0], first[1] : last[1]] = np.asarray(part)
+        return shown
+
+
+@dataclass(frozen=True)
+class CentreCrop(Crop):
+    """The square in the middle of a photograph that a model sees.
 
     The photograph's short side is scaled to `resize`, then the middle `size` by
     `size` pixels are taken. Numbers are those of torchvision's ``Resize`` and
-    ``CenterCrop``.
+    ``CenterCrop``. The aspect ratio is kept both ways.
 
     Parameters
     ----------
@@ -43,7 +206,9 @@ class CentreCrop:
         The square does not fit within the scaled photograph.
     """
 
-    photo_shape: tuple[int, ...]
+    grid: tuple[int, int] = field(init=False)
+    scaled: tuple[int, int] = field(init=False)
+    corner: tuple[int, int] = field(init=False)
     size: int
     resize: int | None = None
     interpolation: str = "bilinear"
@@ -53,60 +218,34 @@ class CentreCrop:
             raise InputError(
                 f"A photograph of shape {self.photo_shape} cannot be cropped; pass (H, W, 3)."
             )
-        if max(self.photo_shape[:2]) > _LONGEST * min(self.photo_shape[:2]):
+        height, width = self.photo_shape[:2]
+        if max(height, width) > _LONGEST * min(height, width):
             raise InputError(
-                f"A photograph of {self.photo_shape[0]} by {self.photo_shape[1]} pixels is a strip "
+                f"A photograph of {height} by {width} pixels is a strip "
                 "of which a square shows next to nothing; cut it into pieces."
             )
-        if not 1 <= self.size <= self.short_side:
+        short = self.size if self.resize is None else self.resize
+        if not 1 <= self.size <= short:
             raise InputError(
                 f"A square of {self.size} does not fit a photograph whose short side is scaled to "
-                f"{self.short_side}; lower size or raise resize."
+                f"{short}; lower size or raise resize."
             )
         if self.interpolation not in _INTERPOLATIONS:
             raise InputError(
                 f"There is no interpolation {self.interpolation!r}; "
                 f"choose from {', '.join(_INTERPOLATIONS)}."
             )
+        wide = short, int(short * width / height)
+        scaled = wide if height <= width else (int(short * height / width), short)
+        top, left = (round((side - self.size) / 2) for side in scaled)
+        object.__setattr__(self, "grid", (self.size, self.size))
+        object.__setattr__(self, "scaled", scaled)
+        object.__setattr__(self, "corner", (top, left))
 
     @property
     def short_side(self) -> int:
         """The scaled photograph's short side."""
-        return self.size if self.resize is None else self.resize
-
-    @property
-    def scaled(self) -> tuple[int, int]:
-        """Height and width of the scaled photograph."""
-        height, width = self.photo_shape[:2]
-        if height <= width:
-            return self.short_side, int(self.short_side * width / height)
-        return int(self.short_side * height / width), self.short_side
-
-    @property
-    def corner(self) -> tuple[int, int]:
-        """Top and left of the square within the scaled photograph."""
-        top, left = (round((side - self.size) / 2) for side in self.scaled)
-        return top, left
-
-    @property
-    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Pixels of the scaled photograph above and below the square, and left and right of it."""
-        (rows, columns), (top, left) = self.scaled, self.corner
-        return (top, rows - top - self.size), (left, columns - left - self.size)
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Top, left, bottom and right of the square in the photograph's own pixels."""
-        (rows, columns), (top, left) = self.scaled, self.corner
-        down, across = self.photo_shape[0] / rows, self.photo_shape[1] / columns
-        return top * down, left * across, (top + self.size) * down, (left + self.size) * across
-
-    @property
-    def seen_window(self) -> tuple[slice, slice]:
-        """Rows and columns of the photograph whose pixels' centres lie within the square."""
-        top, left, bottom, right = self.box
-        rows, columns = self.photo_shape[:2]
-        return _centres_within(top, bottom, rows), _centres_within(left, right, columns)
+        return min(self.scaled)
 
     def to_model(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale and crop a photograph to the model's square.
@@ -141,46 +280,6 @@ class CentreCrop:
         scaled = [np.array(Image.fromarray(c).resize((columns, rows), filter_)) for c in colours]
         whole = scaled[0] if photo.dtype == np.uint8 else np.clip(np.stack(scaled, -1), 0, 255)
         return whole[top : top + self.size, left : left + self.size]
-
-    def to_photo(self, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Lay maps of the square back over the whole photograph.
-
-        Parameters
-        ----------
-        maps : (..., h, w) array
-            Maps of the square, at any resolution.
-
-        Returns
-        -------
-        (..., H, W) float32 array
-            Zero where the model did not look.
-
-        Raises
-        ------
-        InputError
-            The maps have another shape.
-        """
-        maps = np.asarray(maps, dtype=np.float32)
-        if maps.ndim < 2 or 0 in maps.shape:
-            raise InputError(f"Maps of shape {maps.shape} cannot be laid back; pass (..., h, w).")
-        lead = maps.shape[:-2]
-        square = resize(maps.reshape(-1, *maps.shape[-2:]), (self.size, self.size), LINEAR)
-        # Edge values carried outwards, so that the square's rim is not mixed with emptiness.
-        canvas = np.pad(square, ((0, 0), *self.margins), mode="edge")
-        whole = resize(canvas, self.photo_shape[:2], LINEAR) * self.seen()
-        return whole.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
-
-    def seen(self) -> npt.NDArray[np.bool_]:
-        """Mark where the model looked.
-
-        Returns
-        -------
-        (H, W) bool array
-            True for pixels whose centre lies within the square.
-        """
-        mask = np.zeros(self.photo_shape[:2], bool)
-        mask[self.seen_window] = True
-        return mask
 
 
 def _centres_within(first: float, last: float, length: int) -> slice:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.photos.crop import CentreCrop
+from camcore.photos.crop import CentreCrop, Crop
+from camcore.resize import LINEAR, resize
 
 
 @pytest.fixture
@@ -83,3 +84,45 @@ def test_geometry_that_cannot_be_is_named(pillow):
         CentreCrop((50, 80), 32).to_model(np.zeros((80, 50, 3), np.uint8))
     with pytest.raises(InputError, match="strip"):
         CentreCrop((2, 5000), 224)
+
+
+@pytest.mark.parametrize(("shape", "scaled", "corner"), [((60, 90), (64, 96), (-16, 0))])
+def test_a_letterbox_lies_back_without_its_bars(shape, scaled, corner):
+    crop = Crop(shape, (96, 96), scaled, corner)
+    assert crop.box == pytest.approx((-15, 0, 75, 90))
+    assert crop.seen().all()
+    rows = np.mgrid[0:96, 0:96][0].astype(np.float32)
+    # A pixel of the grid is 60 / 64 of the photograph's; its first row is the grid's 16th.
+    centres = (np.arange(60) + 0.5) * 64 / 60 - 0.5 + 16
+    expected = np.clip(centres, 16, 79)
+    np.testing.assert_allclose(crop.to_photo(rows)[:, 7], expected, atol=1e-4)
+
+
+def test_a_stretched_photograph_is_seen_whole():
+    crop = Crop.whole((50, 200, 3), (20, 20))
+    assert crop.box == (0, 0, 50, 200)
+    assert crop.seen().all()
+    np.testing.assert_array_equal(
+        crop.to_photo(np.eye(20)), resize(np.eye(20, dtype=np.float32)[None], (50, 200), LINEAR)[0]
+    )
+
+
+def test_the_view_of_a_letterbox_is_the_photograph_between_grey_bars(pillow):
+    picture = np.full((60, 90, 3), 200, np.uint8)
+    picture[:, 45:] = 50
+    shown = Crop((60, 90), (96, 96), (64, 96), (-16, 0)).view(picture, (48, 48))
+    assert (shown[:8] == 114).all()
+    assert (shown[40:] == 114).all()
+    assert (shown[8:40, :20] == 200).all()
+    assert (shown[8:40, 28:] == 50).all()
+
+
+def test_the_view_of_a_centre_crop_is_what_the_model_is_shown(pillow):
+    photo = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    crop = CentreCrop(photo.shape, 96)
+    assert np.array_equal(crop.view(photo, (96, 96)), crop.to_model(photo))
+
+
+def test_a_crop_beside_the_photograph_is_refused():
+    with pytest.raises(InputError, match="Nothing of a photograph of shape"):
+        Crop((60, 90), (10, 10), (60, 90), (70, 0))
