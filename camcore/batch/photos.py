@@ -26,10 +26,11 @@ from camcore.batch.pipeline import Failed, Stages, pipelined
 from camcore.errors import InputError
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
-from camcore.nest import batch_of, flatten
-from camcore.photos.crop import CentreCrop
+from camcore.nest import batch_of
+from camcore.photos.crop import Crop
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
+from camcore.photos.prepared import PhotoInput
 from camcore.recipes import OverlayStyle
 from camcore.resize import resize
 from camcore.targets import TargetLike
@@ -40,36 +41,8 @@ __all__ = ["ExplainedPhoto", "Failed", "PreparedPhoto", "explain_photos", "expla
 Done = TypeVar("Done")
 
 
-@dataclass(frozen=True, eq=False)
-class PreparedPhoto:
-    """A photograph and the model's input made of it.
-
-    Parameters
-    ----------
-    photo : (H, W, 3) uint8 array
-        RGB, for looking at.
-    crop : CentreCrop
-        The square of the photograph that the model sees.
-    inputs : array, tensor, or nest of these
-        A batch of one, as the model takes it.
-    value_range : (float, float) or None
-        The file's values that are black and white to the model; None for a file of 8 bits.
-    """
-
-    photo: npt.NDArray[np.uint8]
-    crop: CentreCrop
-    inputs: Any
-    value_range: ValueRange | None = None
-
-    @classmethod
-    def for_model(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8] | Photo) -> PreparedPhoto:
-        """Scale, crop and preprocess `photo`, as an array ``(H, W, 3)``, as the model takes it."""
-        photo = photo if isinstance(photo, Photo) else Photo(photo)
-        crop = CentreCrop(photo.pixels.shape, loaded.size, loaded.resize, loaded.interpolation)
-        view = crop.to_model(photo.pixels)
-        if view.dtype != np.uint8 and not _takes_floats(loaded, view):
-            view = np.rint(view).astype(np.uint8)
-        return cls(photo.picture, crop, loaded.preprocess(view), photo.value_range)
+class PreparedPhoto(PhotoInput):
+    """A photograph and the model's input made of it, to be put together with its explanation."""
 
     def explained(self, explanation: Explanation) -> ExplainedPhoto:
         """Return the photograph with `explanation`, which is of these inputs."""
@@ -84,8 +57,8 @@ class ExplainedPhoto:
     ----------
     photo : (H, W, 3) uint8 array
         RGB.
-    crop : CentreCrop or None
-        The square of the photograph that the map covers; None for all of it.
+    crop : Crop or None
+        What of the photograph the map covers; None for all of it.
     explanation : Explanation
         Of a batch of one.
     value_range : (float, float) or None
@@ -93,7 +66,7 @@ class ExplainedPhoto:
     """
 
     photo: npt.NDArray[np.uint8]
-    crop: CentreCrop | None
+    crop: Crop | None
     explanation: Explanation
     value_range: ValueRange | None = None
 
@@ -152,19 +125,6 @@ class ExplainedPhoto:
             return overlay_crop(self.photo, self.heat, self.crop, style)
         mixed = overlay(self.photo, self.map(), style=style)[0]
         return np.where(self.crop.seen()[..., None], mixed, self.photo)
-
-
-def _takes_floats(loaded: LoadedModel, view: npt.NDArray[np.float32]) -> bool:
-    """Tell whether the model's preprocessing makes the same of whole numbers of either dtype."""
-    whole = np.rint(view).astype(np.uint8)
-    expected = dict(flatten(loaded.preprocess(whole)))
-    try:
-        found = dict(flatten(loaded.preprocess(whole.astype(np.float32))))
-    except Exception:  # whatever a function of the user's raises, it takes no floats
-        return False
-    return found.keys() == expected.keys() and all(
-        np.allclose(found[path], expected[path], rtol=1e-5, atol=1e-6) for path in expected
-    )
 
 
 @overload

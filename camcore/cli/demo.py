@@ -176,7 +176,7 @@ def _run(framework: str, photos: Mapping[str, Photo], steps: Steps) -> Framework
             found.append(explainer(prepared[-1].inputs))
     with steps.step(f"{spec.label}: measuring the cost"):
         cost, forward = _cost(model, prepared[0])
-    crops = [one.crop for one in prepared]
+    crops = [one.crop for one in prepared if one.crop]
     return FrameworkResult(
         framework,
         model,

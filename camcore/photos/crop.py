@@ -242,11 +242,6 @@ class CentreCrop(Crop):
         object.__setattr__(self, "scaled", scaled)
         object.__setattr__(self, "corner", (top, left))
 
-    @property
-    def short_side(self) -> int:
-        """The scaled photograph's short side."""
-        return min(self.scaled)
-
     def to_model(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale and crop a photograph to the model's square.
 

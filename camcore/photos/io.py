@@ -101,7 +101,7 @@ def read_pixels(
         The file's values that became 0 and 255; None where they are the pixels themselves.
     """
     with needs("viz", "reading photographs"):
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, UnidentifiedImageError
     if max_dim is not None and max_dim < 1:
         raise InputError(f"max_dim is {max_dim}; pass at least one pixel.")
     if value_range is not None and not (
@@ -123,10 +123,7 @@ def read_pixels(
             if values is None:
                 if max_dim is not None:
                     image.draft(None, (max_dim, max_dim))
-                photo = _as_rgb(ImageOps.exif_transpose(image))
-                if value_range is None:
-                    return np.array(_within(photo, max_dim)), None
-                values, turned = np.array(photo), 1
+                return _upright(image, max_dim, value_range)
         value_range = value_range or _range_of(values)
         return _floats(values, value_range, turned, max_dim), value_range
     except Image.DecompressionBombError as error:
@@ -144,6 +141,47 @@ def read_pixels(
         raise InputError(f"{path} may not be read by you; change its permissions.") from error
     except Exception as error:  # Pillow raises anything on files that contradict themselves
         raise InputError(f"{path} is damaged or cut short ({error}); save it again.") from error
+
+
+def image_pixels(
+    image: Image, *, value_range: ValueRange | None = None
+) -> tuple[npt.NDArray[Any], ValueRange | None]:
+    """Take the pixels of a Pillow image, as `read_pixels` takes those of a file.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Left as it is; the camera's rotation, where the image still has it, is applied.
+    value_range : (float, float), optional
+        The values that become 0 and 255.
+
+    Returns
+    -------
+    pixels, value_range
+        As `read_pixels` returns them.
+
+    Raises
+    ------
+    InputError
+        Its values are not finite, or of unknown range.
+    """
+    if image.mode[0] in "IF":
+        values = np.asarray(image)
+        found = value_range or _range_of(values)
+        return _floats(values, found, image.getexif().get(_ORIENTATION, 1), None), found
+    return _upright(image, None, value_range)
+
+
+def _upright(
+    image: Image, max_dim: int | None, value_range: ValueRange | None
+) -> tuple[npt.NDArray[Any], ValueRange | None]:
+    """Turn an image of 8 bits upright, in RGB and no larger than `max_dim`."""
+    from PIL import ImageOps
+
+    photo = _as_rgb(ImageOps.exif_transpose(image))
+    if value_range is None:
+        return np.array(_within(photo, max_dim)), None
+    return _floats(np.array(photo), value_range, 1, max_dim), value_range
 
 
 def _within(photo: Image, max_dim: int | None) -> Image:

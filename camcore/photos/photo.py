@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from camcore.photos.io import ValueRange, read_pixels
+from camcore._shared.optional import needs
+from camcore.photos.io import ValueRange, image_pixels, read_pixels
 
 _WINDOW: Final = (0.5, 99.5)
 """Percentiles of a deep photograph that a person sees as black and white."""
@@ -26,10 +30,13 @@ class Photo:
         RGB from 0 to 255, for a model: whole numbers of a file of 8 bits, else float32.
     value_range : (float, float) or None
         The file's values that became 0 and 255; None where they are the pixels themselves.
+    path : Path or None
+        The file that it was read from.
     """
 
     pixels: npt.NDArray[Any]
     value_range: ValueRange | None = None
+    path: Path | None = None
 
     @classmethod
     def read(
@@ -55,7 +62,38 @@ class Photo:
         InputError, MissingExtraError
             As `camcore.photos.read_photo` raises them.
         """
-        return cls(*read_pixels(path, max_dim=max_dim, value_range=value_range))
+        pixels, found = read_pixels(path, max_dim=max_dim, value_range=value_range)
+        return cls(pixels, found, Path(path))
+
+    @classmethod
+    def of(cls, source: Any) -> Photo:
+        """Take a photograph from whatever holds one.
+
+        Parameters
+        ----------
+        source : path, PIL image, (H, W, 1, 3 or 4) uint8 array, or Photo
+            As `is_photo` knows them.
+
+        Returns
+        -------
+        Photo
+
+        Raises
+        ------
+        InputError
+            The file, or the image, cannot be read.
+        MissingExtraError
+            Pillow is not installed.
+        """
+        if isinstance(source, Photo):
+            return source
+        if isinstance(source, (str, os.PathLike)):
+            return cls.read(source)
+        if isinstance(source, np.ndarray):
+            with needs("viz", "reading photographs"):
+                from PIL import Image
+            source = Image.fromarray(source[..., 0] if source.shape[-1] == 1 else source)
+        return cls(*image_pixels(source))
 
     @cached_property
     def picture(self) -> npt.NDArray[np.uint8]:
@@ -73,3 +111,44 @@ class Photo:
             255 * np.clip((self.pixels - low) / (high - low), 0, 1)
         ).astype(np.uint8)
         return seen
+
+
+def is_photo(source: object) -> bool:
+    """Tell whether something is a photograph, and not yet what a model takes.
+
+    Parameters
+    ----------
+    source : object
+        A path, a Pillow image, an array of whole numbers with its colours last,
+        ``(H, W, 1, 3 or 4)`` uint8, or a `Photo` is one. A floating array or a tensor is not.
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(source, np.ndarray):
+        return source.dtype == np.uint8 and source.ndim == 3 and source.shape[-1] in (1, 3, 4)
+    pillow = sys.modules.get("PIL.Image")
+    is_image = pillow is not None and isinstance(source, pillow.Image)
+    return is_image or isinstance(source, (Photo, str, os.PathLike))
+
+
+def photos_of(inputs: object) -> list[Photo] | None:
+    """Take the photographs from what is given to a model; None where it is no photographs.
+
+    Parameters
+    ----------
+    inputs : object
+        A photograph, as `is_photo` knows them, or a list or tuple of some.
+
+    Returns
+    -------
+    list of Photo, or None
+
+    Raises
+    ------
+    InputError
+        A photograph cannot be read.
+    """
+    sources: Sequence[Any] = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    return [Photo.of(one) for one in sources] if sources and all(map(is_photo, sources)) else None

@@ -15,7 +15,7 @@ from camcore.errors import InputError
 from camcore.explanation import Explanation
 from camcore.methods.table import registered
 from camcore.metrics.agreement import Pair
-from camcore.photos.crop import CentreCrop
+from camcore.photos.crop import Crop
 from camcore.viz.explanation import explained_name
 
 AXES = ("model", "recipe", "method")
@@ -40,7 +40,7 @@ class Entry:
         Name of the model.
     framework : str
         Name of its framework.
-    crops : sequence of B CentreCrop, optional
+    crops : sequence of B Crop, optional
         The square of each photograph that its map covers; all of it unless given.
     classes : sequence of str, optional
         Class names by index.
@@ -53,7 +53,7 @@ class Entry:
     explanation: Explanation
     model: str = ""
     framework: str = ""
-    crops: Sequence[CentreCrop] | None = None
+    crops: Sequence[Crop] | None = None
     classes: Sequence[str] | None = None
     seconds: float | None = None
     passes: float | None = None
@@ -298,7 +298,7 @@ def _common_squares(first: Entry, second: Entry) -> tuple[Explanation, Explanati
     """Cut both maps to the square that both models see; all squares are centred."""
     if not first.crops or not second.crops:
         return first.explanation, second.explanation
-    seen = [crops[0].size / crops[0].short_side for crops in (first.crops, second.crops)]
+    seen = [crops[0].grid[0] / min(crops[0].scaled) for crops in (first.crops, second.crops)]
     common = min(seen)
     one, other = (
         _middle(entry.explanation, common / share)

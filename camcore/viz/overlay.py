@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.photos.crop import CentreCrop
+from camcore.photos.crop import Crop
 from camcore.recipes import OverlayStyle
 from camcore.resize import Interpolation
 from camcore.viz.arrays import Floats, Picture, as_maps, as_pairs, check_weight, resized
@@ -239,7 +239,7 @@ def _blend(name: str) -> _Mix:
 
 
 def overlay_crop(
-    photo: Picture, heat: npt.NDArray[np.floating], crop: CentreCrop, style: OverlayStyle
+    photo: Picture, heat: npt.NDArray[np.floating], crop: Crop, style: OverlayStyle
 ) -> Picture:
     """Lay the map of a crop over the whole photograph, quickly.
 
@@ -253,8 +253,8 @@ def overlay_crop(
         RGB.
     heat : (h, w) array
         In [0, 1], of the square that the model saw.
-    crop : CentreCrop
-        Where the square lies in the photograph.
+    crop : Crop
+        Where what the model saw lies in the photograph.
     style : OverlayStyle
         How the two are mixed. Only ``mix`` is quick.
 
@@ -283,15 +283,15 @@ def overlay_crop(
     return covered
 
 
-def _enlarged(heat: npt.NDArray[np.floating], crop: CentreCrop) -> Floats:
+def _enlarged(heat: npt.NDArray[np.floating], crop: Crop) -> Floats:
     """Enlarge a crop's map to the photograph, as `CentreCrop.to_photo` does, with OpenCV."""
     import cv2
 
     square: Any = np.asarray(heat, np.float32)
-    if square.shape != (crop.size, crop.size):
-        square = cv2.resize(square, (crop.size, crop.size))
+    if square.shape != crop.grid:
+        square = cv2.resize(square, crop.grid[::-1])
     height, width = crop.photo_shape[:2]
-    large: Floats = np.clip(cv2.resize(np.pad(square, crop.margins, "edge"), (width, height)), 0, 1)
+    large: Floats = np.clip(cv2.resize(crop.carried_on(square), (width, height)), 0, 1)
     return large
 
 

@@ -19,7 +19,7 @@ from camcore.cli.console import Steps
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.nest import batch_of
-from camcore.photos.crop import CentreCrop
+from camcore.photos.crop import Crop
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
 from camcore.recipes import find_recipe
@@ -175,7 +175,7 @@ class LoadedSpec:
     def entry(
         self,
         explanations: Sequence[Explanation],
-        crops: Sequence[CentreCrop],
+        crops: Sequence[Crop],
         seconds: float | None = None,
         passes: float | None = None,
     ) -> Entry:
@@ -238,7 +238,7 @@ def explain_model(
     }
     parts: dict[tuple[str, str], list[Explanation]] = {key: [] for key in explainers}
     times: dict[tuple[str, str], list[tuple[int, float, float]]] = {key: [] for key in explainers}
-    crops: list[CentreCrop] = []
+    crops: list[Crop] = []
     adapter = model.adapter
     for batch in settings.batches(len(photos)):
         text = f"{spec.label}: photos {batch[0] + 1} to {batch[-1] + 1} of {len(photos)}"
@@ -246,7 +246,7 @@ def explain_model(
             prepared = [
                 PreparedPhoto.for_model(model.loaded, settings.read(photos.paths[i])) for i in batch
             ]
-            crops += [one.crop for one in prepared]
+            crops += [one.crop for one in prepared if one.crop]
             inputs, count = batch_of([one.inputs for one in prepared]), len(batch)
             for key, explainer in explainers.items():
                 forward, _ = model.timed(partial(adapter.run, inputs))
