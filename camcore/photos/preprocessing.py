@@ -41,6 +41,12 @@ GREY_WEIGHTS: Final = (0.299, 0.587, 0.114)
 _CAFFE_MEAN: Final = (103.939, 116.779, 123.68)
 """ImageNet's mean pixel, blue first."""
 
+_SCALES: Final[Mapping[Mode, str]] = {
+    "tf": "RGB from -1 to 1",
+    "caffe": "BGR from 0 to 255, less ImageNet's mean",
+    "raw": "pixels from 0 to 255",
+}
+
 # Beginnings of the names of Keras' applications; the first that fits counts.
 _APPLICATIONS: Final[Sequence[tuple[tuple[str, ...], Mode]]] = (
     (("resnet50v2", "resnet101v2", "resnet152v2"), "tf"),
@@ -151,6 +157,32 @@ class Preprocessing:
                 f"mode={self.mode!r} scales three colours, but grey=True leaves one; pass "
                 'mode="raw" or a function.'
             )
+
+    @property
+    def short_side(self) -> int:
+        """The scaled photograph's short side."""
+        return self.size if self.resize is None else self.resize
+
+    def described(self) -> str:
+        """Say in words what is done.
+
+        Returns
+        -------
+        str
+            ``"short side to 256 (bilinear), middle 224 × 224, RGB from -1 to 1"``.
+        """
+        if callable(self.mode):
+            scale = f"pixels by {getattr(self.mode, '__qualname__', repr(self.mode))}"
+        elif self.mode == "torch":
+            mean, std = (", ".join(f"{v:g}" for v in row) for row in (self.mean, self.std))
+            scale = f"RGB from 0 to 1, less ({mean}), divided by ({std})"
+        else:
+            scale = _SCALES[self.mode]
+        grey = " of the grey photograph" if self.grey else ""
+        return (
+            f"short side to {self.short_side} ({self.interpolation}), "
+            f"middle {self.size} × {self.size}, {scale}{grey}"
+        )
 
     @classmethod
     def of(cls, source: Any, **changes: Any) -> Preprocessing:
@@ -270,7 +302,7 @@ def _of_timm(config: Mapping[str, Any]) -> Preprocessing:
     if mode != "center":
         raise InputError(
             f"The model was trained with crop_mode={mode!r}, which does not crop the centre; "
-            "use timm.data.create_transform, and pass what it returns to camcore.explain."
+            "pass what timm.data.create_transform returns as preprocess=."
         )
     return Preprocessing(
         size,
