@@ -17,6 +17,9 @@ _BRIGHT = 0.5
 """Share of the largest change from black to white from which on a pixel is of the photograph."""
 
 
+_ROUGHLY = 0.005
+"""How far from its length a scaled side that is seen in part may be taken for."""
+
 _GOLDEN = (5**0.5 - 1) / 2
 """The fractional parts of its multiples are spread evenly, however many they are."""
 
@@ -48,7 +51,7 @@ def measured_crop(see: Callable[[Picture], Floats], photo_shape: tuple[int, ...]
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if not change.max() > 0 or not inside[np.ix_(rows, columns)].all():
         return None
-    found = []
+    scaled, starts = [], []
     for axis, length, along in ((0, height, rows), (1, width, columns)):
         seen = see(_ramp(height, width) if axis == 0 else _ramp(width, height).swapaxes(0, 1))
         levels = 255 * ((seen - black) / np.where(inside, white - black, 1))[np.ix_(rows, columns)]
@@ -57,13 +60,22 @@ def measured_crop(see: Callable[[Picture], Floats], photo_shape: tuple[int, ...]
         line = _line(places if axis == 0 else places.T, along + 0.5, length)
         if line is None:
             return None
-        found.append(line)
-    (scaled_rows, top), (scaled_columns, left) = found
-    return Crop(photo_shape, black.shape, (scaled_rows, scaled_columns), (top, left))
+        slope, offset = line
+        scaled.append(round(length / slope))
+        starts.append(offset / length)
+    short, long = (0, 1) if height <= width else (1, 0)
+    # Little of a long side tells its scaled length but roughly; kept in proportion, it is exact.
+    exact = scaled[short] * photo_shape[long] // photo_shape[short]
+    if abs(exact - scaled[long]) <= max(2, _ROUGHLY * exact):
+        scaled[long] = exact
+    top, left = (round(start * side) for start, side in zip(starts, scaled, strict=True))
+    return Crop(photo_shape, black.shape, (scaled[0], scaled[1]), (top, left))
 
 
-def _line(places: Floats, along: npt.NDArray[np.floating], length: int) -> tuple[int, int] | None:
-    """Fit a line to where rows come from; returns the scaled photograph's length and the start."""
+def _line(
+    places: Floats, along: npt.NDArray[np.floating], length: int
+) -> tuple[float, float] | None:
+    """Fit a line to where rows come from; returns its slope and offset."""
     middle = places.mean(1)
     # The first and last rows may be mixed with what is filled up, or repeated.
     inner = slice(1, -1) if len(along) > 4 else slice(None)
@@ -75,7 +87,7 @@ def _line(places: Floats, along: npt.NDArray[np.floating], length: int) -> tuple
     astray = np.abs(places[inner] - (slope * along[inner] + offset)[:, None]).max()
     if slope <= 0 or astray > tolerance:
         return None
-    return round(length / slope), round(offset / slope)
+    return float(slope), float(offset)
 
 
 def _ramp(length: int, across: int) -> Picture:
