@@ -39,10 +39,30 @@ def test_viridis_of_both_libraries_is_one():
     assert np.abs(colour_table("viridis") - colour_table("cv2:VIRIDIS")).max() < 1.5 / 255
 
 
-def test_mix_is_the_weighted_mean():
-    # jet at 1 is (127.5, 0, 0)
+def test_mix_by_heat_weighs_the_colour_by_the_heat():
+    # jet at 1 is (127.5, 0, 0); half the heat has 0.5 (2 - 0.5) = 3/4 of its weight.
     assert overlay(GREY, HOT, colormap="jet", alpha=0.4)[0, 0, 0].tolist() == [111, 60, 60]
-    assert overlay(GREY, COLD, colormap="jet", alpha=0.4)[0, 0, 0].tolist() == [60, 60, 111]
+    half = overlay(GREY, HOT / 2, colormap="gray", alpha=0.4)[0, 0, 0]
+    assert half.tolist() == [round(100 + 0.4 * 0.75 * (127 - 100))] * 3
+
+
+def test_an_image_stays_bit_for_bit_where_there_is_no_heat(photo):
+    assert np.array_equal(overlay(photo, COLD)[0], photo)
+
+
+def test_more_heat_takes_a_picture_farther_from_its_image_and_never_in_a_step():
+    levels = np.linspace(0, 1, 512, dtype=np.float32)
+    drawn = overlay(np.full((1, 512, 3), 128, np.uint8), levels[None])[0, 0].astype(int)
+    assert np.abs(np.diff(drawn, axis=0)).max() <= 4
+    lightest = drawn[256:].sum(axis=1)
+    assert (np.diff(lightest) >= -2).all()
+    assert lightest[-1] - lightest[0] > 200
+
+
+def test_mix_is_the_weighted_mean():
+    style = OverlayStyle("jet", 0.4, "mix")
+    assert overlay(GREY, HOT, style=style)[0, 0, 0].tolist() == [111, 60, 60]
+    assert overlay(GREY, COLD, style=style)[0, 0, 0].tolist() == [60, 60, 111]
 
 
 def test_without_weight_the_photograph_stays_bit_for_bit(photo):
@@ -54,7 +74,8 @@ def test_without_weight_the_photograph_stays_bit_for_bit(photo):
 def test_full_weight_is_the_heat_alone(photo):
     heat = np.random.default_rng(1).random((7, 7))
     assert np.array_equal(
-        overlay(photo, heat, alpha=1)[0], heat_map(heat, photo.shape[:2], colormap="inferno")[0]
+        overlay(photo, heat, alpha=1, blend="mix")[0],
+        heat_map(heat, photo.shape[:2], colormap="inferno")[0],
     )
 
 
@@ -200,9 +221,10 @@ def test_a_missing_library_names_the_extra(monkeypatch):
     "style",
     [
         OverlayStyle(),
-        OverlayStyle("cv2:JET", 0.3),
-        OverlayStyle("viridis", 1.0),
-        OverlayStyle("inferno", 0.0),
+        OverlayStyle("cv2:JET", 1.0),
+        OverlayStyle("cv2:JET", 0.3, "mix"),
+        OverlayStyle("viridis", 1.0, "mix"),
+        OverlayStyle("inferno", 0.0, "mix"),
         OverlayStyle("jet", 0.4, "add_rescale"),
         OverlayStyle("jet", 0.7, "mix_squared"),
     ],
