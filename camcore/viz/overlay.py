@@ -22,6 +22,10 @@ PILLOW_CUBIC = Interpolation("cubic", cubic_coefficient=-0.5, border="renormalis
 """``Image.resize`` with ``BICUBIC``, where it enlarges."""
 
 
+_LINES = 200
+"""How many lines of a frame are as wide as a photograph's shorter side."""
+
+
 def overlay(
     images: npt.ArrayLike,
     maps: npt.ArrayLike,
@@ -272,7 +276,7 @@ def overlay_crop(
     Returns
     -------
     (H, W, 3) uint8 array
-        The photograph, bare where the model did not look.
+        The photograph, bare where the model did not look, with a thin frame around where it did.
 
     Raises
     ------
@@ -285,9 +289,39 @@ def overlay_crop(
         seen = overlay(photo, crop.to_photo(heat), style=style)[0][window]
     elif seen.size:
         seen = _mixed_bytes(seen, _enlarged(heat, crop)[window], style)
-    covered = photo.copy()
-    covered[window] = seen
-    return covered
+    return framed(photo, seen, window)
+
+
+def framed(photo: Picture, seen: Picture, window: tuple[slice, slice]) -> Picture:
+    """Lay a picture of what the model saw into its photograph, in a thin frame.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8 array
+        RGB.
+    seen : (h, w, 3) uint8 array
+        RGB, of the window.
+    window : (slice, slice)
+        Rows and columns of the photograph that the model saw.
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+        The frame, a white line within a black one that show on any photograph, lies outside
+        of the window. There is none on the sides where nothing was left out.
+    """
+    picture = photo.copy()
+    if seen.size:
+        line = max(1, round(min(photo.shape[:2]) / _LINES))
+        picture[_widened(window, 2 * line)] = 0
+        picture[_widened(window, line)] = 255
+        picture[window] = seen
+    return picture
+
+
+def _widened(window: tuple[slice, slice], by: int) -> tuple[slice, slice]:
+    rows, columns = (slice(max(0, side.start - by), side.stop + by) for side in window)
+    return rows, columns
 
 
 def _mixed_bytes(image: Picture, levels: Floats, style: OverlayStyle) -> Picture:

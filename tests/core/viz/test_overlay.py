@@ -11,7 +11,7 @@ import pytest
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.crop import CentreCrop
 from camcore.recipes import Blend, OverlayStyle
-from camcore.viz.overlay import colour_table, heat_map, overlay, overlay_crop
+from camcore.viz.overlay import colour_table, framed, heat_map, overlay, overlay_crop
 
 GREY = np.full((2, 2, 3), 100, np.uint8)
 HOT, COLD = np.ones((1, 2, 2)), np.zeros((1, 2, 2))
@@ -238,7 +238,9 @@ def test_overlay_crop_is_the_overlay_to_a_level(shape, side, style):
     crop = CentreCrop(shape, 64, 73)
     whole, seen = crop.to_photo(heat), crop.seen()
     covered = overlay_crop(photo, heat, crop, style)
-    assert np.array_equal(covered[~seen], photo[~seen])
+    bare = ~(seen | frame(crop))
+    assert np.array_equal(covered[bare], photo[bare])
+    assert np.isin(covered[frame(crop)], [0, 255]).all()
     expected = overlay(photo, whole, style=style)[0].astype(int)
     # Where 255 times the map is a whole number to float precision, the colour is one or the next.
     clear = seen & (np.abs(255 * whole - np.rint(255 * whole)) > 1e-3)
@@ -246,7 +248,34 @@ def test_overlay_crop_is_the_overlay_to_a_level(shape, side, style):
     assert np.abs(covered - expected)[clear].max() <= 1
     assert photo.flags.writeable
     if style.alpha == 0:
-        assert np.array_equal(covered, photo)
+        assert np.array_equal(covered[~frame(crop)], photo[~frame(crop)])
+
+
+def frame(crop):
+    """Mask the two pixels around what the model saw, as wide as a frame is on small photographs."""
+    seen = crop.seen()
+    padded = np.pad(seen, 2)
+    rows, columns = seen.shape
+    near = [padded[i : i + rows, j : j + columns] for i in range(5) for j in range(5)]
+    return np.any(near, axis=0) & ~seen
+
+
+def test_a_frame_of_white_within_black_goes_around_what_the_model_saw():
+    photo = np.full((400, 500, 3), 100, np.uint8)
+    picture = framed(photo, np.full((300, 200, 3), 7, np.uint8), (slice(50, 350), slice(2, 202)))
+    # Lines are a 200th of 400 pixels wide; on the left there is room for one.
+    assert picture[200, :5, 0].tolist() == [255, 255, 7, 7, 7]
+    assert picture[200, 200:208, 0].tolist() == [7, 7, 255, 255, 0, 0, 100, 100]
+    assert picture[44:52, 100, 1].tolist() == [100, 100, 0, 0, 255, 255, 7, 7]
+    assert (picture[50:350, 2:202] == 7).all()
+    assert (photo == 100).all()
+
+
+def test_there_is_no_frame_where_the_model_saw_everything_or_nothing(photo):
+    whole = (slice(0, 37), slice(0, 53))
+    assert np.array_equal(framed(photo, photo, whole), photo)
+    nothing = (slice(0, 0), slice(0, 53))
+    assert np.array_equal(framed(photo, photo[nothing], nothing), photo)
 
 
 def test_the_hint_at_channels_first_is_for_images_of_one_or_three_channels():
