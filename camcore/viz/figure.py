@@ -114,7 +114,9 @@ def figure(
     label(grid, names, titles)
     for row, values in zip(grid, bars or (), strict=False):
         draw_bars(row[len(names)], values, shares)
-    colours.scale().draw(drawing, slice(middle, len(names)))
+    colours.scale().draw(drawing, slice(middle, middle + 1))
+    if photos is not None:
+        colours.scale_over().draw(drawing, slice(2, 3))
     return drawing
 
 
@@ -176,7 +178,7 @@ def compare_figure(
             show(panel, _over(photo, heat, colours, mask))
         show(row[-1], heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0], mask)
     label(grid, ("image", *names, "absolute difference"), titles)
-    colours.scale().draw(drawing, slice(1, 1 + len(heats)))
+    colours.scale_over().draw(drawing, slice(1, 1 + len(heats)))
     values = "difference (maps range from 0 to 1)"
     Scale(colour_table("viridis"), 0, largest, values).draw(drawing, slice(1 + len(heats), None))
     return drawing

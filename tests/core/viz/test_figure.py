@@ -17,6 +17,8 @@ from camcore.viz import (
     heat_map,
     overlay,
     png_bytes,
+    signed_map,
+    signed_overlay,
 )
 from camcore.viz.overlay import framed
 
@@ -166,3 +168,24 @@ def test_where_the_model_saw_nothing_the_photograph_is_shown(photos, maps):
     nothing = np.zeros(photos[0].shape[:2], bool)
     (row,) = rows(figure(photos[:1], maps[:1], seen=[nothing]), 3)
     assert np.array_equal(row[2], photos[0])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_each_scale_shows_the_colours_of_the_panel_above(photos, maps, signed):
+    grey = np.full((1, 255, 3), 128, np.uint8)
+    steps = np.linspace(-1 if signed else 0, 1, 255)[None]
+    if signed:
+        maps = [heat - heat.max() for heat in maps]
+        limit = max(np.abs(heat).max() for heat in maps)
+        alone, over = signed_map(steps)[0, 0], signed_overlay(grey, steps)[0, 0]
+        _, scale, scale_over = figure(photos, maps, signed=True).axes[-3:]
+    else:
+        limit = 1
+        alone, over = heat_map(steps)[0, 0], overlay(grey, steps)[0, 0]
+        _, scale, scale_over = figure(photos, maps).axes[-3:]
+    for bar, expected in ((scale, alone), (scale_over, over)):
+        colours = bar.collections[-1].cmap(np.linspace(0, 1, 255))[:, :3]
+        # A step of the steepest colours is as large.
+        assert np.abs(255 * colours - expected).max() < 5
+        ends = [float(label.get_text()) for label in bar.get_xticklabels()]
+        assert ends == pytest.approx([-limit if signed else 0, 0 if signed else 0.5, limit], 1e-2)
