@@ -97,6 +97,9 @@ class ExplainedPhoto:
     ) -> npt.NDArray[np.uint8]:
         """Lay the colours of the map over the photograph, which stays bare outside the square.
 
+        A thin frame around the square tells apart what the model did not see, and where it
+        found nothing.
+
         Parameters
         ----------
         style : OverlayStyle, optional
@@ -115,7 +118,7 @@ class ExplainedPhoto:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz.overlay import overlay, overlay_crop
+        from camcore.viz.overlay import framed, overlay, overlay_crop
 
         style = style or self.explanation.overlay_style
         if self.crop is None:
@@ -123,8 +126,9 @@ class ExplainedPhoto:
             return whole
         if not exact:
             return overlay_crop(self.photo, self.heat, self.crop, style)
+        window = self.crop.seen_window
         mixed = overlay(self.photo, self.map(), style=style)[0]
-        return np.where(self.crop.seen()[..., None], mixed, self.photo)
+        return framed(self.photo, mixed[window], window)
 
 
 @overload

@@ -18,31 +18,36 @@ from camcore.postprocess import Fusion
 from camcore.recipes.steps import Normalise, Relu, Resize, Step, apply, described
 
 Blend: TypeAlias = Literal[
-    "mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"
+    "mix_by_heat", "mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"
 ]
 
 
 @dataclass(frozen=True)
 class OverlayStyle:
-    """How a library lays heat over a photograph.
+    """How heat is laid over a photograph.
 
     Parameters
     ----------
     colormap : str
         Name of a colour map, as matplotlib or OpenCV has it.
     alpha : float
-        Weight of the heat.
-    blend : {"mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"}
-        ``mix``: (1 − alpha) · image + alpha · heat. ``mix_peak``: the same, divided by
-        the picture's largest value. ``mix_squared``: the same, of the heat's square.
-        ``add_clip``: alpha · heat + image, clipped to the range. ``add_dimmed``:
-        heat + (1 − alpha) · image, clipped to the range. ``add_rescale``: alpha · heat +
-        image, stretched to the range as ``keras.utils.array_to_img`` does.
+        Weight of the heat's colour; of the strongest heat's with ``mix_by_heat``.
+    blend : str
+        With h the heat in [0, 1]:
+
+        - ``mix_by_heat``: (1 − w) · image + w · colour, with w = alpha · h (2 − h).
+        - ``mix``: (1 − alpha) · image + alpha · colour.
+        - ``mix_peak``: the same, divided by the picture's largest value.
+        - ``mix_squared``: the same as ``mix``, of the heat's square.
+        - ``add_clip``: alpha · colour + image, clipped to the range.
+        - ``add_dimmed``: colour + (1 − alpha) · image, clipped to the range.
+        - ``add_rescale``: alpha · colour + image, stretched to the range as
+          ``keras.utils.array_to_img`` does.
     """
 
     colormap: str = "inferno"
-    alpha: float = 0.5
-    blend: Blend = "mix"
+    alpha: float = 0.8
+    blend: Blend = "mix_by_heat"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from camcore.recipes import OverlayStyle
 from camcore.viz.arrays import Floats, Picture, as_maps
-from camcore.viz.overlay import colour_table, heat_map, overlay
+from camcore.viz.overlay import Table, colour_table, heat_map, overlay
 from camcore.viz.panels import Pictures, Scale, one_by_one
 from camcore.viz.signed import DIVERGING, diverging_table, signed_map, signed_overlay
 
@@ -29,9 +29,14 @@ class Sequential:
         return _only(overlay(photo, heat, style=self.style))
 
     def scale(self) -> Scale:
-        """Return the scale that says which value has which colour."""
+        """Return the scale of a map: which value has which colour."""
         label = "evidence, relative to the strongest"
         return Scale(colour_table(self.style.colormap), 0, 1, label)
+
+    def scale_over(self) -> Scale:
+        """Return the scale of an overlay: which colour each value has over mid grey."""
+        steps = np.linspace(0, 1, 256, dtype=np.float32)
+        return Scale(_over_grey(self, steps), 0, 1, "evidence, over mid grey")
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,26 @@ class Diverging:
         return _only(signed_overlay(photo, heat, limit=self.limit, colormap=self.colormap))
 
     def scale(self) -> Scale:
-        """Return the scale that says which value has which colour."""
+        """Return the scale of a map: which value has which colour."""
         table = diverging_table(self.colormap)
         return Scale(table, -self.limit, self.limit, "against   -   for")
+
+    def scale_over(self) -> Scale:
+        """Return the scale of an overlay: which colour each value has over mid grey."""
+        steps = np.linspace(-self.limit, self.limit, 255, dtype=np.float32)
+        table = _over_grey(self, steps)
+        return Scale(table, -self.limit, self.limit, "against   -   for, over mid grey")
 
 
 Colormap: TypeAlias = Sequential | Diverging
 """How the maps of a figure are coloured."""
+
+
+def _over_grey(colours: Colormap, steps: Floats) -> Table:
+    """Lay values ``(N,)`` over mid grey, ``(N, 3)`` in [0, 1]."""
+    grey = np.full((1, len(steps), 3), 128, np.uint8)
+    table: Table = colours.over(grey, steps[None])[0] / 255
+    return table
 
 
 def _only(batch: Picture) -> Picture:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
 from camcore.viz.annotations import Marks
-from camcore.viz.arrays import Floats
-from camcore.viz.colormaps import coloured
-from camcore.viz.overlay import colour_table, heat_map
+from camcore.viz.arrays import Floats, Picture
+from camcore.viz.colormaps import Colormap, coloured
+from camcore.viz.overlay import colour_table, framed, heat_map
 from camcore.viz.panels import (
     Bars,
     Pictures,
@@ -64,7 +65,8 @@ def figure(
     shares : bool
         Whether the values of bars are shares, in [0, 1], rather than any numbers.
     seen : B arrays (H, W) of bool, optional
-        Where the model looked; elsewhere the map is left white and the image bare.
+        Where the model looked; elsewhere the map is left white, and the image bare outside
+        of a thin frame.
     style : OverlayStyle, optional
         How image and map are mixed.
     colormap : str, optional
@@ -105,14 +107,16 @@ def figure(
         show(row[middle], colours.heat(heat, shape), mask)
         if photos is not None:
             show(row[0], photos[index])
-            show(row[2], colours.over(photos[index], heat), mask, photos[index])
+            show(row[2], _over(photos[index], heat, colours, mask))
             marks.draw(row[0], index, shape)
         for panel in row[middle : len(names)]:
             marks.draw(panel, index, shape, heat)
     label(grid, names, titles)
     for row, values in zip(grid, bars or (), strict=False):
         draw_bars(row[len(names)], values, shares)
-    colours.scale().draw(drawing, slice(middle, len(names)))
+    colours.scale().draw(drawing, slice(middle, middle + 1))
+    if photos is not None:
+        colours.scale_over().draw(drawing, slice(2, 3))
     return drawing
 
 
@@ -139,7 +143,8 @@ def compare_figure(
     titles : B strings, optional
         What is explained in each row.
     seen : B arrays (H, W) of bool, optional
-        Where the model looked; elsewhere the map is left white and the image bare.
+        Where the model looked; elsewhere the map is left white, and the image bare outside
+        of a thin frame.
     style : OverlayStyle, optional
         How image and map are mixed.
 
@@ -170,10 +175,10 @@ def compare_figure(
     for row, photo, gap, mask, *maps in zip(grid, photos, apart, masks, *heats, strict=True):
         show(row[0], photo)
         for panel, heat in zip(row[1:-1], maps, strict=True):
-            show(panel, colours.over(photo, heat), mask, photo)
+            show(panel, _over(photo, heat, colours, mask))
         show(row[-1], heat_map(gap / largest, photo.shape[:2], colormap="viridis")[0], mask)
     label(grid, ("image", *names, "absolute difference"), titles)
-    colours.scale().draw(drawing, slice(1, 1 + len(heats)))
+    colours.scale_over().draw(drawing, slice(1, 1 + len(heats)))
     values = "difference (maps range from 0 to 1)"
     Scale(colour_table("viridis"), 0, largest, values).draw(drawing, slice(1 + len(heats), None))
     return drawing
@@ -227,7 +232,19 @@ def comparison_figure(
 
 def _masks(seen: Pictures | None, count: int) -> Pictures:
     """Return the masks of where the model looked; without any, it looked everywhere."""
-    return [np.asarray(True)] * count if seen is None else seen
+    return [np.asarray(True)] * count if seen is None else [np.asarray(mask) for mask in seen]
+
+
+def _over(photo: Picture, heat: Floats, colours: Colormap, seen: npt.NDArray[np.bool_]) -> Picture:
+    """Lay a map over what the model saw, framed where that is not the whole photograph."""
+    mixed = colours.over(photo, heat)
+    if seen.all():
+        return mixed
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return photo
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return framed(photo, np.where(seen[..., None], mixed, photo)[window], window)
 
 
 def _apart(maps: Sequence[Floats]) -> Floats:

@@ -139,9 +139,11 @@ def grid(
             place[1].set_ylabel(list(blocks)[outer], fontsize=9)
     if kind == "signed":
         for index, (_, colours) in enumerate(columns, start=1):
-            colours.scale().draw(drawing, slice(index, index + 1))
+            colours.scale_over().draw(drawing, slice(index, index + 1))
     else:
-        columns[0][1].scale().draw(drawing, slice(1, None))
+        colours = columns[0][1]
+        scale = colours.scale() if kind == "map" else colours.scale_over()
+        scale.draw(drawing, slice(1, None))
     return drawing
 
 

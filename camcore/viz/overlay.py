@@ -22,6 +22,10 @@ PILLOW_CUBIC = Interpolation("cubic", cubic_coefficient=-0.5, border="renormalis
 """``Image.resize`` with ``BICUBIC``, where it enlarges."""
 
 
+_LINES = 200
+"""How many lines of a frame are as wide as a photograph's shorter side."""
+
+
 def overlay(
     images: npt.ArrayLike,
     maps: npt.ArrayLike,
@@ -47,9 +51,11 @@ def overlay(
         OpenCV's, ``"cv2:JET"``.
     alpha : float in [0, 1], optional
         Instead of the style's: the weight of the heat.
-    blend : {"mix", "mix_peak", "mix_squared", "add_clip", "add_dimmed", "add_rescale"}, optional
-        Instead of the style's. With a = alpha:
+    blend : str, optional
+        Instead of the style's. With a = alpha and h the map's value:
 
+        - ``mix_by_heat``: (1 - w) image + w heat, with w = a h (2 - h): an image stays as it
+          is where there is no evidence (camcore's own).
         - ``mix``: (1 - a) image + a heat.
         - ``mix_peak``: the same, then divided by the picture's largest value
           (pytorch-grad-cam's ``show_cam_on_image``).
@@ -179,16 +185,24 @@ def _to_uint8(values: Floats) -> Picture:
 _Mix: TypeAlias = Callable[[Floats, Floats, Table, float], Picture]
 """A blend: of an image ``(H, W, 3)`` in [0, 255], a map ``(h, w)``, colours and alpha."""
 
+_Weight: TypeAlias = float | Floats
 
-def _weighted(weights: Callable[[float], tuple[float, float]]) -> _Mix:
-    """Blend image and colours by their weights, which depend on alpha."""
+
+def _weighted(weights: Callable[[float, Floats], tuple[_Weight, _Weight]]) -> _Mix:
+    """Blend image and colours by their weights, which depend on alpha and the map."""
 
     def mix(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-        image_weight, colour_weight = weights(alpha)
-        colours = 255 * _coloured(resized(heat, image.shape[:2]), table)
-        return _to_uint8(image_weight * image + colour_weight * colours)
+        large = resized(heat, image.shape[:2])
+        image_weight, colour_weight = weights(alpha, large[..., None])
+        return _to_uint8(image_weight * image + colour_weight * (255 * _coloured(large, table)))
 
     return mix
+
+
+def _weights_by_heat(alpha: float, heat: Floats) -> tuple[Floats, Floats]:
+    """Weigh image and colours; the slope is bounded, so that no heat begins at an edge."""
+    weight = alpha * heat * (2 - heat)
+    return 1 - weight, weight
 
 
 def _mix_peak(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
@@ -223,11 +237,12 @@ def _stretched(values: Floats) -> Picture:
 
 
 _BLENDS: Mapping[str, _Mix] = {
-    "mix": _weighted(lambda alpha: (1 - alpha, alpha)),
+    "mix_by_heat": _weighted(_weights_by_heat),
+    "mix": _weighted(lambda alpha, _: (1 - alpha, alpha)),
     "mix_peak": _mix_peak,
     "mix_squared": _mix_squared,
-    "add_clip": _weighted(lambda alpha: (1, alpha)),
-    "add_dimmed": _weighted(lambda alpha: (1 - alpha, 1)),
+    "add_clip": _weighted(lambda alpha, _: (1, alpha)),
+    "add_dimmed": _weighted(lambda alpha, _: (1 - alpha, 1)),
     "add_rescale": _add_rescale,
 }
 
@@ -256,43 +271,82 @@ def overlay_crop(
     crop : Crop
         Where what the model saw lies in the photograph.
     style : OverlayStyle
-        How the two are mixed. Only ``mix`` is quick.
+        How the two are mixed. Only ``mix_by_heat`` and ``mix`` are quick.
 
     Returns
     -------
     (H, W, 3) uint8 array
-        The photograph, bare where the model did not look.
+        The photograph, bare where the model did not look, with a thin frame around where it did.
 
     Raises
     ------
     MissingExtraError
         OpenCV is not installed.
     """
-    if style.blend != "mix":
-        mixed = overlay(photo, crop.to_photo(heat), style=style)[0]
-        return np.where(crop.seen()[..., None], mixed, photo)
-    with needs("viz", "laying maps over photographs"):
-        import cv2
     window = crop.seen_window
-    inside = np.ascontiguousarray(photo[window])
-    covered = photo.copy()
-    if inside.size:
-        levels = (255 * _enlarged(heat, crop)[window]).astype(np.uint8)
-        colours = cv2.applyColorMap(levels, _byte_table(style.colormap))
-        covered[window] = cv2.addWeighted(inside, 1 - style.alpha, colours, style.alpha, 0)
-    return covered
+    seen = np.ascontiguousarray(photo[window])
+    if style.blend not in ("mix_by_heat", "mix"):
+        seen = overlay(photo, crop.to_photo(heat), style=style)[0][window]
+    elif seen.size:
+        seen = _mixed_bytes(seen, _enlarged(heat, crop)[window], style)
+    return framed(photo, seen, window)
+
+
+def framed(photo: Picture, seen: Picture, window: tuple[slice, slice]) -> Picture:
+    """Lay a picture of what the model saw into its photograph, in a thin frame.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8 array
+        RGB.
+    seen : (h, w, 3) uint8 array
+        RGB, of the window.
+    window : (slice, slice)
+        Rows and columns of the photograph that the model saw.
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+        The frame, a white line within a black one that show on any photograph, lies outside
+        of the window. There is none on the sides where nothing was left out.
+    """
+    picture = photo.copy()
+    if seen.size:
+        line = max(1, round(min(photo.shape[:2]) / _LINES))
+        picture[_widened(window, 2 * line)] = 0
+        picture[_widened(window, line)] = 255
+        picture[window] = seen
+    return picture
+
+
+def _widened(window: tuple[slice, slice], by: int) -> tuple[slice, slice]:
+    rows, columns = (slice(max(0, side.start - by), side.stop + by) for side in window)
+    return rows, columns
+
+
+def _mixed_bytes(image: Picture, levels: Floats, style: OverlayStyle) -> Picture:
+    """Mix bytes as ``mix_by_heat`` or ``mix`` does; `levels` are heat from 0 to 255."""
+    import cv2
+
+    colours = cv2.applyColorMap(levels.astype(np.uint8), _byte_table(style.colormap))
+    if style.blend == "mix":
+        mixed: Any = cv2.addWeighted(image, 1 - style.alpha, colours, style.alpha, 0)
+    else:
+        mixed = cv2.blendLinear(
+            image, colours, *_weights_by_heat(style.alpha, levels / np.float32(255))
+        )
+    return np.asarray(mixed)
 
 
 def _enlarged(heat: npt.NDArray[np.floating], crop: Crop) -> Floats:
-    """Enlarge a crop's map to the photograph, as `CentreCrop.to_photo` does, with OpenCV."""
-    import cv2
-
-    square: Any = np.asarray(heat, np.float32)
+    """Enlarge a crop's map to the photograph, as `Crop.to_photo` does, to 0..255."""
+    with needs("viz", "laying maps over photographs"):
+        import cv2
+    square: Any = 255 * np.clip(np.asarray(heat, np.float32), 0, 1)
     if square.shape != crop.grid:
         square = cv2.resize(square, crop.grid[::-1])
     height, width = crop.photo_shape[:2]
-    large: Floats = np.clip(cv2.resize(crop.carried_on(square), (width, height)), 0, 1)
-    return large
+    return np.asarray(cv2.resize(crop.carried_on(square), (width, height)))
 
 
 @lru_cache(maxsize=32)

@@ -152,10 +152,9 @@ def show(
     panel: Axes,
     picture: Picture,
     seen: npt.NDArray[np.bool_] | np.bool_ = np.True_,
-    elsewhere: Picture | int = 255,
 ) -> None:
-    """Show a picture where the model looked, and `elsewhere` where it did not."""
-    panel.imshow(np.where(np.asarray(seen)[..., None], picture, elsewhere).astype(np.uint8))
+    """Show a picture where the model looked, and white where it did not."""
+    panel.imshow(np.where(np.asarray(seen)[..., None], picture, 255).astype(np.uint8))
     bare(panel)
 
 

@@ -73,8 +73,8 @@ def signed_overlay(
     limit : float, optional
         As `signed_map` takes it.
     alpha : float in [0, 1]
-        The weight of a colour at the limit. It falls with the square root of the value, to
-        nothing at zero.
+        The weight of a colour at the limit. It falls in proportion to the value, to nothing
+        at zero.
     colormap : str
         A diverging colour map of matplotlib.
 
@@ -95,7 +95,7 @@ def signed_overlay(
     check_weight(alpha)
     reach = _reach(values, limit)
     grey = (photos @ np.asarray(GREY_WEIGHTS, np.float32))[..., None]
-    weight = alpha * np.sqrt(np.minimum(np.abs(values) / np.float32(reach), 1))[..., None]
+    weight = alpha * np.minimum(np.abs(values) / np.float32(reach), 1)[..., None]
     mixed = (1 - weight) * grey + weight * _coloured(values, reach, colormap)
     return np.rint(mixed).astype(np.uint8)
 

@@ -91,7 +91,8 @@ def volume_figure(
             _draw_plane(panel, grey, heat, axis, point, colours, spacing)
         if titles is not None:
             panels[0].set_ylabel(titles[index], fontsize=9)
-    colours.scale().draw(drawing, slice(None))
+    scale = colours.scale() if volumes is None else colours.scale_over()
+    scale.draw(drawing, slice(None))
     return drawing
 
 

@@ -66,7 +66,9 @@ def test_an_overlay_is_bare_where_the_model_did_not_look(explained, exact, requi
     maps[0, 0, 0] = 3
     one = replace(explained, explanation=replace(explained.explanation, maps=maps))
     mixed, seen = one.overlay(exact=exact), one.crop.seen()
-    assert np.array_equal(mixed[~seen], one.photo[~seen])
+    left = one.crop.seen_window[1].start
+    assert np.array_equal(mixed[:, : left - 2], one.photo[:, : left - 2])
+    assert (mixed[15, left - 2 : left, 0]).tolist() == [0, 255]
     assert np.abs(mixed[seen].astype(int) - one.photo[seen]).mean() > 10
 
 

@@ -93,7 +93,7 @@ def test_describe_says_what_is_done():
         "  score     logit\n"
         "  each map  ReLU -> resize, linear, half pixel -> x / max\n"
         "  layers    mean -> x / max\n"
-        "  overlay   inferno, alpha 0.5, mix"
+        "  overlay   inferno, alpha 0.8, mix_by_heat"
     )
     text = find_recipe("keras-io").describe().splitlines()
     assert "  each map  ReLU -> x / max" in text

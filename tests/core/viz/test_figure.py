@@ -11,7 +11,16 @@ import pytest
 
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
-from camcore.viz import compare_figure, figure, heat_map, overlay, png_bytes
+from camcore.viz import (
+    compare_figure,
+    figure,
+    heat_map,
+    overlay,
+    png_bytes,
+    signed_map,
+    signed_overlay,
+)
+from camcore.viz.overlay import framed
 
 
 @pytest.fixture
@@ -143,11 +152,40 @@ def test_figure_is_bare_where_the_model_did_not_look(photos, maps):
     seen = [np.zeros(photo.shape[:2], bool) for photo in photos]
     for mask in seen:
         mask[5:20, 3:17] = True
-    for drawn in (figure(photos, maps, seen=seen), compare_figure(photos, maps, maps, seen=seen)):
-        panels = rows(drawn, len(drawn.axes[:-1]) // 2)
-        for row, photo, mask in zip(panels, photos, seen, strict=True):
-            for picture in row[1:]:
-                outside = picture[~mask]
-                assert (outside == 255).all() or np.array_equal(outside, photo[~mask])
-                assert not np.array_equal(picture[mask], photo[mask])
-            assert np.array_equal(row[2][~mask], photo[~mask])
+    drawn = rows(figure(photos, maps, seen=seen), 3)
+    compared = rows(compare_figure(photos, maps, maps, seen=seen), 4)
+    window = slice(5, 20), slice(3, 17)
+    for row, others, photo, heat, mask in zip(drawn, compared, photos, maps, seen, strict=True):
+        expected = framed(photo, overlay(photo, heat)[0][window], window)
+        for over in (row[2], *others[1:3]):
+            assert np.array_equal(over, expected)
+        for plain in (row[1], others[3]):
+            assert (plain[~mask] == 255).all()
+            assert not (plain[mask] == 255).all()
+
+
+def test_where_the_model_saw_nothing_the_photograph_is_shown(photos, maps):
+    nothing = np.zeros(photos[0].shape[:2], bool)
+    (row,) = rows(figure(photos[:1], maps[:1], seen=[nothing]), 3)
+    assert np.array_equal(row[2], photos[0])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_each_scale_shows_the_colours_of_the_panel_above(photos, maps, signed):
+    grey = np.full((1, 255, 3), 128, np.uint8)
+    steps = np.linspace(-1 if signed else 0, 1, 255)[None]
+    if signed:
+        maps = [heat - heat.max() for heat in maps]
+        limit = max(np.abs(heat).max() for heat in maps)
+        alone, over = signed_map(steps)[0, 0], signed_overlay(grey, steps)[0, 0]
+        _, scale, scale_over = figure(photos, maps, signed=True).axes[-3:]
+    else:
+        limit = 1
+        alone, over = heat_map(steps)[0, 0], overlay(grey, steps)[0, 0]
+        _, scale, scale_over = figure(photos, maps).axes[-3:]
+    for bar, expected in ((scale, alone), (scale_over, over)):
+        colours = bar.collections[-1].cmap(np.linspace(0, 1, 255))[:, :3]
+        # A step of the steepest colours is as large.
+        assert np.abs(255 * colours - expected).max() < 5
+        ends = [float(label.get_text()) for label in bar.get_xticklabels()]
+        assert ends == pytest.approx([-limit if signed else 0, 0 if signed else 0.5, limit], 1e-2)

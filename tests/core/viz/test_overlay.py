@@ -11,7 +11,7 @@ import pytest
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.crop import CentreCrop
 from camcore.recipes import Blend, OverlayStyle
-from camcore.viz.overlay import colour_table, heat_map, overlay, overlay_crop
+from camcore.viz.overlay import colour_table, framed, heat_map, overlay, overlay_crop
 
 GREY = np.full((2, 2, 3), 100, np.uint8)
 HOT, COLD = np.ones((1, 2, 2)), np.zeros((1, 2, 2))
@@ -39,10 +39,30 @@ def test_viridis_of_both_libraries_is_one():
     assert np.abs(colour_table("viridis") - colour_table("cv2:VIRIDIS")).max() < 1.5 / 255
 
 
-def test_mix_is_the_weighted_mean():
-    # jet at 1 is (127.5, 0, 0)
+def test_mix_by_heat_weighs_the_colour_by_the_heat():
+    # jet at 1 is (127.5, 0, 0); half the heat has 0.5 (2 - 0.5) = 3/4 of its weight.
     assert overlay(GREY, HOT, colormap="jet", alpha=0.4)[0, 0, 0].tolist() == [111, 60, 60]
-    assert overlay(GREY, COLD, colormap="jet", alpha=0.4)[0, 0, 0].tolist() == [60, 60, 111]
+    half = overlay(GREY, HOT / 2, colormap="gray", alpha=0.4)[0, 0, 0]
+    assert half.tolist() == [round(100 + 0.4 * 0.75 * (127 - 100))] * 3
+
+
+def test_an_image_stays_bit_for_bit_where_there_is_no_heat(photo):
+    assert np.array_equal(overlay(photo, COLD)[0], photo)
+
+
+def test_more_heat_takes_a_picture_farther_from_its_image_and_never_in_a_step():
+    levels = np.linspace(0, 1, 512, dtype=np.float32)
+    drawn = overlay(np.full((1, 512, 3), 128, np.uint8), levels[None])[0, 0].astype(int)
+    assert np.abs(np.diff(drawn, axis=0)).max() <= 4
+    lightest = drawn[256:].sum(axis=1)
+    assert (np.diff(lightest) >= -2).all()
+    assert lightest[-1] - lightest[0] > 200
+
+
+def test_mix_is_the_weighted_mean():
+    style = OverlayStyle("jet", 0.4, "mix")
+    assert overlay(GREY, HOT, style=style)[0, 0, 0].tolist() == [111, 60, 60]
+    assert overlay(GREY, COLD, style=style)[0, 0, 0].tolist() == [60, 60, 111]
 
 
 def test_without_weight_the_photograph_stays_bit_for_bit(photo):
@@ -54,7 +74,8 @@ def test_without_weight_the_photograph_stays_bit_for_bit(photo):
 def test_full_weight_is_the_heat_alone(photo):
     heat = np.random.default_rng(1).random((7, 7))
     assert np.array_equal(
-        overlay(photo, heat, alpha=1)[0], heat_map(heat, photo.shape[:2], colormap="inferno")[0]
+        overlay(photo, heat, alpha=1, blend="mix")[0],
+        heat_map(heat, photo.shape[:2], colormap="inferno")[0],
     )
 
 
@@ -200,9 +221,10 @@ def test_a_missing_library_names_the_extra(monkeypatch):
     "style",
     [
         OverlayStyle(),
-        OverlayStyle("cv2:JET", 0.3),
-        OverlayStyle("viridis", 1.0),
-        OverlayStyle("inferno", 0.0),
+        OverlayStyle("cv2:JET", 1.0),
+        OverlayStyle("cv2:JET", 0.3, "mix"),
+        OverlayStyle("viridis", 1.0, "mix"),
+        OverlayStyle("inferno", 0.0, "mix"),
         OverlayStyle("jet", 0.4, "add_rescale"),
         OverlayStyle("jet", 0.7, "mix_squared"),
     ],
@@ -216,7 +238,9 @@ def test_overlay_crop_is_the_overlay_to_a_level(shape, side, style):
     crop = CentreCrop(shape, 64, 73)
     whole, seen = crop.to_photo(heat), crop.seen()
     covered = overlay_crop(photo, heat, crop, style)
-    assert np.array_equal(covered[~seen], photo[~seen])
+    bare = ~(seen | frame(crop))
+    assert np.array_equal(covered[bare], photo[bare])
+    assert np.isin(covered[frame(crop)], [0, 255]).all()
     expected = overlay(photo, whole, style=style)[0].astype(int)
     # Where 255 times the map is a whole number to float precision, the colour is one or the next.
     clear = seen & (np.abs(255 * whole - np.rint(255 * whole)) > 1e-3)
@@ -224,7 +248,34 @@ def test_overlay_crop_is_the_overlay_to_a_level(shape, side, style):
     assert np.abs(covered - expected)[clear].max() <= 1
     assert photo.flags.writeable
     if style.alpha == 0:
-        assert np.array_equal(covered, photo)
+        assert np.array_equal(covered[~frame(crop)], photo[~frame(crop)])
+
+
+def frame(crop):
+    """Mask the two pixels around what the model saw, as wide as a frame is on small photographs."""
+    seen = crop.seen()
+    padded = np.pad(seen, 2)
+    rows, columns = seen.shape
+    near = [padded[i : i + rows, j : j + columns] for i in range(5) for j in range(5)]
+    return np.any(near, axis=0) & ~seen
+
+
+def test_a_frame_of_white_within_black_goes_around_what_the_model_saw():
+    photo = np.full((400, 500, 3), 100, np.uint8)
+    picture = framed(photo, np.full((300, 200, 3), 7, np.uint8), (slice(50, 350), slice(2, 202)))
+    # Lines are a 200th of 400 pixels wide; on the left there is room for one.
+    assert picture[200, :5, 0].tolist() == [255, 255, 7, 7, 7]
+    assert picture[200, 200:208, 0].tolist() == [7, 7, 255, 255, 0, 0, 100, 100]
+    assert picture[44:52, 100, 1].tolist() == [100, 100, 0, 0, 255, 255, 7, 7]
+    assert (picture[50:350, 2:202] == 7).all()
+    assert (photo == 100).all()
+
+
+def test_there_is_no_frame_where_the_model_saw_everything_or_nothing(photo):
+    whole = (slice(0, 37), slice(0, 53))
+    assert np.array_equal(framed(photo, photo, whole), photo)
+    nothing = (slice(0, 0), slice(0, 53))
+    assert np.array_equal(framed(photo, photo[nothing], nothing), photo)
 
 
 def test_the_hint_at_channels_first_is_for_images_of_one_or_three_channels():

@@ -27,8 +27,17 @@ def test_a_signed_overlay_is_grey_where_there_is_nothing_to_say():
     drawn = signed_overlay(photo, values, alpha=0.5)[0, 0].astype(float)
     grey = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
     colours = signed_map(values)[0, 0].astype(float)
-    for pixel, colour, weight in zip(drawn, colours, (0, 0.5, 0.25), strict=True):
+    for pixel, colour, weight in zip(drawn, colours, (0, 0.5, 0.125), strict=True):
         assert pixel == pytest.approx((1 - weight) * grey + weight * colour, abs=0.51)
+
+
+def test_a_signed_overlay_changes_in_proportion_to_the_value_near_zero():
+    dark = np.zeros((1, 5, 3), np.uint8)
+    values = np.array([[-0.08, -0.04, 0.0, 0.04, 0.08]])
+    change = signed_overlay(dark, values, limit=1)[0, 0].astype(float).mean(axis=1)
+    colours = signed_map(values, limit=1)[0, 0].astype(float).mean(axis=1)
+    assert change == pytest.approx(0.85 * np.abs(values[0]) * colours, abs=0.5)
+    assert change[[0, 4]] / change[[1, 3]] == pytest.approx([2, 2], rel=0.1)
 
 
 def test_signed_maps_that_cannot_be_drawn_are_named():
