@@ -7,6 +7,10 @@ What is public is listed here; anything else may change.
 `Explainer`         the same, settled once for many batches
 `Explanation`       maps, raw maps, scores; overlays, figures, files
 `load`              read an explanation that was saved
+`load_model`        load a model by name, with what shows it photographs
+`read_photo`        read a photograph as an array
+`Preprocessing`     what is done to photographs before a model sees them
+`imagenet_classes`  the names of ImageNet's 1,000 classes
 `compare`           measure how far explanations are apart
 `Comparison`        what `compare` returns
 `factorise`         find the concepts of a layer
@@ -61,7 +65,10 @@ if TYPE_CHECKING:
     from camcore.explanation import Explanation, load
     from camcore.factorisation import Factorisation, factorise
     from camcore.layers.layout import Layout
+    from camcore.photos.io import read_photo
+    from camcore.photos.preprocessing import Preprocessing
     from camcore.recipes import Recipe
+    from camcore.zoo import imagenet_classes, load_model
 
 __version__ = "0.1.0"
 
@@ -71,6 +78,7 @@ __all__ = [
     "Explanation",
     "Factorisation",
     "Layout",
+    "Preprocessing",
     "Recipe",
     "adapter",
     "augment",
@@ -79,11 +87,14 @@ __all__ = [
     "errors",
     "explain",
     "factorise",
+    "imagenet_classes",
     "layers",
     "load",
+    "load_model",
     "methods",
     "metrics",
     "photos",
+    "read_photo",
     "recipes",
     "registry",
     "report",
@@ -100,11 +111,15 @@ _DEFINED_IN = {
     "Explanation": "explanation",
     "Factorisation": "factorisation",
     "Layout": "layers.layout",
+    "Preprocessing": "photos.preprocessing",
     "Recipe": "recipes",
     "compare": "comparison",
     "explain": "explainer",
     "factorise": "factorisation",
+    "imagenet_classes": "zoo",
     "load": "explanation",
+    "load_model": "zoo",
+    "read_photo": "photos.io",
 }
 
 

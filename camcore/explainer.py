@@ -24,7 +24,7 @@ from camcore import registry
 from camcore._shared.warn import warn
 from camcore.adapter import Adapter, Array, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation
-from camcore.errors import InputError, LayerError, MethodError
+from camcore.errors import CamcoreError, InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
 from camcore.input_layout import InputLayout
@@ -39,11 +39,16 @@ from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.methods.spectral import smoothed
 from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
+from camcore.mistakes import answered, check_given, check_options, check_order
 from camcore.outputs import Activation, OutputSelector, check_finite
+from camcore.photos.photo import photos_of
+from camcore.photos.preparation import Preparation, preparation
+from camcore.photos.prepared import PhotoInput
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 from camcore.targets.scale import DISTRIBUTION
+from camcore.zoo import known_classes
 
 Level: TypeAlias = Literal["layer", "attention", "input"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
@@ -123,6 +128,13 @@ class Explainer(Generic[Result]):
         a Keras model for the spread of its maps. Running statistics are not written to. Random
         numbers are drawn as a call of the model draws them, anew in each pass of methods that
         need several; those that go on from a layer raise `LayerError` where they cannot.
+    preprocess : object, optional
+        What turns photographs into what the model takes, where the model does not say it itself:
+        a `camcore.Preprocessing`; weights or transforms of torchvision; an image processor of
+        transformers; a Keras application's ``preprocess_input``; or any function of one
+        photograph, as a PIL image or an array ``(H, W, 3)`` uint8.
+    classes : sequence of str, optional
+        Names of the classes by index, where the model does not say them itself.
     **options
         Keyword arguments of the method's function; among several methods, of those
         that take them.
@@ -161,11 +173,20 @@ class Explainer(Generic[Result]):
         eigen_smooth: bool = False,
         fast: bool | str | Sequence[str] = False,
         mode: Mode = "eval",
+        preprocess: Any = None,
+        classes: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        self.model = model = registry.opened(model)
+        check_options(options)
+        loaded = registry.loaded(model)
+        self.model = model = model if loaded is None else loaded.model
         self._run = (fast, mode)
         self.adapter: Adapter = registry.adapter(model, fast, mode)
+        self._loaded, self._preprocess = loaded, preprocess
+        self.names = _names(classes, loaded, model)
+        if loaded is not None:
+            layer = loaded.default_layer if layer is None else layer
+            activation = loaded.activation if activation is None else activation
         self.recipe: Recipe = find_recipe(recipe)
         if fusion is not None:
             self.recipe = self.recipe.derive(self.recipe.name, fusion=fusion)
@@ -200,6 +221,7 @@ class Explainer(Generic[Result]):
             activation,
             score == "output",
         )
+        self._preparation: Preparation | None = None
         self.layout = layout
         self.input = None if input is None else str(input)
         self.input_layout = None if input_layout is None else InputLayout(input_layout)
@@ -250,7 +272,7 @@ class Explainer(Generic[Result]):
         """
         levels = {method.level for method in self.methods}
         level: Level = "attention" if levels == {"attention"} else "layer"
-        given = self._read(inputs)
+        given = self._read(self._prepared(inputs)[0])
         settled = self._settle([level], given)
         if level == "layer" and not self._is_tried:
             self._try(self._reader(given, settled["layer"]), given, settled["layer"], [any_score])
@@ -303,8 +325,23 @@ class Explainer(Generic[Result]):
             Maps lie on a layer's own grid, as its axes are not the input's.
         """
         several = isinstance(target, Each)
-        wanted = target.targets if isinstance(target, Each) else (self._target(target),)
-        found = self._explanations(self._read(inputs), wanted)
+        targets = target.targets if isinstance(target, Each) else (target,)
+        wanted = [self._target(one) for one in targets]
+        inputs, photographs, said = self._prepared(inputs)
+        try:
+            found = self._explanations(self._read(inputs), wanted)
+        except CamcoreError:
+            raise
+        except Exception as error:
+            # The model's own error, which stays as it is where nothing is wrong with the inputs.
+            if (known := answered(inputs, self.model, self.adapter)) is None:
+                raise
+            raise known from error
+        if photographs:
+            found = [
+                [replace(one, photographs=photographs, preprocessing=said) for one in of_method]
+                for of_method in found
+            ]
         results = dict(zip(self._names(), found, strict=True))
         ordered = {name: each if several else each[0] for name, each in results.items()}
         return ordered if self._several_methods else next(iter(ordered.values()))
@@ -324,7 +361,7 @@ class Explainer(Generic[Result]):
         Rerun
             At the explainer's first layer; its attributes are ``(B, C, *S)`` arrays.
         """
-        method, given = self.methods[0], self._read(inputs)
+        method, given = self.methods[0], self._read(self._prepared(inputs)[0])
         given, layers = self._aimed(given)
         found = self._evidence(given, layers, [method.aim(self._target(target))])
         return found[{**layers, **self._layers}[method.level][0], 0]
@@ -332,7 +369,31 @@ class Explainer(Generic[Result]):
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """Read the target; `Nothing` where none is given and no method asks for one."""
         asked = any(method.targeted for method in self.methods)
-        return Nothing() if target is None and not asked else as_target(target)
+        return Nothing() if target is None and not asked else as_target(target, self.names)
+
+    def _prepared(self, inputs: Any) -> tuple[Any, tuple[PhotoInput, ...], str | None]:
+        """Turn photographs into what the model takes; what is none is taken as it is.
+
+        Returns
+        -------
+        inputs, photographs, preprocessing
+            None and no photographs where there are none.
+
+        Raises
+        ------
+        InputError
+            It is neither what a model takes nor photographs, or it is not known how photographs
+            are shown to this model.
+        """
+        photos = photos_of(inputs)
+        if photos is None:
+            check_given(inputs, self._preprocess)
+            return inputs, (), None
+        if self._preparation is None:
+            about = self._preprocess, self.model, self._loaded
+            self._preparation = preparation(*about, self.adapter.input_channels)
+        inputs, photographs = self._preparation.batch(photos)
+        return inputs, photographs, self._preparation.said
 
     def _read(self, inputs: Any) -> Inputs:
         """Read what is given to the model, and where it has its channels.
@@ -505,6 +566,7 @@ class Explainer(Generic[Result]):
             fusion=fusion,
             input=one.inputs.chosen,
             frame=frame,
+            names=self.names,
         )
 
     def _warn(self, raw: Mapping[str, Array], layers: Sequence[Rerun]) -> None:
@@ -613,8 +675,18 @@ def explain(
     >>> result.maps.shape                                            # doctest: +SKIP
     (8, 224, 224)
     """
+    check_order(model, inputs)
     explainer: Any = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
     return explainer(inputs, target)
+
+
+def _names(
+    classes: Sequence[str] | None, loaded: registry.LoadedModel | None, model: object
+) -> tuple[str, ...] | None:
+    """Find the names of a model's classes, as they are given or known."""
+    if classes is None and loaded is not None:
+        classes = loaded.classes
+    return known_classes(model) if classes is None else tuple(map(str, classes))
 
 
 def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:

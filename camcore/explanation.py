@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from camcore._shared.atomic import whole
+from camcore._shared.atomic import check_apart, whole
 from camcore._shared.reading import read_arrays, reading
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.table import TABLE
+from camcore.metrics.boxes import Component, boxes_of, mask_of
 from camcore.outputs import look_like_probabilities
+from camcore.photos.crop import Crop
+from camcore.photos.io import write_image
+from camcore.photos.prepared import PhotoInput
 from camcore.postprocess import Fusion
 from camcore.recipes import PAPER, Blend, OverlayStyle, RecipeLike, find_recipe
 from camcore.targets.scale import ACTIVATIONS, DISTRIBUTION, Scale, is_distribution
@@ -25,6 +30,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pdf", ".svg")
+
+_LARGEST = 2**20
+"""How many pixels a side a photograph is never scaled to."""
+
+_VIEW = 448
+"""About how many pixels a side a photograph has in a figure."""
 
 Frame: TypeAlias = Literal["input", "layer"]
 """What maps lie over: the input's axes, or a layer's own."""
@@ -68,6 +81,12 @@ class Explanation:
         What the maps lie over. ``"layer"``: the layer's axes are not the input's, as of a
         spectrogram made inside the model of a waveform, and the maps stay on the layer's own
         grid, that of the largest of several; `at` brings them to a size of that many axes.
+    photographs : tuple of B PhotoInput
+        Where photographs were given to be explained, each with what of it the model saw.
+    preprocessing : str or None
+        What was done to the photographs before the model saw them, in words.
+    names : tuple of str or None
+        Names of the classes by index, where they are known.
     """
 
     maps: Array
@@ -84,9 +103,20 @@ class Explanation:
     input: str | None = None
     applied: str | None = None
     frame: Frame = "input"
+    photographs: tuple[PhotoInput, ...] = field(default=(), repr=False)
+    preprocessing: str | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return (self[sample] for sample in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False and dtype not in (None, self.maps.dtype):
+            raise ValueError(f"Maps of {self.maps.dtype} become {dtype} by a copy alone.")
+        return np.array(self.maps, dtype=dtype, copy=bool(copy) or dtype is not None)
 
     def __getitem__(self, samples: int | slice | Sequence[int]) -> Explanation:
         """Select samples; the batch axis stays, of length 1 for an int.
@@ -109,7 +139,9 @@ class Explanation:
         if not isinstance(samples, slice):
             index = [samples] if isinstance(samples, int | np.integer) else list(samples)
         arrays = {name: array[index] for name, array in self._arrays().items()}
-        return _assemble(self._settings(), arrays)
+        of_samples = np.arange(len(self))[index] if self.photographs else ()
+        photographs = tuple(self.photographs[i] for i in of_samples)
+        return _assemble(self._settings(), arrays, photographs)
 
     @staticmethod
     def concatenate(explanations: Iterable[Explanation]) -> Explanation:
@@ -129,6 +161,7 @@ class Explanation:
         InputError
             There are none, or they differ in more than their samples.
         """
+        explanations = list(explanations)
         parts = [(one._settings(), one._arrays()) for one in explanations]
         if not parts:
             raise InputError("There is no explanation to join. Give at least one.")
@@ -143,7 +176,9 @@ class Explanation:
                         "recipe and layers, and of inputs of one size."
                     )
         joined = {name: np.concatenate([arrays[name] for _, arrays in parts]) for name in first}
-        return _assemble(settings, joined)
+        photographs = [photo for one in explanations for photo in one.photographs]
+        kept = photographs if len(photographs) == len(joined["maps"]) else ()
+        return _assemble(settings, joined, tuple(kept))
 
     def _settings(self) -> dict[str, Any]:
         """Collect all but the arrays: what a file says about them, and joined batches share."""
@@ -157,6 +192,8 @@ class Explanation:
             "fusion": self.fusion,
             "input": self.input,
             "frame": self.frame,
+            "preprocessing": self.preprocessing,
+            "names": None if self.names is None else list(self.names),
         }
 
     def _arrays(self) -> dict[str, Array]:
@@ -298,7 +335,7 @@ class Explanation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything into one ``.npz`` file without pickles; `load` reads it back.
 
-        The file appears whole or not at all.
+        The file appears whole or not at all. Photographs that were explained are kept in it.
 
         Parameters
         ----------
@@ -308,42 +345,263 @@ class Explanation:
         Raises
         ------
         InputError
-            `load` would refuse it: its arrays do not fit one another, or are not finite.
+            `load` would refuse it: its arrays do not fit one another, or are not finite. Or the
+            path ends as a picture's does.
         FileError
             The file cannot be written.
         """
+        path = Path(path)
+        if path.suffix.lower() in _PICTURES:
+            raise InputError(
+                f"{path} has the ending of a picture, and save writes arrays that camcore.load "
+                "reads back. Give a name that ends in .npz; pictures are written by "
+                "explanation.save_overlay(path) and explanation.figure().savefig(path)."
+            )
         if fault := _fault(self):
             raise InputError(f"{self!r} is not saved, since it could not be loaded: {fault}.")
-        about = np.array(json.dumps({"format": FORMAT, **self._settings()}))
-        with whole(Path(path)) as draft, draft.open("wb") as file:
-            np.savez_compressed(file, about=about, **self._arrays())  # type: ignore[arg-type]
+        photographs = [_about(photo) for photo in self.photographs]
+        said = {"format": FORMAT, **self._settings(), "photographs": photographs}
+        pictures = {f"photo_{i}": one.photo for i, one in enumerate(self.photographs)}
+        about = np.array(json.dumps(said))
+        with whole(path) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, about=about, **self._arrays(), **pictures)  # type: ignore[arg-type]
 
-    def overlay(self, images: Array, **style: Any) -> Array:
+    def overlay(
+        self,
+        images: Array | None = None,
+        *,
+        crop: Crop | Sequence[Crop] | None = None,
+        stretch: bool = False,
+        **style: Any,
+    ) -> Any:
         """Lay the maps over photographs.
 
         Parameters
         ----------
-        images : (B, H, W, 3) or (H, W, 3) array
-            RGB, uint8, or floating in [0, 1].
+        images : (B, H, W, 3) or (H, W, 3) array, optional
+            RGB, uint8, or floating in [0, 1]: what the model saw of the photographs, or with
+            `crop` the photographs themselves. Left out, they are the photographs that were
+            given to be explained, with the maps where the model saw what they show.
+        crop : Crop, or B of them, optional
+            Where in `images` lies what the model saw, such as
+            ``camcore.photos.CentreCrop(photo.shape, 224, 256)``.
+        stretch : bool
+            Lay the maps over images of another aspect ratio than theirs, as of a model that was
+            shown them stretched.
         **style
             `colormap`, `alpha` or `blend`, in place of the recipe's.
 
         Returns
         -------
-        (B, H, W, 3) uint8 array
-            RGB.
+        (B, H, W, 3) uint8 array, or B arrays (H, W, 3)
+            RGB; a list where photographs differ in size.
 
         Raises
         ------
         InputError
-            The maps lie on the layer's own grid, not over the input.
+            The maps lie on the layer's own grid, not over the input; or images have another
+            aspect ratio than the maps, and it is not said where in them the maps lie; or there
+            are none.
         MissingExtraError
             The extra ``viz`` is not installed.
         """
         from camcore.viz import overlay
+        from camcore.viz.photograph import heat_of, overlay_over
 
         self._check_over_input("laid over images")
-        return overlay(images, self.maps, **{**vars(self.overlay_style), **style})
+        if images is None:
+            if crop is not None:
+                raise InputError("crop= says where in images the maps lie. Give the images too.")
+            look = replace(self.overlay_style, **style)
+            maps = map(heat_of, self.maps)
+            pictures = [
+                overlay_over(one.photo, heat, self._crop_of(one, stretch), look, exact=True)
+                for one, heat in zip(self._given(), maps, strict=True)
+            ]
+            same = len({picture.shape for picture in pictures}) == 1
+            return np.stack(pictures) if same else pictures
+        if crop is None and self.photographs and self._are_photographs(images):
+            crop = [self._crop_of(one, stretch) for one in self.photographs]
+        if crop is not None:
+            crops = [crop] * len(self) if isinstance(crop, Crop) else list(crop)
+            laid = zip(self.maps, crops, strict=True)
+            maps_of = np.stack([one.to_photo(heat) for heat, one in laid])
+        else:
+            maps_of = self.maps
+            if not stretch:
+                self._check_aspect(np.shape(images))
+        return overlay(images, maps_of, **{**vars(self.overlay_style), **style})
+
+    def save_overlay(
+        self, path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **style: Any
+    ) -> None:
+        """Write the overlays of the photographs that were explained.
+
+        Parameters
+        ----------
+        path : path, or B paths
+            A name for each photograph. What ends in ``.jpg`` becomes a JPEG, all else a PNG; each
+            file appears whole or not at all.
+        **style
+            As `overlay` takes it, `stretch` included.
+
+        Raises
+        ------
+        InputError
+            There are more or fewer names than photographs, or one is of a photograph itself.
+        FileError
+            A file cannot be written.
+        """
+        names: Sequence[Any] = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+        if len(names) != len(self):
+            raise InputError(
+                f"{len(names)} names were given for {len(self)} overlays. Give one for each: "
+                "save_overlay(['one.png', 'two.png'])."
+            )
+        sources = [one.path for one in self._given() if one.path is not None]
+        check_apart(sources, list(map(Path, names)))
+        for name, picture in zip(names, self.overlay(**style), strict=True):
+            write_image(name, picture)
+
+    def maps_on_photographs(self) -> list[Array]:
+        """Lay each map over its whole photograph.
+
+        Returns
+        -------
+        list of B (H, W) float32 arrays
+            In [0, 1], and 0 where the model did not look.
+
+        Raises
+        ------
+        InputError
+            No photographs were given to be explained, or it is not known what the model saw of
+            one.
+        """
+        from camcore.viz.photograph import heat_of, map_over
+
+        self._check_over_input("laid over photographs")
+        return [
+            map_over(one.photo, heat_of(shown), self._crop_of(one))
+            for one, shown in zip(self._given(), self.maps, strict=True)
+        ]
+
+    def mask(self, threshold: float = 0.5) -> list[npt.NDArray[np.bool_]]:
+        """Mark where each map reaches a share of its largest value.
+
+        Parameters
+        ----------
+        threshold : float in (0, 1]
+            The share.
+
+        Returns
+        -------
+        list of B bool arrays
+            Of each photograph's size, where photographs were explained, else of the map's.
+
+        Raises
+        ------
+        InputError
+            As `camcore.metrics.mask_of` raises it.
+        """
+        return [mask_of(heat, threshold) for heat in self._heats()]
+
+    def boxes(self, threshold: float = 0.5, component: Component = "largest") -> list[Array]:
+        """Find the boxes around what `mask` marks.
+
+        Parameters
+        ----------
+        threshold : float in (0, 1]
+            The share of each map's largest value.
+        component : {"largest", "all"}
+            The connected region with most pixels, or every region, largest first.
+
+        Returns
+        -------
+        list of B (n, 4) int arrays
+            ``left, top, right, bottom``, in pixels of the photograph where photographs were
+            explained, else of the map.
+
+        Raises
+        ------
+        InputError
+            As `camcore.metrics.boxes_of` raises it.
+        MissingExtraError
+            The extra ``viz`` is not installed.
+        """
+        return [boxes_of(heat, threshold, component) for heat in self._heats()]
+
+    def _heats(self) -> list[Array]:
+        """List the maps in [0, 1], over the photographs where there are some."""
+        from camcore.viz.photograph import heat_of
+
+        if self.photographs and self.frame == "input":
+            return self.maps_on_photographs()
+        return [heat_of(shown) for shown in self.maps]
+
+    def show(self, **options: Any) -> None:
+        """Show the figure: in the notebook, else in a window of the system's picture viewer.
+
+        Parameters
+        ----------
+        **options
+            As `figure` takes them.
+
+        Raises
+        ------
+        MissingExtraError
+            The extra ``viz`` is not installed.
+        """
+        from camcore.viz.export import show_figure
+
+        show_figure(self.figure(**options))
+
+    def _given(self) -> tuple[PhotoInput, ...]:
+        """Take the photographs that were explained."""
+        if not self.photographs:
+            raise InputError(
+                "Arrays were explained, not photographs. Give what the model saw as pictures, "
+                "explanation.overlay(images), or explain photographs: "
+                "camcore.explain(model, 'cat.jpg', preprocess=...)."
+            )
+        return self.photographs
+
+    def _crop_of(self, one: PhotoInput, stretch: bool = False) -> Crop:
+        """Take what the model saw of a photograph."""
+        if one.crop is None and not stretch:
+            raise InputError(
+                f"It is not known what the model saw of a photograph of {one.photo.shape[:2]} "
+                f"pixels: {self.preprocessing} does more than scale, crop and fill up. Say it, "
+                "overlay(photo, crop=camcore.photos.CentreCrop(photo.shape, 224, 256)), or lay "
+                "the map over all of it: overlay(stretch=True)."
+            )
+        return one.crop or Crop.whole(one.photo.shape, self._grid)
+
+    def _are_photographs(self, images: Array) -> bool:
+        """Tell whether images have the size of the photographs that were explained."""
+        sizes = {one.photo.shape[:2] for one in self.photographs}
+        return sizes == {np.shape(images)[-3:-1]}
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        height, width = self.maps.shape[1:]
+        return height, width
+
+    def _check_aspect(self, shape: tuple[int, ...]) -> None:
+        """Refuse images that the maps, enlarged alike along both axes, would not cover."""
+        sides = shape[-3:-1]
+        if self.maps.ndim != 3 or len(sides) != 2 or 0 in sides:
+            return
+        (height, width), (rows, columns) = sides, self._grid
+        # Libraries round the other side down, and maps are at times of a layer's own grid.
+        if abs(height * columns / width - rows) >= 1:
+            raise InputError(
+                f"The images are {height} by {width} pixels and the maps {rows} by {columns}, of "
+                "another aspect ratio, so that a map laid over them would lie beside what it is "
+                "of. Give the photographs to camcore.explain; or say where in them lies what the "
+                "model saw, overlay(images, crop=camcore.photos.CentreCrop(image.shape, 224, 256))"
+                "; or stretch the maps on purpose, as where the model was shown stretched "
+                "photographs: overlay(images, stretch=True)."
+            )
 
     def by_layer(self, recipe: RecipeLike | None = None) -> dict[str, Explanation]:
         """Split into an explanation of each layer, its maps made from that layer alone.
@@ -382,14 +640,15 @@ class Explanation:
         ----------
         images : (B, H, W, 3), (B, D, H, W) or (B, L[, C]) array, optional
             What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
-            signals, channels last. Without them only the maps are shown.
+            signals, channels last. Left out, what the model saw of the photographs that were
+            explained; of arrays, only the maps are shown.
         kind : {"map", "signed", "layers"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
             colours; or a column for each layer. Volumes are drawn in three planes, signals
             as traces in the colours of their map.
         names : sequence of str, optional
-            Names of the classes by index: each row then says which class is explained, and
-            beside it are the five most probable.
+            Names of the classes by index, in place of the explanation's own: each row then says
+            which class is explained, and beside it are the five most probable.
         **options
             As `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
             `colormap`, `marks`, ...
@@ -408,9 +667,27 @@ class Explanation:
         """
         from camcore.viz.explanation import explanation_figure
 
+        names = self.names if names is None else names
+        if images is None and self.photographs and self.frame == "input" and self.maps.ndim == 3:
+            images = self._views()
         if images is not None:
             self._check_over_input("drawn over images")
         return explanation_figure(self, images, kind, names=names, **options)
+
+    def _views(self) -> Array | None:
+        """Show what the model saw of each photograph; None where that is not known."""
+        scale = max(1, round(_VIEW / max(self._grid)))
+        size = self._grid[0] * scale, self._grid[1] * scale
+        crops = [one.crop for one in self.photographs]
+        if any(crop is None for crop in crops):
+            return None
+        return np.stack(
+            [
+                crop.view(one.photo, size)
+                for one, crop in zip(self.photographs, crops, strict=True)
+                if crop
+            ]
+        )
 
     def _check_over_input(self, what: str) -> None:
         """Refuse to do what takes maps that lie over the input."""
@@ -448,8 +725,13 @@ def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
     return {f"the shape of {name}": array.shape[1:] for name, array in arrays.items()}
 
 
-def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Explanation:
+def _assemble(
+    settings: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    photographs: tuple[PhotoInput, ...] = (),
+) -> Explanation:
     """Make an explanation of what `_settings` and `_arrays` collect."""
+    names = settings.get("names")
     return Explanation(
         maps=arrays["maps"],
         raw={name: arrays[f"raw_{i}"] for i, name in enumerate(settings["layers"])},
@@ -465,6 +747,9 @@ def _assemble(settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Expla
         fusion=settings["fusion"],
         input=settings.get("input"),
         frame=settings.get("frame", "input"),
+        photographs=photographs,
+        preprocessing=settings.get("preprocessing"),
+        names=None if names is None else tuple(names),
     )
 
 
@@ -504,7 +789,10 @@ def load(path: str | os.PathLike[str]) -> Explanation:
             )
         if not isinstance(about["layers"], list):
             raise TypeError(f"its layers {about['layers']!r} are no list")
-        explanation = _assemble(about, arrays)
+        said = about.pop("photographs", [])
+        pictures = [arrays.pop(f"photo_{i}") for i in range(len(said))]
+        photographs = tuple(map(_photograph, said, pictures))
+        explanation = _assemble(about, arrays, photographs)
         unknown = (about.keys() - {"format", *explanation._settings()}) | (
             arrays.keys() - explanation._arrays().keys()
         )
@@ -515,11 +803,41 @@ def load(path: str | os.PathLike[str]) -> Explanation:
         return explanation
 
 
+def _about(photo: PhotoInput) -> dict[str, Any]:
+    """Describe a photograph but for its pixels."""
+    crop = photo.crop
+    sides = None if crop is None else [*crop.grid, *crop.scaled, *crop.corner]
+    path = None if photo.path is None else str(photo.path)
+    return {"crop": sides, "value_range": photo.value_range, "path": path}
+
+
+def _photograph(about: Mapping[str, Any], picture: Array) -> PhotoInput:
+    """Make a photograph of what `_about` says and its pixels."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a photograph has dtype {picture.dtype} and shape {picture.shape}")
+    crop, path, levels = about["crop"], about["path"], about["value_range"]
+    if crop is not None:
+        rows, columns, height, width, top, left = map(int, crop)
+        if max(rows, columns, height, width) > _LARGEST:
+            raise ValueError(f"a photograph was scaled to {height} by {width} pixels")
+        crop = Crop(picture.shape, (rows, columns), (height, width), (top, left))
+    if levels is not None:
+        low, high = map(float, levels)
+        levels = low, high
+    return PhotoInput(picture, crop, None, levels, None if path is None else Path(str(path)))
+
+
 def _fault(one: Explanation) -> str:
     """Say what of an explanation contradicts what `Explanation` says of it; empty for nothing."""
     names = [*one.raw, one.method, one.recipe, one.overlay_style.colormap]
     if not all(isinstance(name, str) and name for name in names):
         return f"its layers, method, recipe and colour map are to be named, not {names}"
+    if one.photographs and len(one.photographs) != len(one):
+        return f"it has {len(one.photographs)} photographs of {len(one)} samples"
+    if one.names is not None and not all(isinstance(name, str) for name in one.names):
+        return "its classes are to be named by strings"
+    if not isinstance(one.preprocessing, str | None):
+        return f"its preprocessing is to be said in words, not {one.preprocessing!r}"
     if not isinstance(one.input, str | None):
         return f"its input is to be a path, not {one.input!r}"
     for name, value, known in (

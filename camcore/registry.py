@@ -330,21 +330,28 @@ def load_file(path: str | PathLike[str], weights: str | None = None) -> LoadedMo
     return found and backend(found[0]).load(found[1], fspath(path), weights)
 
 
-def opened(model: object) -> object:
-    """Load the model that a path names.
+def loaded(model: object) -> LoadedModel | None:
+    """Load the model that a path names, with what is known of it.
 
     Parameters
     ----------
     model : object
-        A path, as `of_file` takes it, or anything else.
+        A path, as `of_file` takes it, what it was loaded as already, or anything else.
 
     Returns
     -------
-    object
-        What is no path of a model, as it is.
+    LoadedModel or None
+        None of what is no path of a model.
     """
-    loaded = load_file(model) if isinstance(model, (str, PathLike)) else None
-    return model if loaded is None else loaded.model
+    if isinstance(model, LoadedModel):
+        return model
+    return load_file(model) if isinstance(model, (str, PathLike)) else None
+
+
+def opened(model: object) -> object:
+    """Load the model that a path names; what is no path of a model is returned as it is."""
+    found = loaded(model)
+    return model if found is None else found.model
 
 
 def adapter(

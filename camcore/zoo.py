@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib import import_module, resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from camcore._shared.suggest import near
 from camcore._shared.torch_state import read_state
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.photos.preprocessing import Preprocessing
+from camcore.photos.preprocessing import Preprocessing, application_mode
 from camcore.registry import LoadedModel, adapter, backend, frameworks, load_file, of_file
 
 __all__ = [
@@ -28,10 +28,14 @@ __all__ = [
     "demonstration_weights",
     "framework_of",
     "imagenet_classes",
+    "known_classes",
     "load_model",
     "unit_scaled",
     "unknown_model",
 ]
+
+_IMAGENET = 1000
+"""How many classes ImageNet's models tell apart."""
 
 
 def load_model(spec: str, weights: str | None = None) -> LoadedModel:
@@ -301,23 +305,45 @@ def _some(names: Sequence[str], limit: int = 4) -> list[str]:
 
 
 @cache
-def imagenet_classes() -> tuple[str, ...] | None:
-    """List the names of the 1,000 classes, or return None where no installed package has them.
+def imagenet_classes() -> tuple[str, ...]:
+    """List the names of ImageNet's 1,000 classes, as torchvision has them.
 
-    Notes
-    -----
-    They are those in torchvision's ``models/_meta.py``. That one file is read on its
-    own: importing torchvision takes seconds, and after TensorFlow it can end the
-    process, since it loads Triton, whose LLVM clashes with TensorFlow's.
+    Returns
+    -------
+    tuple of str
+        By index.
     """
-    package = find_spec("torchvision")
-    if package is None or package.origin is None:
-        return None
-    path = Path(package.origin).parent / "models" / "_meta.py"
-    spec = spec_from_file_location("_camcore_imagenet", path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        return None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    names = getattr(module, "_IMAGENET_CATEGORIES", None)
-    return None if names is None else tuple(names)
+    names = resources.files("camcore._shared").joinpath("imagenet_classes.txt")
+    return tuple(names.read_text("utf-8").splitlines())
+
+
+def known_classes(model: object) -> tuple[str, ...] | None:
+    """Find the names of a model's classes, where the model itself tells.
+
+    Parameters
+    ----------
+    model : object
+        One of Hugging Face with its ``config.id2label``, of ultralytics with its ``names``, or
+        one whose library says that it was trained on ImageNet's 1,000 classes: of timm, with
+        its ``pretrained_cfg``, or an application of Keras.
+
+    Returns
+    -------
+    tuple of str, or None
+    """
+    for owner, name in ((getattr(model, "config", None), "id2label"), (model, "names")):
+        labels = getattr(owner, name, None)
+        if isinstance(labels, Mapping) and sorted(labels) == list(range(len(labels))):
+            found = tuple(str(labels[i]) for i in range(len(labels)))
+            return None if found and found[0] == "LABEL_0" else found
+    config = getattr(model, "pretrained_cfg", None)
+    if isinstance(config, Mapping):
+        trained = config.get("label_names")
+        if trained:
+            return tuple(map(str, trained))
+        both = (config.get("num_classes"), getattr(model, "num_classes", None))
+        return imagenet_classes() if both == (_IMAGENET, _IMAGENET) else None
+    shape = getattr(model, "output_shape", None)
+    application = application_mode(str(getattr(model, "name", "")).lower())
+    is_imagenet = application is not None and shape == (None, _IMAGENET)
+    return imagenet_classes() if is_imagenet else None

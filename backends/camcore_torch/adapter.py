@@ -106,6 +106,11 @@ class TorchAdapter:
         return layers_of.input_channels(self.model)
 
     @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """What the first convolution takes, and the size of pictures where the model has it."""
+        return inputs_of.image_shape(self.model)
+
+    @property
     def takes_images(self) -> bool:
         """Whether a bare list of images is one argument of the model's ``forward``."""
         return inputs_of.takes_images(self.model)

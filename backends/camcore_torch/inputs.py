@@ -70,6 +70,22 @@ def takes_images(model: nn.Module) -> bool:
     )
 
 
+def image_shape(model: nn.Module) -> tuple[int | None, ...] | None:
+    """Read what images the model takes, ``(B, C, *S)``, as far as its modules say; else None."""
+    if is_keras(model):
+        return None  # which declares it itself
+    convolutions = (m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)))
+    first = next(convolutions, None)
+    if first is None:
+        return None
+    rank = len(first.kernel_size)
+    homes = (getattr(model, "patch_embed", None), model, getattr(model, "config", None))
+    sizes = (getattr(home, name, None) for home in homes for name in ("img_size", "image_size"))
+    side = next((size for size in sizes if size is not None), None)
+    sides = list(side) if isinstance(side, (list, tuple)) else [side] * rank
+    return (None, first.in_channels, *(sides if len(sides) == rank else [None] * rank))
+
+
 def versions(inputs: Any) -> list[int]:
     """Count how often each tensor of a nest was written to."""
     return [version(tensor) for _, tensor in tensors(inputs)]

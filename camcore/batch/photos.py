@@ -32,8 +32,8 @@ from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
 from camcore.photos.prepared import PhotoInput
 from camcore.recipes import OverlayStyle
-from camcore.resize import resize
 from camcore.targets import TargetLike
+from camcore.viz.photograph import heat_of, leaves_unit_range, map_over, overlay_over
 from camcore.zoo import LoadedModel
 
 __all__ = ["ExplainedPhoto", "Failed", "PreparedPhoto", "explain_photos", "explain_prepared"]
@@ -73,31 +73,23 @@ class ExplainedPhoto:
     @property
     def is_stretched(self) -> bool:
         """Whether the map leaves [0, 1], as some recipes have it, and is stretched to it."""
-        shown = self.explanation.maps[0]
-        return float(shown.min()) < 0 or float(shown.max()) > 1
+        return leaves_unit_range(self.explanation.maps[0])
 
     @property
     def heat(self) -> npt.NDArray[np.float32]:
-        """The map of the square, ``(h, w)`` in [0, 1]."""
-        shown = np.asarray(self.explanation.maps[0], np.float32)
-        if self.is_stretched:
-            low, high = shown.min(), shown.max()
-            shown = (shown - low) / ((high - low) or np.float32(1))
-        return shown
+        """The map of what the model saw, ``(h, w)`` in [0, 1]."""
+        return heat_of(self.explanation.maps[0])
 
     def map(self) -> npt.NDArray[np.float32]:
-        """Lay the map over the whole photograph, ``(H, W)`` in [0, 1]; 0 outside the square."""
-        if self.crop is not None:
-            return self.crop.to_photo(self.heat)
-        whole: npt.NDArray[np.float32] = resize(self.heat[None], self.photo.shape[:2])[0]
-        return whole
+        """Lay the map over the whole photograph, ``(H, W)`` in [0, 1]; 0 outside the crop."""
+        return map_over(self.photo, self.heat, self.crop)
 
     def overlay(
         self, style: OverlayStyle | None = None, *, exact: bool = False
     ) -> npt.NDArray[np.uint8]:
-        """Lay the colours of the map over the photograph, which stays bare outside the square.
+        """Lay the colours of the map over the photograph, which stays bare outside the crop.
 
-        A thin frame around the square tells apart what the model did not see, and where it
+        A thin frame around the crop tells apart what the model did not see, and where it
         found nothing.
 
         Parameters
@@ -105,8 +97,7 @@ class ExplainedPhoto:
         style : OverlayStyle, optional
             In place of the recipe's own.
         exact : bool
-            Mix in floating point, as `camcore.viz.overlay` does. Otherwise OpenCV mixes
-            bytes, in a fraction of the time and at most one of 255 levels away.
+            As `camcore.viz.photograph.overlay_over` takes it.
 
         Returns
         -------
@@ -118,17 +109,8 @@ class ExplainedPhoto:
         MissingExtraError
             The extra ``viz`` is not installed.
         """
-        from camcore.viz.overlay import framed, overlay, overlay_crop
-
         style = style or self.explanation.overlay_style
-        if self.crop is None:
-            whole: npt.NDArray[np.uint8] = overlay(self.photo, self.heat, style=style)[0]
-            return whole
-        if not exact:
-            return overlay_crop(self.photo, self.heat, self.crop, style)
-        window = self.crop.seen_window
-        mixed = overlay(self.photo, self.map(), style=style)[0]
-        return framed(self.photo, mixed[window], window)
+        return overlay_over(self.photo, self.heat, self.crop, style, exact=exact)
 
 
 @overload

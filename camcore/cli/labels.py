@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camcore._shared.suggest import near
+from camcore import targets
 from camcore.cli.console import percent
 from camcore.errors import TargetError
 from camcore.explanation import Explanation
@@ -51,17 +51,4 @@ def class_index(loaded: LoadedModel, wanted: str) -> int:
     TargetError
         No class, or several, have that name.
     """
-    if wanted.lstrip("-").isdigit():
-        return int(wanted)
-    if loaded.classes is None:
-        raise TargetError(f"The model's classes have no names; give an index, not {wanted!r}.")
-    names = [name.casefold() for name in loaded.classes]
-    places = [index for index, name in enumerate(names) if name == wanted.casefold()]
-    if len(places) == 1:
-        return places[0]
-    if places:
-        raise TargetError(f"{wanted!r} names the classes {places}; give one of these indices.")
-    similar = near(wanted.casefold(), names)
-    similar += [name for name in names if wanted.casefold() in name and name not in similar][:4]
-    hint = f"Did you mean {', '.join(similar)}?" if similar else "Give an index."
-    raise TargetError(f"The model has no class {wanted!r}. {hint}")
+    return targets.class_index(loaded.classes, wanted)

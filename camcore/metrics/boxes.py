@@ -45,7 +45,7 @@ def mask_of(heat: npt.ArrayLike, threshold: float = 0.5) -> npt.NDArray[np.bool_
             "most 1."
         )
     if not np.isfinite(values).all() or (values < 0).any():
-        raise InputError("The map has negative values or some that are not finite. Give one of [0, 1].")
+        raise InputError("The map has values below 0 or not finite. Give one in [0, 1].")
     peak = values.max(initial=0)
     marked: npt.NDArray[np.bool_] = (values >= threshold * peak) & (peak > 0)
     return marked

@@ -212,7 +212,7 @@ class Preprocessing:
         made = transforms() if callable(transforms) else source
         if all(hasattr(made, name) for name in ("crop_size", "resize_size", "mean", "std")):
             return replace(_of_torchvision(made), **changes)
-        mode = _mode_of(str(getattr(source, "name", "")).lower())
+        mode = application_mode(str(getattr(source, "name", "")).lower())
         if mode is not None and hasattr(source, "input_shape"):
             side = source.input_shape[1] or 224
             return replace(cls(side, mode=mode, channels_first=False), **changes)
@@ -324,6 +324,7 @@ def _of_torchvision(transforms: Any) -> Preprocessing:
     )
 
 
-def _mode_of(name: str) -> Mode | None:
+def application_mode(name: str) -> Mode | None:
+    """Find how a Keras application scales pixels, by its name; None where it is none."""
     fits: Callable[[tuple[str, ...]], bool] = name.startswith
     return next((mode for starts, mode in _APPLICATIONS if fits(starts)), None)

@@ -18,6 +18,7 @@ from camcore.targets.convert import Each, TargetLike, as_target, top
 from camcore.targets.dense import Linear, Segmentation, Similarity
 from camcore.targets.detection import Box
 from camcore.targets.detection_formats import Detections, Part
+from camcore.targets.names import class_index
 from camcore.targets.scale import softmax
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Target",
     "TargetLike",
     "as_target",
+    "class_index",
     "softmax",
     "top",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -111,3 +112,25 @@ def _own_pixels(drawing: Figure) -> Iterator[None]:
     finally:
         for image, interpolation in zip(images, kept, strict=True):
             image.set_interpolation(interpolation)
+
+
+def show_figure(drawing: Figure) -> None:
+    """Show a figure in the notebook that runs, else in the system's picture viewer.
+
+    Parameters
+    ----------
+    drawing : matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib or Pillow is not installed.
+    """
+    shell = sys.modules.get("IPython")
+    if shell is not None and shell.get_ipython() is not None:
+        shell.display.display(drawing)
+        return
+    with needs("viz", "showing pictures"):
+        from PIL import Image
+    Image.open(io.BytesIO(png_bytes(drawing))).show()

@@ -17,7 +17,7 @@ ROWS = [
     {"_shared"},
     {"adapter"},
     {"nest", "registry", "resize", "postprocess", "input_layout"},
-    {"inputs", "photos", "augment", "targets"},
+    {"inputs", "mistakes", "photos", "augment", "targets"},
     {"zoo", "layers", "methods", "outputs"},
     {"recipes", "evidence", "metrics"},
     {"viz"},

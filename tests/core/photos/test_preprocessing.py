@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.photos.preprocessing import Preprocessing, _mode_of, scaled
+from camcore.photos.preprocessing import Preprocessing, application_mode, scaled
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_keras_applications_by_the_names_they_are_given(application, keras, requ
     pixels = np.random.default_rng(0).integers(0, 256, (1, 2, 2, 3)).astype(np.float32)
     expected = np.asarray(module.preprocess_input(pixels.copy()))
     # MobileNet is the one whose models have another name than its function.
-    mode = _mode_of("mobilenet_1.00_224" if name == "MobileNet" else name.lower())
+    mode = application_mode("mobilenet_1.00_224" if name == "MobileNet" else name.lower())
     np.testing.assert_allclose(scaled(pixels, mode), expected, rtol=0, atol=3e-5)
 
 
@@ -149,7 +149,7 @@ def test_maps_can_be_laid_back(photo):
 
 
 def test_what_says_nothing_is_named():
-    assert _mode_of("resnet20_of_my_own") is None
+    assert application_mode("resnet20_of_my_own") is None
     with pytest.raises(InputError, match=r"of a object.*Preprocessing\(224"):
         Preprocessing.of(object())
     with pytest.raises(InputError, match="channels last"):

@@ -1,0 +1,251 @@
+"""Answer the usual mistakes about what is explained, in the words of what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from camcore.adapter import Adapter
+from camcore.errors import InputError, MethodError
+from camcore.nest import flatten, shape_of
+
+_WORDS: Mapping[str, str] = {
+    "target_layers": "layer=, a layer or a list of them",
+    "target_layer": "layer=",
+    "layer_name": "layer=",
+    "last_conv_layer_name": "layer=",
+    "conv_layer": "layer=",
+    "penultimate_layer": "layer=",
+    "layers": "layer=, a layer or a list of them",
+    "targets": "target=, a class or one for each image",
+    "target_category": "target=",
+    "category": "target=",
+    "class_idx": "target=",
+    "class_index": "target=",
+    "pred_index": "target=",
+    "labels": "target=",
+    "reshape_transform": "layout=camcore.Layout('tokens', ...), where it is needed",
+    "aug_smooth": "augment=camcore.augment.FLIPS_AND_SCALES",
+    "input_tensor": "the second argument",
+    "inputs": "the second argument",
+    "image": "the second argument",
+    "transform": "preprocess=",
+    "transforms": "preprocess=",
+    "processor": "preprocess=",
+    "class_names": "classes=",
+    "names": "classes=",
+    "methods": "method=, a name or a list of them",
+    "use_cuda": "nothing: a model is explained on the device that it is on",
+    "device": "nothing: a model is explained on the device that it is on",
+}
+"""camcore's word for what other libraries call otherwise."""
+
+_FEW = 4
+"""The most channels that a picture has."""
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse keywords of other libraries by the word for them here.
+
+    Parameters
+    ----------
+    options : mapping of str to object
+        Keywords that are none of `camcore.Explainer`'s.
+
+    Raises
+    ------
+    MethodError
+        Says what to write in place of the first of them.
+    """
+    for name in options:
+        if name in _WORDS:
+            raise MethodError(f"Unknown option {name!r}: camcore's word for it is {_WORDS[name]}.")
+
+
+def check_order(model: object, inputs: object) -> None:
+    """Refuse a model and inputs that have changed places.
+
+    Raises
+    ------
+    InputError
+        The first is an array or tensor, and the second has layers.
+    """
+    if _is_array(model) and not _is_array(inputs):
+        raise InputError(
+            f"The model comes first, then what is explained; got {_said(model)} and then a "
+            f"{type(inputs).__name__}. Write camcore.explain(model, images)."
+        )
+
+
+def check_given(inputs: Any, preprocess: Any) -> None:
+    """Refuse what no model takes and no photograph is.
+
+    Parameters
+    ----------
+    inputs : object
+        What a user gives to be explained, photographs aside.
+    preprocess : object or None
+        What the user says that photographs are prepared by.
+
+    Raises
+    ------
+    InputError
+        It is nothing, or a loader of batches, or an empty batch, or holds no array; or a
+        preprocessing is said, and it is no photograph.
+    """
+    if inputs is None:
+        raise InputError("There is nothing to explain: got None. Give a batch, or photographs.")
+    kind = type(inputs).__name__
+    if isinstance(inputs, Iterator) or kind.endswith(("DataLoader", "Dataset")):
+        raise InputError(
+            f"A {kind} gives one batch after the other, and one is explained at a time: make "
+            "explainer = camcore.Explainer(model), and for images, labels in loader: "
+            "explainer(images)."
+        )
+    leaves = dict(flatten(inputs))
+    arrays = {path: leaf for path, leaf in leaves.items() if hasattr(leaf, "shape")}
+    if preprocess is not None:
+        raise InputError(
+            f"preprocess= turns photographs into what the model takes, and {_listed(arrays)} is "
+            "taken as that already. Leave preprocess= out; or give photographs: paths, PIL "
+            "images, or arrays (H, W, 3) of uint8."
+        )
+    for path, leaf in arrays.items():
+        shape = shape_of(leaf)
+        if shape and shape[0] == 0:
+            where = f" at {path!r}" if path else ""
+            raise InputError(
+                f"The batch{where} is empty: its shape is {shape}. Give at least one sample."
+            )
+        if np.dtype("O") == getattr(leaf, "dtype", None) or getattr(
+            getattr(leaf, "dtype", None), "kind", ""
+        ) in ("U", "S"):
+            raise InputError(
+                f"An array of {leaf.dtype} of shape {shape} holds no numbers. Give one array of "
+                "numbers, (B, C, H, W) or as the model takes it; or photographs as a list."
+            )
+
+
+def answered(inputs: Any, model: object, adapter: Adapter) -> InputError | None:
+    """Explain why a model failed, where what it was given is not what it takes.
+
+    Parameters
+    ----------
+    inputs : object
+        What it was given.
+    model : object
+        What failed.
+    adapter : Adapter
+        Its adapter. Its ``input_shape``, or else the model's, where they have one, is what the
+        model takes: a length for each axis, None where it may be any.
+
+    Returns
+    -------
+    InputError or None
+        None where nothing is wrong with what was given, as far as is known.
+    """
+    wanted = getattr(adapter, "input_shape", None) or getattr(model, "input_shape", None)
+    leaves = [(path, leaf) for path, leaf in flatten(inputs) if hasattr(leaf, "shape")]
+    if not leaves or not isinstance(wanted, tuple) or isinstance(wanted[0], tuple):
+        return None
+    if len(leaves) == 2 and not leaves[1][1].shape[1:]:
+        both = "They look like the images and labels of a loader: give the images alone."
+        return _failed(inputs, wanted, both)
+    leaf = max(leaves, key=lambda one: len(shape_of(one[1])))[1]
+    advice = _advice(shape_of(leaf), str(getattr(leaf, "dtype", "")), wanted, adapter)
+    return None if advice is None else _failed(inputs, wanted, advice)
+
+
+def _advice(
+    shape: tuple[int, ...], dtype: str, wanted: tuple[int | None, ...], adapter: Adapter
+) -> str | None:
+    """Say what to change of an array, where that is known."""
+    first = adapter.input_channels == "first"
+    rank, channels = len(wanted), wanted[1 if first else -1]
+    said: list[str] = []
+    if len(shape) == rank - 1:
+        said.append("It has no batch axis: give images[None].")
+        shape = (1, *shape)
+    if len(shape) != rank:
+        return f"It has {len(shape)} axes, and {rank} are expected."
+    mine, others = (shape[1], shape[-1]) if first else (shape[-1], shape[1])
+    if channels is not None and mine != channels:
+        order = (0, rank - 1, *range(1, rank - 1)) if first else (0, *range(2, rank), 1)
+        if others == channels:
+            where = "last" if first else "first"
+            there = "first" if first else "last"
+            said.append(
+                f"It has its channels {where}, and the model takes them {there}: give "
+                f"images.transpose{order} of an array, or images.permute{order} of a tensor."
+            )
+        elif mine <= _FEW or others <= _FEW:
+            count = mine if mine <= _FEW else others
+            said.append(
+                f"It has {count} {'channel' if count == 1 else 'channels'}, and the model takes "
+                f"{channels}: {_channel_advice(count, channels)}"
+            )
+        else:
+            said.append(f"The model takes {channels} channels, on axis {1 if first else rank - 1}.")
+    else:
+        sides = [
+            (have, want)
+            for have, want in zip(shape[1:], wanted[1:], strict=True)
+            if want is not None and have != want
+        ]
+        if sides:
+            size = "×".join(str(side) for side in (wanted[2:] if first else wanted[1:-1]))
+            said.append(f"The model takes pictures of {size}: scale them to that size.")
+    if "int" in dtype or "bool" in dtype:
+        said.insert(
+            0,
+            f"It holds whole numbers ({dtype}), and the model takes floating ones. Photographs "
+            "are given as a list of arrays (H, W, 3), with preprocess= where the model does not "
+            "say it; else scale the numbers as the model was trained.",
+        )
+    return " ".join(said) or None
+
+
+def _channel_advice(count: int, channels: int) -> str:
+    if count == 1 and channels == 3:
+        return "repeat the grey one three times."
+    if count == 4 and channels == 3:
+        return "leave the transparency out."
+    if count == 3 and channels == 1:
+        return "make the picture grey."
+    return "give what the model was trained on."
+
+
+def _failed(inputs: Any, wanted: tuple[int | None, ...], advice: str) -> InputError:
+    arrays = {path: leaf for path, leaf in flatten(inputs) if hasattr(leaf, "shape")}
+    return InputError(f"The model fails for {_listed(arrays)}; it takes {_axes(wanted)}. {advice}")
+
+
+def _axes(wanted: tuple[int | None, ...]) -> str:
+    """Write a shape with letters where it may be anything: ``(B, 3, H, W)``."""
+    letters = {3: "BCL", 4: "BCHW", 5: "BCDHW"}.get(len(wanted), "B" + "N" * (len(wanted) - 1))
+    if wanted[-1] is not None and wanted[1] is None or (wanted[-1] or 9) <= _FEW:
+        letters = letters[0] + letters[2:] + letters[1]
+    return f"({', '.join(str(n or letter) for n, letter in zip(wanted, letters, strict=True))})"
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not hasattr(value, "layers")
+
+
+def _listed(arrays: Mapping[str, Any]) -> str:
+    return " and ".join(map(_said, arrays.values())) or "what holds no array"
+
+
+def _said(value: Any) -> str:
+    """Describe an array: its type, shape, dtype and range."""
+    shape, dtype = shape_of(value), str(value.dtype).removeprefix("torch.")
+    kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    return f"{kind} of shape {shape} and {dtype}{_range(value)}"
+
+
+def _range(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iuf":
+        return f" from {value.min():.3g} to {value.max():.3g}"
+    return ""
