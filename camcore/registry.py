@@ -349,7 +349,18 @@ def loaded(model: object) -> LoadedModel | None:
 
 
 def opened(model: object) -> object:
-    """Load the model that a path names; what is no path of a model is returned as it is."""
+    """Load the model that a path names.
+
+    Parameters
+    ----------
+    model : object
+        As `loaded` takes it.
+
+    Returns
+    -------
+    object
+        What is no path of a model, as it is.
+    """
     found = loaded(model)
     return model if found is None else found.model
 

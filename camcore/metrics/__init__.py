@@ -1,4 +1,4 @@
-"""Metrics: whether a score follows a map, and how far two maps are apart."""
+"""Metrics: whether a score follows a map, what it points at, and how far two maps are apart."""
 
 from camcore.metrics.agreement import (
     Pair,
@@ -8,6 +8,7 @@ from camcore.metrics.agreement import (
     ssim,
     top_overlap,
 )
+from camcore.metrics.boxes import boxes_of, mask_of
 from camcore.metrics.faithfulness import (
     Curve,
     average_drop,
@@ -22,10 +23,12 @@ __all__ = [
     "Curve",
     "Pair",
     "average_drop",
+    "boxes_of",
     "deletion",
     "increase_in_confidence",
     "insertion",
     "largest_difference",
+    "mask_of",
     "masked_scores",
     "pearson",
     "spearman",

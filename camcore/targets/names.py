@@ -58,8 +58,8 @@ def _synonyms(name: str) -> list[str]:
 
 
 def _similar(sought: str, names: Sequence[str]) -> list[str]:
-    """List names that hold it as a word, then as a part of one, then those that are near."""
+    """List names that hold it as a word, then as a part of one; else those that are near."""
     word = re.compile(rf"\b{re.escape(sought)}\b")
     found = [name for name in names if word.search(name)]
-    found += [name for name in names if sought in name] + near(sought, names)
-    return list(dict.fromkeys(found))[:_LISTED]
+    found += [name for name in names if sought in name and name not in found]
+    return list(dict.fromkeys(found))[:_LISTED] or near(sought, names)

@@ -352,10 +352,11 @@ def test_cam_is_refused_where_it_is_not_defined(network):
         ({"fusion": "median"}, RecipeError, "fusion='median'; layers are joined by"),
         ({"score": "prob"}, InputError, "score='prob'; expected 'logit' or 'output'"),
         ({"target": 5}, TargetError, "Class 5 is out of range: the model scores 5 classes"),
-        ({"target": "cat"}, TargetError, "A target is a class index"),
+        ({"target": "cat"}, TargetError, "classes have no names; give an index, not 'cat'"),
         ({"target": [1, 2]}, TargetError, "names 2 classes for a batch of 3"),
         ({"target": Linear(np.ones(4))}, TargetError, r"\(5,\) or \(3, 5\) is expected"),
-        ({"layers": "relu2"}, MethodError, "Unknown option 'layers': Grad-CAM takes none"),
+        ({"layers": "relu2"}, MethodError, "Unknown option 'layers': camcore's word for it is layer="),
+        ({"layr": "relu2"}, MethodError, "Unknown option 'layr': Grad-CAM takes none"),
     ],
 )
 def test_explain_refuses_wrong_arguments_by_name(network, arguments, error, message):

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.errors import InputError, RecipeError
+from camcore.errors import FileError, InputError, RecipeError
+from camcore.photos import CentreCrop
+from camcore.photos.prepared import PhotoInput
 from camcore.recipes import PAPER, OverlayStyle
 from camcore.testing import random_network
 
@@ -547,3 +549,144 @@ def test_layers_taken_apart_keep_the_size_of_the_maps():
         assert one.maps.shape == (2, 20, 31)
         alone = camcore.explain(random_network(), PHOTOS, layer=name).at((20, 31))
         np.testing.assert_array_equal(one.maps, alone.maps)
+
+
+@pytest.fixture
+def explained(require):
+    """Two photographs of different sizes, each with a map of what lies in its middle."""
+    require("cv2")
+    rng = np.random.default_rng(3)
+    photos = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((40, 60, 3), (40, 90, 3))]
+    crops = [CentreCrop(photo.shape, 20) for photo in photos]
+    maps = np.zeros((2, 20, 20), np.float32)
+    maps[0, 5:10, 5:15], maps[1, 15:, 15:] = 1, 0.5
+    kept = tuple(
+        PhotoInput(photo, crop, path=Path("/photos/one.png"))
+        for photo, crop in zip(photos, crops, strict=True)
+    )
+    return replace(
+        of(np.zeros((2, 3))),
+        maps=maps,
+        raw={"layer": maps},
+        empty=np.zeros(2, bool),
+        photographs=kept,
+        preprocessing="middle 20 × 20",
+        names=("a", "b", "c"),
+    )
+
+
+def test_photographs_are_overlaid_where_the_model_saw_them(explained):
+    pictures = explained.overlay()
+    for picture, one, shown in zip(pictures, explained.photographs, explained.maps, strict=True):
+        by_hand = camcore.viz.overlay(one.photo, one.crop.to_photo(shown))[0]
+        window = one.crop.seen_window
+        np.testing.assert_array_equal(picture[window], by_hand[window])
+        corner = np.s_[:, : window[1].start - 2]
+        np.testing.assert_array_equal(picture[corner], one.photo[corner])
+    assert explained[0].overlay().shape == (1, 40, 60, 3)
+    bare = explained[0].overlay(alpha=0)[0]
+    np.testing.assert_array_equal(bare[:, 10:50], explained.photographs[0].photo[:, 10:50])
+
+
+def test_masks_and_boxes_lie_in_the_photographs(explained, require):
+    require("scipy.ndimage")
+    # The first map's rows 5 to 10 are rows 10 to 20 of a photograph twice as large, columns 5
+    # to 15 are 10 to 30 behind the ten columns that the model did not see.
+    assert explained.boxes(0.5)[0].tolist() == [[20, 10, 40, 20]]
+    assert explained.boxes(0.5)[1].tolist() == [[54, 30, 64, 40]]
+    assert [mask.shape for mask in explained.mask()] == [(40, 60), (40, 90)]
+    assert explained.mask(0.5)[0].sum() == 10 * 20
+    bare = replace(explained, photographs=())
+    assert bare.boxes(0.5)[0].tolist() == [[5, 5, 15, 10]]
+
+
+def test_overlays_are_written_under_names_of_their_own(explained, tmp_path, require):
+    image = require("PIL.Image")
+    explained.save_overlay([tmp_path / "one.png", tmp_path / "two.png"])
+    written = [np.asarray(image.open(tmp_path / name)) for name in ("one.png", "two.png")]
+    for picture, expected in zip(written, explained.overlay(), strict=True):
+        np.testing.assert_array_equal(picture, expected)
+    with pytest.raises(InputError, match="1 names were given for 2 overlays"):
+        explained.save_overlay(tmp_path / "one.png")
+    with pytest.raises(FileError, match="would be written over"):
+        explained[0].save_overlay("/photos/one.png")
+
+
+def test_a_file_keeps_the_photographs(explained, tmp_path):
+    explained.save(tmp_path / "both.npz")
+    back = camcore.load(tmp_path / "both.npz")
+    assert_same(back, explained)
+    assert (back.names, back.preprocessing) == (("a", "b", "c"), "middle 20 × 20")
+    for one, other in zip(back.photographs, explained.photographs, strict=True):
+        np.testing.assert_array_equal(one.photo, other.photo)
+        assert (one.crop.box, one.path) == (other.crop.box, other.path)
+    for one, other in zip(back.overlay(), explained.overlay(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_samples_keep_their_photographs(explained):
+    assert [one.photographs[0] for one in explained] == list(explained.photographs)
+    again = camcore.Explanation.concatenate([explained[1], explained[0]])
+    assert again.photographs == explained.photographs[::-1]
+    assert again.names == ("a", "b", "c")
+
+
+def test_a_photograph_itself_is_overlaid_as_it_was_explained(explained):
+    one = explained[0]
+    photo = one.photographs[0].photo
+    given, own = one.overlay(photo)[0], one.overlay()[0]
+    np.testing.assert_array_equal(given[:, 10:50], own[:, 10:50])
+
+
+def test_images_of_another_aspect_ratio_are_refused(result):
+    photo = np.zeros((60, 90, 3), np.uint8)
+    with pytest.raises(InputError, match=r"60 by 90 pixels and the maps 8 by 8.*CentreCrop"):
+        result[0].overlay(photo)
+    crop = CentreCrop(photo.shape, 8)
+    by_hand = camcore.viz.overlay(photo, crop.to_photo(result.maps[0]))
+    np.testing.assert_array_equal(result[0].overlay(photo, crop=crop), by_hand)
+    stretched = camcore.viz.overlay(photo, result.maps[:1])
+    np.testing.assert_array_equal(result[0].overlay(photo, stretch=True), stretched)
+
+
+@pytest.mark.parametrize("shape", [(80, 80, 3), (81, 80, 3), (224, 190, 3)])
+def test_sides_that_a_library_rounded_are_of_one_aspect_ratio(result, shape):
+    if shape[1] == 190:
+        with pytest.raises(InputError, match="another aspect ratio"):
+            result[0].overlay(np.zeros(shape, np.uint8))
+    else:
+        assert result[0].overlay(np.zeros(shape, np.uint8)).shape == (1, *shape)
+
+
+def test_what_was_not_explained_as_a_photograph_is_said(result, explained):
+    for call in (result.overlay, result.maps_on_photographs):
+        with pytest.raises(InputError, match="Arrays were explained, not photographs"):
+            call()
+    lost = replace(
+        explained, photographs=tuple(replace(p, crop=None) for p in explained.photographs)
+    )
+    with pytest.raises(InputError, match="middle 20 × 20 does more than scale, crop and fill up"):
+        lost.overlay()
+    np.testing.assert_array_equal(
+        lost[0].overlay(stretch=True)[0],
+        camcore.viz.overlay(lost.photographs[0].photo, lost.maps[:1])[0],
+    )
+
+
+def test_a_picture_is_not_saved_as_arrays(result, tmp_path):
+    with pytest.raises(InputError, match=r"cat.png has the ending of a picture.*save_overlay"):
+        result.save(tmp_path / "cat.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_array_of_an_explanation_is_its_maps(result):
+    np.testing.assert_array_equal(np.asarray(result), result.maps)
+    assert np.asarray(result, np.float64).dtype == np.float64
+
+
+def test_a_figure_shows_what_the_model_saw(explained):
+    drawing = explained[0].figure()
+    shown = drawing.axes[0].images[0].get_array()
+    crop = explained.photographs[0].crop
+    expected = crop.view(explained.photographs[0].photo, (440, 440))
+    np.testing.assert_array_equal(np.asarray(shown), expected)

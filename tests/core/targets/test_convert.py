@@ -49,7 +49,7 @@ def test_as_target_keeps_targets_and_reads_indices():
     ("make", "message"),
     [
         (lambda: as_target(True), "a Target or a callable; got True"),
-        (lambda: as_target("cat"), "a Target or a callable; got 'cat'"),
+        (lambda: as_target("cat"), "classes have no names; give an index, not 'cat'"),
         (lambda: as_target(Class), "got <class 'camcore.targets.*Class'>"),
         (lambda: as_target(Each(1)), "a Target or a callable; got <camcore.targets.*Each"),
         (lambda: as_target(1.5), r"A class is an integer.*got 1\.5.*camcore.targets.Linear"),
