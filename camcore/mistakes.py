@@ -105,6 +105,8 @@ def check_given(inputs: Any, preprocess: Any) -> None:
             "explainer(images)."
         )
     leaves = dict(flatten(inputs))
+    if not leaves:
+        raise InputError(f"There is nothing to explain: got an empty {kind}. Give a batch.")
     arrays = {path: leaf for path, leaf in leaves.items() if hasattr(leaf, "shape")}
     if preprocess is not None:
         raise InputError(
@@ -150,11 +152,11 @@ def answered(inputs: Any, model: object, adapter: Adapter) -> InputError | None:
     leaves = [(path, leaf) for path, leaf in flatten(inputs) if hasattr(leaf, "shape")]
     if not leaves or not isinstance(wanted, tuple) or isinstance(wanted[0], tuple):
         return None
-    if len(leaves) == 2 and not leaves[1][1].shape[1:]:
+    if len(leaves) == 2 and not shape_of(leaves[1][1])[1:]:
         both = "They look like the images and labels of a loader: give the images alone."
         return _failed(inputs, wanted, both)
     leaf = max(leaves, key=lambda one: len(shape_of(one[1])))[1]
-    advice = _advice(shape_of(leaf), str(getattr(leaf, "dtype", "")), wanted, adapter)
+    advice = _advice(shape_of(leaf), _dtype(leaf), wanted, adapter)
     return None if advice is None else _failed(inputs, wanted, advice)
 
 
@@ -172,13 +174,12 @@ def _advice(
         return f"It has {len(shape)} axes, and {rank} are expected."
     mine, others = (shape[1], shape[-1]) if first else (shape[-1], shape[1])
     if channels is not None and mine != channels:
-        order = (0, rank - 1, *range(1, rank - 1)) if first else (0, *range(2, rank), 1)
         if others == channels:
-            where = "last" if first else "first"
-            there = "first" if first else "last"
+            where, there = ("last", "first") if first else ("first", "last")
+            axes = "-1, 1" if first else "1, -1"
             said.append(
                 f"It has its channels {where}, and the model takes them {there}: give "
-                f"images.transpose{order} of an array, or images.permute{order} of a tensor."
+                f"np.moveaxis(images, {axes}), or the same of a tensor."
             )
         elif mine <= _FEW or others <= _FEW:
             count = mine if mine <= _FEW else others
@@ -240,9 +241,15 @@ def _listed(arrays: Mapping[str, Any]) -> str:
 
 def _said(value: Any) -> str:
     """Describe an array: its type, shape, dtype and range."""
-    shape, dtype = shape_of(value), str(value.dtype).removeprefix("torch.")
-    kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    shape, dtype = shape_of(value), _dtype(value)
+    kind = "an array" if isinstance(value, np.ndarray) else "a tensor"
     return f"{kind} of shape {shape} and {dtype}{_range(value)}"
+
+
+def _dtype(value: Any) -> str:
+    """Name the dtype of an array or tensor, whatever its framework."""
+    dtype = getattr(value, "dtype", "")
+    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 
 
 def _range(value: Any) -> str:

@@ -432,8 +432,13 @@ def _way_out(model: object) -> str | None:
     """Say what to give in place of an object that holds no layers, where that is known."""
     if isinstance(model, dict) and not model:
         return None
+    if isinstance(model, type):
+        return f"It is a class, {model.__qualname__}: give a model made of it."
+    own_root = type(model).__module__.partition(".")[0]
     for base in type(model).__mro__:
         root = base.__module__.partition(".")[0]
+        if root == "tensorflow" != own_root:
+            continue  # which Keras builds on
         for name in (f"{root}.{base.__name__}", base.__name__):
             if name in _WAYS_OUT:
                 return _WAYS_OUT[name]

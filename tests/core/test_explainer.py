@@ -355,7 +355,11 @@ def test_cam_is_refused_where_it_is_not_defined(network):
         ({"target": "cat"}, TargetError, "classes have no names; give an index, not 'cat'"),
         ({"target": [1, 2]}, TargetError, "names 2 classes for a batch of 3"),
         ({"target": Linear(np.ones(4))}, TargetError, r"\(5,\) or \(3, 5\) is expected"),
-        ({"layers": "relu2"}, MethodError, "Unknown option 'layers': camcore's word for it is layer="),
+        (
+            {"layers": "relu2"},
+            MethodError,
+            "Unknown option 'layers': camcore's word for it is layer=",
+        ),
         ({"layr": "relu2"}, MethodError, "Unknown option 'layr': Grad-CAM takes none"),
     ],
 )
