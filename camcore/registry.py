@@ -59,6 +59,15 @@ class LoadedModel:
     assumed : str or None
         How photographs are shown to the model where nothing says how they should be, such as
         ``"RGB from 0 to 1"``; None where it is known.
+    fit : {"crop", "stretch", "letterbox"}
+        How a photograph becomes the square: the middle of it; all of it, with its sides
+        stretched to `resize` before the middle is cut; or all of it, with grey bars beside.
+    view : callable or None
+        Makes that square of a whole photograph, ``(H, W, 3)`` uint8 or float32 from 0 to 255, as
+        the model's own library does; None where that is Pillow with `interpolation`.
+    aim : callable or None
+        Makes the target of a class by its index, or of None for the best, where the model does
+        not give one score for each class, as detectors do not.
     """
 
     model: object
@@ -71,6 +80,9 @@ class LoadedModel:
     default_layer: str | None = None
     activation: Literal["softmax", "sigmoid", "none"] | None = None
     assumed: str | None = None
+    fit: Literal["crop", "stretch", "letterbox"] = "crop"
+    view: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None
+    aim: Callable[[int | None], Any] | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:

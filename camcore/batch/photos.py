@@ -28,6 +28,7 @@ from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.nest import batch_of, flatten
 from camcore.photos.crop import CentreCrop
+from camcore.photos.fit import fitted
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
 from camcore.recipes import OverlayStyle
@@ -65,8 +66,8 @@ class PreparedPhoto:
     def for_model(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8] | Photo) -> PreparedPhoto:
         """Scale, crop and preprocess `photo`, as an array ``(H, W, 3)``, as the model takes it."""
         photo = photo if isinstance(photo, Photo) else Photo(photo)
-        crop = CentreCrop(photo.pixels.shape, loaded.size, loaded.resize, loaded.interpolation)
-        view = crop.to_model(photo.pixels)
+        crop = fitted(loaded, photo.pixels.shape)
+        view = (loaded.view or crop.to_model)(photo.pixels)
         if view.dtype != np.uint8 and not _takes_floats(loaded, view):
             view = np.rint(view).astype(np.uint8)
         return cls(photo.picture, crop, loaded.preprocess(view), photo.value_range)

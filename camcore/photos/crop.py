@@ -140,7 +140,7 @@ class CentreCrop:
         colours = [photo] if photo.dtype == np.uint8 else list(np.moveaxis(photo, -1, 0))
         scaled = [np.array(Image.fromarray(c).resize((columns, rows), filter_)) for c in colours]
         whole = scaled[0] if photo.dtype == np.uint8 else np.clip(np.stack(scaled, -1), 0, 255)
-        return whole[top : top + self.size, left : left + self.size]
+        return whole[max(top, 0) : top + self.size, max(left, 0) : left + self.size]
 
     def to_photo(self, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Lay maps of the square back over the whole photograph.
@@ -165,10 +165,27 @@ class CentreCrop:
             raise InputError(f"Maps of shape {maps.shape} cannot be laid back; pass (..., h, w).")
         lead = maps.shape[:-2]
         square = resize(maps.reshape(-1, *maps.shape[-2:]), (self.size, self.size), LINEAR)
-        # Edge values carried outwards, so that the square's rim is not mixed with emptiness.
-        canvas = np.pad(square, ((0, 0), *self.margins), mode="edge")
-        whole = resize(canvas, self.photo_shape[:2], LINEAR) * self.seen()
+        whole = resize(self.spread(square), self.photo_shape[:2], LINEAR) * self.seen()
         return whole.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
+
+    def spread(self, squares: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Carry maps of the square to the scaled photograph.
+
+        Parameters
+        ----------
+        squares : (..., size, size) array
+            Maps of the square.
+
+        Returns
+        -------
+        (..., rows, columns) array
+            Edge values are carried outwards, so that the square's rim is not mixed with
+            emptiness; what lies beside the photograph is cut off.
+        """
+        outside = [(max(0, before), max(0, after)) for before, after in self.margins]
+        kept = [slice(max(0, -before), min(0, after) or None) for before, after in self.margins]
+        lead = [(0, 0)] * (squares.ndim - 2)
+        return np.pad(squares, [*lead, *outside], mode="edge")[(..., *kept)]
 
     def seen(self) -> npt.NDArray[np.bool_]:
         """Mark where the model looked.

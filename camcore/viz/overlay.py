@@ -291,7 +291,7 @@ def _enlarged(heat: npt.NDArray[np.floating], crop: CentreCrop) -> Floats:
     if square.shape != (crop.size, crop.size):
         square = cv2.resize(square, (crop.size, crop.size))
     height, width = crop.photo_shape[:2]
-    large: Floats = np.clip(cv2.resize(np.pad(square, crop.margins, "edge"), (width, height)), 0, 1)
+    large: Floats = np.clip(cv2.resize(crop.spread(square), (width, height)), 0, 1)
     return large
 
 
