@@ -46,7 +46,7 @@ from camcore.photos.preparation import Preparation, preparation
 from camcore.photos.prepared import PhotoInput
 from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
-from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
+from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target, class_index
 from camcore.targets.scale import DISTRIBUTION
 from camcore.zoo import known_classes
 
@@ -182,7 +182,8 @@ class Explainer(Generic[Result]):
         self.model = model = model if loaded is None else loaded.model
         self._run = (fast, mode)
         self.adapter: Adapter = registry.adapter(model, fast, mode)
-        self._loaded, self._preprocess = loaded, preprocess
+        self._loaded = loaded = loaded or _described(model)
+        self._preprocess = preprocess
         self.names = _names(classes, loaded, model)
         if loaded is not None:
             layer = loaded.default_layer if layer is None else layer
@@ -369,6 +370,11 @@ class Explainer(Generic[Result]):
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """Read the target; `Nothing` where none is given and no method asks for one."""
         asked = any(method.targeted for method in self.methods)
+        if self._loaded is not None and self._loaded.aim is not None and asked:
+            if isinstance(target, str):
+                target = class_index(self.names, target)
+            if target is None or isinstance(target, (int, np.integer)):
+                return as_target(self._loaded.aim(target))
         return Nothing() if target is None and not asked else as_target(target, self.names)
 
     def _prepared(self, inputs: Any) -> tuple[Any, tuple[PhotoInput, ...], str | None]:
@@ -390,7 +396,8 @@ class Explainer(Generic[Result]):
             check_given(inputs, self._preprocess)
             return inputs, (), None
         if self._preparation is None:
-            about = self._preprocess, self.model, self._loaded
+            loaded = self._loaded or registry.describe(self.model)
+            about = self._preprocess, self.model, loaded
             self._preparation = preparation(*about, self.adapter.input_channels)
         inputs, photographs = self._preparation.batch(photos)
         return inputs, photographs, self._preparation.said
@@ -678,6 +685,14 @@ def explain(
     check_order(model, inputs)
     explainer: Any = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
     return explainer(inputs, target)
+
+
+def _described(model: object) -> registry.LoadedModel | None:
+    """Ask what a model brings with it; what cannot show it photographs is told when some come."""
+    try:
+        return registry.describe(model)
+    except InputError:
+        return None
 
 
 def _names(

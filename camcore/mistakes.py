@@ -226,7 +226,7 @@ def _failed(inputs: Any, wanted: tuple[int | None, ...], advice: str) -> InputEr
 def _axes(wanted: tuple[int | None, ...]) -> str:
     """Write a shape with letters where it may be anything: ``(B, 3, H, W)``."""
     letters = {3: "BCL", 4: "BCHW", 5: "BCDHW"}.get(len(wanted), "B" + "N" * (len(wanted) - 1))
-    if wanted[-1] is not None and wanted[1] is None or (wanted[-1] or 9) <= _FEW:
+    if (wanted[-1] is not None and wanted[1] is None) or (wanted[-1] or 9) <= _FEW:
         letters = letters[0] + letters[2:] + letters[1]
     return f"({', '.join(str(n or letter) for n, letter in zip(wanted, letters, strict=True))})"
 

@@ -67,7 +67,7 @@ class OutputSelector:
             raise _no_output(self.output, leaves)
         if self.output is not None:
             return self.output
-        found = _unambiguous(leaves)
+        found = self._foremost(leaves)
         if found is None:
             raise TargetError(
                 f"The model returns {len(leaves)} outputs: {_shapes(leaves)}. "
@@ -79,7 +79,8 @@ class OutputSelector:
         """Apply the target to the outputs: scores, and cotangents in each leaf's shape by path."""
         if target.every_output:
             scored = _score(self._counting(target), self._within(leaves))
-            cotangent = {self._outer(path): part for path, part in scored.cotangent.items()}
+            nest = self._nest(leaves)
+            cotangent = {_joined(nest, path): part for path, part in scored.cotangent.items()}
             return replace(scored, cotangent=cotangent)
         path = self.path(leaves)
         values = leaves[path]
@@ -103,7 +104,7 @@ class OutputSelector:
 
     def predicted(self, leaves: Leaves) -> Scored | None:
         """Score the predicted class; None where the outputs are not class scores."""
-        path = self.path(leaves) if self.output is not None else _unambiguous(leaves)
+        path = self.path(leaves) if self.output is not None else self._foremost(leaves)
         if path is None or leaves[path].ndim > 2:
             return None
         return self.apply(Class(), leaves)
@@ -121,7 +122,8 @@ class OutputSelector:
         """Give the explained output and what its numbers are; without one, the scores."""
         read = isinstance(target, Target) and not target.every_output
         free = not isinstance(target, Target) or isinstance(target, Nothing)
-        if read or (free and (self.output is not None or _unambiguous(trace.outputs) is not None)):
+        chosen = self.output is not None or self._foremost(trace.outputs) is not None
+        if read or (free and chosen):
             return self.values(trace), self.scale(trace.shown)
         return scores, Scale("none")
 
@@ -209,20 +211,33 @@ class OutputSelector:
 
     def _within(self, leaves: Leaves) -> Leaves:
         """Restrict the leaves to the chosen output, by their paths in it."""
-        if self.output is None:
+        nest = self._nest(leaves)
+        if nest is None:
             return leaves
         within = {
-            path[len(self.output) + 1 :]: leaf
+            path[len(nest) + 1 :]: leaf
             for path, leaf in leaves.items()
-            if path == self.output or path.startswith(f"{self.output}.")
+            if path == nest or path.startswith(f"{nest}.")
         }
         if not within:
-            raise _no_output(self.output, leaves)
+            raise _no_output(nest, leaves)
         return within
 
-    def _outer(self, path: str) -> str:
-        """Complete the path of a leaf of the chosen output."""
-        return ".".join(step for step in (self.output, path) if step)
+    def _nest(self, leaves: Leaves) -> str | None:
+        """Find the output that is looked in: the one asked for, or one that the model states."""
+        return self.output if self.output is not None else self._of_model(leaves)
+
+    def _of_model(self, leaves: Leaves) -> str | None:
+        """Find the output that the model states it predicts by, the first where it is several."""
+        stated: str | None = getattr(self.model, "stated_output", None)
+        return next((path for path in (stated, f"{stated}.0") if path in leaves), None)
+
+    def _foremost(self, leaves: Leaves) -> str | None:
+        """Find the output that needs no saying: the only one, or class scores that predict."""
+        stated = self._of_model(leaves)
+        if stated is not None and leaves[stated].ndim <= 2:
+            return stated
+        return _unambiguous(leaves)
 
 
 def score_paths(ranks: Mapping[str, int | None]) -> set[str]:
@@ -300,6 +315,11 @@ def _in_unit(values: Array) -> bool:
 def _with_classes(values: Array) -> Array:
     """Add an axis of classes: a model that returns ``(B,)`` scores one class."""
     return values[:, None] if values.ndim == 1 else values
+
+
+def _joined(nest: str | None, path: str) -> str:
+    """Complete the path of a leaf of the chosen output."""
+    return ".".join(step for step in (nest, path) if step)
 
 
 def _no_output(output: str, leaves: Leaves) -> TargetError:

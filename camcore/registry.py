@@ -8,7 +8,7 @@ a model cannot be of a framework that nobody has imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.adapter import Adapter, Mode
-from camcore.errors import BackendError, MissingExtraError
+from camcore.errors import BackendError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -59,6 +59,15 @@ class LoadedModel:
     assumed : str or None
         How photographs are shown to the model where nothing says how they should be, such as
         ``"RGB from 0 to 1"``; None where it is known.
+    fit : {"crop", "stretch", "letterbox"}
+        How a photograph becomes the square: the middle of it; all of it, with its sides
+        stretched to `resize` before the middle is cut; or all of it, with grey bars beside.
+    view : callable or None
+        Makes that square of a whole photograph, ``(H, W, 3)`` uint8 or float32 from 0 to 255, as
+        the model's own library does; None where that is Pillow with `interpolation`.
+    aim : callable or None
+        Makes the target of a class by its index, or of None for the best, where the model does
+        not give one score for each class, as detectors do not.
     """
 
     model: object
@@ -71,11 +80,68 @@ class LoadedModel:
     default_layer: str | None = None
     activation: Literal["softmax", "sigmoid", "none"] | None = None
     assumed: str | None = None
+    fit: Literal["crop", "stretch", "letterbox"] = "crop"
+    view: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None
+    aim: Callable[[int | None], Any] | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:
         """Options of `camcore.Explainer` that suit the model."""
         return {"layer": self.default_layer, "activation": self.activation}
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What a model is loaded with, beside its name.
+
+    Parameters
+    ----------
+    weights : str or None
+        A file of weights, as the framework saves them.
+    checkpoint : str or None
+        A file that training wrote, with weights somewhere in it.
+    pretrained : bool
+        Whether to take the library's own weights, which may be downloaded.
+    num_classes : int or None
+        Number of classes that the model is made for; the library's own unless given.
+    device : str or None
+        Where the model is to be, by the framework's name for it.
+    """
+
+    weights: str | None = None
+    checkpoint: str | None = None
+    pretrained: bool = False
+    num_classes: int | None = None
+    device: str | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are set, by name."""
+        return {name: value for name, value in vars(self).items() if value not in (None, False)}
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether weights are asked for, from anywhere."""
+        return self.pretrained or self.weights is not None or self.checkpoint is not None
+
+    def only(self, allowed: Collection[str], why: str) -> None:
+        """Refuse options that do not apply.
+
+        Parameters
+        ----------
+        allowed : collection of str
+            Those that do.
+        why : str
+            Why others do not, as the beginning of the error: ``"x.onnx holds its own weights"``.
+
+        Raises
+        ------
+        InputError
+            Another one is set.
+        """
+        if other := {name: value for name, value in self.given.items() if name not in allowed}:
+            named = ", ".join(f"{name}={value!r}" for name, value in other.items())
+            raise InputError(f"{why}; got {named}.")
 
 
 @runtime_checkable
@@ -107,11 +173,38 @@ class Backend(Protocol):
         name : str
             The model's name there.
         weights : str or None
-            A file of weights to load; nothing is ever downloaded.
+            A file of weights to load; nothing is downloaded.
         """
 
     def synchronize(self) -> None:
         """Wait until the device has finished; for timing."""
+
+
+@runtime_checkable
+class OptionBackend(Backend, Protocol):
+    """A backend that loads models with more options than a file of weights."""
+
+    load_options: Collection[str]
+    """The keyword arguments that `load` takes beside `weights`, as `LoadOptions` names them."""
+
+    def load(
+        self, scheme: str, name: str, weights: str | None = None, **options: Any
+    ) -> LoadedModel:
+        """Find a model by name, with any of `load_options`."""
+
+
+@runtime_checkable
+class DescribingBackend(Backend, Protocol):
+    """A backend that knows how photographs are shown to some models, as objects."""
+
+    def describe(self, model: object) -> LoadedModel | None:
+        """Describe a model that carries its preprocessing; None of one that does not.
+
+        Raises
+        ------
+        InputError
+            It carries one that photographs cannot be shown by.
+        """
 
 
 @runtime_checkable
@@ -305,15 +398,48 @@ def of_file(path: str | PathLike[str]) -> tuple[str, str] | None:
     return None
 
 
-def load_file(path: str | PathLike[str], weights: str | None = None) -> LoadedModel | None:
+def load_named(
+    framework: str, scheme: str, name: str, options: LoadOptions | None = None
+) -> LoadedModel:
+    """Load a model by the name that a backend knows it by.
+
+    Parameters
+    ----------
+    framework : str
+        Import name of the backend's framework.
+    scheme, name : str
+        As `Backend.load` takes them.
+    options : LoadOptions, optional
+        What it is loaded with.
+
+    Returns
+    -------
+    LoadedModel
+
+    Raises
+    ------
+    InputError
+        There is no such model, or the backend does not take one of the options.
+    MissingExtraError
+        The framework is not installed.
+    """
+    options = options or LoadOptions()
+    owner = backend(framework)
+    known = owner.load_options if isinstance(owner, OptionBackend) else ()
+    options.only({"weights", *known}, f"{owner.name} has no such option for {scheme}:{name}")
+    given = options.given
+    return owner.load(scheme, name, given.pop("weights", None), **given)
+
+
+def load_file(path: str | PathLike[str], options: LoadOptions | None = None) -> LoadedModel | None:
     """Load the model that a file holds; None where no registered adapter claims such files.
 
     Parameters
     ----------
     path : str or path
         The file.
-    weights : str, optional
-        A file of weights to load into it.
+    options : LoadOptions, optional
+        What it is loaded with.
 
     Returns
     -------
@@ -327,7 +453,32 @@ def load_file(path: str | PathLike[str], weights: str | None = None) -> LoadedMo
         Its framework is not installed.
     """
     found = of_file(path)
-    return found and backend(found[0]).load(found[1], fspath(path), weights)
+    return found and load_named(*found, fspath(path), options)
+
+
+def describe(model: object) -> LoadedModel | None:
+    """Ask the imported frameworks how photographs are shown to a model.
+
+    Parameters
+    ----------
+    model : object
+        Such as a pipeline of transformers.
+
+    Returns
+    -------
+    LoadedModel or None
+        None where nothing is known.
+
+    Raises
+    ------
+    InputError
+        Its own preprocessing is not for photographs.
+    """
+    for framework in filter(sys.modules.__contains__, _entry_points()):
+        owner = _load(framework)
+        if isinstance(owner, DescribingBackend) and (found := owner.describe(model)):
+            return found
+    return None
 
 
 def loaded(model: object) -> LoadedModel | None:

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib import import_module, resources
 from importlib.util import find_spec
+from os import PathLike, fspath
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from camcore._shared.efficientnet_lite import SIZE
 from camcore._shared.optional import needs
+from camcore._shared.reading import reading, said
 from camcore._shared.suggest import near
 from camcore._shared.torch_state import read_state
 from camcore.adapter import Array
-from camcore.errors import InputError
+from camcore.errors import CamcoreError, InputError
 from camcore.photos.preprocessing import Preprocessing, application_mode
-from camcore.registry import LoadedModel, adapter, backend, frameworks, load_file, of_file
+from camcore.registry import (
+    LoadedModel,
+    LoadOptions,
+    adapter,
+    backend,
+    describe,
+    frameworks,
+    load_file,
+    load_named,
+    of_file,
+)
 
 __all__ = [
     "LoadedModel",
     "check_weights",
+    "class_names",
     "demonstration",
     "demonstration_weights",
+    "fingerprint",
     "framework_of",
     "imagenet_classes",
     "known_classes",
+    "library_weights",
     "load_model",
+    "named_files",
+    "read_classes",
     "unit_scaled",
     "unknown_model",
 ]
@@ -37,22 +58,47 @@ __all__ = [
 _IMAGENET = 1000
 """How many classes ImageNet's models tell apart."""
 
+Classes: TypeAlias = "str | PathLike[str] | Sequence[str] | Mapping[int, str]"
+"""Names of classes by index, or a file of them."""
 
-def load_model(spec: str, weights: str | None = None) -> LoadedModel:
+
+def load_model(
+    spec: str | object,
+    weights: str | None = None,
+    *,
+    checkpoint: str | None = None,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+    device: str | None = None,
+    classes: Classes | None = None,
+) -> LoadedModel:
     """Find a model by the name a person types.
 
     Parameters
     ----------
     spec : str
         ``scheme:name`` with a scheme that a backend knows (``torchvision:resnet50``,
-        ``timm:...``, ``keras:ResNet50``), a path to a file that holds a whole model
-        (``.keras``, ``.h5``, ``.pt2``, ``.onnx``, the folder of a SavedModel; what other adapters
-        claim), or
+        ``timm:...``, ``keras:ResNet50``, ``hf:FOLDER_OR_NAME``, ``ultralytics:FILE``), a path to
+        a file that holds a whole model (``.keras``, ``.h5``, ``.pt2``, ``.onnx``, the folder of a
+        SavedModel; what other adapters claim), or
         ``package.module:function``, which is called without arguments and returns a
         model or a `camcore.zoo.LoadedModel`. Its module is imported, and so its code is run:
-        name no function that you would not run yourself.
+        name no function that you would not run yourself. Or a model that carries its
+        preprocessing, as a pipeline of transformers and an ultralytics ``YOLO`` do.
     weights : str, optional
         A file of weights; a function loads its own.
+    checkpoint : str, optional
+        A file that training wrote: its weights are looked for in it, and prefixes that a trainer
+        puts before their names are dropped.
+    pretrained : bool
+        Whether to take the library's own weights, from its cache, or from its hub where that can
+        be reached. Nothing is downloaded otherwise.
+    num_classes : int, optional
+        Number of classes that the model is made for; the library's own unless given.
+    device : str, optional
+        Where the model is to be, by the framework's name for it: ``"cuda:1"``.
+    classes : str, path, sequence of str, or mapping of int to str, optional
+        Names of the classes, by index; or a file of them, as `read_classes` takes it.
 
     Returns
     -------
@@ -61,12 +107,24 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     Raises
     ------
     InputError
-        Nothing goes by that name.
+        Nothing goes by that name, what is given does not fit it, or its own weights are not in
+        the cache and cannot be downloaded.
     MissingExtraError
         Its framework is not installed.
     """
+    options = LoadOptions(weights, checkpoint, pretrained, num_classes, device)
+    _check_options(options)
+    names = None if classes is None else class_names(classes)
+    if isinstance(spec, (str, PathLike)):
+        loaded = _load(fspath(spec), options)
+    else:
+        loaded = _described(spec, options)
+    return loaded if names is None else replace(loaded, classes=names)
+
+
+def _load(spec: str, options: LoadOptions) -> LoadedModel:
     scheme, colon, name = spec.partition(":")
-    if scheme not in _SCHEMES and (loaded := load_file(spec, weights)):
+    if scheme not in _SCHEMES and (loaded := load_file(spec, options)):
         return loaded
     if not colon or not scheme or not name:
         raise InputError(
@@ -74,26 +132,57 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
             "a file such as model.keras or model.pt2, or package.module:function."
         )
     if "." in scheme or (find_spec(scheme) is not None and scheme not in _SCHEMES):
-        if weights is not None:
-            raise InputError(
-                f"{spec!r} is a function, which loads its own weights; got weights={weights!r}."
-            )
+        options.only((), f"{spec!r} is a function, which loads its own weights")
         return _call(scheme, name)
     if scheme in _SCHEMES:
-        return backend(_SCHEMES[scheme]).load(scheme, name, weights)
+        return load_named(_SCHEMES[scheme], scheme, name, options)
     known = [*_SCHEMES]
     for framework, installed in frameworks().items():
         if installed and framework not in _SCHEMES.values():
             known += backend(framework).schemes
             if scheme in backend(framework).schemes:
-                return backend(framework).load(scheme, name, weights)
+                return load_named(framework, scheme, name, options)
     raise InputError(f"{spec!r}: unknown scheme {scheme!r}; there are {', '.join(known)}.")
+
+
+def _described(model: object, options: LoadOptions) -> LoadedModel:
+    """Describe a model that is loaded already."""
+    kind = type(model).__name__
+    options.only((), f"The {kind} is loaded already, with its own weights")
+    if (found := describe(model)) is None:
+        raise InputError(
+            f"Nothing is known of how a {kind} takes photographs. Give the name of a model, a "
+            "pipeline of transformers, an ultralytics YOLO, or a camcore.zoo.LoadedModel of your "
+            "own to those that take one."
+        )
+    return found
+
+
+def _check_options(options: LoadOptions) -> None:
+    """Refuse options that contradict one another."""
+    sources = options.given.keys() & {"weights", "checkpoint", "pretrained"}
+    if len(sources) > 1:
+        raise InputError(
+            f"A model has one set of weights; got {' and '.join(sorted(sources))}. Give one of "
+            "them."
+        )
+    if options.pretrained and options.num_classes is not None:
+        raise InputError(
+            f"The library's own weights are for its own classes; got num_classes="
+            f"{options.num_classes} beside pretrained. Leave one of them out, or give a checkpoint "
+            "that was trained for these classes."
+        )
+    if options.num_classes is not None and options.num_classes < 1:
+        raise InputError(f"num_classes is {options.num_classes}; give one class at least.")
 
 
 # Known without importing a framework; a stranger's adapter is asked for its own.
 _SCHEMES = {
     "torchvision": "torch",
     "timm": "torch",
+    "hf": "torch",
+    "ultralytics": "torch",
+    "torch": "torch",
     "demo-torch": "torch",
     "pt2": "torch",
     "keras": "tensorflow",
@@ -134,6 +223,8 @@ def _call(module: str, function: str) -> LoadedModel:
     made = make()
     if isinstance(made, LoadedModel):
         return made
+    if (described := describe(made)) is not None:
+        return described
     return unit_scaled(made, channels_first=adapter(made).input_channels == "first")
 
 
@@ -216,19 +307,41 @@ def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
     )
 
 
-def named_files(spec: str, weights: str | None = None) -> list[Path]:
-    """List the files among what `load_model` takes: a model's, and one of weights."""
-    names = [spec, spec.partition(":")[2], *([] if weights is None else [weights])]
-    return [Path(name) for name in dict.fromkeys(names) if Path(name).is_file()]
+def named_files(spec: str, *files: str | None) -> list[Path]:
+    """List the files among what `load_model` takes.
+
+    Parameters
+    ----------
+    spec : str
+        As `load_model` takes it. Of a folder with a model, the files in it.
+    *files : str or None
+        Files of weights, a checkpoint, classes; None for those that are not given.
+
+    Returns
+    -------
+    list of Path
+    """
+    names: list[str] = [spec, spec.partition(":")[2], *filter(None, files)]
+    paths = [Path(name) for name in dict.fromkeys(names) if name]
+    folders = [path for path in paths[:2] if _is_model_folder(path)]
+    inside = [found for one in folders for found in sorted(one.rglob("*")) if found.is_file()]
+    return [path for path in paths if path.is_file()] + inside
 
 
-def fingerprint(spec: str, weights: str | None = None) -> list[str]:
+def _is_model_folder(path: Path) -> bool:
+    """Tell whether a folder holds a SavedModel, or a model of transformers."""
+    return any((path / name).is_file() for name in ("saved_model.pb", "config.json"))
+
+
+def fingerprint(spec: str, *files: str | None) -> list[str]:
     """Describe what a loaded model was made from, so that it can be told whether that changed.
 
     Parameters
     ----------
-    spec, weights : str
-        As `load_model` took them.
+    spec : str
+        As `load_model` took it.
+    *files : str or None
+        As `named_files` takes them.
 
     Returns
     -------
@@ -236,13 +349,87 @@ def fingerprint(spec: str, weights: str | None = None) -> list[str]:
         Size and time of the last change of the files; of a function, what the file says that
         defines it, and the one it was looked for in. What these import is not looked at.
     """
-    about = [path.stat() for path in named_files(spec, weights)]
-    files = [f"{one.st_size} bytes, changed at {one.st_mtime_ns}" for one in about]
+    about = [path.stat() for path in named_files(spec, *files)]
+    found = [f"{one.st_size} bytes, changed at {one.st_mtime_ns}" for one in about]
     module, _, function = spec.partition(":")
     make = getattr(sys.modules.get(module), function, None)
     homes = (module, getattr(make, "__module__", None))
     places = [getattr(sys.modules.get(str(name)), "__file__", None) for name in homes]
-    return files + [sha256(Path(one).read_bytes()).hexdigest() for one in places if one]
+    return found + [sha256(Path(one).read_bytes()).hexdigest() for one in places if one]
+
+
+def class_names(classes: Classes) -> tuple[str, ...]:
+    """List the names of classes by index.
+
+    Parameters
+    ----------
+    classes : str, path, sequence of str, or mapping of int to str
+        The names; or a file of them, as `read_classes` takes it.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    InputError
+        A name is missing, or none is there; or the file cannot be read.
+    """
+    if isinstance(classes, (str, PathLike)):
+        return read_classes(classes)
+    return _by_index(classes, "classes")
+
+
+def read_classes(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Read the names of classes from a file.
+
+    Parameters
+    ----------
+    path : str or path
+        A text with one name on each line, in the order of the classes; or JSON, where it ends in
+        ``.json``: a list of names, or an object whose keys are the indices,
+        ``{"0": "cat", "1": "dog"}``.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or a class has no name.
+    """
+    path = Path(path)
+    with reading(path, "a name of a class on each line, or a JSON list of them"):
+        text = path.read_text("utf-8")
+        found = json.loads(text) if path.suffix.lower() == ".json" else _lines(text)
+        return _by_index(found, str(path))
+
+
+def _lines(text: str) -> list[str]:
+    """Split a text into lines without the empty ones at its end."""
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def _by_index(classes: Any, source: str) -> tuple[str, ...]:
+    """Put names into the order of their indices, from 0 on."""
+    if isinstance(classes, Mapping):
+        numbers = {str(index): name for index, name in classes.items()}
+        wanted = [str(index) for index in range(len(numbers))]
+        if set(numbers) != set(wanted):
+            raise InputError(
+                f"{source} names the classes {', '.join(_some(list(numbers)))}; expected every "
+                f"index from 0 to {len(numbers) - 1}."
+            )
+        classes = [numbers[index] for index in wanted]
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
+        raise InputError(f"{source} holds no names of classes; expected a list of them.")
+    if wrong := [i for i, name in enumerate(classes) if not isinstance(name, str) or not name]:
+        raise InputError(
+            f"{source} has no name for class {wrong[0]}: {classes[wrong[0]]!r}. Give each class a "
+            "name, in the order of the model's outputs."
+        )
+    return tuple(classes)
 
 
 def unknown_model(scheme: str, name: str, known: Iterable[str]) -> InputError:
@@ -296,6 +483,36 @@ def check_weights(path: str, weights: Mapping[str, Array]) -> None:
             f"{path} holds weights that no model computes with: {'; '.join(said)}. Save the "
             "weights of a model that works."
         )
+
+
+@contextmanager
+def library_weights(spec: str) -> Iterator[None]:
+    """Take a library's own weights within the context, from its cache or its hub.
+
+    Parameters
+    ----------
+    spec : str
+        The model, for errors: ``"timm:resnet18"``.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    InputError
+        The library cannot load them, for a reason that is the cause of this error.
+    """
+    try:
+        yield
+    except CamcoreError:
+        raise
+    except Exception as error:  # each library has its own for a network that is not there
+        raise InputError(
+            f"The library's own weights of {spec} cannot be loaded: {said(error)} They are taken "
+            "from its cache, or downloaded where its hub can be reached. Where it cannot, bring "
+            "the file from elsewhere, and give it as weights, on the command line by --weights."
+        ) from error
 
 
 def _some(names: Sequence[str], limit: int = 4) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -43,9 +44,13 @@ class TensorFlowBackend:
             raise BackendError(f"A SavedModel runs as it was saved; leave mode={mode!r} out.")
         return TensorFlowAdapter(model, mode)
 
-    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+    load_options = zoo.LOAD_OPTIONS
+
+    def load(
+        self, scheme: str, name: str, weights: str | None = None, **options: Any
+    ) -> LoadedModel:
         """Load a model by name; see `camcore_tensorflow.zoo`."""
-        return zoo.load(scheme, name, weights)
+        return zoo.load(scheme, name, weights, **options)
 
     def synchronize(self) -> None:
         """Wait until the device has finished."""

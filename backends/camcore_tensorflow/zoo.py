@@ -1,4 +1,4 @@
-"""Models by name, with the preprocessing they were trained with; nothing is downloaded."""
+"""Models by name, with the preprocessing they were trained with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import pkgutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ import tensorflow as tf
 from camcore._shared.reading import reading
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
+from camcore.registry import LoadOptions
 from camcore.targets.stated import of_loss
 from camcore.zoo import (
     LoadedModel,
@@ -23,17 +25,23 @@ from camcore.zoo import (
     demonstration,
     demonstration_weights,
     imagenet_classes,
+    library_weights,
     unit_scaled,
     unknown_model,
 )
 
 from .saved import frozen, function_of
 
+_IMAGENET = 1000
+
 _SCALING = ("Rescaling", "Normalization")
 """Layers that a model scales pixels with itself."""
 
 
-def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+LOAD_OPTIONS = ("checkpoint", "pretrained", "num_classes", "device")
+
+
+def load(scheme: str, name: str, weights: str | None = None, **options: Any) -> LoadedModel:
     """Find a model by name.
 
     Parameters
@@ -48,38 +56,64 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         The model's name there, or its file.
     weights : str, optional
         A file of weights, as ``model.save_weights`` writes it.
+    **options
+        Of `camcore.registry.LoadOptions`. A `checkpoint` is what `keras.callbacks.ModelCheckpoint`
+        writes, weights or a whole ``.keras`` file; a `device` has to be the one that TensorFlow
+        computes on.
 
     Raises
     ------
     InputError
-        The scheme, the name or the file is not known or does not fit.
+        The scheme, the name, the file or an option is not known or does not fit.
     MissingExtraError
         A package is not installed.
     """
     if scheme not in SCHEMES:
         raise InputError(f"Unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}.")
-    return SCHEMES[scheme](name, weights)
+    wanted = LoadOptions(weights, **options)
+    if wanted.device is not None:
+        _check_device(wanted.device)
+    return SCHEMES[scheme](name, replace(wanted, device=None))
 
 
-def _application(name: str, weights: str | None) -> LoadedModel:
+def _check_device(device: str) -> None:
+    """Refuse a device that TensorFlow would not compute on: it takes the first GPU that it sees."""
+    used = "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
+    if device.upper() not in (used, used.removesuffix(":0")):
+        raise InputError(
+            f"TensorFlow computes on {used} here, not on {device!r}. Which GPUs it sees is settled "
+            "before it is imported: CUDA_VISIBLE_DEVICES=1, or empty for the CPU."
+        )
+
+
+def _application(name: str, options: LoadOptions) -> LoadedModel:
     families = _families()
     made = next((known for known in families if known.lower() == name.lower()), None)
     if made is None:
         raise unknown_model("keras", name.lower(), families)
-    model = getattr(families[made], made)(weights=None)
-    _load_weights(model, weights)
+    make = getattr(families[made], made)
+    if options.pretrained:
+        with library_weights(f"keras:{made}"):
+            model = make(weights="imagenet")
+    else:
+        count = {} if options.num_classes is None else {"classes": options.num_classes}
+        model = make(weights=None, **count)
+        _load_weights(model, options)
     preprocessing = Preprocessing(mode=families[made].preprocess_input, channels_first=False)
-    return _loaded(model, preprocessing, classes=imagenet_classes(), pretrained=weights is not None)
+    classes = imagenet_classes() if options.num_classes in (None, _IMAGENET) else None
+    return _loaded(model, preprocessing, classes=classes, pretrained=options.has_weights)
 
 
-def _file(name: str, weights: str | None) -> LoadedModel:
+def _file(name: str, options: LoadOptions) -> LoadedModel:
     import keras
+
+    options.only({"weights", "checkpoint"}, f"{name} holds a model with its own weights")
 
     expected = "a Keras model, as model.save writes it (register custom classes first)"
     with reading(Path(name), expected):
         model = keras.saving.load_model(name, compile=False)
     _check_weights(model, name)
-    _load_weights(model, weights)
+    _load_weights(model, options)
     grey = _image_shape(model)[-1] == 1
     preprocessing = Preprocessing(mode="raw", channels_first=False, grey=grey)
     loss = _loss_takes(name)
@@ -88,9 +122,8 @@ def _file(name: str, weights: str | None) -> LoadedModel:
     return _loaded(model, preprocessing, pretrained=True, activation=loss, assumed=assumed)
 
 
-def _saved(folder: str, weights: str | None) -> LoadedModel:
-    if weights is not None:
-        raise InputError(f"{folder} holds its own weights; got weights={weights!r}.")
+def _saved(folder: str, options: LoadOptions) -> LoadedModel:
+    options.only((), f"{folder} holds its own weights")
     expected = "a SavedModel, as tf.saved_model.save or model.export writes it"
     with reading(Path(folder) / "saved_model.pb", expected):
         model = tf.saved_model.load(folder)
@@ -117,19 +150,20 @@ def _loss_takes(path: str) -> str | None:
     return scale.activation if scale and not scale.applied and scale.activation != "none" else None
 
 
-def _demo(name: str, weights: str | None) -> LoadedModel:
+def _demo(name: str, options: LoadOptions) -> LoadedModel:
+    options.only({"weights"}, f"demo-keras:{name} is for ImageNet's classes, with their weights")
     if name != "efficientnet_lite0":
         raise unknown_model("demo-keras", name, ["efficientnet_lite0"])
     from .zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
 
     model = efficientnet_lite0()
-    if weights is None:
+    if not options.has_weights:
         load_torch_state(model, demonstration_weights().values())
-    _load_weights(model, weights)
+    _load_weights(model, options)
     return demonstration(model, channels_first=False)
 
 
-SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
+SCHEMES: Mapping[str, Callable[[str, LoadOptions], LoadedModel]] = {
     "keras": _application,
     "keras-file": _file,
     "saved-model": _saved,
@@ -165,7 +199,8 @@ def _families() -> dict[str, ModuleType]:
     }
 
 
-def _load_weights(model: Any, path: str | None) -> None:
+def _load_weights(model: Any, options: LoadOptions) -> None:
+    path = options.weights or options.checkpoint
     if path is not None:
         with reading(Path(path), f"weights of {model.name}, as model.save_weights writes them"):
             model.load_weights(path)

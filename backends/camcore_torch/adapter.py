@@ -28,7 +28,7 @@ from camcore.errors import BackendError, CamcoreError
 from camcore.layers.layout import shape_of_one
 from camcore.nest import path_of
 from camcore.targets.scale import Scale
-from camcore_torch import guided, resume, survey, weights
+from camcore_torch import guided, resume, survey, weights, wrapped
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
 from camcore_torch.attention import StepByStep
@@ -94,6 +94,11 @@ class TorchAdapter:
     def stated_scales(self) -> Mapping[str, Scale]:
         """What the model's configuration, or a loss that it holds, says of its outputs."""
         return stated(self.model)
+
+    @property
+    def stated_output(self) -> str | None:
+        """Which of several outputs the model predicts by, where its library is known."""
+        return wrapped.output_of(self.model)
 
     @property
     def stated_classes(self) -> int | None:

@@ -1,8 +1,10 @@
-"""Models by name, with the preprocessing they were trained with; nothing is downloaded."""
+"""Models by name, with the preprocessing they were trained with."""
 
 from __future__ import annotations
 
 import math
+import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -15,63 +17,102 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from camcore._shared.reading import reading
+from camcore._shared.reading import reading, said
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing
+from camcore.registry import LoadOptions
 from camcore.zoo import (
     LoadedModel,
     check_weights,
     demonstration_weights,
     imagenet_classes,
+    library_weights,
     unit_scaled,
     unknown_model,
 )
 from camcore_torch.inputs import to_numpy
+from camcore_torch.zoo_states import fill, refuse_program
+
+_OF_WEIGHTS = frozenset(["weights", "checkpoint", "device"])
+LOAD_OPTIONS = ("checkpoint", "pretrained", "num_classes", "device")
 
 
-def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+def load(scheme: str, name: str, weights: str | None = None, **options: Any) -> LoadedModel:
     """Find a model by name.
 
     Parameters
     ----------
-    scheme : {"torchvision", "timm", "demo-torch", "pt2"}
-        Where the name belongs. ``demo-torch:efficientnet_lite0`` has ImageNet weights
-        that come with a package; ``pt2:PATH`` is a program as `torch.export.save` writes it,
-        shown RGB in [0, 1]; the others' weights are drawn at random unless given.
+    scheme : {"torchvision", "timm", "hf", "ultralytics", "torch", "pt2", "demo-torch"}
+        Where the name belongs. ``hf:NAME`` is a folder as ``save_pretrained`` writes it, or a
+        name on the Hugging Face Hub; ``ultralytics:FILE`` a ``.pt`` or ``.yaml`` of theirs;
+        ``torch:FILE`` a pickled module of classes that PyTorch was told are safe;
+        ``pt2:PATH`` a program as `torch.export.save` writes it. The last two are
+        shown RGB in [0, 1]. ``demo-torch:efficientnet_lite0`` has ImageNet weights that come
+        with a package. Weights are drawn at random unless given, but for files that hold them.
     name : str
         The model's name there.
     weights : str, optional
-        A file with a state dict, as ``torch.save`` writes it.
+        A file with a state dict, as ``torch.save`` writes it, or ``.safetensors``.
+    **options
+        Of `camcore.registry.LoadOptions`: `checkpoint`, `pretrained`, `num_classes`, `device`.
 
     Raises
     ------
     InputError
-        The scheme, the name or the file is not known or does not fit.
+        The scheme, the name, the file or an option is not known or does not fit.
     MissingExtraError
         A package is not installed.
     """
     if scheme not in SCHEMES:
         raise InputError(f"Unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}.")
-    loaded = SCHEMES[scheme](name, weights)
+    wanted = LoadOptions(weights, **options)
+    loaded = SCHEMES[scheme](name, wanted)
     if isinstance(loaded.model, nn.Module):
         loaded.model.eval()
+        if wanted.device is not None:
+            _move(loaded.model, wanted.device)
     return loaded
 
 
-def _torchvision(name: str, weights: str | None) -> LoadedModel:
+def _move(model: nn.Module, device: str) -> None:
+    try:
+        model.to(torch.device(device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"The model cannot be moved to the device {device!r}: {said(error)} Name one that "
+            "PyTorch has here, such as cpu, cuda:0 or mps."
+        ) from error
+
+
+def _torchvision(name: str, options: LoadOptions) -> LoadedModel:
     models = _package("torchvision.models")
     _check_name("torchvision", name, models.list_models(module=models))
-    model = models.get_model(name, weights=None)
-    _load_weights(model, weights)
-    shown = _shown_as(models.get_model_weights(name))
+    if options.pretrained:
+        with library_weights(f"torchvision:{name}"):
+            model = models.get_model(name, weights="DEFAULT")
+    else:
+        model = models.get_model(name, weights=None, **_counted(options))
+        fill(model, options)
+    known = models.get_model_weights(name)
     return LoadedModel(
         model,
-        classes=_imagenet_classes(model),
-        pretrained=weights is not None,
+        classes=_categories(known) if options.num_classes is None else None,
+        pretrained=options.has_weights,
         activation="softmax",
-        **shown,
+        **_shown_as(known),
     )
+
+
+def _categories(weights: Any) -> Sequence[str] | None:
+    """List the classes of the model's default weights."""
+    default = getattr(weights, "DEFAULT", None)
+    return None if default is None else tuple(default.meta["categories"])
+
+
+def _counted(options: LoadOptions) -> dict[str, Any]:
+    """Say how many classes a model is made for, where that is asked for."""
+    return {} if options.num_classes is None else {"num_classes": options.num_classes}
 
 
 def _shown_as(weights: Any) -> dict[str, Any]:
@@ -88,11 +129,15 @@ def _shown_as(weights: Any) -> dict[str, Any]:
     }
 
 
-def _timm(name: str, weights: str | None) -> LoadedModel:
+def _timm(name: str, options: LoadOptions) -> LoadedModel:
     timm = _package("timm")
     _check_name("timm", name.partition(".")[0], timm.list_models())
-    model = timm.create_model(name, pretrained=False)
-    _load_weights(model, weights)
+    if options.pretrained:
+        with library_weights(f"timm:{name}"):
+            model = timm.create_model(name, pretrained=True)
+    else:
+        model = timm.create_model(name, pretrained=False, **_counted(options))
+        fill(model, options)
     config = _package("timm.data").resolve_model_data_config(model)
     size = config["input_size"][-1]
     return LoadedModel(
@@ -102,20 +147,21 @@ def _timm(name: str, weights: str | None) -> LoadedModel:
         resize=math.floor(size / config["crop_pct"]),
         interpolation=config["interpolation"],
         classes=_imagenet_classes(model),
-        pretrained=weights is not None,
+        pretrained=options.has_weights,
         activation="softmax",
     )
 
 
-def _demo(name: str, weights: str | None) -> LoadedModel:
+def _demo(name: str, options: LoadOptions) -> LoadedModel:
     _check_name("demo-torch", name, ["efficientnet_lite0"])
+    options.only(_OF_WEIGHTS, f"demo-torch:{name} is for ImageNet's classes, with their weights")
     model = _package("timm").create_model("tf_efficientnet_lite0", pretrained=False)
-    if weights is None:
+    if options.has_weights:
+        fill(model, options)
+    else:
         values = map(torch.from_numpy, demonstration_weights().values())
         # The file's names are another implementation's; its order is this one's.
         model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
-    else:
-        _load_weights(model, weights)
     return LoadedModel(
         model,
         preprocess=_normalised(mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
@@ -129,9 +175,8 @@ def _demo(name: str, weights: str | None) -> LoadedModel:
     )
 
 
-def _program(path: str, weights: str | None) -> LoadedModel:
-    if weights is not None:
-        raise InputError(f"{path} holds its own weights; got weights={weights!r}.")
+def _program(path: str, options: LoadOptions) -> LoadedModel:
+    options.only((), f"{path} holds its own weights")
     with reading(Path(path), "a program as torch.export.save(program, path) writes it"):
         zipfile.ZipFile(path).close()  # of another file PyTorch logs pages
         program = torch.export.load(path)
@@ -144,9 +189,54 @@ def _program(path: str, weights: str | None) -> LoadedModel:
     return unit_scaled(program, channels_first=True, size=side)
 
 
-SCHEMES: Mapping[str, Callable[[str, str | None], LoadedModel]] = {
+def _pickled(path: str, options: LoadOptions) -> LoadedModel:
+    options.only({"device"}, f"{path} holds its own weights")
+    with reading(Path(path), "a module as torch.save(model, path) writes it"):
+        refuse_program(path)
+        try:
+            model = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if asked := re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error)):
+                raise InputError(_of_pickled_code(path, asked[1])) from error
+            raise
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"{path} holds weights, a {type(model).__name__}, and no model. Name the model that "
+            "they are of, and give the file beside it: torchvision:resnet50 with weights or "
+            "checkpoint, on the command line --weights or --checkpoint."
+        )
+    check_weights(path, {k: to_numpy(v.detach()) for k, v in model.state_dict().items()})
+    return unit_scaled(model, channels_first=True)
+
+
+def _of_pickled_code(path: str, kind: str) -> str:
+    """Say what to do with a file that PyTorch does not load without running code."""
+    return (
+        f"{path} holds pickled code (a {kind}), which is run when it is loaded, whatever it does. "
+        "If you trust it, load it yourself, torch.load(path, weights_only=False), and give the "
+        "module to camcore.explain, or name a function that returns it: package.module:function. "
+        "Or have it saved as data: its state dict, or a program by torch.export.save, .pt2."
+    )
+
+
+def _hub(name: str, options: LoadOptions) -> LoadedModel:
+    from camcore_torch.zoo_transformers import load_hub
+
+    return load_hub(name, options)
+
+
+def _ultralytics(name: str, options: LoadOptions) -> LoadedModel:
+    from camcore_torch.zoo_ultralytics import load_yolo
+
+    return load_yolo(name, options)
+
+
+SCHEMES: Mapping[str, Callable[[str, LoadOptions], LoadedModel]] = {
     "torchvision": _torchvision,
     "timm": _timm,
+    "hf": _hub,
+    "ultralytics": _ultralytics,
+    "torch": _pickled,
     "demo-torch": _demo,
     "pt2": _program,
 }
@@ -169,41 +259,6 @@ def _check_name(scheme: str, name: str, known: Sequence[str]) -> None:
 def _normalised(**pixels: Any) -> Callable[[npt.NDArray[np.uint8]], Array]:
     """Scale the pixels of a photograph that is cropped already, by a mean and a deviation."""
     return Preprocessing(precision="float64", **pixels).prepare
-
-
-def _load_weights(model: nn.Module, path: str | None) -> None:
-    if path is not None:
-        with reading(Path(path), "a state dict as torch.save(model.state_dict(), path) writes it"):
-            _fill(model, path, torch.load(path, map_location="cpu", weights_only=True))
-
-
-def _fill(model: nn.Module, path: str, state: Any) -> None:
-    """Load the state dict that the file at `path` holds, or say how it does not fit."""
-    for key in ("state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping):
-        raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict.")
-    given = {key.removeprefix("module."): value for key, value in state.items()}
-    own = model.state_dict()
-    missing = [key for key in own if key not in given]
-    unknown = [key for key in given if key not in own]
-    sizes = [
-        f"{key} {tuple(given[key].shape)} for {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in given and given[key].shape != value.shape
-    ]
-    wrong = {"missing": missing, "not in the model": unknown, "of another shape": sizes}
-    if any(wrong.values()):
-        said = "; ".join(f"{len(v)} {kind}, such as {v[0]}" for kind, v in wrong.items() if v)
-        raise InputError(
-            f"The weights in {path} do not fit {type(model).__name__}: of its {len(own)} tensors "
-            f"{said}. Give a state dict of this very architecture."
-        )
-    # As the model is to hold them: a number may be finite in float64 alone.
-    held = {k: v if v.is_complex() else v.to(own[k].dtype) for k, v in given.items()}
-    check_weights(path, {key: to_numpy(value) for key, value in held.items()})
-    model.load_state_dict(given)
 
 
 def _imagenet_classes(model: nn.Module) -> Sequence[str] | None:

@@ -60,7 +60,7 @@ def reading(path: Path, expected: str, *, refusal: str = "cannot be read") -> It
     except CamcoreError:
         raise
     except Exception as error:  # parsers raise anything on files that contradict themselves
-        raise InputError(f"{path} {refusal}: {_said(error)} Expected {expected}.") from error
+        raise InputError(f"{path} {refusal}: {said(error)} Expected {expected}.") from error
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -98,7 +98,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
         return values.reshape(shape, order="F" if by_column else "C")
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """Shorten an error's message to the beginning of its first line, as a sentence."""
     first = str(error).strip().partition("\n")[0].strip()
     said = first if len(first) <= _SHOWN else f"{first[:_SHOWN]} ..."

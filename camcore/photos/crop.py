@@ -235,12 +235,22 @@ class CentreCrop(Crop):
                 f"There is no interpolation {self.interpolation!r}; "
                 f"choose from {', '.join(_INTERPOLATIONS)}."
             )
-        wide = short, int(short * width / height)
-        scaled = wide if height <= width else (int(short * height / width), short)
-        top, left = (round((side - self.size) / 2) for side in scaled)
+        scaled = self.scaled_to(short)
         object.__setattr__(self, "grid", (self.size, self.size))
         object.__setattr__(self, "scaled", scaled)
-        object.__setattr__(self, "corner", (top, left))
+        object.__setattr__(self, "corner", self.corner_in(scaled))
+
+    def scaled_to(self, short: int) -> tuple[int, int]:
+        """Find the height and width of the photograph whose short side becomes `short`."""
+        height, width = self.photo_shape[:2]
+        if height <= width:
+            return short, int(short * width / height)
+        return int(short * height / width), short
+
+    def corner_in(self, scaled: tuple[int, int]) -> tuple[int, int]:
+        """Find the top and left of the square within the scaled photograph."""
+        top, left = (round((side - self.size) / 2) for side in scaled)
+        return top, left
 
     def to_model(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale and crop a photograph to the model's square.
@@ -274,7 +284,7 @@ class CentreCrop(Crop):
         colours = [photo] if photo.dtype == np.uint8 else list(np.moveaxis(photo, -1, 0))
         scaled = [np.array(Image.fromarray(c).resize((columns, rows), filter_)) for c in colours]
         whole = scaled[0] if photo.dtype == np.uint8 else np.clip(np.stack(scaled, -1), 0, 255)
-        return whole[top : top + self.size, left : left + self.size]
+        return whole[max(top, 0) : top + self.size, max(left, 0) : left + self.size]
 
 
 def _centres_within(first: float, last: float, length: int) -> slice:

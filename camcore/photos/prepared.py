@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.nest import flatten
-from camcore.photos.crop import CentreCrop, Crop
+from camcore.photos.crop import Crop
+from camcore.photos.fit import fitted
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
 from camcore.registry import LoadedModel
@@ -48,8 +49,8 @@ class PhotoInput:
     def for_model(cls, loaded: LoadedModel, photo: npt.NDArray[np.uint8] | Photo) -> Self:
         """Scale, crop and preprocess `photo`, as an array ``(H, W, 3)``, as the model takes it."""
         photo = photo if isinstance(photo, Photo) else Photo(photo)
-        crop = CentreCrop(photo.pixels.shape, loaded.size, loaded.resize, loaded.interpolation)
-        view = crop.to_model(photo.pixels)
+        crop = fitted(loaded, photo.pixels.shape)
+        view = (loaded.view or crop.to_model)(photo.pixels)
         if view.dtype != np.uint8 and not _takes_floats(loaded.preprocess, view):
             view = np.rint(view).astype(np.uint8)
         return cls(photo.picture, crop, loaded.preprocess(view), photo.value_range, photo.path)

@@ -143,6 +143,10 @@ OWN = {
             "shells",
             "sparse_linear",
             "traits",
+            "wrapped",
+            "zoo_states",
+            "zoo_transformers",
+            "zoo_ultralytics",
         ),
     },
     "camcore_tensorflow": {

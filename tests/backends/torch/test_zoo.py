@@ -32,7 +32,9 @@ def photo() -> np.ndarray:
 def test_the_entry_point_is_a_backend(backend):
     assert isinstance(backend, Backend)
     assert backend.name == "PyTorch"
-    assert set(backend.schemes) == {"torchvision", "timm", "demo-torch", "pt2"}
+    assert set(backend.schemes) == {
+        *("torchvision", "timm", "demo-torch", "pt2", "hf", "ultralytics", "torch")
+    }
     assert backend.owns(torch.nn.Identity())
     assert not backend.owns(torch.relu)
     backend.synchronize()
@@ -154,7 +156,7 @@ def test_files_of_weights_that_would_do_something_else_are_refused(backend, tmp_
         ("torchvision", "fcn_resnet50", "has no model"),
         ("timm", "resnet49", "Did you mean"),
         ("demo-torch", "efficientnet", "efficientnet_lite0"),
-        ("hub", "resnet50", "torchvision, timm, demo-torch"),
+        ("hub", "resnet50", "torchvision, timm, hf, ultralytics, torch, demo-torch"),
     ],
 )
 def test_unknown_names_suggest_others(backend, scheme, name, message, require):
