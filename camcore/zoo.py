@@ -552,7 +552,8 @@ def known_classes(model: object) -> tuple[str, ...] | None:
         labels = getattr(owner, name, None)
         if isinstance(labels, Mapping) and sorted(labels) == list(range(len(labels))):
             found = tuple(str(labels[i]) for i in range(len(labels)))
-            return None if found and found[0] == "LABEL_0" else found
+            unnamed = found[:1] in (("LABEL_0",), ("0",), ("class0",))
+            return None if unnamed else found
     config = getattr(model, "pretrained_cfg", None)
     if isinstance(config, Mapping):
         trained = config.get("label_names")

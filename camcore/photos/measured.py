@@ -66,7 +66,8 @@ def measured_crop(see: Callable[[Picture], Floats], photo_shape: tuple[int, ...]
     short, long = (0, 1) if height <= width else (1, 0)
     # Little of a long side tells its scaled length but roughly; kept in proportion, it is exact.
     exact = scaled[short] * photo_shape[long] // photo_shape[short]
-    if abs(exact - scaled[long]) <= max(2, _ROUGHLY * exact):
+    in_part = (rows, columns)[long].size < scaled[long] - 1
+    if in_part and abs(exact - scaled[long]) <= max(2, _ROUGHLY * exact):
         scaled[long] = exact
     top, left = (round(start * side) for start, side in zip(starts, scaled, strict=True))
     return Crop(photo_shape, black.shape, (scaled[0], scaled[1]), (top, left))

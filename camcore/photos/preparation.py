@@ -127,24 +127,28 @@ def _unknown(model: object) -> str:
 
 
 def _of_loaded(loaded: LoadedModel) -> Preparation:
+    said = _geometry(loaded)
     owner = getattr(loaded.preprocess, "__self__", None)
     if loaded.assumed is not None:
         said = f"assumed, as nothing is known of it: {loaded.assumed}"
     elif isinstance(owner, Preprocessing):
-        size, resize, filter_ = loaded.size, loaded.resize, loaded.interpolation
-        said = replace(owner, size=size, resize=resize, interpolation=filter_).described()
-    else:
-        said = _square(loaded.size, loaded.resize, loaded.interpolation)
+        said += f", {owner.scaling()}"
     return Preparation(said, partial(PhotoInput.for_model, loaded))
+
+
+def _geometry(loaded: LoadedModel) -> str:
+    """Say in words which square of a photograph a model is shown."""
+    size = f"{loaded.size} × {loaded.size}"
+    if loaded.fit == "letterbox":
+        return f"long side to {loaded.size} ({loaded.interpolation}), grey bars up to {size}"
+    sides = "both sides" if loaded.fit == "stretch" else "short side"
+    return f"{sides} to {loaded.resize} ({loaded.interpolation}), middle {size}"
 
 
 def _of_square(found: Preprocessing, source: str) -> Preparation:
     loaded = LoadedModel(None, found.prepare, found.size, found.short_side, found.interpolation)
-    return Preparation(f"{source}: {found.described()}", partial(PhotoInput.for_model, loaded))
-
-
-def _square(size: int, resize: int, interpolation: str) -> str:
-    return f"short side to {resize} ({interpolation}), middle {size} × {size}"
+    said = f"{source}: {_geometry(loaded)}, {found.scaling()}"
+    return Preparation(said, partial(PhotoInput.for_model, loaded))
 
 
 def _given(preprocess: Any, model: object, channels: Channels) -> Preparation:

@@ -163,26 +163,23 @@ class Preprocessing:
         """The scaled photograph's short side."""
         return self.size if self.resize is None else self.resize
 
-    def described(self) -> str:
-        """Say in words what is done.
+    def scaling(self) -> str:
+        """Say in words how pixels are scaled.
 
         Returns
         -------
         str
-            ``"short side to 256 (bilinear), middle 224 × 224, RGB from -1 to 1"``.
+            ``"RGB from -1 to 1"``.
         """
-        if callable(self.mode):
-            scale = f"pixels by {getattr(self.mode, '__qualname__', repr(self.mode))}"
-        elif self.mode == "torch":
-            mean, std = (", ".join(f"{v:g}" for v in row) for row in (self.mean, self.std))
-            scale = f"RGB from 0 to 1, less ({mean}), divided by ({std})"
-        else:
-            scale = _SCALES[self.mode]
         grey = " of the grey photograph" if self.grey else ""
-        return (
-            f"short side to {self.short_side} ({self.interpolation}), "
-            f"middle {self.size} × {self.size}, {scale}{grey}"
-        )
+        if callable(self.mode):
+            return f"pixels by {getattr(self.mode, '__qualname__', repr(self.mode))}{grey}"
+        if self.mode != "torch":
+            return f"{_SCALES[self.mode]}{grey}"
+        mean, std = (", ".join(f"{v:g}" for v in row) for row in (self.mean, self.std))
+        if set(self.mean) == {0} and set(self.std) == {1}:
+            return "RGB from 0 to 1"
+        return f"RGB from 0 to 1, less ({mean}), divided by ({std})"
 
     @classmethod
     def of(cls, source: Any, **changes: Any) -> Preprocessing:

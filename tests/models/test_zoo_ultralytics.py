@@ -12,7 +12,7 @@ import camcore
 from camcore import zoo
 from camcore.batch import PreparedPhoto
 from camcore.errors import BackendError, InputError, MissingFileError
-from camcore.targets import Box
+from camcore.targets import Box, Class
 
 
 @pytest.fixture
@@ -66,9 +66,17 @@ def test_boxes_of_a_yolo_need_no_output_named(ultralytics):
     assert np.abs(found.raw["model.15"]).max() > 0
 
 
-def test_a_detector_without_a_box_is_not_explained_like_classes(ultralytics):
+def test_of_a_detector_the_best_box_is_explained_and_not_a_class(ultralytics):
+    yolo = ultralytics.YOLO("yolo11n.yaml")
+    found, best = (camcore.explain(yolo, images(), target) for target in (None, yolo_box(yolo)))
+    np.testing.assert_array_equal(found.maps, best.maps)
+    np.testing.assert_array_equal(found.scores, best.scores)
     with pytest.raises(camcore.errors.TargetError, match="Say which one is explained: output="):
-        camcore.explain(ultralytics.YOLO("yolo11n.yaml"), images())
+        camcore.explain(yolo, images(), Class(1))
+
+
+def yolo_box(yolo):
+    return zoo.load_model(yolo).aim(None)
 
 
 def test_a_yolo_that_runs_a_file_says_what_to_give(ultralytics, tmp_path):

@@ -83,3 +83,20 @@ def scaled(picture):
 def test_what_is_no_crop_is_not_claimed(see):
     assert measured_crop(see, (64, 48)) is None
     assert measured_crop(scaled, (64, 48)) == Crop.whole((64, 48), (32, 32))
+
+
+@pytest.mark.parametrize("shape", [(200, 48), (48, 200), (301, 451), (64, 63)])
+def test_the_whole_of_a_letterbox_is_found_to_the_pixel(shape, require):
+    image = require("PIL.Image")
+
+    def see(picture):
+        ratio = 64 / max(shape)
+        size = [round(side * ratio) for side in shape[::-1]]
+        square = image.new("RGB", (64, 64), (30, 30, 30))
+        corner = [(64 - side) // 2 for side in size]
+        square.paste(image.fromarray(picture).resize(size), corner)
+        return np.asarray(square, np.float64).mean(2)
+
+    sides = [round(side * 64 / max(shape)) for side in shape]
+    top, left = (-((64 - side) // 2) for side in sides)
+    assert measured_crop(see, shape) == Crop(shape, (64, 64), (sides[0], sides[1]), (top, left))
