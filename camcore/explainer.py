@@ -292,12 +292,14 @@ class Explainer(Generic[Result]):
 
         Parameters
         ----------
-        inputs : array, tensor, or nest of these
-            What the model takes: its own layout, its own preprocessing, batch first.
-        target : None, int, sequence of int, Target, Each, or callable
+        inputs : array, tensor, or nest of these; or photographs
+            What the model takes: its own layout, its own preprocessing, batch first. Or a
+            photograph, or a list of them: paths, PIL images, arrays ``(H, W, 3)`` of uint8.
+        target : None, int, str, sequence of int or str, Target, Each, or callable
             None is the predicted class of each sample, or nothing where the methods look
-            at activations alone and the outputs are no class scores. A plain callable
-            takes the model's outputs in its own framework and returns one score per sample.
+            at activations alone and the outputs are no class scores; a str is a class's name.
+            A plain callable takes the model's outputs in its own framework and returns one
+            score per sample.
 
         Returns
         -------
@@ -583,6 +585,8 @@ class Explainer(Generic[Result]):
             traced = one.trace.layers[one.layer]
             if not signed.any() and traced.gradients and not np.any(one.gradients):
                 poor.warn_without_gradient(self._subject, one.layer)
+            else:
+                poor.warn_if_empty(self._subject, one.layer, signed)
 
     def _signed_map(self, method: Method, evidence: Rerun) -> Array:
         """Make the method's map at one layer, averaged over the augmented views."""
@@ -610,6 +614,12 @@ def explain(
     *,
     method: Several,
     recipe: RecipeLike = ...,
+    preprocess: Any = ...,
+    classes: Sequence[str] | None = ...,
+    score: Literal["logit", "output"] | None = ...,
+    activation: Activation | None = ...,
+    augment: Sequence[Augmentation] = ...,
+    mode: Mode = ...,
     **options: Any,
 ) -> dict[str, list[Explanation]]: ...
 @overload
@@ -621,6 +631,12 @@ def explain(
     *,
     method: Several,
     recipe: RecipeLike = ...,
+    preprocess: Any = ...,
+    classes: Sequence[str] | None = ...,
+    score: Literal["logit", "output"] | None = ...,
+    activation: Activation | None = ...,
+    augment: Sequence[Augmentation] = ...,
+    mode: Mode = ...,
     **options: Any,
 ) -> dict[str, Explanation]: ...
 @overload
@@ -631,6 +647,13 @@ def explain(
     layer: LayerLike | Sequence[LayerLike] | None = ...,
     method: MethodLike = ...,
     recipe: RecipeLike = ...,
+    *,
+    preprocess: Any = ...,
+    classes: Sequence[str] | None = ...,
+    score: Literal["logit", "output"] | None = ...,
+    activation: Activation | None = ...,
+    augment: Sequence[Augmentation] = ...,
+    mode: Mode = ...,
     **options: Any,
 ) -> list[Explanation]: ...
 @overload
@@ -641,6 +664,13 @@ def explain(
     layer: LayerLike | Sequence[LayerLike] | None = ...,
     method: MethodLike = ...,
     recipe: RecipeLike = ...,
+    *,
+    preprocess: Any = ...,
+    classes: Sequence[str] | None = ...,
+    score: Literal["logit", "output"] | None = ...,
+    activation: Activation | None = ...,
+    augment: Sequence[Augmentation] = ...,
+    mode: Mode = ...,
     **options: Any,
 ) -> Explanation: ...
 def explain(
@@ -650,19 +680,34 @@ def explain(
     layer: LayerLike | Sequence[LayerLike] | None = None,
     method: MethodLike | Several = "gradcam",
     recipe: RecipeLike = "paper",
+    *,
+    preprocess: Any = None,
+    classes: Sequence[str] | None = None,
+    score: Literal["logit", "output"] | None = None,
+    activation: Activation | None = None,
+    augment: Sequence[Augmentation] = (),
+    mode: Mode = "eval",
     **options: Any,
 ) -> Any:
     """Show where a model looks.
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, or path
+    model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, LoadedModel, or path
         Left exactly as it is; of a path, the file that holds one whole is loaded.
-    inputs : array, tensor, or nest of these
-        What the model takes: its own layout, its own preprocessing, batch first.
-    target : None, int, sequence of int, Target, Each, or callable
-        What is explained; None is the predicted class of each sample.
-    layer, method, recipe, **options
+    inputs : array, tensor, or nest of these; or photographs
+        A floating array or tensor is what the model takes: its own layout, its own preprocessing,
+        batch first. A path, a PIL image, an array ``(H, W, 3)`` of uint8, or a list of these is
+        photographs: they are read and preprocessed, and the result keeps them.
+    target : None, int, str, sequence of int or str, Target, Each, or callable
+        What is explained; None is the predicted class of each sample, and a str is a class's
+        name.
+    layer, method, recipe
+        Where to look, how, and by whose convention; as `Explainer` takes them.
+    preprocess, classes
+        What turns photographs into what the model takes, and the names of its classes, where
+        neither is known of the model; as `Explainer` takes them.
+    score, activation, augment, mode, **options
         As `Explainer` takes them.
 
     Returns
@@ -678,12 +723,25 @@ def explain(
 
     Examples
     --------
+    >>> camcore.explain(model, "cat.jpg").save_overlay("where.png")  # doctest: +SKIP
     >>> result = camcore.explain(model, images)                      # doctest: +SKIP
     >>> result.maps.shape                                            # doctest: +SKIP
     (8, 224, 224)
     """
     check_order(model, inputs)
-    explainer: Any = Explainer(model, layer=layer, method=method, recipe=recipe, **options)
+    explainer: Any = Explainer(
+        model,
+        layer=layer,
+        method=method,
+        recipe=recipe,
+        preprocess=preprocess,
+        classes=classes,
+        score=score,
+        activation=activation,
+        augment=augment,
+        mode=mode,
+        **options,
+    )
     return explainer(inputs, target)
 
 

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from camcore._shared.remembered import remembered
 from camcore._shared.warn import warn
+from camcore.adapter import Array
 from camcore.errors import PoorMapWarning
 
 _COARSE = 2
@@ -46,6 +47,36 @@ def warn_without_gradient(model: object, layer: str) -> None:
         f"The score's gradient is zero at every place of layer {layer!r}, so its map is empty. "
         "Choose a layer that the score is made of: see camcore.layers.candidates(model, inputs).",
     )
+
+
+def warn_if_empty(model: object, layer: str, signed: Array) -> None:
+    """Warn where nothing of a sample's map speaks for what is explained.
+
+    Parameters
+    ----------
+    model : object
+        What is explained.
+    layer : str
+        Where the map is made.
+    signed : (B, *S) array
+        The signed maps.
+    """
+    flat = signed.reshape(len(signed), -1)
+    high, low = flat.max(1, initial=0), flat.min(1, initial=0)
+    if ((high == 0) & (low == 0)).any():
+        _once(
+            model,
+            f"Nothing at layer {layer!r} speaks for or against what is explained, so that a map "
+            "is zero everywhere: so are the layer's activations, or their products with the "
+            "gradients. Explain another layer: layer='...'.",
+        )
+    if ((high == 0) & (low < 0)).any():
+        _once(
+            model,
+            f"Nothing at layer {layer!r} speaks for what is explained, and some of it against, so "
+            "that a map is empty: its values are negative, and cut off at zero. See them in "
+            "explanation.raw or explanation.figure(kind='signed'), or explain another class.",
+        )
 
 
 def _once(model: object, message: str) -> None:

@@ -46,9 +46,9 @@ def top(count: int) -> Each:
     return Each(*(Class(rank=rank) for rank in range(count)))
 
 
+Names: TypeAlias = str | Sequence[str]
 TargetLike: TypeAlias = (
-    "Target | NativeScore | Callable[[Any], Any] | int | str | Sequence[int] | Sequence[str] | "
-    "Array | None"
+    Target | NativeScore | Callable[[Any], Any] | int | Sequence[int] | Names | Array | None
 )
 
 

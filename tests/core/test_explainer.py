@@ -16,6 +16,7 @@ from camcore.errors import (
     InputError,
     LayerError,
     MethodError,
+    PoorMapWarning,
     RecipeError,
     TargetError,
 )
@@ -417,3 +418,19 @@ def test_what_looks_like_probabilities_sums_to_one_over_classes(shape, axis, exp
     values = np.random.default_rng(0).uniform(0.1, 1, shape)
     assert look_like_probabilities(values / values.sum(axis=axis, keepdims=True)) == expected
     assert not look_like_probabilities(values - 0.5)
+
+
+def test_a_map_wholly_against_warns_once_and_says_where_to_look():
+    model = random_network()
+    explainer = camcore.Explainer(model, layer="relu2")
+    with pytest.warns(PoorMapWarning, match=r"speaks for.*negative.*explanation\.raw") as heard:
+        result, _ = camcore.explain(model, PHOTOS, 3, "relu2"), explainer(PHOTOS, 3)
+    assert len(heard) == 1
+    assert result.raw["relu2"].max() <= 0 > result.raw["relu2"].min()
+    assert result.empty.all()
+
+
+def test_a_map_of_nothing_warns(network):
+    with pytest.warns(PoorMapWarning, match="speaks for or against.*Explain another layer"):
+        result = camcore.explain(network, np.zeros_like(PHOTOS), None, "@input", "activations")
+    assert not result.raw["@input"].any()
