@@ -30,6 +30,8 @@ class Weights:
         Of a normalisation; the last two where it is by running statistics.
     epsilon : float or None
         What a normalisation adds to the variance; None where that is not known yet.
+    untold : str
+        What to do where these do not say what the layer adds.
     """
 
     kernel: Any = None
@@ -38,6 +40,7 @@ class Weights:
     mean: Any = None
     variance: Any = None
     epsilon: float | None = None
+    untold: str = ""
 
     @classmethod
     def of_norm(cls, read: Callable[[str], Any], names: str, epsilon: Any) -> Weights:
@@ -65,9 +68,11 @@ def biases(weights: Mapping[str, Weights]) -> Iterator[Bias]:
     LayerError
         A normalisation has not run yet, and what it holds does not say all.
     MethodError
-        The biases of several layers are one array.
+        The biases of several layers are one array, or are kept elsewhere.
     """
     for name, held in weights.items():
+        if held.untold:
+            raise MethodError(f"What layer {name!r} adds is not in its weights: {held.untold}.")
         if held.mean is not None:
             if held.epsilon is None:
                 raise LayerError(

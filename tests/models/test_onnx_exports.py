@@ -23,14 +23,31 @@ CASES = {
         *(0, "model.21", ROWS["ultralytics YOLOv8, a box and a class"].target),
     ),
 }
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning"
+)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.fixture(params=[False, True], ids=["TorchScript", "dynamo"])
+def exported(torch, require, request):
+    """Export a module by one of PyTorch's two exporters, and read the file."""
+    onnx = require("onnx")
+    require("onnxruntime")
+    require("onnxscript")
+
+    def export(module: Any, images: Any) -> Any:
+        file, copied = io.BytesIO(), copy.deepcopy(module)  # YOLOv8 keeps what it was traced with
+        names, how = ["image"], {"dynamo": request.param, "verbose": False}
+        torch.onnx.export(copied, (images,), file, input_names=names, **how)
+        return onnx.load_from_string(file.getvalue())
+
+    return export
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_maps_are_those_of_the_module(torch, require, name):
-    onnx, row, (output, layer, target) = require("onnx"), ROWS[name], CASES[name]
-    for package in (*row.needs, "onnxruntime"):
+def test_maps_are_those_of_the_module(torch, require, exported, name):
+    row, (output, layer, target) = ROWS[name], CASES[name]
+    for package in row.needs:
         require(package)
 
     class One(torch.nn.Module):
@@ -43,10 +60,9 @@ def test_maps_are_those_of_the_module(torch, require, name):
         def forward(self, x: Any) -> Any:
             return self.inner(x)[output]
 
-    module, images, file = One(row.make().eval()).eval(), row.inputs(1), io.BytesIO()
-    torch.onnx.export(module, (images,), file, input_names=["image"], dynamo=False)
-    graph = onnx.load_from_string(file.getvalue())
-    for method in ("gradcam", "layercam", "eigencam"):
+    module, images = One(row.make().eval()).eval(), row.inputs(1)
+    graph = exported(module, images)
+    for method in ("gradcam", "elementwisegradcam", "layercam", "eigencam"):
         (found,), (expected,) = (
             camcore.explain(model, images, target, f"inner.{layer}", method).raw.values()
             for model in (graph, module)
@@ -56,25 +72,22 @@ def test_maps_are_those_of_the_module(torch, require, name):
         assert expected.any()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_resnet_50_differs_from_float64_by_the_side_of_rectifiers_alone(torch, require):
+def test_resnet_50_differs_from_float64_by_the_side_of_rectifiers_alone(torch, require, exported):
     """In float32 one of ten million rectifiers may fall on the other side of zero, and does.
 
     The gradient at the input is then off by half a percent, in any framework; in float64, with
     rectifiers open where the file has them open, it is the file's.
     """
-    onnx, models = require("onnx"), require("torchvision.models")
-    require("onnxruntime")
+    models = require("torchvision.models")
     torch.manual_seed(0)
     module, images = models.resnet50(weights=None).eval(), torch.randn(1, 3, 224, 224)
-    file = io.BytesIO()
-    torch.onnx.export(module, (images,), file, input_names=["image"], dynamo=False)
-    model = adapter(onnx.load_from_string(file.getvalue()))
+    model = adapter(exported(module, images))
 
     def seed(leaves: Any) -> Any:
         return {path: np.eye(1000, dtype=leaf.dtype)[[1]] for path, leaf in leaves.items()}
 
-    rectifiers = [layer.name for layer in model.layers() if layer.kind == "Relu"]
+    layers = [one for one in model.layers() if one.native.op_type == "Relu"]
+    rectifiers = [*{one.native.name: one.name for one in layers}.values()]
     trace = model.run(images.numpy(), [*rectifiers, INPUT], [seed])
     is_open = iter([trace.layers[name].activations > 0 for name in rectifiers])
 

@@ -27,18 +27,24 @@ class Equinox:
     ----------
     model : equinox.Module
         The module.
-    call : callable
-        ``call(model, inputs)`` gives the outputs for a batch.
+    call : callable, optional
+        ``call(model, inputs)`` gives the outputs for a batch, ``call(model, inputs, state)`` where
+        there is a state. Unless given, the module is mapped over the batch.
+    state : equinox.nn.State, optional
+        What the module's batch normalisations keep their statistics in.
     """
 
     model: Any
-    call: Callable[[Any, Any], Any]
+    call: Callable[..., Any] | None = None
+    state: Any = None
 
 
-def _mapped(model: Any, inputs: Any) -> Any:
-    """Run a module, which takes one sample, for each of a batch."""
-    several = isinstance(inputs, (tuple, list))
-    return jax.vmap(model)(*(inputs if several else [inputs]))
+def _mapped(model: Any, inputs: Any, *states: Any) -> Any:
+    """Run a module, which takes one sample and perhaps a state, for each of a batch."""
+    given = [*inputs] if isinstance(inputs, (tuple, list)) else [inputs]
+    axes = [*[0] * len(given), *[None] * len(states)]
+    made = jax.vmap(model, axes)(*given, *states)
+    return made[0] if states else made
 
 
 class EquinoxModel(Model):
@@ -49,22 +55,23 @@ class EquinoxModel(Model):
     def __init__(self, model: Any, kept: dict[str, Any]) -> None:
         super().__init__(model, kept)
         self._eqx = sys.modules["equinox"]
-        own = model if isinstance(model, Equinox) else Equinox(model, _mapped)
-        self._module, self._call = own.model, own.call
+        own = model if isinstance(model, Equinox) else Equinox(model)
+        self._module, self._call, self._state = own.model, own.call or _mapped, own.state
 
     @cached_property
     def _parts(self) -> tuple[Any, Any]:
-        """The module's arrays, and the rest; neither is ever written to."""
-        module = self._eqx.nn.inference_mode(self._module)
-        return self._eqx.partition(module, lambda leaf: isinstance(leaf, _ARRAYS))
+        """The arrays of the module and its state, and the rest; neither is ever written to."""
+        held = self._eqx.nn.inference_mode(self._module), self._state
+        return self._eqx.partition(held, lambda leaf: isinstance(leaf, _ARRAYS))
 
     def split(self) -> tuple[Hashable, Any]:
-        """Return the module's arrays."""
+        """Return the arrays of the module and its state."""
         return (), self._parts[0]
 
     def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
         """Run a copy whose modules are of marking classes."""
-        return self._call(self._copy(self._eqx.combine(parameters, self._parts[1]), ""), inputs)
+        module, state = self._eqx.combine(parameters, self._parts[1])
+        return self._call(self._copy(module, ""), inputs, *([] if state is None else [state]))
 
     def layers(self) -> Iterable[Layer]:
         """List the modules by their fields, joined with dots."""
@@ -78,9 +85,23 @@ class EquinoxModel(Model):
                 is_plain = getattr(module, "groups", 1) == 1
                 kernel = module.weight.transpose(*range(2, module.weight.ndim), 1, 0)
                 found[name] = Weights(kernel if is_plain else None, module.bias)
-            elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+            elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)):
                 found[name] = Weights(bias=module.bias)
+            elif isinstance(module, nn.BatchNorm):
+                found[name] = self._normalisation(module)
         return found
+
+    def _normalisation(self, norm: Any) -> Weights:
+        """Read a batch normalisation and its statistics, as it computes them in inference."""
+        if self._state is None:
+            return Weights(untold="give its state: camcore_jax.Equinox(model, state=state)")
+        if norm.mode == "ema":
+            mean, variance = self._state.get(norm.ema_state_index)
+        else:
+            count = self._state.get(norm.batch_counter)
+            share = jax.numpy.where(count == 0, 1, 1 - norm.momentum**count)
+            mean, variance = (one / share for one in self._state.get(norm.batch_state_index))
+        return Weights(None, norm.bias, norm.weight, mean, variance, norm.eps)
 
     def _below(self, part: Any, name: str) -> Iterator[tuple[str, Any]]:
         """Yield the modules that can be called, parents first."""

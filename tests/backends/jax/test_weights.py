@@ -7,7 +7,7 @@ import pytest
 from jax_nets import CASES, IMAGES, WEIGHTS, equinox_case, haiku_case, linen_case, nnx_case
 
 from camcore.adapter import INPUT
-from camcore.errors import LayerError
+from camcore.errors import LayerError, MethodError
 
 FLAX = ["conv1", "block", "block{}conv", "block{}norm", "step", "step{}linear", "fc"]
 
@@ -124,10 +124,10 @@ def test_lists_dictionaries_and_shared_modules_have_names(backend):
     assert records["parts.0"].is_output
 
 
-def test_a_module_of_equinox_with_a_state_says_how_it_is_called(jax, backend):
+@pytest.fixture(params=["ema", "batch"])
+def stateful(request, jax):
+    """A module of Equinox with a batch normalisation that saw a batch, its state, and images."""
     import equinox as eqx
-
-    from camcore_jax import Equinox
 
     class Network(eqx.Module):
         conv: eqx.nn.Conv2d
@@ -142,17 +142,30 @@ def test_a_module_of_equinox_with_a_state_says_how_it_is_called(jax, backend):
     make = eqx.nn.make_with_state(
         lambda: Network(
             eqx.nn.Conv2d(3, 4, 3, key=keys[0]),
-            eqx.nn.BatchNorm(4, axis_name="batch", mode="ema"),
+            eqx.nn.BatchNorm(4, axis_name="batch", mode=request.param, eps=0.1),
             eqx.nn.Linear(4, 5, key=keys[1]),
         )
     )
     model, state = make()
+    scale, shift = jax.numpy.arange(1.0, 5), jax.numpy.arange(4.0)
+    model = eqx.tree_at(lambda m: (m.norm.weight, m.norm.bias), model, (scale, shift))
     images = np.moveaxis(IMAGES, -1, 1).astype(np.float32)
-    over = {"axis_name": "batch", "in_axes": (0, None), "out_axes": (0, None)}
-    _, state = jax.vmap(model, **over)(images, state)  # one step of training
+    _, state = jax.vmap(model, **OVER)(images, state)  # one step of training
+    return model, state, images
+
+
+OVER = {"axis_name": "batch", "in_axes": (0, None), "out_axes": (0, None)}
+
+
+def test_a_module_of_equinox_with_a_state_says_how_it_is_called(jax, backend, stateful):
+    import equinox as eqx
+
+    from camcore_jax import Equinox
+
+    model, state, images = stateful
 
     def call(model, x):
-        return jax.vmap(model, **over)(x, state)[0]
+        return jax.vmap(model, **OVER)(x, state)[0]
 
     def plain(x):
         return call(eqx.nn.inference_mode(model), x)[:, 1].sum()
@@ -168,6 +181,31 @@ def test_a_module_of_equinox_with_a_state_says_how_it_is_called(jax, backend):
         trace.layers[INPUT].gradients[0], jax.grad(plain)(images), rtol=0, atol=1e-7
     )
     assert trace.layers["norm"].channels == "first"
+    with pytest.raises(
+        MethodError, match=r"layer 'norm' adds .* camcore_jax.Equinox\(model, state"
+    ):
+        adapter.biases()
+
+
+def test_a_batch_normalisation_of_equinox_adds_what_its_state_says(jax, backend, stateful):
+    import equinox as eqx
+
+    from camcore_jax import Equinox
+
+    model, state, images = stateful
+    own = eqx.nn.inference_mode(model)
+    zeros = jax.numpy.zeros((4, 1, 1))
+    adapter = backend.adapt(Equinox(model, state=state))
+    biases = {bias.layer: bias.added for bias in adapter.biases()}
+    close(biases["norm"], own.norm(zeros, state)[0].ravel())
+    assert list(biases) == ["conv", "norm", "fc"]
+    expected = jax.vmap(own, **OVER)(images, state)[0]
+    close(adapter.run(images).outputs[""], expected)
+    told = backend.adapt(
+        Equinox(model, lambda model, x, state: jax.vmap(model, **OVER)(x, state)[0], state)
+    )
+    close(told.run(images).outputs[""], expected)
+    close({bias.layer: bias.added for bias in told.biases()}["norm"], biases["norm"])
 
 
 def test_a_function_of_haiku_without_a_state(jax, backend):
