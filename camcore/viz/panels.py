@@ -165,7 +165,10 @@ def panels(
     heights = [min(max(rows / across, low), 1.3) for rows, across, *_ in shapes]
     widths = [1.0] * columns + [_BARS] * bars
     # Beside the panels lie their padding, a line above and the scale with its labels.
-    size = (width * sum(widths) + 0.4, width * sum(heights) + 0.09 * len(heights) + 0.72)
+    size = (
+        width * sum(widths) + 0.1 * len(widths),
+        width * sum(heights) + 0.09 * len(heights) + 0.75,
+    )
     return panel_rows(size, [*heights, 0.05 * PANEL / width], widths)
 
 

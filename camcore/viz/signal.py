@@ -26,9 +26,6 @@ _WIDTH, _TRACE = 8.0, 0.75
 _TALLEST = 40.0
 """Height of all traces together, in inches; many are drawn lower."""
 
-_DENSE = 1000
-"""From how many samples on lines are half as wide, so that they do not cover one another."""
-
 _MOST = 256
 """How many traces are still told apart at that height."""
 
@@ -195,18 +192,17 @@ def _draw_traces(
     runs = _runs(colours)
     step = 1.1 * float(np.ptp(trace, axis=0).max()) or 1.0
     channels = trace.shape[1]
-    wide = 1.0 if len(heat) < _DENSE else 0.5
     for channel in range(channels):
         middle = trace[:, channel] - (step * channel if channels > 1 else 0)
         x, y = (_with_midpoints(values) for values in (where, middle))
         points = np.stack([x, y], axis=-1)
         # Each sample owns the way from the midpoint before it to the midpoint after it.
         pieces = [points[2 * first : 2 * last + 1] for first, last in runs]
-        panel.plot(x, y, color="#202020", linewidth=3.4 * wide, solid_joinstyle="round")
+        panel.plot(x, y, color="#202020", linewidth=3.4, solid_joinstyle="round")
         coloured_line = LineCollection(
             pieces,
             colors=[colours[first] for first, _ in runs],
-            linewidths=1.9 * wide,
+            linewidths=1.9,
             capstyle="butt",
             zorder=3,
         )
