@@ -638,20 +638,22 @@ class Explanation:
 
         Parameters
         ----------
-        images : (B, H, W, 3), (B, D, H, W) or (B, L[, C]) array, optional
+        images : (B, H, W, 3), (B, D, H, W), (B, L), (B, C, L) or (B, L, C) array, optional
             What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
-            signals, channels last. Left out, what the model saw of the photographs that were
-            explained; of arrays, only the maps are shown.
+            signals as the model takes them. Left out, what the model saw of the photographs that
+            were explained; of arrays, only the maps are shown.
         kind : {"map", "signed", "layers"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
             colours; or a column for each layer. Volumes are drawn in three planes, signals
             as traces in the colours of their map.
         names : sequence of str, optional
             Names of the classes by index, in place of the explanation's own: each row then says
-            which class is explained, and beside it are the five most probable.
+            which class is explained by its name, and beside it are the five most probable.
         **options
-            As `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
-            `colormap`, `marks`, ...
+            `model`, the model's name, for the heading; `letters=True` for (a), (b), ... before
+            titles; `caption=True` for a caption below in place of the heading, whose text
+            `camcore.viz.caption_text` gives. The others are as `camcore.viz.figure`, `grid`,
+            `volume_figure` or `signal_figure` take them: `colormap`, `marks`, ...
 
         Returns
         -------
