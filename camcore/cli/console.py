@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from tempfile import TemporaryFile
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from camcore._shared.progress import Bar
@@ -55,6 +57,22 @@ def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) 
             no_wrap=number == 0,
         )
     return started
+
+
+def broken(name: str, room: int) -> str:
+    """Break a long name into lines behind its dots and slashes, so that no part of it is cut."""
+    lines = [""]
+    for part in re.findall(r"[^./]*[./]?", name):
+        if lines[-1] and len(lines[-1]) + len(part) > room:
+            lines.append("")
+        lines[-1] += part
+    return escape("\n".join(lines))
+
+
+def fits(table: Table) -> bool:
+    """Tell whether a table fits without breaking a line."""
+    wide = out.options.update(max_width=10_000)
+    return Measurement.get(out, wide, table).maximum <= out.width
 
 
 def percent(probability: float) -> str:

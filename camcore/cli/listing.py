@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 from collections.abc import Sequence
 from importlib.metadata import requires
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,44 +16,22 @@ from rich.markup import escape
 from rich.table import Table
 
 import camcore
-from camcore import registry, zoo
+from camcore import registry
 from camcore._shared.optional import installed_version
 from camcore.cli import console
+from camcore.cli.model import ModelRequest
+from camcore.cli.options import (
+    MODEL,
+    CheckpointOption,
+    DeviceOption,
+    NumClassesOption,
+    PretrainedOption,
+    WeightsOption,
+)
 from camcore.layers.candidates import Candidate, candidates
 from camcore.methods import find as find_method
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
-
-MODEL = typer.Option(
-    "--model",
-    "-m",
-    metavar="SPEC",
-    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras, .pt2 or .onnx file, or "
-    "package.module:function, whose code is run.",
-)
-ModelOption = Annotated[str, MODEL]
-WeightsOption = Annotated[
-    str | None, typer.Option("--weights", metavar="FILE", help="Weights to load into the model.")
-]
-ValueRangeOption = Annotated[
-    tuple[float, float] | None,
-    typer.Option(
-        metavar="LOW HIGH",
-        help="A file's values that are black and white: 0 4095, say. Unless given, what the "
-        "number of its bits says, or its smallest and largest value.",
-        show_default=False,
-    ),
-]
-
-ActivationOption = Annotated[
-    Literal["softmax", "sigmoid", "none"] | None,
-    typer.Option(
-        metavar="softmax|sigmoid|none",
-        help="What makes probabilities of the model's scores, where the model does not end in it; "
-        "sigmoid for one unit that tells two classes.",
-        show_default=False,
-    ),
-]
 
 
 def methods() -> None:
@@ -96,15 +75,24 @@ def layers(
     name: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for --model.")] = None,
     model: Annotated[str | None, MODEL] = None,
     weights: WeightsOption = None,
+    checkpoint: CheckpointOption = None,
+    pretrained: PretrainedOption = False,
+    num_classes: NumClassesOption = None,
+    device: DeviceOption = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", metavar="", help="Every layer, in the order in which they run."),
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="As JSON, every layer with what is wrong with it.")
+        bool,
+        typer.Option("--json", metavar="", help="As JSON, every layer with what is wrong with it."),
     ] = False,
 ) -> None:
-    """List a model's layers in the order in which they run, and which are worth looking at."""
+    """List the layers of a model that matter, finest first; with --all, every one that runs."""
     spec = name or model
     if spec is None or (name and model):
         raise typer.BadParameter("Name one model, such as timm:resnet50.")
-    loaded = zoo.load_model(spec, weights)
+    loaded = ModelRequest(spec, weights, checkpoint, pretrained, num_classes, device).load()
     # Noise, since a blank photograph has gradients of its own.
     photo = np.random.default_rng(0).integers(0, 256, (loaded.size, loaded.size, 3), np.uint8)
     found = candidates(loaded.model, loaded.preprocess(photo))
@@ -112,45 +100,81 @@ def layers(
     if as_json:
         typer.echo(json.dumps([_as_data(one, chosen) for one in found], indent=2))
         return
-    console.out.print(_listed(found, chosen))
     good = sum(not one.fault for one in found)
+    if everything:
+        console.out.print(_listed(found, chosen))
+        console.out.print(f"• {good} of {len(found)} layers are worth looking at", soft_wrap=True)
+    else:
+        console.out.print(_few(found, chosen))
+        console.out.print(
+            f"{good} of {len(found)} layers are worth looking at; --all lists every one.",
+            soft_wrap=True,
+        )
     console.out.print(
-        f"• {good} of {len(found)} layers are worth looking at\n"
-        + (
-            f"→ is explained when no layer is asked for: {chosen}"
-            if chosen
-            else "None is chosen when no layer is asked for; methods at the input need none."
-        ),
+        f"→ is explained when no layer is asked for: {escape(chosen)}"
+        if chosen
+        else "None is chosen when no layer is asked for; methods at the input need none.",
+        soft_wrap=True,
     )
 
 
-_BESIDE_NAMES = 46
-"""Width of the columns beside the names, in characters."""
+def _few(found: Sequence[Candidate], chosen: str | None) -> Table:
+    """Tabulate the layers that matter, finest first."""
+    few = [one for one in found if one.why or one.layer.name == chosen]
+    few.sort(key=lambda one: -math.prod(one.size or ()))
+    table = console.table("", "layer", "grid", "why")
+    for one in few:
+        is_chosen = one.layer.name == chosen
+        why = "explained when none is named" if is_chosen else one.why
+        table.add_row(
+            "→" if is_chosen else "",
+            console.broken(one.layer.name, _ROOM),
+            "" if one.size is None else _by(one.size),
+            "among the best too" if one.chosen and not is_chosen else why,
+            style="bold green" if is_chosen else None,
+        )
+    return table
+
+
+_ROOM = 44
+"""Characters of a name, of a terminal of 80."""
 
 
 def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
-    """Tabulate layers; columns without news are left out, names are not wrapped where they fit."""
+    """Tabulate every layer, with its kind where that fits."""
+    table = _table(found, chosen, kinds=True)
+    return table if console.fits(table) else _table(found, chosen, kinds=False)
+
+
+def _table(found: Sequence[Candidate], chosen: str | None, *, kinds: bool) -> Table:
+    """Tabulate layers; columns without news are left out."""
     several = any(one.calls > 1 for one in found)
     tokens = any(not one.fault and _is_of_tokens(one) for one in found)
-    columns = ("", "layer", "kind", "output", *(["map"] if tokens else []))
-    table = console.table(*columns, *(["calls"] if several else []), "why not", numbers=["calls"])
-    longest = max((len(one.layer.name) for one in found), default=0)
-    for column in table.columns:
-        room = console.out.width - _BESIDE_NAMES if column.header == "layer" else longest
-        column.no_wrap = column.header != "kind" and longest <= room
+    optional = {"kind": kinds, "output": True, "map": tokens, "calls": several}
+    shown = [name for name, is_shown in optional.items() if is_shown]
+    table = console.table("", "layer", *shown, "why not", numbers=["calls"])
+    # What stands beside names at most: an output, a map, a number, and what is wrong.
+    room = max(console.out.width - _BESIDE_NAMES, _ROOM // 2)
     for one in found:
         is_chosen = one.layer.name == chosen
+        said = {
+            "kind": escape(one.layer.kind),
+            "output": _by(one.shape[1:]),
+            "map": "" if one.fault or one.size is None else _by(one.size),
+            "calls": "" if one.calls == 1 else str(one.calls),
+        }
         table.add_row(
             "→" if is_chosen else " " if one.fault else "•",
-            escape(one.layer.name),
-            escape(one.layer.kind),
-            _by(one.shape[1:]),
-            *(["" if one.fault or one.size is None else _by(one.size)] if tokens else []),
-            *(["" if one.calls == 1 else str(one.calls)] if several else []),
+            console.broken(one.layer.name, room),
+            *(said[name] for name in shown),
             one.fault,
             style="bold green" if is_chosen else "dim" if one.fault else None,
         )
     return table
+
+
+_BESIDE_NAMES = 48
+"""Width of the columns beside the names, in characters."""
 
 
 def _is_of_tokens(one: Candidate) -> bool:
@@ -171,6 +195,7 @@ def _as_data(one: Candidate, chosen: str | None) -> dict[str, Any]:
         "good": not one.fault,
         "fault": one.fault,
         "chosen": one.layer.name == chosen,
+        "why": one.why,
     }
 
 

@@ -51,14 +51,27 @@ def test_recipes_describes_them(camcore):
 
 
 def test_layers_lists_what_runs_what_is_worth_it_and_what_is_explained(camcore):
-    shown = camcore("layers", "tiny_models:named").stdout
-    assert camcore("layers", "-m", "tiny_models:named").stdout == shown
+    shown = camcore("layers", "tiny_models:named", "--all").stdout
+    assert camcore("layers", "-m", "tiny_models:named", "--all").stdout == shown
     rows = [line.split() for line in shown.splitlines()]
     assert ["•", "conv1", "Conv", "3×6×6"] in rows
     assert ["→", "relu2", "ReLU", "4×4×4"] in rows
     assert ["fc", "Dense", "5", "no", "map"] in rows
     assert "no layer is asked for: relu2" in shown
     assert f"• {sum(row[:1] in (['•'], ['→']) for row in rows) - 2} of" in shown
+
+
+def test_the_layers_that_matter_come_finest_first_with_their_grid_and_why(camcore):
+    shown = camcore("layers", "tiny_models:named").stdout
+    rows = [" ".join(line.split()) for line in shown.splitlines()]
+    assert [row for row in rows if row and "─" not in row] == [
+        "layer grid why",
+        "relu1 6×6 last on a finer grid",
+        "conv2 4×4 three quarters of the way back, same grid",
+        "→ relu2 4×4 explained when none is named",
+        "4 of 6 layers are worth looking at; --all lists every one.",
+        "→ is explained when no layer is asked for: relu2",
+    ]
 
 
 def test_layers_are_printed_as_json(camcore):
@@ -73,7 +86,9 @@ def test_layers_are_printed_as_json(camcore):
         "good": True,
         "fault": "",
         "chosen": False,
+        "why": "",
     }
+    assert [one["why"] for one in found if one["chosen"]] == ["explained when none is named"]
     assert found[-1]["fault"] == "no map"
     assert found[-1]["size"] is None
 
@@ -116,7 +131,10 @@ def test_what_is_left_out_of_a_command_is_fixed():
     shared = {"max_dim": 2048, "batch": 8}
     expected = {
         "demo": {"output": Path("camcore-demo")},
-        "explain": {"method": "gradcam", "recipe": "paper", "steady": 0.0, "every": 1, **shared},
+        "explain": {
+            **{"method": "gradcam", "recipe": "paper", "steady": 0.0, "every": 1, "top": 5},
+            **shared,
+        },
         "compare": {"output": Path("camcore-compare"), "seed": 0, **shared},
         **{name: {} for name in ("layers", "methods", "recipes", "info")},
     }
