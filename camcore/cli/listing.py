@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Sequence
 from importlib.metadata import requires
+from textwrap import fill
 from typing import Annotated, Any
 
 import numpy as np
@@ -29,26 +30,93 @@ from camcore.cli.options import (
     WeightsOption,
 )
 from camcore.layers.candidates import Candidate, candidates
+from camcore.methods import Method
 from camcore.methods import find as find_method
+from camcore.methods.cards import CARDS, cost, formula, needed
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
 
 
-def methods() -> None:
-    """List the methods: what each needs and costs, and where it comes from."""
-    table = console.table("method", "needs", "forward passes", "source")
+def methods(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Describe these.", show_default=False),
+    ] = None,
+) -> None:
+    """List the methods; with names, a card of each: formula, use, cost, paper and BibTeX."""
+    if names:
+        for number, method in enumerate(map(find_method, names)):
+            if number:
+                console.out.print()
+            _print_card(method)
+        return
+    table = console.table("method", "needs", "forward passes, source")
+    table.columns[1].no_wrap = True
     for row in camcore.methods.TABLE:
         table.add_row(
             f"[bold]{escape(row.label)}[/]\n{row.name}",
             "\n".join(row.needs),
-            row.passes,
-            escape(row.paper) + "\n",
+            f"{row.passes}\n{_worded(row.paper, _SOURCE)}\n",
         )
     console.out.print(table)
+    console.out.print("camcore methods NAME says what one does, and how to cite it.")
+
+
+_SOURCE = 25
+"""Characters of a source, of a terminal of 80."""
+
+
+def _worded(text: str, room: int) -> str:
+    """Break the long words of a text, such as addresses, behind their dots and slashes."""
+    return " ".join(console.broken(word, room) for word in text.split())
+
+
+_LEVELS = {
+    "layer": "maps at a layer",
+    "attention": "maps at attention",
+    "input": "maps at the input",
+}
+
+
+_SYMBOLS = "A: the layer's output, g: the gradient there, c: channels, s: places"
+
+
+def _print_card(method: Method) -> None:
+    """Print all that is known of a method."""
+    card = CARDS.get(method.name)
+    options = method.takes()
+    said = {
+        "formula": formula(method),
+        "": _SYMBOLS if re.search(r"\b[Ag]_c|\bA\b", formula(method)) else "",
+        "use": "" if card is None else card.use,
+        "cost": cost(method),
+        "needs": ", ".join(needed(method)),
+        "gives": _LEVELS[method.level],
+        "options": ", ".join(options),
+        "paper": method.paper,
+    }
+    console.out.print(f"[bold]{escape(method.label)}[/]  {method.name}")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in said.items():
+        if text:
+            table.add_row(f"  {name}", escape(text), style=None if name else "dim")
+    console.out.print(table)
+    if card is not None and card.reference is not None:
+        console.out.print()
+        for line in card.reference.bibtex.splitlines():
+            console.say(fill(line, console.out.width - 1, subsequent_indent=" " * 4, **_WHOLE))
+
+
+_WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def recipes(
-    names: Annotated[list[str] | None, typer.Argument(help="Describe these.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Describe these.", show_default=False),
+    ] = None,
 ) -> None:
     """List the recipes; with names, what each does next to the papers' formulas."""
     if names:
@@ -57,15 +125,17 @@ def recipes(
                 console.out.print()
             console.out.print(recipe.describe(), markup=False, soft_wrap=True)
         return
-    table = console.table("recipe", "of", "methods as in the papers", "with formulas of its own")
+    table = console.table("recipe", "of, and its methods")
     for recipe in RECIPES.values():
-        own = [method.label for method in recipe.methods.values()]
         alike = [find_method(name).label for name in recipe.alike]
+        own = [method.label for method in recipe.methods.values()]
+        methods = {
+            "as in the papers": ["all"] if recipe is PAPER else alike,
+            "by formulas of its own": own,
+        }
+        lines = [f"{said}: {', '.join(labels)}" for said, labels in methods.items() if labels]
         table.add_row(
-            f"[bold]{escape(recipe.name)}[/]",
-            escape(recipe.source) + "\n",
-            ", ".join(alike) if recipe is not PAPER else "all",
-            ", ".join(own),
+            f"[bold]{escape(recipe.name)}[/]", "\n".join([escape(recipe.source), *lines]) + "\n"
         )
     console.out.print(table)
     console.out.print("camcore recipes NAME says what one does.")
@@ -211,8 +281,14 @@ def info() -> None:
     console.out.print(frameworks)
     packages = console.table("package", "version", "in the extras")
     for package, extras in _optional().items():
-        packages.add_row(package, _present(installed_version(package)), ", ".join(extras))
+        hidden = _OF_DEVELOPERS if "test" not in extras else {*_OF_DEVELOPERS, "models"}
+        if told := [extra for extra in extras if extra not in hidden]:
+            packages.add_row(package, _present(installed_version(package)), ", ".join(told))
     console.out.print(packages)
+
+
+_OF_DEVELOPERS = frozenset(["test", "conformance", "mutation", "all"])
+"""Extras that add nothing to what a model is explained with; models adds to test."""
 
 
 def _optional() -> dict[str, list[str]]:
