@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from camcore._shared.progress import Bar
-from camcore.errors import InputError
+from camcore.errors import CamcoreError, InputError
 from camcore.registry import LoadedModel
 
 out = Console(highlight=False)
@@ -29,6 +30,16 @@ def fail(message: str) -> None:
     """Print `message` as an error, on one line that the terminal wraps."""
     line = " ".join(message.split())
     err.print(f"[bold red]Error:[/] [red]{escape(line)}[/]", soft_wrap=True)
+
+
+@contextmanager
+def misuse() -> Iterator[None]:
+    """End the command with 2 where what was typed names nothing, before anything is done."""
+    try:
+        yield
+    except CamcoreError as error:
+        fail(str(error))
+        raise typer.Exit(2) from error
 
 
 def warn(message: str) -> None:

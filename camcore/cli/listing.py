@@ -45,7 +45,9 @@ def methods(
 ) -> None:
     """List the methods; with names, a card of each: formula, use, cost, paper and BibTeX."""
     if names:
-        for number, method in enumerate(map(find_method, names)):
+        with console.misuse():
+            found = [find_method(name) for name in names]
+        for number, method in enumerate(found):
             if number:
                 console.out.print()
             _print_card(method)
@@ -120,7 +122,9 @@ def recipes(
 ) -> None:
     """List the recipes; with names, what each does next to the papers' formulas."""
     if names:
-        for number, recipe in enumerate(map(find_recipe, names)):
+        with console.misuse():
+            found = [find_recipe(name) for name in names]
+        for number, recipe in enumerate(found):
             if number:
                 console.out.print()
             console.out.print(recipe.describe(), markup=False, soft_wrap=True)
@@ -162,7 +166,9 @@ def layers(
     spec = name or model
     if spec is None or (name and model):
         raise typer.BadParameter("Name one model, such as timm:resnet50.")
-    loaded = ModelRequest(spec, weights, checkpoint, pretrained, num_classes, device).load()
+    request = ModelRequest(spec, weights, checkpoint, pretrained, num_classes, device)
+    request.check()
+    loaded = request.load()
     # Noise, since a blank photograph has gradients of its own.
     photo = np.random.default_rng(0).integers(0, 256, (loaded.size, loaded.size, 3), np.uint8)
     found = candidates(loaded.model, loaded.preprocess(photo))

@@ -34,7 +34,9 @@ class ModelRequest:
     classes: Path | None = None
 
     def check(self) -> None:
-        """Raise an error for names of classes that cannot be read, before a model is loaded."""
+        """End the command where it names no model, or classes that cannot be read."""
+        with console.misuse():
+            zoo.check_spec(self.spec)
         if self.classes is not None:
             zoo.read_classes(self.classes)
 

@@ -169,11 +169,15 @@ def compare(
     """Compare models, recipes or methods on the same photos."""
     # What costs nothing to check comes before a model is loaded.
     shared = ModelRequest("", None, None, pretrained, num_classes, device, classes)
-    shared.check()
     specs = _specs(model, weights, checkpoint, layer, shared)
+    for spec in specs:
+        spec.request.check()
+    with console.misuse():
+        methods = [find(one).name for one in method or ["gradcam"]]
+        recipes = [find_recipe(one).name for one in recipe or ["paper"]]
     settings = CompareSettings(
-        methods=list(dict.fromkeys(find(one).name for one in method or ["gradcam"])),
-        recipes=list(dict.fromkeys(find_recipe(one).name for one in recipe or ["paper"])),
+        methods=list(dict.fromkeys(methods)),
+        recipes=list(dict.fromkeys(recipes)),
         target=target,
         seed=seed,
         batch=batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
 from rich.markup import escape
 
 import camcore
@@ -25,8 +26,10 @@ _OUTPUTS = ("overlay.png", "figure.png", "explanation.npz")
 def explain_photo(request: ExplainRequest, path: Path, output: Path | None, as_json: bool) -> None:
     """Explain the photograph at `path`, print its classes, and write pictures and arrays."""
     # What costs nothing to check comes before a model is loaded.
-    photo = Photo.read(path, max_dim=request.max_dim, value_range=request.value_range)
     request.check()
+    if not path.exists():
+        raise typer.BadParameter(f"There is no {path}; name a photograph, a folder, or a video.")
+    photo = Photo.read(path, max_dim=request.max_dim, value_range=request.value_range)
     folder = output or Path(f"camcore-{path.stem}")
     check_apart([path, *request.files], [folder / name for name in _OUTPUTS])
     with console.Steps(2) as steps:

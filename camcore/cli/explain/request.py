@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import camcore
-from camcore.cli import labels
+from camcore.cli import console, labels
 from camcore.cli.console import Steps
 from camcore.cli.model import ModelRequest
 from camcore.cli.options import AUGMENTS
@@ -69,9 +69,10 @@ class ExplainRequest:
     top: int = TOP
 
     def check(self) -> None:
-        """Raise an error for what is named and is not there, before a model is loaded."""
-        find(self.method)
-        colour_table(self.drawn_recipe.overlay.colormap)
+        """End the command where what is named is not there, before a model is loaded."""
+        with console.misuse():
+            find(self.method)
+            colour_table(self.drawn_recipe.overlay.colormap)
         self.model.check()
 
     @property

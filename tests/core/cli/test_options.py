@@ -126,7 +126,7 @@ def test_overlays_have_the_colours_that_are_asked_for(camcore, photo, tiny, tmp_
     assert np.array_equal(read_photo(tmp_path / "overlay.png"), one.overlay(style, exact=True))
     assert library.load(tmp_path / "explanation.npz").overlay_style == style
     failed = camcore("explain", photo, *NAMED, "--colormap", "jett", "--output", tmp_path)
-    assert (failed.exit_code, "loading" in failed.stderr) == (1, False)
+    assert (failed.exit_code, "loading" in failed.stderr) == (2, False)
     assert camcore("explain", photo, *NAMED, "--alpha", 2).exit_code == 2
 
 
