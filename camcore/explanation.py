@@ -650,10 +650,11 @@ class Explanation:
             Names of the classes by index, in place of the explanation's own: each row then says
             which class is explained by its name, and beside it are the five most probable.
         **options
-            `model`, the model's name, for the heading; `letters=True` for (a), (b), ... before
-            titles; `caption=True` for a caption below in place of the heading, whose text
-            `camcore.viz.caption_text` gives. The others are as `camcore.viz.figure`, `grid`,
-            `volume_figure` or `signal_figure` take them: `colormap`, `marks`, ...
+            `top`, how many classes are beside it; `model`, the model's name, for the heading;
+            `letters=True` for (a), (b), ... before titles; `caption=True` for a caption below in
+            place of the heading, whose text `camcore.viz.caption_text` gives. The others are as
+            `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
+            `colormap`, `marks`, ...
 
         Returns
         -------

@@ -39,6 +39,7 @@ from camcore.registry import (
 
 __all__ = [
     "LoadedModel",
+    "check_spec",
     "check_weights",
     "class_names",
     "demonstration",
@@ -122,15 +123,32 @@ def load_model(
     return loaded if names is None else replace(loaded, classes=names)
 
 
-def _load(spec: str, options: LoadOptions) -> LoadedModel:
-    scheme, colon, name = spec.partition(":")
-    if scheme not in _SCHEMES and (loaded := load_file(spec, options)):
-        return loaded
-    if not colon or not scheme or not name:
+def check_spec(spec: str) -> None:
+    """Refuse what names no model, without loading anything.
+
+    Parameters
+    ----------
+    spec : str
+        As `load_model` takes it.
+
+    Raises
+    ------
+    InputError
+        It is neither a scheme with a name behind it, nor a file of a kind that holds a model.
+    """
+    scheme, _, name = spec.partition(":")
+    if not (scheme and name) and of_file(spec) is None:
         raise InputError(
             f"{spec!r} names no model. Expected scheme:name as in torchvision:resnet50, "
             "a file such as model.keras or model.pt2, or package.module:function."
         )
+
+
+def _load(spec: str, options: LoadOptions) -> LoadedModel:
+    scheme, _, name = spec.partition(":")
+    if scheme not in _SCHEMES and (loaded := load_file(spec, options)):
+        return loaded
+    check_spec(spec)
     if "." in scheme or (find_spec(scheme) is not None and scheme not in _SCHEMES):
         options.only((), f"{spec!r} is a function, which loads its own weights")
         return _call(scheme, name)

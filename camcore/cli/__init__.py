@@ -12,6 +12,7 @@ from camcore.errors import CamcoreError, FileError
 def main() -> None:
     """Run the command line, or name the extra where its packages are missing."""
     try:
+        from camcore.cli.apart import framework_logs_dropped
         from camcore.cli.app import app
         from camcore.cli.console import fail
     except ModuleNotFoundError as error:
@@ -25,14 +26,15 @@ def main() -> None:
         sys.exit("Standard output is closed. Send it to a file, or to /dev/null.")
     if not sys.stdout.isatty():
         sys.stdout = _checked(sys.stdout)
-    try:
+    with framework_logs_dropped():
         try:
-            app(prog_name="camcore")
-        finally:
-            sys.stdout.flush()
-    except CamcoreError as error:
-        fail(str(error))
-        sys.exit(1)
+            try:
+                app(prog_name="camcore")
+            finally:
+                sys.stdout.flush()
+        except CamcoreError as error:
+            fail(str(error))
+            sys.exit(1)
 
 
 class _CheckedFile(io.FileIO):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import typer
@@ -30,7 +29,6 @@ class _Group(TyperGroup):
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,8 +47,6 @@ def start(
     ),
 ) -> None:
     """Show where a neural network looks: class activation maps, the same in every framework."""
-    # TensorFlow greets with pages of start-up messages unless told before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 app.command("demo")(demo)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from camcore._shared.progress import Bar
-from camcore.errors import InputError
+from camcore.errors import CamcoreError, InputError
 from camcore.registry import LoadedModel
 
 out = Console(highlight=False)
@@ -27,6 +30,16 @@ def fail(message: str) -> None:
     """Print `message` as an error, on one line that the terminal wraps."""
     line = " ".join(message.split())
     err.print(f"[bold red]Error:[/] [red]{escape(line)}[/]", soft_wrap=True)
+
+
+@contextmanager
+def misuse() -> Iterator[None]:
+    """End the command with 2 where what was typed names nothing, before anything is done."""
+    try:
+        yield
+    except CamcoreError as error:
+        fail(str(error))
+        raise typer.Exit(2) from error
 
 
 def warn(message: str) -> None:
@@ -55,6 +68,22 @@ def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) 
             no_wrap=number == 0,
         )
     return started
+
+
+def broken(name: str, room: int) -> str:
+    """Break a long name into lines behind its dots and slashes, so that no part of it is cut."""
+    lines = [""]
+    for part in re.findall(r"[^./]*[./]?", name):
+        if lines[-1] and len(lines[-1]) + len(part) > room:
+            lines.append("")
+        lines[-1] += part
+    return escape("\n".join(lines))
+
+
+def fits(table: Table) -> bool:
+    """Tell whether a table fits without breaking a line."""
+    wide = out.options.update(max_width=10_000)
+    return Measurement.get(out, wide, table).maximum <= out.width
 
 
 def percent(probability: float) -> str:

@@ -93,7 +93,11 @@ def demo(
         Path, typer.Option(metavar="FOLDER", help="Where pictures and arrays go.")
     ] = Path("camcore-demo"),
     framework: Annotated[
-        Framework | None, typer.Option(help="Run this one alone; all installed unless given.")
+        Framework | None,
+        typer.Option(
+            metavar="NAME",
+            help="torch, tensorflow, jax or onnx alone; all installed unless given.",
+        ),
     ] = None,
 ) -> None:
     """Explain real photos with one network in every framework installed, and compare the maps."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 from collections.abc import Sequence
 from importlib.metadata import requires
-from typing import Annotated, Any, Literal
+from textwrap import fill
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,78 +17,129 @@ from rich.markup import escape
 from rich.table import Table
 
 import camcore
-from camcore import registry, zoo
+from camcore import registry
 from camcore._shared.optional import installed_version
 from camcore.cli import console
+from camcore.cli.model import ModelRequest
+from camcore.cli.options import (
+    MODEL,
+    CheckpointOption,
+    DeviceOption,
+    NumClassesOption,
+    PretrainedOption,
+    WeightsOption,
+)
 from camcore.layers.candidates import Candidate, candidates
+from camcore.methods import Method
 from camcore.methods import find as find_method
+from camcore.methods.cards import CARDS, cost, formula, needed
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
 
-MODEL = typer.Option(
-    "--model",
-    "-m",
-    metavar="SPEC",
-    help="timm:NAME, torchvision:NAME, keras:NAME, a .keras, .pt2 or .onnx file, or "
-    "package.module:function, whose code is run.",
-)
-ModelOption = Annotated[str, MODEL]
-WeightsOption = Annotated[
-    str | None, typer.Option("--weights", metavar="FILE", help="Weights to load into the model.")
-]
-ValueRangeOption = Annotated[
-    tuple[float, float] | None,
-    typer.Option(
-        metavar="LOW HIGH",
-        help="A file's values that are black and white: 0 4095, say. Unless given, what the "
-        "number of its bits says, or its smallest and largest value.",
-        show_default=False,
-    ),
-]
 
-ActivationOption = Annotated[
-    Literal["softmax", "sigmoid", "none"] | None,
-    typer.Option(
-        metavar="softmax|sigmoid|none",
-        help="What makes probabilities of the model's scores, where the model does not end in it; "
-        "sigmoid for one unit that tells two classes.",
-        show_default=False,
-    ),
-]
-
-
-def methods() -> None:
-    """List the methods: what each needs and costs, and where it comes from."""
-    table = console.table("method", "needs", "forward passes", "source")
+def methods(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Describe these.", show_default=False),
+    ] = None,
+) -> None:
+    """List the methods; with names, a card of each: formula, use, cost, paper and BibTeX."""
+    if names:
+        with console.misuse():
+            found = [find_method(name) for name in names]
+        for number, method in enumerate(found):
+            if number:
+                console.out.print()
+            _print_card(method)
+        return
+    table = console.table("method", "needs", "forward passes, source")
+    table.columns[1].no_wrap = True
     for row in camcore.methods.TABLE:
         table.add_row(
             f"[bold]{escape(row.label)}[/]\n{row.name}",
             "\n".join(row.needs),
-            row.passes,
-            escape(row.paper) + "\n",
+            f"{row.passes}\n{_worded(row.paper, _SOURCE)}\n",
         )
     console.out.print(table)
+    console.out.print("camcore methods NAME says what one does, and how to cite it.")
+
+
+_SOURCE = 25
+"""Characters of a source, of a terminal of 80."""
+
+
+def _worded(text: str, room: int) -> str:
+    """Break the long words of a text, such as addresses, behind their dots and slashes."""
+    return " ".join(console.broken(word, room) for word in text.split())
+
+
+_LEVELS = {
+    "layer": "maps at a layer",
+    "attention": "maps at attention",
+    "input": "maps at the input",
+}
+
+
+_SYMBOLS = "A: the layer's output, g: the gradient there, c: channels, s: places"
+
+
+def _print_card(method: Method) -> None:
+    """Print all that is known of a method."""
+    card = CARDS.get(method.name)
+    options = method.takes()
+    said = {
+        "formula": formula(method),
+        "": _SYMBOLS if re.search(r"\b[Ag]_c|\bA\b", formula(method)) else "",
+        "use": "" if card is None else card.use,
+        "cost": cost(method),
+        "needs": ", ".join(needed(method)),
+        "gives": _LEVELS[method.level],
+        "options": ", ".join(options),
+        "paper": method.paper,
+    }
+    console.out.print(f"[bold]{escape(method.label)}[/]  {method.name}")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in said.items():
+        if text:
+            table.add_row(f"  {name}", escape(text), style=None if name else "dim")
+    console.out.print(table)
+    if card is not None and card.reference is not None:
+        console.out.print()
+        for line in card.reference.bibtex.splitlines():
+            console.say(fill(line, console.out.width - 1, subsequent_indent=" " * 4, **_WHOLE))
+
+
+_WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def recipes(
-    names: Annotated[list[str] | None, typer.Argument(help="Describe these.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Describe these.", show_default=False),
+    ] = None,
 ) -> None:
     """List the recipes; with names, what each does next to the papers' formulas."""
     if names:
-        for number, recipe in enumerate(map(find_recipe, names)):
+        with console.misuse():
+            found = [find_recipe(name) for name in names]
+        for number, recipe in enumerate(found):
             if number:
                 console.out.print()
             console.out.print(recipe.describe(), markup=False, soft_wrap=True)
         return
-    table = console.table("recipe", "of", "methods as in the papers", "with formulas of its own")
+    table = console.table("recipe", "of, and its methods")
     for recipe in RECIPES.values():
-        own = [method.label for method in recipe.methods.values()]
         alike = [find_method(name).label for name in recipe.alike]
+        own = [method.label for method in recipe.methods.values()]
+        methods = {
+            "as in the papers": ["all"] if recipe is PAPER else alike,
+            "by formulas of its own": own,
+        }
+        lines = [f"{said}: {', '.join(labels)}" for said, labels in methods.items() if labels]
         table.add_row(
-            f"[bold]{escape(recipe.name)}[/]",
-            escape(recipe.source) + "\n",
-            ", ".join(alike) if recipe is not PAPER else "all",
-            ", ".join(own),
+            f"[bold]{escape(recipe.name)}[/]", "\n".join([escape(recipe.source), *lines]) + "\n"
         )
     console.out.print(table)
     console.out.print("camcore recipes NAME says what one does.")
@@ -96,15 +149,26 @@ def layers(
     name: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for --model.")] = None,
     model: Annotated[str | None, MODEL] = None,
     weights: WeightsOption = None,
+    checkpoint: CheckpointOption = None,
+    pretrained: PretrainedOption = False,
+    num_classes: NumClassesOption = None,
+    device: DeviceOption = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", metavar="", help="Every layer, in the order in which they run."),
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="As JSON, every layer with what is wrong with it.")
+        bool,
+        typer.Option("--json", metavar="", help="As JSON, every layer with what is wrong with it."),
     ] = False,
 ) -> None:
-    """List a model's layers in the order in which they run, and which are worth looking at."""
+    """List the layers of a model that matter, finest first; with --all, every one that runs."""
     spec = name or model
     if spec is None or (name and model):
         raise typer.BadParameter("Name one model, such as timm:resnet50.")
-    loaded = zoo.load_model(spec, weights)
+    request = ModelRequest(spec, weights, checkpoint, pretrained, num_classes, device)
+    request.check()
+    loaded = request.load()
     # Noise, since a blank photograph has gradients of its own.
     photo = np.random.default_rng(0).integers(0, 256, (loaded.size, loaded.size, 3), np.uint8)
     found = candidates(loaded.model, loaded.preprocess(photo))
@@ -112,45 +176,81 @@ def layers(
     if as_json:
         typer.echo(json.dumps([_as_data(one, chosen) for one in found], indent=2))
         return
-    console.out.print(_listed(found, chosen))
     good = sum(not one.fault for one in found)
+    if everything:
+        console.out.print(_listed(found, chosen))
+        console.out.print(f"• {good} of {len(found)} layers are worth looking at", soft_wrap=True)
+    else:
+        console.out.print(_few(found, chosen))
+        console.out.print(
+            f"{good} of {len(found)} layers are worth looking at; --all lists every one.",
+            soft_wrap=True,
+        )
     console.out.print(
-        f"• {good} of {len(found)} layers are worth looking at\n"
-        + (
-            f"→ is explained when no layer is asked for: {chosen}"
-            if chosen
-            else "None is chosen when no layer is asked for; methods at the input need none."
-        ),
+        f"→ is explained when no layer is asked for: {escape(chosen)}"
+        if chosen
+        else "None is chosen when no layer is asked for; methods at the input need none.",
+        soft_wrap=True,
     )
 
 
-_BESIDE_NAMES = 46
-"""Width of the columns beside the names, in characters."""
+def _few(found: Sequence[Candidate], chosen: str | None) -> Table:
+    """Tabulate the layers that matter, finest first."""
+    few = [one for one in found if one.why or one.layer.name == chosen]
+    few.sort(key=lambda one: -math.prod(one.size or ()))
+    table = console.table("", "layer", "grid", "why")
+    for one in few:
+        is_chosen = one.layer.name == chosen
+        why = "explained when none is named" if is_chosen else one.why
+        table.add_row(
+            "→" if is_chosen else "",
+            console.broken(one.layer.name, _ROOM),
+            "" if one.size is None else _by(one.size),
+            "among the best too" if one.chosen and not is_chosen else why,
+            style="bold green" if is_chosen else None,
+        )
+    return table
+
+
+_ROOM = 44
+"""Characters of a name, of a terminal of 80."""
 
 
 def _listed(found: Sequence[Candidate], chosen: str | None) -> Table:
-    """Tabulate layers; columns without news are left out, names are not wrapped where they fit."""
+    """Tabulate every layer, with its kind where that fits."""
+    table = _table(found, chosen, kinds=True)
+    return table if console.fits(table) else _table(found, chosen, kinds=False)
+
+
+def _table(found: Sequence[Candidate], chosen: str | None, *, kinds: bool) -> Table:
+    """Tabulate layers; columns without news are left out."""
     several = any(one.calls > 1 for one in found)
     tokens = any(not one.fault and _is_of_tokens(one) for one in found)
-    columns = ("", "layer", "kind", "output", *(["map"] if tokens else []))
-    table = console.table(*columns, *(["calls"] if several else []), "why not", numbers=["calls"])
-    longest = max((len(one.layer.name) for one in found), default=0)
-    for column in table.columns:
-        room = console.out.width - _BESIDE_NAMES if column.header == "layer" else longest
-        column.no_wrap = column.header != "kind" and longest <= room
+    optional = {"kind": kinds, "output": True, "map": tokens, "calls": several}
+    shown = [name for name, is_shown in optional.items() if is_shown]
+    table = console.table("", "layer", *shown, "why not", numbers=["calls"])
+    # What stands beside names at most: an output, a map, a number, and what is wrong.
+    room = max(console.out.width - _BESIDE_NAMES, _ROOM // 2)
     for one in found:
         is_chosen = one.layer.name == chosen
+        said = {
+            "kind": escape(one.layer.kind),
+            "output": _by(one.shape[1:]),
+            "map": "" if one.fault or one.size is None else _by(one.size),
+            "calls": "" if one.calls == 1 else str(one.calls),
+        }
         table.add_row(
             "→" if is_chosen else " " if one.fault else "•",
-            escape(one.layer.name),
-            escape(one.layer.kind),
-            _by(one.shape[1:]),
-            *(["" if one.fault or one.size is None else _by(one.size)] if tokens else []),
-            *(["" if one.calls == 1 else str(one.calls)] if several else []),
+            console.broken(one.layer.name, room),
+            *(said[name] for name in shown),
             one.fault,
             style="bold green" if is_chosen else "dim" if one.fault else None,
         )
     return table
+
+
+_BESIDE_NAMES = 48
+"""Width of the columns beside the names, in characters."""
 
 
 def _is_of_tokens(one: Candidate) -> bool:
@@ -171,6 +271,7 @@ def _as_data(one: Candidate, chosen: str | None) -> dict[str, Any]:
         "good": not one.fault,
         "fault": one.fault,
         "chosen": one.layer.name == chosen,
+        "why": one.why,
     }
 
 
@@ -186,8 +287,14 @@ def info() -> None:
     console.out.print(frameworks)
     packages = console.table("package", "version", "in the extras")
     for package, extras in _optional().items():
-        packages.add_row(package, _present(installed_version(package)), ", ".join(extras))
+        hidden = _OF_DEVELOPERS if "test" not in extras else {*_OF_DEVELOPERS, "models"}
+        if told := [extra for extra in extras if extra not in hidden]:
+            packages.add_row(package, _present(installed_version(package)), ", ".join(told))
     console.out.print(packages)
+
+
+_OF_DEVELOPERS = frozenset(["test", "conformance", "mutation", "all"])
+"""Extras that add nothing to what a model is explained with; models adds to test."""
 
 
 def _optional() -> dict[str, list[str]]:

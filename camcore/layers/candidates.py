@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from camcore import registry
 from camcore.adapter import Adapter, Layer
@@ -16,6 +17,18 @@ from camcore.layers.dependent import any_score, dependent_layers, has_gradient
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import Known
 from camcore.layers.places import Places
+
+_MOST: Final = 6
+"""Grids of which the last layer is listed."""
+
+_LEAST: Final = 2
+"""Other grids, below which earlier layers on the chosen one's are listed too."""
+
+_EARLIER: Final = {
+    1 / 4: "a quarter of the way back, same grid",
+    1 / 2: "halfway back, same grid",
+    3 / 4: "three quarters of the way back, same grid",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,10 @@ class Candidate:
         Why it is not worth looking at; empty where it is.
     chosen : bool
         Whether it is the one that is looked at when none is named.
+    why : str
+        Why it is one of the few that matter; empty for all others. Those are the one chosen,
+        the last on each finer or coarser grid, and where a model has hardly more than one grid,
+        some earlier ones on that.
     """
 
     layer: Layer
@@ -44,6 +61,7 @@ class Candidate:
     size: tuple[int, ...] | None
     fault: str
     chosen: bool
+    why: str = ""
 
 
 def candidates(
@@ -95,8 +113,11 @@ def candidates(
         good = selection.ranking(surveyed, *about, places)
         chosen = next((name for name in good if name in reached), good[0])
     except LayerError:
-        chosen = None
+        good, chosen = (), None
     sizes = [selection.map_size(record, *about, places) for record in records]
+    grids = {r.layer.name: size for r, size in zip(records, sizes, strict=True) if size}
+    worth = [name for name in good if name in reached and name in grids]
+    why = {} if chosen is None else _few(worth, chosen, grids)
     return tuple(
         Candidate(
             record.layer,
@@ -105,9 +126,31 @@ def candidates(
             size,
             _fault(record.layer.name in reached, reason, size),
             record.layer.name == chosen,
+            why.get(record.layer.name, ""),
         )
         for record, reason, size in zip(records, reasons, sizes, strict=True)
     )
+
+
+def _few(worth: Sequence[str], chosen: str, grids: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """Say of the few layers that matter why they do; of those `worth` it, the best is first."""
+    own = grids.get(chosen, ())
+    last: dict[tuple[int, ...], str] = {own: chosen}
+    for name in worth:
+        last.setdefault(grids[name], name)
+    # Those of grids near to the chosen one's matter most.
+    sizes = sorted(last, key=lambda size: abs(math.log(math.prod(size) / math.prod(own))))
+    few = {
+        last[size]: f"last on a {'finer' if math.prod(size) > math.prod(own) else 'coarser'} grid"
+        for size in sizes[:_MOST]
+        if size != own
+    }
+    if len(few) < _LEAST:
+        alike = [name for name in selection.outermost(worth) if grids[name] == own]
+        for part, said in _EARLIER.items():
+            name = alike[round(part * (len(alike) - 1))] if alike else chosen
+            few.setdefault(name, said)
+    return {**few, chosen: "explained when none is named"}
 
 
 def _fault(reached: bool, reason: str, size: tuple[int, ...] | None) -> str:

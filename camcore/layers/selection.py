@@ -281,13 +281,19 @@ def ranking(
 
 def _outermost_first(names: Iterable[str]) -> tuple[str, ...]:
     """Put what is inside a layer named before behind: what the one lacks, the other will."""
+    listed = list(names)
+    outer = outermost(listed)
+    return (*outer, *(name for name in listed if name not in set(outer)))
+
+
+def outermost(names: Iterable[str]) -> tuple[str, ...]:
+    """Leave out the layers that are inside one named before."""
     outer: list[str] = []
-    inner: list[str] = []
     for name in names:
         path = LayerName.parse(name).path
-        is_inner = any(_is_inside(path, LayerName.parse(one).path) for one in outer)
-        (inner if is_inner else outer).append(name)
-    return (*outer, *inner)
+        if not any(_is_inside(path, LayerName.parse(one).path) for one in outer):
+            outer.append(name)
+    return tuple(outer)
 
 
 def with_rectified(records: Sequence[LayerRecord]) -> list[LayerRecord]:

@@ -63,6 +63,10 @@ class ExplainedBatch(ExplainedMaps, Protocol):
     def recipe(self) -> str:
         """Name of the recipe that made the maps."""
 
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Names of the classes by index, where they are known."""
+
     def __len__(self) -> int: ...
 
     def top(self, count: int = 5) -> list[list[tuple[int, float]]]:
@@ -78,10 +82,11 @@ def explanation_figure(
     model: str | None = None,
     letters: bool = False,
     caption: bool = False,
+    top: int = 5,
     **options: Any,
 ) -> Figure:
     """Draw an explanation; see `camcore.Explanation.figure`."""
-    drawing = _figure(explanation, images, kind, names, options)
+    drawing = _figure(explanation, images, kind, names, top, options)
     if letters:
         add_letters(drawing)
     if caption:
@@ -148,6 +153,7 @@ def _figure(
     images: Any,
     kind: Kind,
     names: Sequence[str] | None,
+    top: int,
     options: dict[str, Any],
 ) -> Figure:
     if kind not in get_args(Kind):
@@ -156,7 +162,7 @@ def _figure(
     side_by_side = kind == "layers" or (signed and len(explanation.raw) > 1)
     flat = explanation.maps.ndim == 3
     options = {"style": explanation.overlay_style, **options}
-    options = {**_named(explanation, names, flat and not side_by_side), **options}
+    options = {**_named(explanation, names, top if flat and not side_by_side else 0), **options}
     if side_by_side:
         if not flat or images is None:
             raise InputError(
@@ -179,7 +185,7 @@ def _drawn(images: Any, maps: Array, **options: Any) -> Figure:
 def html(explanation: ExplainedBatch) -> str:
     """Describe an explanation for a notebook: a table of what is explained, and its maps."""
     rows = "".join(
-        f"<tr><td>{i}</td><td>{explained_name(explanation, None, i)}</td>"
+        f"<tr><td>{i}</td><td>{explained_name(explanation, explanation.names, i)}</td>"
         f"<td>{float(explanation.scores[i]):.4g}</td></tr>"
         for i in range(min(len(explanation), _LIMIT))
     )
@@ -253,18 +259,20 @@ def with_score(name: str, explanation: ExplainedBatch, sample: int) -> str:
     return f"{name} ({shares[sample, int(explanation.classes[sample])]:.1%})"
 
 
-def _named(explanation: ExplainedBatch, names: Sequence[str] | None, bars: bool) -> dict[str, Any]:
-    """Write titles; where classes have names and `bars` are wanted, the highest classes too."""
+def _named(explanation: ExplainedBatch, names: Sequence[str] | None, top: int) -> dict[str, Any]:
+    """Write titles; where classes have names, the `top` highest classes too."""
     samples = range(len(explanation))
     found: dict[str, Any] = {"titles": [title(explanation, names, i) for i in samples]}
     ranked = explanation.class_scores is not None and not explanation.is_raw_number
-    if bars and names is not None and ranked:
-        found |= highest(explanation, names)
+    if top and names is not None and ranked:
+        found |= highest(explanation, names, top)
     return found
 
 
-def highest(explanation: ExplainedBatch, names: Sequence[str] | None) -> dict[str, Any]:
-    """List the five highest classes of each sample, and the explained one where it is none.
+def highest(
+    explanation: ExplainedBatch, names: Sequence[str] | None, top: int = 5
+) -> dict[str, Any]:
+    """List the `top` highest classes of each sample, and the explained one where it is none.
 
     Returns
     -------
@@ -275,7 +283,7 @@ def highest(explanation: ExplainedBatch, names: Sequence[str] | None) -> dict[st
     values = explanation.probabilities
     values = explanation.class_scores if values is None else values
     bars, explained = [], []
-    for sample, row in enumerate(explanation.top(5)):
+    for sample, row in enumerate(explanation.top(top)):
         ranked = list(row)
         which = None if explanation.classes is None else int(explanation.classes[sample])
         order = [index for index, _ in ranked]

@@ -27,6 +27,7 @@ ROWS = [
     {"report"},
     {"camcore"},
     {"cli"},
+    {"__main__"},
     # Former places, which only other people's code imports.
     {"candidates", "imagenet", "images", "preprocessing", "progress", "trace"},
 ]

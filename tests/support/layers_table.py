@@ -297,8 +297,9 @@ INTRODUCTION = f"""# Layers
 Which layer is explained where none is named, for the smallest model of each family in torchvision
 and timm and of Keras' applications, with random weights. Of every one of them the map of the
 predicted class is not flat, the layer is none of class scores, and the map is that of plain
-framework code, to {TOLERANCE:g} of what its largest value is summed up from. `camcore layers MODEL`
-says the same of other models, and what is wrong with their other layers.
+framework code, to {TOLERANCE:g} of what its largest value is summed up from.
+`camcore layers MODEL --all` says the same of other models, and what is wrong with their other
+layers.
 
 Written by `{COMMAND}`.
 """

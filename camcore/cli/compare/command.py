@@ -20,13 +20,24 @@ from camcore.cli import console
 from camcore.cli.compare.as_json import as_json
 from camcore.cli.compare.photos import PhotoSet
 from camcore.cli.compare.run import CompareResult, CompareSettings, ModelSpec, explain_model
-from camcore.cli.listing import ActivationOption, ValueRangeOption
+from camcore.cli.model import ModelRequest
+from camcore.cli.options import (
+    MODEL_PANEL,
+    SPEC,
+    WHAT_PANEL,
+    ActivationOption,
+    AugmentOption,
+    ClassesOption,
+    DeviceOption,
+    NumClassesOption,
+    PretrainedOption,
+    ValueRangeOption,
+)
 from camcore.methods.table import find
 from camcore.recipes import find_recipe
 from camcore.report import ComparedPair, Entry
 from camcore.report.context import correlation
 from camcore.report.entries import STRETCHED, unscaled
-from camcore.zoo import named_files
 
 TOLERANCE = 1e-4
 """Largest difference of maps from 0 to 1 that two models may have, unless another is given."""
@@ -66,36 +77,64 @@ def compare(
             "--model",
             "-m",
             metavar="SPEC",
-            help="timm:NAME, torchvision:NAME, keras:NAME, a .keras, .pt2 or .onnx file, or "
-            "package.module:function, whose code is run. Repeat it to compare models.",
+            help=f"{SPEC} Repeat it to compare models.",
+            rich_help_panel=MODEL_PANEL,
         ),
     ],
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="One for each --model, in order; - for none."),
+        typer.Option(
+            metavar="FILE",
+            help="One for each --model, in order; - for none.",
+            rich_help_panel=MODEL_PANEL,
+        ),
     ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="What training wrote, one for each --model, in order; - for none.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
+    pretrained: PretrainedOption = False,
+    num_classes: NumClassesOption = None,
+    classes: ClassesOption = None,
+    device: DeviceOption = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="Where to look: one for each --model in order, - for its default, or one for all.",
+            rich_help_panel=WHAT_PANEL,
         ),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Grad-CAM unless given. Repeat it to compare methods."),
+        typer.Option(
+            metavar="NAME",
+            help="Grad-CAM unless given. Repeat it to compare methods.",
+            rich_help_panel=WHAT_PANEL,
+        ),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="paper unless given. Repeat it to compare recipes."),
+        typer.Option(
+            metavar="NAME",
+            help="paper unless given. Repeat it to compare recipes.",
+            rich_help_panel=WHAT_PANEL,
+        ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            metavar="CLASS", help="Index or name; each model's predicted class unless given."
+            metavar="CLASS",
+            help="Index or name; each model's predicted class unless given.",
+            rich_help_panel=WHAT_PANEL,
         ),
     ] = None,
     activation: ActivationOption = None,
+    augment: AugmentOption = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -129,16 +168,23 @@ def compare(
 ) -> None:
     """Compare models, recipes or methods on the same photos."""
     # What costs nothing to check comes before a model is loaded.
-    specs = _specs(model, weights, layer)
+    shared = ModelRequest("", None, None, pretrained, num_classes, device, classes)
+    specs = _specs(model, weights, checkpoint, layer, shared)
+    for spec in specs:
+        spec.request.check()
+    with console.misuse():
+        methods = [find(one).name for one in method or ["gradcam"]]
+        recipes = [find_recipe(one).name for one in recipe or ["paper"]]
     settings = CompareSettings(
-        methods=list(dict.fromkeys(find(one).name for one in method or ["gradcam"])),
-        recipes=list(dict.fromkeys(find_recipe(one).name for one in recipe or ["paper"])),
+        methods=list(dict.fromkeys(methods)),
+        recipes=list(dict.fromkeys(recipes)),
         target=target,
         seed=seed,
         batch=batch,
         max_dim=max_dim,
         value_range=value_range,
         activation=activation,
+        augment=augment,
     )
     if len(specs) * len(settings.methods) * len(settings.recipes) < 2:
         raise typer.BadParameter(
@@ -150,7 +196,7 @@ def compare(
     photo_set = PhotoSet.read(photos, SIDE, output)
     page = report or output / "report.html"
     arrays = _arrays(output, specs, settings)
-    models = [path for spec in specs for path in named_files(spec.spec, spec.weights)]
+    models = [path for spec in specs for path in spec.request.files]
     check_apart([*photo_set.found, *models], [*arrays, page])
     console.folder(output)
     console.folder(page.parent)
@@ -161,10 +207,17 @@ def compare(
     options = {
         "model": model,
         "weights": weights,
+        "checkpoint": checkpoint,
+        "pretrained": pretrained or None,
+        "num-classes": num_classes,
+        "classes": classes,
+        "device": device,
         "layer": layer,
         "method": settings.methods,
         "recipe": settings.recipes,
         "target": target,
+        "activation": activation,
+        "augment": augment,
         "tolerance": None if tolerance is None else f"{tolerance:g}",
         "batch": batch,
         "seed": seed,
@@ -190,9 +243,13 @@ def compare(
 
 
 def _specs(
-    models: Sequence[str], weights: Sequence[str] | None, layers: Sequence[str] | None
+    models: Sequence[str],
+    weights: Sequence[str] | None,
+    checkpoints: Sequence[str] | None,
+    layers: Sequence[str] | None,
+    shared: ModelRequest,
 ) -> list[ModelSpec]:
-    """Pair models with their weights and layers; equal names are told apart by a number."""
+    """Pair models with their files and layers; equal names are told apart by a number."""
 
     def spread(given: Sequence[str] | None, option: str, *, shared: bool) -> list[str | None]:
         if not given:
@@ -206,13 +263,17 @@ def _specs(
         return [None if one == "-" else one for one in given]
 
     files = spread(weights, "--weights", shared=False)
+    trained = spread(checkpoints, "--checkpoint", shared=False)
     at = spread(layers, "--layer", shared=True)
     labels = list(models)
     if len(set(labels)) < len(labels):
         labels = [f"{m} at {layer}" if layer else m for m, layer in zip(models, at, strict=True)]
     if len(set(labels)) < len(labels):
         labels = [f"{label} #{number}" for number, label in enumerate(labels, 1)]
-    return [ModelSpec(*values) for values in zip(models, labels, files, at, strict=True)]
+    return [
+        ModelSpec(*values, shared.pretrained, shared.num_classes, shared.device, shared.classes)
+        for values in zip(models, labels, files, at, trained, strict=True)
+    ]
 
 
 def _explain(
@@ -233,7 +294,9 @@ def _call(photos: Sequence[Path], options: Mapping[str, Any]) -> str:
     words = ["camcore", "compare", *map(str, photos)]
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:
-            if one is not None:
+            if one is True:
+                words.append(f"--{name}")
+            elif one is not None:
                 words += [f"--{name}", *map(str, one if isinstance(one, tuple) else [one])]
     return shlex.join(words)
 

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 from camcore import registry, zoo
 from camcore.adapter import Adapter
 from camcore.batch import PreparedPhoto
-from camcore.cli import console, labels
+from camcore.cli import labels
 from camcore.cli.compare.photos import PhotoSet
 from camcore.cli.console import Steps
+from camcore.cli.model import ModelRequest
+from camcore.cli.options import AUGMENTS
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.nest import batch_of
@@ -44,12 +46,27 @@ class ModelSpec:
         A file of weights.
     layer : str or None
         The layer to explain; the model's default unless given.
+    checkpoint, pretrained, num_classes, device, classes
+        What else it is loaded with; see `camcore.cli.model.ModelRequest`.
     """
 
     spec: str
     label: str
     weights: str | None = None
     layer: str | None = None
+    checkpoint: str | None = None
+    pretrained: bool = False
+    num_classes: int | None = None
+    device: str | None = None
+    classes: Path | None = None
+
+    @property
+    def request(self) -> ModelRequest:
+        """The model, and what it is loaded with."""
+        return ModelRequest(
+            *(self.spec, self.weights, self.checkpoint, self.pretrained),
+            *(self.num_classes, self.device, self.classes),
+        )
 
     @property
     def is_keras(self) -> bool:
@@ -77,6 +94,8 @@ class CompareSettings:
         The files' values that are black and white; None leaves it to the files.
     activation : str or None
         What makes probabilities of the models' scores; None where they tell.
+    augment : str or None
+        Views that maps are averaged over, by a key of `camcore.cli.options.AUGMENTS`.
     """
 
     methods: Sequence[str]
@@ -87,6 +106,7 @@ class CompareSettings:
     max_dim: int
     value_range: ValueRange | None = None
     activation: str | None = None
+    augment: str | None = None
 
     @property
     def is_random(self) -> bool:
@@ -155,9 +175,7 @@ class LoadedSpec:
     @classmethod
     def load(cls, spec: ModelSpec, steps: Steps) -> LoadedSpec:
         """Load `spec` as one of the `steps`."""
-        with steps.step(f"loading {spec.spec}", noisy=True):
-            loaded = zoo.load_model(spec.spec, spec.weights)
-        console.warn_of_assumed(loaded)
+        loaded = spec.request.load_in(steps)
         imported = [name for name in registry.frameworks() if name in sys.modules]
         backends = (registry.backend(name) for name in imported)
         return cls(spec, loaded, next((b for b in backends if b.owns(loaded.model)), None))
@@ -225,12 +243,14 @@ def explain_model(
         By recipe, then by method.
     """
     model = LoadedSpec.load(spec, steps)
-    target = None if settings.target is None else labels.class_index(model.loaded, settings.target)
+    index = None if settings.target is None else labels.class_index(model.loaded, settings.target)
+    target = index if model.loaded.aim is None else model.loaded.aim(index)
     explainers: dict[tuple[str, str], Callable[..., Explanation]] = {
         (recipe, method): model.explainer(
             method=method,
             recipe=recipe,
             **({"activation": settings.activation} if settings.activation else {}),
+            **({"augment": AUGMENTS[settings.augment]} if settings.augment else {}),
             **({"seed": settings.seed} if _takes_seed(method, recipe) else {}),
         )
         for recipe in settings.recipes

@@ -11,20 +11,35 @@ from typing import Annotated, Literal
 import typer
 
 from camcore.batch import find_photos, is_video
+from camcore.cli.call import typed
 from camcore.cli.explain.folder import explain_folder
 from camcore.cli.explain.output import OutputOptions
 from camcore.cli.explain.photo import explain_photo
-from camcore.cli.explain.request import ExplainRequest
+from camcore.cli.explain.request import TOP, ExplainRequest
 from camcore.cli.explain.video import explain_video
-from camcore.cli.listing import ActivationOption, ModelOption, ValueRangeOption, WeightsOption
+from camcore.cli.model import ModelRequest
+from camcore.cli.options import (
+    WHAT_PANEL,
+    ActivationOption,
+    AugmentOption,
+    CheckpointOption,
+    ClassesOption,
+    DeviceOption,
+    ModelOption,
+    NumClassesOption,
+    PretrainedOption,
+    ValueRangeOption,
+    WeightsOption,
+)
 from camcore.errors import InputError
 
-_WHAT = "What is explained"
+_SHOWN = "What is shown"
 _MANY = "Many photographs"
 _VIDEO = "A video"
 
 
 def explain(
+    context: typer.Context,
     photos: Annotated[
         list[str],
         typer.Argument(
@@ -35,6 +50,11 @@ def explain(
     ],
     model: ModelOption,
     weights: WeightsOption = None,
+    checkpoint: CheckpointOption = None,
+    pretrained: PretrainedOption = False,
+    num_classes: NumClassesOption = None,
+    classes: ClassesOption = None,
+    device: DeviceOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -59,12 +79,39 @@ def explain(
             help="Print a line of JSON for each photograph, and one to sum up.",
         ),
     ] = False,
+    top: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many of the highest classes are listed.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = TOP,
+    colormap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Colours of the overlays, as matplotlib names them.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="X",
+            help="Weight of the colours in the overlays.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="CLASS",
             help="A class by index or name; the predicted one unless given.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT_PANEL,
         ),
     ] = None,
     layer: Annotated[
@@ -72,18 +119,27 @@ def explain(
         typer.Option(
             metavar="NAME",
             help="Where to look; repeat it to join several. `camcore layers` lists them.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT_PANEL,
         ),
     ] = None,
     method: Annotated[
         str,
-        typer.Option(metavar="NAME", help="`camcore methods` lists them.", rich_help_panel=_WHAT),
+        typer.Option(
+            metavar="NAME",
+            help="`camcore methods` lists them.",
+            rich_help_panel=WHAT_PANEL,
+        ),
     ] = "gradcam",
     recipe: Annotated[
         str,
-        typer.Option(metavar="NAME", help="`camcore recipes` lists them.", rich_help_panel=_WHAT),
+        typer.Option(
+            metavar="NAME",
+            help="`camcore recipes` lists them.",
+            rich_help_panel=WHAT_PANEL,
+        ),
     ] = "paper",
     activation: ActivationOption = None,
+    augment: AugmentOption = None,
     recursive: Annotated[
         bool,
         typer.Option(
@@ -137,6 +193,15 @@ def explain(
             rich_help_panel=_MANY,
         ),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            metavar="",
+            help="Also write one page, report.html, to open in a browser.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
     steady: Annotated[
         float,
         typer.Option(
@@ -171,7 +236,9 @@ def explain(
     makes no sense, 130 after Ctrl-C, from where --resume goes on.
     """
     request = ExplainRequest(
-        model, weights, layer or (), target, method, recipe, max_dim, value_range, activation
+        ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes),
+        *(layer or (), target, method, recipe, max_dim, value_range, activation),
+        *(augment, colormap, alpha, top),
     )
     for_many = {
         "--resume": resume,
@@ -179,6 +246,7 @@ def explain(
         "--save": save,
         "--figures": figures,
         "--format": kind,
+        "--report": report,
     }
     given = [name for name, value in for_many.items() if value]
     if any(map(is_video, photos)):
@@ -192,16 +260,28 @@ def explain(
         explain_video(request, Path(photos[0]), output, steady, every, batch, as_json)
     elif steady or every > 1:
         raise typer.BadParameter("--steady and --every are for a video.")
-    elif len(photos) == 1 and not given and not as_json and _is_one(photos[0]):
-        explain_photo(request, Path(photos[0]), output)
+    elif len(photos) == 1 and not given and _is_one(photos[0]):
+        explain_photo(request, Path(photos[0]), output, as_json)
+    elif report and resume:
+        raise typer.BadParameter(
+            "--report shows every photograph, and --resume leaves alone those that are done; "
+            "leave one of the two out."
+        )
     else:
         folder = output or Path(_named_after(photos))
         try:
             found = find_photos(photos, recursive=recursive, exclude=folder)
         except InputError as error:
             raise typer.BadParameter(str(error)) from error
-        options = OutputOptions(kind or "jpg", save is not None, figures)
-        explain_folder(request, found, folder, options, batch=batch, resume=resume, as_json=as_json)
+        options = OutputOptions(kind or "jpg", save is not None, figures, report)
+        again = typed(context)
+        explain_folder(
+            *(request, found, folder, options),
+            batch=batch,
+            resume=resume,
+            as_json=as_json,
+            call=again,
+        )
 
 
 def _is_one(photo: str) -> bool:

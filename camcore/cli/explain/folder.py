@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import time
 import warnings
-from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,19 +13,30 @@ from typing import Any
 import typer
 
 from camcore._shared.atomic import alone_in, clear_drafts, not_written
-from camcore.batch import ExplainedPhoto, Failed, FoundPhotos, explain_photos
-from camcore.cli import console, labels
+from camcore.batch import ExplainedPhoto, FoundPhotos, explain_photos
+from camcore.cli import console
 from camcore.cli.explain.output import (
+    REPORT,
     OutputOptions,
     OutputPaths,
     changed_settings,
     draw_figure,
     write_settings,
 )
+from camcore.cli.explain.report import ReportDraft, check_report
 from camcore.cli.explain.request import ExplainRequest
+from camcore.cli.explain.summary import (
+    PhotoSummary,
+    RunSummary,
+    print_counts,
+    print_line,
+    print_result,
+    summarised,
+)
 from camcore.errors import CamcoreError, FileError, InputError
-from camcore.photos.io import ValueRange, encode, write_image
+from camcore.photos.io import encode, write_image
 from camcore.photos.stamp import stamped
+from camcore.targets import TargetLike
 from camcore.zoo import LoadedModel
 
 _DRAWING = Lock()
@@ -40,68 +48,6 @@ _NAMED = 5
 _NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
-@dataclass(frozen=True)
-class PhotoSummary:
-    """What is printed of a photograph.
-
-    Parameters
-    ----------
-    output : Path
-        Its overlay.
-    index, name : int and str, or None
-        The explained class, where the target is one and it has a name.
-    probability : float or None
-        Of that class, where outputs are class scores.
-    score : float
-        The explained score.
-    empty : bool
-        Whether the map is all zeros.
-    stretched : bool
-        Whether the map left [0, 1].
-    value_range : (float, float) or None
-        The file's values that were black and white; None for a file of 8 bits.
-    """
-
-    output: Path
-    index: int | None
-    name: str | None
-    probability: float | None
-    score: float
-    empty: bool
-    stretched: bool
-    value_range: ValueRange | None
-
-
-@dataclass
-class RunSummary:
-    """Counts of what was done so far."""
-
-    total: int
-    skipped: int = 0
-    explained: int = 0
-    empty: int = 0
-    stretched: bool = False
-    classes: Counter[str] = field(default_factory=Counter)
-    failed: dict[Path, Failed] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
-
-    def add(self, path: Path, one: PhotoSummary | Failed) -> None:
-        """Count the photograph at `path`."""
-        if isinstance(one, Failed):
-            self.failed[path] = one
-            return
-        self.explained += 1
-        self.empty += one.empty
-        self.stretched |= one.stretched
-        if one.index is not None:
-            self.classes[one.name or f"class {one.index}"] += 1
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the first photograph."""
-        return time.perf_counter() - self.started
-
-
 def explain_folder(
     request: ExplainRequest,
     found: FoundPhotos,
@@ -111,8 +57,11 @@ def explain_folder(
     batch: int,
     resume: bool,
     as_json: bool,
+    call: str,
 ) -> None:
     """Explain the photographs that were found into `folder`, and print a summary.
+
+    The `call` is the command that does it again, for a report.
 
     Raises
     ------
@@ -120,6 +69,8 @@ def explain_folder(
         1 where photographs failed, 130 after Ctrl-C.
     """
     request.check()
+    if options.report:
+        check_report()
     outputs = OutputPaths.below(folder, found, options, request.files)
     settings = {
         **request.settings(),
@@ -128,10 +79,11 @@ def explain_folder(
     }
     going_on = resume and _is_same_call(folder, settings)
     summary = RunSummary(len(found.paths))
+    report = ReportDraft.of(folder / REPORT, found.paths, call) if options.report else None
     try:
         with console.Steps(1) as steps:
             loaded = request.load_model(steps)
-        target = request.class_index(loaded)
+        target = request.aim(loaded)
         with alone_in(console.folder(folder)):
             clear_drafts(folder)
             write_settings(folder, settings)
@@ -139,7 +91,9 @@ def explain_folder(
             done = {one for one in outputs.stems if going_on and outputs.is_done(one, run)}
             summary.skipped = len(done)
             summary.started = time.perf_counter()
-            _run(loaded, request, target, outputs, run, batch, done, summary, as_json)
+            _run(loaded, request, target, outputs, run, batch, done, summary, as_json, report)
+            if report is not None and report.write(request, loaded, found, summary.failed):
+                summary.report = report.path
     except KeyboardInterrupt:
         finished = summary.skipped + summary.explained
         console.fail(
@@ -166,24 +120,27 @@ def _is_same_call(folder: Path, settings: dict[str, Any]) -> bool:
 def _run(
     loaded: LoadedModel,
     request: ExplainRequest,
-    target: int | None,
+    target: TargetLike,
     outputs: OutputPaths,
     run: str,
     batch: int,
     done: set[Path],
     summary: RunSummary,
     as_json: bool,
+    report: ReportDraft | None,
 ) -> None:
     """Explain the photographs that are not `done`, and count them in `summary`."""
     # Pillow's warnings about odd files would garble the bar; what it cannot read fails anyway.
     warnings.filterwarnings("ignore", module="PIL")
     for path in outputs.stems:
         if path in done and as_json:
-            _print_line(path, output=str(outputs.file(path, "overlay")), skipped=True)
+            print_line(path, output=str(outputs.file(path, "overlay")), skipped=True)
 
     def finish(path: Path, one: ExplainedPhoto) -> PhotoSummary:
+        if report is not None:
+            report.add(path, one)
         try:
-            return _write(loaded, outputs, run, path, one)
+            return _write(loaded, outputs, run, path, one, request.top)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -208,12 +165,12 @@ def _run(
         for path, one in results:
             summary.add(path, one)
             if as_json:
-                _print_result(path, one)
+                print_result(path, one)
             bar.advance()
 
 
 def _write(
-    loaded: LoadedModel, outputs: OutputPaths, run: str, path: Path, one: ExplainedPhoto
+    loaded: LoadedModel, outputs: OutputPaths, run: str, path: Path, one: ExplainedPhoto, top: int
 ) -> PhotoSummary:
     """Write the outputs of the photograph at `path`, the overlay last."""
     options = outputs.options
@@ -223,56 +180,11 @@ def _write(
         one.explanation.save(outputs.file(path, "arrays"))
     if options.figures:
         with _DRAWING:
-            drawing = draw_figure(loaded, one)
+            drawing = draw_figure(loaded, one, top)
         write_image(outputs.file(path, "figure"), stamped(drawing, {"run": run}))
     picture = encode(one.overlay(), options.kind)
     write_image(overlay, stamped(picture, outputs.stamp(path, run)))
-    return _summary(loaded, one, overlay)
-
-
-def _summary(loaded: LoadedModel, one: ExplainedPhoto, output: Path) -> PhotoSummary:
-    result = one.explanation
-    index = None if result.classes is None else int(result.classes[0])
-    name = probability = None
-    if index is not None:
-        name = None if loaded.classes is None else labels.explained(loaded, result)
-        if result.probabilities is not None:
-            probability = float(result.probabilities[0, index])
-    return PhotoSummary(
-        output=output,
-        index=index,
-        name=name,
-        probability=probability,
-        score=float(result.scores[0]),
-        empty=bool(result.empty[0]),
-        stretched=one.is_stretched,
-        value_range=one.value_range,
-    )
-
-
-def _print_result(path: Path, one: PhotoSummary | Failed) -> None:
-    if isinstance(one, Failed):
-        _print_line(path, error=str(one))
-        return
-    _print_line(
-        path,
-        **{"class": one.index},
-        class_name=one.name,
-        probability=one.probability,
-        score=one.score,
-        empty=one.empty,
-        value_range=one.value_range,
-        output=str(one.output),
-    )
-
-
-_KEYS = ("class", "class_name", "probability", "score", "empty", "value_range", "output", "error")
-
-
-def _print_line(path: Path, **values: Any) -> None:
-    """Print the JSON of a photograph, always with the same keys; missing values are null."""
-    line = {"path": str(path), **dict.fromkeys(_KEYS), "skipped": False, **values}
-    typer.echo(json.dumps(line))
+    return summarised(loaded, one, overlay)
 
 
 def _print_end(
@@ -299,16 +211,7 @@ def _print_end(
             f"{len(found.passed_over)} ({names}). Give those that are photographs by their names."
         )
     if as_json:
-        counts = {
-            "photographs": summary.total,
-            "explained": summary.explained,
-            "skipped": summary.skipped,
-            "failed": len(summary.failed),
-            "passed_over": [str(path) for path in found.passed_over],
-            "seconds": round(summary.seconds, 3),
-            "output": str(folder),
-        }
-        typer.echo(json.dumps({"summary": counts}))
+        print_counts(summary, folder, found.passed_over)
     else:
         _print_summary(folder, options, summary)
     if summary.failed:
@@ -329,4 +232,5 @@ def _print_summary(folder: Path, options: OutputOptions, summary: RunSummary) ->
         often = ", ".join(f"{name} ({n})" for name, n in summary.classes.most_common(5))
         lines.append(f"Most often: {often}")
     console.say("\n".join(lines))
-    console.wrote(folder, [f"NAME{ending}" for ending in options.endings.values()])
+    page = [] if summary.report is None else [summary.report.name]
+    console.wrote(folder, [*(f"NAME{ending}" for ending in options.endings.values()), *page])

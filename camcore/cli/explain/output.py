@@ -21,6 +21,9 @@ from camcore.viz import png_bytes
 from camcore.viz.explanation import explanation_figure, with_score
 from camcore.zoo import LoadedModel
 
+REPORT = "report.html"
+"""The page beside the results that shows all of them."""
+
 RUN_FILE = "camcore-run.json"
 """The file beside the results that holds the settings of their run."""
 
@@ -33,13 +36,14 @@ class OutputOptions:
     ----------
     kind : {"jpg", "png"}
         Format of the overlays.
-    arrays, figures : bool
-        Whether explanations are saved as ``.npz``, and figures drawn.
+    arrays, figures, report : bool
+        Whether explanations are saved as ``.npz``, figures drawn, and one page written of all.
     """
 
     kind: Format = "jpg"
     arrays: bool = False
     figures: bool = False
+    report: bool = False
 
     @property
     def endings(self) -> dict[str, str]:
@@ -94,7 +98,8 @@ class OutputPaths:
         paths = cls(stems, options, {path: _size_and_time(path) for path in stems})
         made = [paths.file(path, output) for path in stems for output in options.endings]
         inputs = [*found.paths, *found.passed_over, *kept]
-        check_apart(inputs, [*made, folder / RUN_FILE])
+        page = [folder / REPORT] if options.report else []
+        check_apart(inputs, [*made, *page, folder / RUN_FILE])
         return paths
 
     def file(self, path: Path, output: str) -> Path:
@@ -171,14 +176,15 @@ def _in_words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def draw_figure(loaded: LoadedModel, one: ExplainedPhoto) -> bytes:
-    """Draw the photograph, its map, their overlay and the highest classes, as PNG."""
+def draw_figure(loaded: LoadedModel, one: ExplainedPhoto, top: int) -> bytes:
+    """Draw the photograph, its map, their overlay and the `top` highest classes, as PNG."""
     result = one.explanation
     drawing = explanation_figure(
         replace(result, maps=one.map()[None]),
         [one.photo],
         names=loaded.classes or (),
         titles=[with_score(labels.explained(loaded, result), result, 0)],
+        top=top,
         seen=None if one.crop is None else [one.crop.seen()],
     )
     return png_bytes(drawing)

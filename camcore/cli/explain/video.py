@@ -38,7 +38,7 @@ def explain_video(
     try:
         with console.Steps(1) as steps:
             loaded = request.load_model(steps)
-        target = request.class_index(loaded)
+        target = request.aim(loaded)
         if not loaded.pretrained:
             console.warn("random weights: the video shows that all parts work, no more than that")
         started = time.perf_counter()

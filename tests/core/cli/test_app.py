@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -46,19 +47,32 @@ def test_recipes_describes_them(camcore):
         assert camcore("recipes", recipe.name).stdout == recipe.describe() + "\n"
     assert camcore("recipes", "keras-io").stdout.startswith("keras-io")
     unknown = camcore("recipes", "keras")
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "keras-io" in unknown.stderr
 
 
 def test_layers_lists_what_runs_what_is_worth_it_and_what_is_explained(camcore):
-    shown = camcore("layers", "tiny_models:named").stdout
-    assert camcore("layers", "-m", "tiny_models:named").stdout == shown
+    shown = camcore("layers", "tiny_models:named", "--all").stdout
+    assert camcore("layers", "-m", "tiny_models:named", "--all").stdout == shown
     rows = [line.split() for line in shown.splitlines()]
     assert ["•", "conv1", "Conv", "3×6×6"] in rows
     assert ["→", "relu2", "ReLU", "4×4×4"] in rows
     assert ["fc", "Dense", "5", "no", "map"] in rows
     assert "no layer is asked for: relu2" in shown
     assert f"• {sum(row[:1] in (['•'], ['→']) for row in rows) - 2} of" in shown
+
+
+def test_the_layers_that_matter_come_finest_first_with_their_grid_and_why(camcore):
+    shown = camcore("layers", "tiny_models:named").stdout
+    rows = [" ".join(line.split()) for line in shown.splitlines()]
+    assert [row for row in rows if row and "─" not in row] == [
+        "layer grid why",
+        "relu1 6×6 last on a finer grid",
+        "conv2 4×4 three quarters of the way back, same grid",
+        "→ relu2 4×4 explained when none is named",
+        "4 of 6 layers are worth looking at; --all lists every one.",
+        "→ is explained when no layer is asked for: relu2",
+    ]
 
 
 def test_layers_are_printed_as_json(camcore):
@@ -73,7 +87,9 @@ def test_layers_are_printed_as_json(camcore):
         "good": True,
         "fault": "",
         "chosen": False,
+        "why": "",
     }
+    assert [one["why"] for one in found if one["chosen"]] == ["explained when none is named"]
     assert found[-1]["fault"] == "no map"
     assert found[-1]["size"] is None
 
@@ -116,7 +132,10 @@ def test_what_is_left_out_of_a_command_is_fixed():
     shared = {"max_dim": 2048, "batch": 8}
     expected = {
         "demo": {"output": Path("camcore-demo")},
-        "explain": {"method": "gradcam", "recipe": "paper", "steady": 0.0, "every": 1, **shared},
+        "explain": {
+            **{"method": "gradcam", "recipe": "paper", "steady": 0.0, "every": 1, "top": 5},
+            **shared,
+        },
         "compare": {"output": Path("camcore-compare"), "seed": 0, **shared},
         **{name: {} for name in ("layers", "methods", "recipes", "info")},
     }
@@ -129,3 +148,87 @@ def test_what_is_left_out_of_a_command_is_fixed():
         for name, command in typer.main.get_command(app).commands.items()
     }
     assert found == expected
+
+
+def test_a_card_says_what_there_is_to_know_of_a_method(camcore):
+    shown = camcore("methods", "Grad-CAM", "occlusion").stdout
+    for said in (
+        *("Grad-CAM  gradcam", "Σ_c mean_s(g_c) · A_c", "one forward pass and one backward"),
+        *("@inproceedings{selvaraju2017gradcam,", "eprint = {1610.02391},", "HiResCAM does not."),
+        *("Occlusion  occlusion", "window, stride, baseline, edge", "Zeiler and Fergus, ECCV 2014"),
+    ):
+        assert said in shown
+    assert camcore("methods", "random").stdout.count("@") == 0
+    assert camcore("methods", "gradcamm").exit_code == 2
+
+
+def words(text):
+    return {word.strip("│╭╮╰╯─•→") for word in text.split()} - {""}
+
+
+LISTS = {
+    "methods": (),
+    "methods NAMES": tuple(row.name for row in library.methods.TABLE),
+    "recipes": (),
+    "recipes NAMES": tuple(library.recipes.TABLE),
+    "info": (),
+    "layers": ("tiny_models:named",),
+    "layers --all": ("tiny_models:named", "--all"),
+}
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_every_word_is_whole_at_80_columns(command, camcore, monkeypatch):
+    from camcore.cli import console
+
+    shown = []
+    for width in (80, 400):
+        monkeypatch.setattr(console.out, "_width", width)
+        done = camcore(command.split()[0], *LISTS[command])
+        assert done.exit_code == 0
+        shown.append(done.stdout)
+    # An address may go on in the next line, behind a slash.
+    narrow = words(shown[0].replace("github.com/ ", "github.com/"))
+    broken = narrow - words(shown[1])
+    assert {word for word in broken if word not in ADDRESS} == set()
+    if command not in ("recipes NAMES",):
+        assert max(map(len, shown[0].splitlines())) <= 80
+
+
+ADDRESS = ("github.com/", "tabayashi0117/", "Score-CAM", "github.com/tabayashi0117/")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "demo", "explain", "compare", "layers", "methods", "recipes", "info"]
+)
+def test_help_breaks_no_word_at_80_columns(command, require, monkeypatch):
+    from typer.testing import CliRunner
+
+    from camcore.cli.app import app
+
+    shown = []
+    for width in ("80", "400"):
+        monkeypatch.setenv("COLUMNS", width)
+        monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", int(width))
+        shown.append(CliRunner().invoke(app, [*command.split(), "--help"]).stdout)
+    assert words(shown[0]) - words(shown[1]) == set()
+    assert max(map(len, shown[0].splitlines())) <= 80
+
+
+def test_the_program_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "camcore", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"camcore {library.__version__}\n"
+
+
+def test_shells_complete_what_is_typed():
+    run = [sys.executable, "-m", "camcore"]
+    shell = {**os.environ, "SHELL": "/bin/bash"}
+    script = subprocess.run(
+        [*run, "--show-completion", "bash"], capture_output=True, text=True, env=shell
+    )
+    assert "complete -o default -F _camcore_completion camcore" in script.stdout
+    typed = {"_CAMCORE_COMPLETE": "complete_bash", "COMP_WORDS": "camcore la", "COMP_CWORD": "1"}
+    done = subprocess.run(run, capture_output=True, text=True, env={**shell, **typed})
+    assert done.stdout.split() == ["layers"]

@@ -101,7 +101,7 @@ def test_a_photograph_named_like_a_result_is_named_and_results_are_known(camcore
     write_image(folder / "out" / "mine.png", pixels(3))
     done = camcore("explain", ".", *MODEL, "--output", "out", "--recursive")
     assert "of no run: 2 (a.overlay.jpg, out/mine.png)" in done.stderr
-    done = camcore("explain", "a.overlay.jpg", *MODEL, "--output", "out", "--json")
+    done = camcore("explain", "a.overlay.jpg", *MODEL, "--output", "out", "--format", "jpg")
     assert done.exit_code == 0
     assert (folder / "out" / "a.overlay.overlay.jpg").is_file()
     done = camcore("compare", ".", *MODEL, "--method", "gradcam", "--method", "layercam")
@@ -206,7 +206,7 @@ def test_weights_that_changed_are_explained_with_again(camcore, folder, tiny, mo
 
     weights = folder / "weights.pth"
     weights.write_text("one")
-    monkeypatch.setattr(zoo, "load_model", lambda spec, weights: tiny.named())
+    monkeypatch.setattr(zoo, "load_model", lambda spec, weights, **options: tiny.named())
     words = [*WORDS, "--model", "timm:resnet18", "--weights", weights]
     assert redone(camcore, *words) == ["a.jpg", "b.png"]
     assert redone(camcore, *words) == []

@@ -13,8 +13,9 @@ import pytest
 
 README = Path(__file__).parents[3] / "README.md"
 COMMANDS = re.findall(
-    r"^    (camcore (?:explain|compare|layers) .*)$", README.read_text("utf-8"), re.M
+    r"^    (camcore (?:explain|compare|layers|methods) .*)$", README.read_text("utf-8"), re.M
 )
+INLINE = sorted(set(re.findall(r"`(camcore [a-z -]+)`", README.read_text("utf-8"))))
 
 
 def state_dict(path, make):
@@ -57,6 +58,10 @@ def here(tmp_path, photographs, require):
             path, lambda: require("timm").create_model("tf_efficientnet_lite0")
         ),
         "resnet18.pth": lambda path: state_dict(path, require("torchvision").models.resnet18),
+        "last.ckpt": lambda path: state_dict(
+            path, lambda: require("timm").create_model("resnet18", num_classes=3)
+        ),
+        "names.txt": lambda path: path.write_text("cat\ncup\nother\n"),
     }
 
     def provide(command):
@@ -69,7 +74,16 @@ def here(tmp_path, photographs, require):
 
 
 def test_the_readme_shows_commands():
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 7
+    shown = {"camcore recipes", "camcore methods", "camcore --help", "camcore demo"}
+    assert set(INLINE) == {*shown, "camcore compare", "camcore --install-completion"}
+
+
+@pytest.mark.parametrize("words", ["recipes", "methods", "--help"])
+def test_a_command_within_a_sentence_works(words, camcore):
+    done = camcore(*words.split())
+    assert done.exit_code == 0
+    assert done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -86,15 +100,22 @@ def test_a_command_of_the_readme_does_what_it_says(command, here, require):
     assert run.returncode == 0, run.stderr
     expected = {
         "explain cat": ["camcore-cat/overlay.png", "camcore-cat/explanation.npz"],
-        "explain photos": [
+        "explain photos --model timm": [
+            "camcore-photos/chelsea.overlay.jpg",
+            "camcore-photos/report.html",
+        ],
+        "explain photos --model keras": [
             "camcore-photos/chelsea.overlay.jpg",
             "camcore-photos/coffee.overlay.jpg",
         ],
         "explain walk": ["camcore-walk/walk.overlay.mp4"],
         "compare": ["camcore-compare/report.html"],
         "layers": [],
+        "methods": [],
     }
     (wanted,) = (files for words, files in expected.items() if words in command)
     assert [name for name in wanted if not (folder / name).exists()] == []
     if "layers" in command:
         assert "encoder.layers.encoder_layer_11.ln_1" in run.stdout
+    if "methods" in command:
+        assert "@inproceedings{selvaraju2017gradcam," in run.stdout

@@ -12,7 +12,7 @@ from camcore.adapter import LayerTrace
 from camcore.errors import GradientError
 from camcore.layers.candidates import candidates
 from camcore.layers.dependent import dependent_layers
-from camcore.testing import Dense, NumpyAdapter, random_network
+from camcore.testing import Conv, Dense, GlobalAveragePool, NumpyAdapter, random_network
 
 
 @pytest.fixture
@@ -37,6 +37,38 @@ def test_maps_that_the_score_depends_on_are_worth_it(images):
     assert [one.layer.name for one in found if one.chosen] == ["relu2"]
     assert [one.size for one in found] == [(6, 6), (6, 6), (4, 4), (4, 4), None, None]
     assert found[0].shape == (1, 3, 6, 6)
+
+
+def why(model, images):
+    return {one.layer.name: one.why for one in candidates(model, images) if one.why}
+
+
+def test_the_last_layer_on_each_grid_matters(images):
+    found = why(random_network(), images)
+    assert found["relu1"] == "last on a finer grid"
+    assert found["relu2"] == "explained when none is named"
+
+
+def test_of_one_grid_earlier_layers_matter_too_and_none_behind_the_last_gradient():
+    rng = np.random.default_rng(0)
+    kernels = {f"conv{i}": rng.normal(size=(2, 2, 1, 1)) for i in range(9)}
+    ops = {name: Conv(kernel, np.zeros(2)) for name, kernel in kernels.items()}
+    ops |= {"pool": GlobalAveragePool(), "fc": Dense(np.eye(2), np.zeros(2))}
+
+    class Ends(NumpyAdapter):
+        """The score does not depend on the last layer, as behind a class token."""
+
+        def run(self, inputs, layers=(), seeds=(), **options):
+            if seeds and "conv8" in layers:
+                raise GradientError("The score does not depend on conv8.")
+            return super().run(inputs, layers, seeds, **options)
+
+    assert why(Ends(**ops), rng.normal(size=(1, 2, 8, 8))) == {
+        "conv2": "three quarters of the way back, same grid",
+        "conv3": "halfway back, same grid",
+        "conv5": "a quarter of the way back, same grid",
+        "conv7": "explained when none is named",
+    }
 
 
 class Cut(NumpyAdapter):

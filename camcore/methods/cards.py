@@ -1,0 +1,504 @@
+"""What a person wants to know of each method: its formula, when to use it, how to cite it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from camcore.methods.table import Method, description
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a method was published.
+
+    Parameters
+    ----------
+    key : str
+        What BibTeX calls it by.
+    authors : str
+        As BibTeX has them; the rest are "others" where not all are known for certain.
+    title : str
+        As it was published.
+    venue : str
+        Of a conference, the proceedings; of an article, the journal; of a program, its address.
+    year : int or None
+        None where it bears none.
+    arxiv : str or None
+        Its number there.
+    kind : {"inproceedings", "article", "misc"}
+        BibTeX's name for what it is.
+    """
+
+    key: str
+    authors: str
+    title: str
+    venue: str = ""
+    year: int | None = None
+    arxiv: str | None = None
+    kind: str = "inproceedings"
+
+    @property
+    def bibtex(self) -> str:
+        """The entry, a field on each line."""
+        where = {"inproceedings": "booktitle", "article": "journal", "misc": "howpublished"}
+        at = self.venue if self.kind != "misc" else self.venue and rf"\url{{{self.venue}}}"
+        fields = {
+            "title": f"{{{self.title}}}",
+            "author": self.authors,
+            where[self.kind]: at,
+            "year": None if self.year is None else str(self.year),
+            "eprint": self.arxiv,
+            "archivePrefix": None if self.arxiv is None else "arXiv",
+        }
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+        return "\n".join([f"@{self.kind}{{{self.key},", *lines, "}"])
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is said of a method.
+
+    Parameters
+    ----------
+    use : str
+        When to use it, and when not.
+    reference : Reference or None
+        None where no paper is about it.
+    formula : str
+        Of A, the layer's output, and g, the score's gradient there; empty where the first line
+        of the function's docstring has it.
+    """
+
+    use: str
+    reference: Reference | None
+    formula: str = ""
+
+
+def _arxiv(key: str, authors: str, title: str, number: str) -> Reference:
+    """Refer to what is on arXiv alone, whose number begins with the year and month."""
+    return Reference(key, authors, title, "", 2000 + int(number[:2]), number, "misc")
+
+
+_GRADCAM = Reference(
+    "selvaraju2017gradcam",
+    "Selvaraju, Ramprasaath R. and Cogswell, Michael and Das, Abhishek and Vedantam, Ramakrishna "
+    "and Parikh, Devi and Batra, Dhruv",
+    "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+    "Proceedings of the IEEE International Conference on Computer Vision (ICCV)",
+    2017,
+    "1610.02391",
+)
+_PYTORCH_GRAD_CAM = Reference(
+    "jacobgilpytorchcam",
+    "Jacob Gildenblat and contributors",
+    "PyTorch library for CAM methods",
+    "https://github.com/jacobgil/pytorch-grad-cam",
+    2021,
+    kind="misc",
+)
+
+CARDS: Final[Mapping[str, Card]] = {
+    "cam": Card(
+        "For networks that end in global average pooling and one linear layer: the class's own "
+        "share of every place, exactly. Elsewhere it is not defined; take Grad-CAM.",
+        Reference(
+            "zhou2016cam",
+            "Zhou, Bolei and Khosla, Aditya and Lapedriza, Agata and Oliva, Aude and Torralba, "
+            "Antonio",
+            "Learning Deep Features for Discriminative Localization",
+            "Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+            2016,
+            "1512.04150",
+        ),
+    ),
+    "gradcam": Card(
+        "The first one to try: any differentiable score, one pass. Gradients are averaged over "
+        "space, so that it may point at places that the score does not use; HiResCAM does not.",
+        _GRADCAM,
+    ),
+    "gradcampp": Card(
+        "Where a class is there several times and Grad-CAM shows one of them. Its weights are "
+        "never negative, so that evidence against the class is hardly seen.",
+        Reference(
+            "chattopadhay2018gradcampp",
+            "Chattopadhay, Aditya and Sarkar, Anirban and Howlader, Prantik and Balasubramanian, "
+            "Vineeth N.",
+            "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional "
+            "Networks",
+            "IEEE Winter Conference on Applications of Computer Vision (WACV)",
+            2018,
+            "1710.11063",
+        ),
+    ),
+    "xgradcam": Card(
+        "Where a map is to add up to what the layer contributes, Σ g · A, and still be a weighted "
+        "sum of channels, as Grad-CAM's is.",
+        Reference(
+            "fu2020xgradcam",
+            "Fu, Ruigang and Hu, Qingyong and Dong, Xiaohu and Guo, Yulan and Gao, Yinghui and "
+            "Li, Biao",
+            "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs",
+            "British Machine Vision Conference (BMVC)",
+            2020,
+            "2008.02312",
+        ),
+    ),
+    "hirescam": Card(
+        "Where the map has to show what the score is made of: under a linear head it sums to the "
+        "score less its bias. Noisier than Grad-CAM at early layers.",
+        _arxiv(
+            "draelos2020hirescam",
+            "Draelos, Rachel Lea and Carin, Lawrence",
+            "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural "
+            "networks",
+            "2011.08891",
+        ),
+    ),
+    "elementwisegradcam": Card(
+        "As HiResCAM, with what speaks against the class dropped channel by channel, so that it "
+        "cannot cancel what speaks for it.",
+        _PYTORCH_GRAD_CAM,
+    ),
+    "layercam": Card(
+        "For earlier, finer layers, and several of them joined: details of an object rather than "
+        "its region.",
+        Reference(
+            "jiang2021layercam",
+            "Jiang, Peng-Tao and Zhang, Chang-Bin and Hou, Qibin and Cheng, Ming-Ming and Wei, "
+            "Yunchao",
+            "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
+            "IEEE Transactions on Image Processing (TIP)",
+            2021,
+            kind="article",
+        ),
+    ),
+    "segxrescam": Card(
+        "For a region of a segmentation: it keeps to places, as HiResCAM does, with gradients "
+        "steadied over small windows.",
+        Reference(
+            "hasany2023segxrescam",
+            "Hasany, Syed Nouman and others",
+            "Seg-XRes-CAM: Explaining Spatially Local Regions in Image Segmentation",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR) Workshops",
+            2023,
+        ),
+    ),
+    "finercam": Card(
+        "For classes that look alike, as species do: what tells the class from the three most "
+        "like it. Needs several classes.",
+        Reference(
+            "zhang2025finercam",
+            "Zhang, Ziheng and others",
+            "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR)",
+            2025,
+            "2501.11309",
+        ),
+        "Grad-CAM of y_c − 0.6 · mean(y_d), d the 3 classes with the nearest scores",
+    ),
+    "counterfactual": Card(
+        "Shows what lowers the score: what to take away for the class to be predicted more.",
+        _GRADCAM,
+        "Grad-CAM of −y: −Σ_c mean_s(g_c) · A_c",
+    ),
+    "refinecam": Card(
+        "For several layers at once: the sharp edges of early ones, only where late ones agree. "
+        "Of one layer it is Grad-CAM.",
+        None,
+        "product over layers of their normalised Grad-CAM maps",
+    ),
+    "legrad": Card(
+        "For transformers: attention itself, weighted by what raises the score. Not for attention "
+        "within windows, as Swin's.",
+        Reference(
+            "bousselham2025legrad",
+            "Bousselham, Walid and others",
+            "LeGrad: An Explainability Method for Vision Transformers via Feature Formation "
+            "Sensitivity",
+            "Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV)",
+            2025,
+            "2404.03214",
+        ),
+    ),
+    "eigencam": Card(
+        "Without a target: what stands out to the layer, whatever the class. Good where gradients "
+        "cannot be had or are of little use; it does not tell classes apart.",
+        Reference(
+            "muhammad2020eigencam",
+            "Muhammad, Mohammed Bany and Yeasin, Mohammed",
+            "Eigen-CAM: Class Activation Map using Principal Components",
+            "International Joint Conference on Neural Networks (IJCNN)",
+            2020,
+            "2008.00299",
+        ),
+    ),
+    "eigengradcam": Card(
+        "As Eigen-CAM, but for a class: the main direction of what it gains, with noise of single "
+        "channels left out.",
+        _PYTORCH_GRAD_CAM,
+        "Eigen-CAM of g · A",
+    ),
+    "kpcacam": Card(
+        "As Eigen-CAM, where what stands out is no straight direction in the space of channels. "
+        "Without a target.",
+        _arxiv(
+            "karmani2024kpcacam",
+            "Karmani, Sachin and Sivakaran, Thanushon and Prasad, Gaurav and Ali, Mehmet and "
+            "Yang, Wenbo and Tang, Sheyang",
+            "KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA",
+            "2410.00267",
+        ),
+    ),
+    "fem": Card(
+        "Without a target or gradient: places that many channels find unusual. A cheap second "
+        "opinion beside Eigen-CAM.",
+        Reference(
+            "fuad2020fem",
+            "Fuad, Kazi Ahmed Asif and others",
+            "Features Understanding in 3D CNNs for Actions Recognition in Video",
+            "International Conference on Image Processing Theory, Tools and Applications (IPTA)",
+            2020,
+        ),
+        "Σ_c w_c · A_c, w_c the share of places with A_c > μ_c + 2σ_c; or Σ_c μ_c · "
+        "[A_c > μ_c + 2σ_c]",
+    ),
+    "activations": Card(
+        "A baseline: where the layer is active at all. A method that says no more than this has "
+        "not explained the class.",
+        None,
+        "mean_c(A_c)",
+    ),
+    "random": Card(
+        "A baseline for metrics: what any method has to beat.",
+        None,
+        "uniform in [0, 1), the same for every sample",
+    ),
+    "shapleycam": Card(
+        "Where the score bends behind the layer, as with GELU or attention, and a gradient alone "
+        "tells only of small changes. Behind ReLU alone it is Grad-CAM.",
+        _arxiv(
+            "cai2025shapleycam",
+            "Cai, Huaiguang",
+            "CAMs as Shapley Value-based Explainers",
+            "2501.06261",
+        ),
+    ),
+    "smoothgradcampp": Card(
+        "Grad-CAM++ where gradients are noisy: maps of noisy inputs, averaged.",
+        _arxiv(
+            "omeiza2019smoothgradcampp",
+            "Omeiza, Daniel and others",
+            "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep "
+            "Convolutional Neural Network Models",
+            "1908.01224",
+        ),
+        "Σ_c w_c · A_c with w = Σ_s α · relu(ḡ), α = mean(g²) / (2 mean(g²) + Σ_s(A) · mean(g³)), "
+        "means over noisy inputs",
+    ),
+    "scorecam": Card(
+        "Without gradients: each channel counts by what the model says of the image seen through "
+        "it. Slow at layers with many channels.",
+        Reference(
+            "wang2020scorecam",
+            "Wang, Haofan and Wang, Zifan and Du, Mengnan and Yang, Fan and Zhang, Zijian and "
+            "Ding, Sirui and Mardziel, Piotr and Hu, Xia",
+            "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR) Workshops",
+            2020,
+            "1910.01279",
+        ),
+    ),
+    "fasterscorecam": Card(
+        "Score-CAM where the layer has hundreds of channels: ten passes, of the ten channels that "
+        "vary most over space.",
+        Reference(
+            "tabayashi0117scorecam",
+            "tabayashi0117",
+            "Score-CAM",
+            "https://github.com/tabayashi0117/Score-CAM",
+            kind="misc",
+        ),
+        "Score-CAM of the 10 channels with the largest variance over space",
+    ),
+    "sscam": Card(
+        "Score-CAM whose maps are too jagged: masks with noise, averaged. Many times as slow.",
+        _arxiv(
+            "wang2020sscam",
+            "Wang, Haofan and Naidu, Rakshit and Michael, Joy and Kundu, Soumya Snigdha",
+            "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization",
+            "2006.14255",
+        ),
+    ),
+    "iscam": Card(
+        "Score-CAM that looks at faint masks too, from none of the image to all of it.",
+        _arxiv(
+            "naidu2020iscam",
+            "Naidu, Rakshit and others",
+            "IS-CAM: Integrated Score-CAM for axiomatic-based explanations",
+            "2010.03023",
+        ),
+    ),
+    "ablationcam": Card(
+        "Without gradients: each channel counts by how far the score falls without it. Only what "
+        "follows the layer is run again, so late layers are quick.",
+        Reference(
+            "desai2020ablationcam",
+            "Desai, Saurabh and Ramaswamy, Harish G.",
+            "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free "
+            "Localization",
+            "IEEE Winter Conference on Applications of Computer Vision (WACV)",
+            2020,
+        ),
+    ),
+    "occlusion": Card(
+        "For any model whose score can be computed: what the score loses where the image is "
+        "covered. As coarse as its window, and slow where the stride is small.",
+        Reference(
+            "zeiler2014visualizing",
+            "Zeiler, Matthew D. and Fergus, Rob",
+            "Visualizing and Understanding Convolutional Networks",
+            "European Conference on Computer Vision (ECCV)",
+            2014,
+            "1311.2901",
+        ),
+        "mean of y − y_blanked over the windows that cover a place",
+    ),
+    "rise": Card(
+        "For any model whose score can be computed, where windows are too rigid: thousands of "
+        "random masks. Maps keep some noise of the masks.",
+        Reference(
+            "petsiuk2018rise",
+            "Petsiuk, Vitali and Das, Abir and Saenko, Kate",
+            "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+            "British Machine Vision Conference (BMVC)",
+            2018,
+            "1806.07421",
+        ),
+    ),
+    "saliency": Card(
+        "Which pixels the score is most sensitive to: fine and noisy, without a sign.",
+        Reference(
+            "simonyan2014deep",
+            "Simonyan, Karen and Vedaldi, Andrea and Zisserman, Andrew",
+            "Deep Inside Convolutional Networks: Visualising Image Classification Models and "
+            "Saliency Maps",
+            "International Conference on Learning Representations (ICLR) Workshops",
+            2014,
+            "1312.6034",
+        ),
+    ),
+    "gradienttimesinput": Card(
+        "What each pixel contributes, to first order. Black pixels contribute nothing, whatever "
+        "they show: mind what the preprocessing makes zero.",
+        _arxiv(
+            "shrikumar2016not",
+            "Shrikumar, Avanti and Greenside, Peyton and Shcherbina, Anna and Kundaje, Anshul",
+            "Not Just a Black Box: Learning Important Features Through Propagating Activation "
+            "Differences",
+            "1605.01713",
+        ),
+    ),
+    "smoothgrad": Card(
+        "Saliency without most of its noise.",
+        _arxiv(
+            "smilkov2017smoothgrad",
+            r"Smilkov, Daniel and Thorat, Nikhil and Kim, Been and Vi{\'e}gas, Fernanda and "
+            "Wattenberg, Martin",
+            "SmoothGrad: removing noise by adding noise",
+            "1706.03825",
+        ),
+    ),
+    "integratedgradients": Card(
+        "Where contributions of pixels have to add up: to the score less that of a baseline. What "
+        "the baseline is, black or grey, decides what counts as absent.",
+        Reference(
+            "sundararajan2017axiomatic",
+            "Sundararajan, Mukund and Taly, Ankur and Yan, Qiqi",
+            "Axiomatic Attribution for Deep Networks",
+            "International Conference on Machine Learning (ICML)",
+            2017,
+            "1703.01365",
+        ),
+    ),
+    "guidedbackprop": Card(
+        "Crisp edges of what a network of rectifiers responds to. It hardly depends on the class: "
+        "not by itself an explanation of a decision.",
+        Reference(
+            "springenberg2015striving",
+            "Springenberg, Jost Tobias and Dosovitskiy, Alexey and Brox, Thomas and Riedmiller, "
+            "Martin",
+            "Striving for Simplicity: The All Convolutional Net",
+            "International Conference on Learning Representations (ICLR) Workshops",
+            2015,
+            "1412.6806",
+        ),
+    ),
+    "guidedgradcam": Card(
+        "Fine edges within the region that Grad-CAM finds, for pictures. The edges are guided "
+        "backpropagation's, with its limits.",
+        _GRADCAM,
+    ),
+    "fullgrad": Card(
+        "For the whole network rather than one layer: the input's contribution and that of every "
+        "bias. Needs layers whose biases can be read, as those of CNNs.",
+        Reference(
+            "srinivas2019fullgrad",
+            r"Srinivas, Suraj and Fleuret, Fran{\c{c}}ois",
+            "Full-Gradient Representation for Neural Network Visualization",
+            "Advances in Neural Information Processing Systems (NeurIPS)",
+            2019,
+            "1905.00780",
+        ),
+    ),
+}
+"""By the name of the method."""
+
+_NEEDS: Final[Mapping[str, str]] = {
+    "activations": "the layer's output",
+    "gradients": "the score's gradient at the layer",
+    "attention_gradients": "the score's gradient at the attention",
+    "class_weights": "the weights of a linear head",
+    "scores": "the score",
+    "images": "the input",
+    "image_gradients": "the score's gradient at the input",
+    "guided_gradients": "the guided gradient at the input, through rectifiers that are layers",
+    "hessian_products": "a second derivative behind the layer",
+    "bias_terms": "what each layer's bias adds",
+    "score_images": "scores of altered inputs",
+    "resume": "the model run on from the layer",
+    "rerun": "the layer's output and gradient at altered inputs",
+    "gradients_at": "the gradient at altered inputs",
+}
+"""In words, by the names in `camcore.methods.table.NEEDS`."""
+
+
+def formula(method: Method) -> str:
+    """Write a method's formula, without the method's name before it."""
+    card = CARDS.get(method.name)
+    if card is not None and card.formula:
+        return card.formula
+    said = description(method.function)
+    name, colon, rest = said.partition(": ")
+    return rest if colon and name.casefold() in _names(method) else said
+
+
+def _names(method: Method) -> set[str]:
+    """List what a docstring may call a method."""
+    return {one.casefold() for one in (method.label, method.label.replace(" x ", " × "))}
+
+
+def needed(method: Method) -> list[str]:
+    """List in words what a method needs."""
+    return [_NEEDS.get(need, need.replace("_", " ")) for need in method.needs]
+
+
+def cost(method: Method) -> str:
+    """Say what a method costs, in words."""
+    if method.passes == "1":
+        return "one forward pass and one backward" if method.backward else "one forward pass"
+    return f"{method.passes.replace(' x ', ' × ')}, in forward passes"
