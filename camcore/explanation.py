@@ -672,25 +672,28 @@ class Explanation:
 
         names = self.names if names is None else names
         if images is None and self.photographs and self.frame == "input" and self.maps.ndim == 3:
-            images = self._views()
+            images = self.views()
         if images is not None:
             self._check_over_input("drawn over images")
         return explanation_figure(self, images, kind, names=names, **options)
 
-    def _views(self) -> Array | None:
-        """Show what the model saw of each photograph; None where that is not known."""
+    def views(self) -> Array | None:
+        """Show what the model saw of the photographs that were explained.
+
+        Returns
+        -------
+        (B, h, w, 3) uint8 array or None
+            RGB, of the maps' aspect ratio; None where arrays were explained, or it is not known
+            what the model saw.
+        """
+        crops = [one.crop for one in self.photographs]
+        known = [crop for crop in crops if crop is not None]
+        if not crops or len(known) < len(crops):
+            return None
         scale = max(1, round(_VIEW / max(self._grid)))
         size = self._grid[0] * scale, self._grid[1] * scale
-        crops = [one.crop for one in self.photographs]
-        if any(crop is None for crop in crops):
-            return None
-        return np.stack(
-            [
-                crop.view(one.photo, size)
-                for one, crop in zip(self.photographs, crops, strict=True)
-                if crop
-            ]
-        )
+        pairs = zip(self.photographs, known, strict=True)
+        return np.stack([crop.view(one.photo, size) for one, crop in pairs])
 
     def _check_over_input(self, what: str) -> None:
         """Refuse to do what takes maps that lie over the input."""

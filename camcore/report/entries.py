@@ -156,7 +156,7 @@ def as_entries(explanations: Reportable) -> list[Entry]:
         There are none, they are of different numbers of photographs, or their maps do
         not have two spatial axes.
     """
-    found = _unique(_listed(explanations))
+    found = _unique(list(map(_with_photographs, _listed(explanations))))
     if not found:
         raise InputError("A report needs at least one explanation; got none.")
     counts = {len(entry.explanation) for entry in found}
@@ -172,6 +172,17 @@ def as_entries(explanations: Reportable) -> list[Entry]:
                 "expected (B, H, W)."
             )
     return found
+
+
+def _with_photographs(entry: Entry) -> Entry:
+    """Take the crops and the classes' names that an explanation of photographs has itself."""
+    own = [one.crop for one in entry.explanation.photographs]
+    known = [crop for crop in own if crop is not None]
+    return replace(
+        entry,
+        crops=known if entry.crops is None and own and len(known) == len(own) else entry.crops,
+        classes=entry.explanation.names if entry.classes is None else entry.classes,
+    )
 
 
 def _listed(explanations: Reportable) -> list[Entry]:

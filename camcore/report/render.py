@@ -16,6 +16,7 @@ from camcore.errors import InputError
 from camcore.report import context
 from camcore.report.entries import (
     STRETCHED,
+    Entry,
     Reportable,
     as_entries,
     compare_entries,
@@ -29,7 +30,7 @@ _FOLDER = Path(__file__).parent
 
 def html(
     photos: Any,
-    explanations: Reportable,
+    explanations: Reportable | None = None,
     *,
     names: Sequence[str] | None = None,
     title: str = "Where the model looks",
@@ -46,6 +47,8 @@ def html(
     photos : (B, H, W, 3) array, or sequence of B (H, W, 3) arrays
         RGB, uint8 or floating in [0, 1], in the order in which they were explained. Any
         iterable will do, such as one that reads them: of each, only a small copy is kept.
+        Left out where photographs were given to `camcore.explain`, whose results keep them:
+        ``html(results)``.
     explanations : Explanation, sequence, or mapping by name
         Of these photographs: what `camcore.explain` returns, or several of them by the
         name of their model. `camcore.report.Entry` says more about each.
@@ -77,7 +80,12 @@ def html(
     MissingExtraError
         The extra ``report`` is not installed.
     """
+    if explanations is None:
+        explanations, photos = photos, None
     entries = sort_entries(as_entries(explanations))
+    if photos is None:
+        photos, kept = _kept(entries[0])
+        names = kept if names is None else names
     count = len(entries[0].explanation)
     if side is None:
         side = context.largest_side(count, len(entries))
@@ -116,8 +124,26 @@ def html(
     return page
 
 
+def _kept(entry: Entry) -> tuple[list[Any], list[str]]:
+    """Take the photographs that an explanation keeps, and their names."""
+    photographs = entry.explanation.photographs
+    if not photographs:
+        raise InputError(
+            "Arrays were explained, not photographs. Give the photographs before the explanations, "
+            "in the order in which they were explained."
+        )
+    called = [
+        f"photograph {i}" if one.path is None else one.path.name
+        for i, one in enumerate(photographs, 1)
+    ]
+    return [one.photo for one in photographs], called
+
+
 def write(
-    path: str | os.PathLike[str], photos: Any, explanations: Reportable, **options: Any
+    path: str | os.PathLike[str],
+    photos: Any,
+    explanations: Reportable | None = None,
+    **options: Any,
 ) -> Path:
     """Write a report of `explanations` to `path`; it appears whole or not at all.
 
@@ -144,6 +170,8 @@ def write(
     --------
     >>> results = camcore.explain(model, inputs, method=["gradcam", "layercam"])  # doctest: +SKIP
     >>> camcore.report.write("report.html", photos, results)                      # doctest: +SKIP
+    >>> results = camcore.explain(model, ["cat.jpg", "dog.jpg"])                  # doctest: +SKIP
+    >>> camcore.report.write("report.html", results)                              # doctest: +SKIP
     """
     page = html(photos, explanations, **options)
     target = Path(path)
