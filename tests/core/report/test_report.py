@@ -16,8 +16,10 @@ import pytest
 import camcore
 from camcore.errors import InputError, MissingExtraError
 from camcore.metrics.agreement import largest_difference
+from camcore.photos import CentreCrop
 from camcore.report import Entry, compare_entries
 from camcore.report.entries import as_entries
+from camcore.testing import random_network
 from camcore.viz import heat_map, overlay
 
 
@@ -237,3 +239,33 @@ def test_pictures_are_16_pixels_or_more(photos, explanations):
         camcore.report.html(photos, explanations, side=15)
     html_page = camcore.report.html(photos, explanations, side=16)
     assert max(picture.shape[1] for picture in pictures(html_page)) == 16
+
+
+def test_a_report_of_photographs_needs_the_explanations_alone(require):
+    require("jinja2"), require("cv2")
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((20, 30, 3), (24, 20, 3))]
+    network = random_network()
+
+    def prepare(picture):
+        square = CentreCrop(picture.shape, 8).to_model(picture)
+        return np.moveaxis(square[..., :2] / 255, -1, 0)
+
+    result = camcore.explain(network, photos, preprocess=prepare_picture(prepare), classes="abcde")
+    alone = camcore.report.html(result, title="T", call="c")
+    crops = [one.crop for one in result.photographs]
+    entry = Entry(result, crops=crops, classes=result.names)
+    given = camcore.report.html(
+        photos, entry, title="T", call="c", names=["photograph 1", "photograph 2"]
+    )
+    assert without_time(alone) == without_time(given)
+    with pytest.raises(InputError, match="Arrays were explained, not photographs"):
+        camcore.report.html(replace(result, photographs=()))
+
+
+def prepare_picture(prepare):
+    return lambda picture: prepare(np.asarray(picture))
+
+
+def without_time(page):
+    return re.sub(r"<time[^>]*>.*?</time>|\d\d\d\d-\d\d-\d\d[T \d:.+]*", "", page)
