@@ -463,7 +463,7 @@ def page() -> str:
             said = {"Both": answers[kits[0].framework]} if same else answers
             listed = "\n".join(f"- {name}: {text}" for name, text in said.items())
             title = mistake.title[0].upper() + mistake.title[1:]
-            rows.append(f"### {title}\n\n    {mistake.code}\n\n{listed}\n")
+            rows.append(f"## {title}\n\n    {mistake.code}\n\n{listed}\n")
     head = (
         "# Mistakes, and what is answered\n\n"
         f"The {len(MISTAKES)} mistakes that people make most, in PyTorch and in Keras, with a "
