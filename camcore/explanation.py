@@ -388,11 +388,13 @@ class Explanation:
             colours; or a column for each layer. Volumes are drawn in three planes, signals
             as traces in the colours of their map.
         names : sequence of str, optional
-            Names of the classes by index: each row then says which class is explained, and
-            beside it are the five most probable.
+            Names of the classes by index: each row then says which class is explained by its
+            name, and beside it are the five most probable.
         **options
-            As `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
-            `colormap`, `marks`, ...
+            `model`, the model's name, for the heading; `letters=True` for (a), (b), ... before
+            titles; `caption=True` for a caption below in place of the heading, whose text
+            `camcore.viz.caption_text` gives. The others are as `camcore.viz.figure`, `grid`,
+            `volume_figure` or `signal_figure` take them: `colormap`, `marks`, ...
 
         Returns
         -------

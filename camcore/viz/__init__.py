@@ -1,6 +1,7 @@
 """Pictures of maps: arrays in, pictures and figures out."""
 
 from camcore.viz.annotations import Marks
+from camcore.viz.explanation import caption_text
 from camcore.viz.export import png_bytes, save_figure
 from camcore.viz.figure import compare_figure, figure
 from camcore.viz.grid import grid
@@ -11,6 +12,7 @@ from camcore.viz.volume import volume_figure
 
 __all__ = [
     "Marks",
+    "caption_text",
     "colour_table",
     "compare_figure",
     "figure",

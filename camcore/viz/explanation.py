@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
+from camcore._shared.optional import installed_version
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
+from camcore.methods.table import registered
 from camcore.recipes import OverlayStyle
 from camcore.viz.colormaps import coloured
 from camcore.viz.export import png_bytes
 from camcore.viz.figure import figure
 from camcore.viz.grid import ExplainedMaps, grid
-from camcore.viz.panels import label, panels, show
+from camcore.viz.panels import add_caption, add_heading, add_letters, label, panels, show
 from camcore.viz.signal import signal_figure
 from camcore.viz.volume import volume_figure
 
@@ -27,6 +29,9 @@ Kind: TypeAlias = Literal["map", "signed", "layers"]
 
 _LIMIT = 8
 """How many samples of a batch a notebook shows."""
+
+_NAMED = 3
+"""How many samples a caption names one by one."""
 
 _WIDTH = 1.9
 
@@ -70,17 +75,88 @@ def explanation_figure(
     kind: Kind = "map",
     *,
     names: Sequence[str] | None = None,
+    model: str | None = None,
+    letters: bool = False,
+    caption: bool = False,
     **options: Any,
 ) -> Figure:
     """Draw an explanation; see `camcore.Explanation.figure`."""
+    drawing = _figure(explanation, images, kind, names, options)
+    if letters:
+        add_letters(drawing)
+    if caption:
+        add_caption(drawing, caption_text(explanation, kind, names=names, model=model))
+    else:
+        add_heading(drawing, heading(explanation, model))
+    return drawing
+
+
+def heading(explanation: ExplainedBatch, model: str | None = None) -> str:
+    """Say which method made an explanation, at which layers, by which recipe, of which model."""
+    made = f"{_label(explanation)} at {', '.join(explanation.raw)}, recipe {explanation.recipe}"
+    return f"{made}, {model}" if model else made
+
+
+def caption_text(
+    explanation: ExplainedBatch,
+    kind: Kind = "map",
+    *,
+    names: Sequence[str] | None = None,
+    model: str | None = None,
+) -> str:
+    """Write a caption of an explanation's figure, for a paper.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        What is drawn.
+    kind : {"map", "signed", "layers"}
+        As `camcore.Explanation.figure` takes it.
+    names : sequence of str, optional
+        Names of the classes by index.
+    model : str, optional
+        Name of the model.
+
+    Returns
+    -------
+    str
+        A sentence about what is explained, by which method, and one about the colours.
+    """
+    what = [title(explanation, names, i) for i in range(len(explanation))]
+    of = f" of {' and '.join(what)}" if len(what) <= _NAMED else f" of {len(what)} samples"
+    layers = "layers" if len(explanation.raw) > 1 else "layer"
+    at = f" at the {layers} {', '.join(explanation.raw)}"
+    by = f" of {model}" if model else ""
+    colours = (
+        "Red speaks for what is explained, blue against it."
+        if kind == "signed"
+        else "Colours show evidence for what is explained, relative to the strongest of each map."
+    )
+    return (
+        f"{_label(explanation)}{of}{at}{by}, by the recipe {explanation.recipe} of camcore "
+        f"{installed_version('camcore')}. {colours}"
+    )
+
+
+def _label(explanation: ExplainedMaps) -> str:
+    row = registered(explanation.method)
+    return explanation.method if row is None else row.label
+
+
+def _figure(
+    explanation: ExplainedBatch,
+    images: Any,
+    kind: Kind,
+    names: Sequence[str] | None,
+    options: dict[str, Any],
+) -> Figure:
     if kind not in get_args(Kind):
         raise InputError(f"kind={kind!r} is unknown; choose from {', '.join(get_args(Kind))}.")
     signed = kind == "signed"
     side_by_side = kind == "layers" or (signed and len(explanation.raw) > 1)
     flat = explanation.maps.ndim == 3
     options = {"style": explanation.overlay_style, **options}
-    if names is not None:
-        options = {**_named(explanation, names, flat and not side_by_side), **options}
+    options = {**_named(explanation, names, flat and not side_by_side), **options}
     if side_by_side:
         if not flat or images is None:
             raise InputError(
@@ -164,13 +240,52 @@ def explained_name(explanation: ExplainedBatch, names: Sequence[str] | None, sam
     return class_name(names, int(explanation.classes[sample]))
 
 
-def _named(explanation: ExplainedBatch, names: Sequence[str], bars: bool) -> dict[str, Any]:
-    """Write titles, and with `bars` the five highest classes, in the classes' names."""
-    found: dict[str, Any] = {}
-    if explanation.classes is not None:
-        samples = range(len(explanation))
-        found["titles"] = [explained_name(explanation, names, i) for i in samples]
-    if bars and explanation.class_scores is not None and not explanation.is_raw_number:
-        found["bars"] = [[(class_name(names, c), p) for c, p in row] for row in explanation.top(5)]
-        found["shares"] = explanation.probabilities is not None
+def title(explanation: ExplainedBatch, names: Sequence[str] | None, sample: int) -> str:
+    """Name what is explained of a sample, with its probability, or its score."""
+    return with_score(explained_name(explanation, names, sample), explanation, sample)
+
+
+def with_score(name: str, explanation: ExplainedBatch, sample: int) -> str:
+    """Write the probability of what is explained of a sample, or its score, behind its name."""
+    shares = explanation.probabilities
+    if explanation.classes is None or explanation.is_raw_number or shares is None:
+        return f"{name} (score {float(explanation.scores[sample]):.4g})"
+    return f"{name} ({shares[sample, int(explanation.classes[sample])]:.1%})"
+
+
+def _named(explanation: ExplainedBatch, names: Sequence[str] | None, bars: bool) -> dict[str, Any]:
+    """Write titles; where classes have names and `bars` are wanted, the highest classes too."""
+    samples = range(len(explanation))
+    found: dict[str, Any] = {"titles": [title(explanation, names, i) for i in samples]}
+    ranked = explanation.class_scores is not None and not explanation.is_raw_number
+    if bars and names is not None and ranked:
+        found |= highest(explanation, names)
     return found
+
+
+def highest(explanation: ExplainedBatch, names: Sequence[str] | None) -> dict[str, Any]:
+    """List the five highest classes of each sample, and the explained one where it is none.
+
+    Returns
+    -------
+    dict
+        `bars`, `shares` and `explained`, as `camcore.viz.figure` takes them.
+    """
+    assert explanation.class_scores is not None
+    values = explanation.probabilities
+    values = explanation.class_scores if values is None else values
+    bars, explained = [], []
+    for sample, row in enumerate(explanation.top(5)):
+        ranked = list(row)
+        which = None if explanation.classes is None else int(explanation.classes[sample])
+        order = [index for index, _ in ranked]
+        if which is not None and which >= 0 and which not in order:
+            ranked.append((which, float(values[sample, which])))
+            order.append(which)
+        bars.append([(class_name(names, index), value) for index, value in ranked])
+        explained.append(order.index(which) if which in order else None)
+    return {
+        "bars": bars,
+        "shares": explanation.probabilities is not None,
+        "explained": explained,
+    }

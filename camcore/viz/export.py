@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # What a format calls its date of creation: left out, so that the same figure is the same file.
 _DATES = {"png": None, "pdf": "CreationDate", "svg": "Date"}
 
+_LAYOUTS = 6
+"""How often a figure is laid out at most; two to four are enough."""
+
 _FOR_PRINT: Final[Any] = {
     # Letters stay letters, which can be searched and edited; journals refuse Type 3 fonts.
     "pdf.fonttype": 42,
@@ -93,10 +96,28 @@ def _encoded(drawing: Figure, kind: str, dpi: int) -> bytes:
     date = _DATES[kind]
     buffer = io.BytesIO()
     with rc_context(_FOR_PRINT):
+        _settle(drawing)
         metadata = None if date is None else {date: None}
         with _own_pixels(drawing) if kind in ("pdf", "svg") else nullcontext():
             drawing.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+def _settle(drawing: Figure) -> None:
+    """Lay a figure out until its panels stay where they are, so that it is the same each time.
+
+    One execution starts from where panels were: those that keep an aspect move once more.
+    """
+    engine = drawing.get_layout_engine()
+    if engine is None:
+        return
+    before = None
+    for _ in range(_LAYOUTS):
+        engine.execute(drawing)
+        places = np.array([axes.get_position().bounds for axes in drawing.axes])
+        if before is not None and np.allclose(places, before, atol=1e-6):
+            return
+        before = places
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from camcore.viz.panels import (
     Bars,
     Pictures,
     Scale,
+    add_letters,
     draw_bars,
     label,
     new_figure,
@@ -43,6 +45,8 @@ def figure(
     titles: Sequence[str] | None = None,
     bars: Sequence[Bars] | None = None,
     shares: bool = True,
+    explained: Sequence[int | None] | None = None,
+    letters: bool = False,
     seen: Pictures | None = None,
     style: OverlayStyle | None = None,
     colormap: str | None = None,
@@ -64,6 +68,10 @@ def figure(
         Drawn as bars beside the pictures.
     shares : bool
         Whether the values of bars are shares, in [0, 1], rather than any numbers.
+    explained : B ints or None, optional
+        Index of the bar that is explained, which stands out.
+    letters : bool
+        Put (a), (b), ... before the columns' titles.
     seen : B arrays (H, W) of bool, optional
         Where the model looked; elsewhere the map is left white, and the image bare outside
         of a thin frame.
@@ -94,6 +102,7 @@ def figure(
         maps=heats,
         titles=titles,
         bars=bars,
+        explained=explained,
         seen=seen,
         boxes=marks.boxes,
         masks=marks.masks,
@@ -101,7 +110,7 @@ def figure(
     shapes = [picture.shape for picture in photos or heats]
     masks = _masks(seen, len(heats))
     names = ("map",) if photos is None else ("image", "map", "overlay")
-    drawing, grid = panels(shapes, len(names) + (bars is not None))
+    drawing, grid = panels(shapes, len(names), bars=bars is not None)
     middle = len(names) // 2
     for index, (row, heat, shape, mask) in enumerate(zip(grid, heats, shapes, masks, strict=True)):
         show(row[middle], colours.heat(heat, shape), mask)
@@ -111,12 +120,14 @@ def figure(
             marks.draw(row[0], index, shape)
         for panel in row[middle : len(names)]:
             marks.draw(panel, index, shape, heat)
-    label(grid, names, titles)
-    for row, values in zip(grid, bars or (), strict=False):
-        draw_bars(row[len(names)], values, shares)
+    label(grid, [*names, "probability" if shares else "score"], titles)
+    for row, values, which in zip(grid, bars or (), explained or repeat(None), strict=False):
+        draw_bars(row[len(names)], values, shares, which)
     colours.scale().draw(drawing, slice(middle, middle + 1))
     if photos is not None:
         colours.scale_over().draw(drawing, slice(2, 3))
+    if letters:
+        add_letters(drawing)
     return drawing
 
 
@@ -129,6 +140,7 @@ def compare_figure(
     titles: Sequence[str] | None = None,
     seen: Pictures | None = None,
     style: OverlayStyle | None = None,
+    letters: bool = False,
 ) -> Figure:
     """Draw sets of maps side by side, and how far they are apart.
 
@@ -147,6 +159,8 @@ def compare_figure(
         of a thin frame.
     style : OverlayStyle, optional
         How image and map are mixed.
+    letters : bool
+        Put (a), (b), ... before the columns' titles.
 
     Returns
     -------
@@ -181,6 +195,8 @@ def compare_figure(
     colours.scale_over().draw(drawing, slice(1, 1 + len(heats)))
     values = "difference (maps range from 0 to 1)"
     Scale(colour_table("viridis"), 0, largest, values).draw(drawing, slice(1 + len(heats), None))
+    if letters:
+        add_letters(drawing)
     return drawing
 
 

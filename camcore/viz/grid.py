@@ -13,7 +13,16 @@ from camcore.methods.table import registered
 from camcore.recipes import OverlayStyle
 from camcore.viz.annotations import Marks
 from camcore.viz.colormaps import Coloured, coloured
-from camcore.viz.panels import Pictures, bare, label, panels, pictures, same_number, show
+from camcore.viz.panels import (
+    Pictures,
+    add_letters,
+    bare,
+    label,
+    panels,
+    pictures,
+    same_number,
+    show,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +68,7 @@ def grid(
     style: OverlayStyle | None = None,
     colormap: str | None = None,
     marks: Marks | None = None,
+    letters: bool = False,
 ) -> Figure:
     """Draw many explanations of the same images, in rows and columns.
 
@@ -81,6 +91,8 @@ def grid(
         Instead of the style's, as `overlay` takes it; a diverging one where maps are signed.
     marks : Marks, optional
         Level lines, boxes and outlines over the pictures.
+    letters : bool
+        Put (a), (b), ... before the columns' titles.
 
     Returns
     -------
@@ -144,6 +156,8 @@ def grid(
         colours = columns[0][1]
         scale = colours.scale() if kind == "map" else colours.scale_over()
         scale.draw(drawing, slice(1, None))
+    if letters:
+        add_letters(drawing)
     return drawing
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from string import ascii_lowercase
 from textwrap import shorten, wrap
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,17 @@ Bars: TypeAlias = Sequence[tuple[str, float]]
 PANEL = 2.8
 """Width of one picture, in inches."""
 
+_BARS = 0.8
+"""Width of a column of bars beside one of pictures."""
+
 _LETTER = 0.088
 """Width of a letter of a title, in inches."""
+
+_LINE = 0.17
+"""Height of a line of a heading or caption, in inches."""
+
+_EXPLAINED, _OTHER = "#c2410c", "#8b97a8"
+"""Colours of the bar of what is explained, and of the others."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,10 @@ class Scale:
         bar = drawing.colorbar(colours, cax=place, orientation="horizontal")
         ticks = [self.low, (self.low + self.high) / 2, self.high]
         bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+        # Labels at the ends stay within the bar, clear of those of the scale beside it.
+        first, _, last = place.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
         bar.set_label(self.label, fontsize=8)
         place.tick_params(labelsize=8)
         place.set_label("scale")
@@ -139,13 +153,23 @@ def panel_rows(
 
 
 def panels(
-    shapes: Sequence[tuple[int, ...]], columns: int, width: float = PANEL
+    shapes: Sequence[tuple[int, ...]], columns: int, width: float = PANEL, *, bars: bool = False
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """Make a figure with a row of panels for each picture shape, and a row for scales."""
-    # A tall photograph gets a narrower place rather than a row as high as a poster.
-    heights = [min(max(rows / across, 0.25), 1.3) for rows, across, *_ in shapes]
-    size = (width * columns + 0.4, width * sum(heights) + 0.15 * len(heights) + 1.1)
-    return panel_rows(size, [*heights, 0.05 * PANEL / width], [1.0] * columns)
+    """Make a figure with a row of panels for each picture shape, and a row for scales.
+
+    With `bars` there is a narrower column more at the right.
+    """
+    # A tall photograph gets a narrower place rather than a row as high as a poster, and bars
+    # beside a wide one room for their names.
+    low = 0.5 if bars else 0.25
+    heights = [min(max(rows / across, low), 1.3) for rows, across, *_ in shapes]
+    widths = [1.0] * columns + [_BARS] * bars
+    # Beside the panels lie their padding, a line above and the scale with its labels.
+    size = (
+        width * sum(widths) + 0.1 * len(widths),
+        width * sum(heights) + 0.09 * len(heights) + 0.75,
+    )
+    return panel_rows(size, [*heights, 0.05 * PANEL / width], widths)
 
 
 def show(
@@ -177,17 +201,54 @@ def label(
         panel.set_ylabel("\n".join(wrap(title, 26)), fontsize=9)
 
 
-def draw_bars(panel: Axes, bars: Bars, shares: bool = True) -> None:
-    """Draw labels with their values: shares, in [0, 1], or any numbers, from 0 or the lowest."""
+def draw_bars(panel: Axes, bars: Bars, shares: bool = True, explained: int | None = None) -> None:
+    """Draw labels with their values: shares, in [0, 1], or any numbers, from 0 or the lowest.
+
+    The bar at the index `explained` stands out.
+    """
     labels = [shorten(name, 30, placeholder="…") for name, _ in bars]
     values = [value for _, value in bars]
     places = np.arange(len(bars))
-    panel.barh(places, values, height=0.28, color="#4c72b0")
+    colours = [_EXPLAINED if place == explained else _OTHER for place in places]
+    panel.barh(places, values, height=0.28, color=colours)
     # Names stand above their bars: beside them, long ones would eat the pictures' room.
     low, high = (0, 1) if shares else (min(0, *values), max(0, *values) or 1)
     for place, name, value in zip(places, labels, values, strict=True):
         number = f"{value:.1%}" if shares else f"{value:.4g}"
-        panel.text(low, place - 0.22, f"{name}  {number}", fontsize=8, va="bottom")
-    panel.set_box_aspect(0.62)
+        weight = "bold" if place == explained else "normal"
+        text = f"{name}  {number}"
+        panel.text(low, place - 0.2, text, fontsize=8, va="bottom", fontweight=weight)
     panel.set(xlim=(low, high), ylim=(len(bars) - 0.5, -0.75))
     bare(panel)
+
+
+def add_heading(drawing: Figure, text: str) -> None:
+    """Write a heading above a figure, which grows by its lines."""
+    lines = _lines(drawing, text)
+    drawing.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9)
+
+
+def add_caption(drawing: Figure, text: str) -> None:
+    """Write a caption below a figure, which grows by its lines."""
+    lines = _lines(drawing, text)
+    drawing.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=9)
+
+
+def _lines(drawing: Figure, text: str) -> list[str]:
+    """Wrap a text to the width of a figure, and make room for it."""
+    width, height = drawing.get_size_inches()
+    lines = wrap(text, max(20, int(width / (0.8 * _LETTER))))
+    drawing.set_size_inches(width, height + _LINE * len(lines) + 0.08)
+    return lines
+
+
+def add_letters(drawing: Figure) -> None:
+    """Put (a), (b), ... before the titles of a figure's first row, or of its rows if it has one."""
+    placed = [(axes, axes.get_subplotspec()) for axes in drawing.axes]
+    drawn = [(axes, spec) for axes, spec in placed if spec and axes.get_label() != "scale"]
+    top = [axes for axes, spec in drawn if spec.rowspan.start == 0]
+    chosen = top if len(top) > 1 else [axes for axes, _ in drawn]
+    for letter, axes in zip(ascii_lowercase, chosen, strict=False):
+        side: Literal["left", "center"] = "left" if axes.get_title(loc="left") else "center"
+        text = f"({letter}) {axes.get_title(loc=side)}"
+        axes.set_title(text.rstrip(), fontsize=10, loc=side)

@@ -295,10 +295,11 @@ def test_class_names_of_a_unit(net, require, shape):
     photos = np.zeros((3, 16, 16, 3))
     drawing = result.figure(photos, names=["cat", "dog"])
     rows = [axes.get_ylabel() for axes in drawing.axes if axes.get_ylabel()]
-    assert rows[:3] == [("cat", "dog")[side] for side in SIDE]
+    shares = [f"({max(p, 1 - p):.1%})" for p in P]
+    assert rows[:3] == [f"{('cat', 'dog')[s]} {q}" for s, q in zip(SIDE, shares, strict=True)]
     texts = [axes.texts[0].get_text() for axes in drawing.axes if axes.texts]
     expected = [f"{('cat', 'dog')[s]}  {max(p, 1 - p):.1%}" for s, p in zip(SIDE, P, strict=True)]
     assert texts[:3] == expected
     raw = net("logit", shape=shape).explain().figure(photos, names=["cat", "dog"])
-    said = {axes.get_ylabel().replace("\n", " ") for axes in raw.axes if axes.get_ylabel()}
-    assert "the number that the model gives" in said
+    said = [axes.get_ylabel().replace("\n", " ") for axes in raw.axes if axes.get_ylabel()]
+    assert all(one.startswith("the number that the model gives (score ") for one in said[:3])

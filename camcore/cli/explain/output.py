@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,7 +17,8 @@ from camcore.batch import ExplainedPhoto, FoundPhotos
 from camcore.cli import labels
 from camcore.photos.io import Format
 from camcore.photos.stamp import read_stamp
-from camcore.viz import figure, png_bytes
+from camcore.viz import png_bytes
+from camcore.viz.explanation import explanation_figure, with_score
 from camcore.zoo import LoadedModel
 
 RUN_FILE = "camcore-run.json"
@@ -173,14 +174,11 @@ def _in_words(value: Any) -> str:
 def draw_figure(loaded: LoadedModel, one: ExplainedPhoto) -> bytes:
     """Draw the photograph, its map, their overlay and the highest classes, as PNG."""
     result = one.explanation
-    bars = labels.top(loaded, result)
-    drawing = figure(
-        one.photo,
-        one.map(),
-        titles=None if result.classes is None else [labels.explained(loaded, result)],
-        bars=[bars] if bars else None,
-        shares=result.probabilities is not None,
+    drawing = explanation_figure(
+        replace(result, maps=one.map()[None]),
+        [one.photo],
+        names=loaded.classes or (),
+        titles=[with_score(labels.explained(loaded, result), result, 0)],
         seen=None if one.crop is None else [one.crop.seen()],
-        style=result.overlay_style,
     )
     return png_bytes(drawing)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.viz import figure, save_figure
+from camcore.viz import figure, png_bytes, save_figure
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
@@ -48,3 +48,10 @@ def test_other_endings_are_refused(photo, tmp_path):
         save_figure(figure(photo, np.eye(4)), tmp_path / "a.jpg")
     with pytest.raises(InputError, match="dpi is 0"):
         save_figure(figure(photo, np.eye(4)), tmp_path / "a.png", dpi=0)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (40, 30), (39, 30)])
+def test_a_figure_with_titles_is_the_same_the_second_time(shape):
+    photos, maps = np.zeros((2, *shape, 3), np.uint8), np.ones((2, 4, 4))
+    drawing = figure(photos, maps, titles=["a cat", "a title that takes more than one line"])
+    assert png_bytes(drawing, dpi=90) == png_bytes(drawing, dpi=90)

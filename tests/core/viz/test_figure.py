@@ -71,6 +71,41 @@ def test_bars_are_as_long_as_their_values(photos, maps):
     assert [axes.get_ylabel() for axes in drawing.axes[:5:4]] == ["one", "two"]
 
 
+@pytest.mark.parametrize("shape", [(224, 224, 3), (200, 300, 3), (280, 224, 3)])
+@pytest.mark.parametrize("count", [1, 4])
+def test_figure_leaves_no_more_than_margins_blank(shape, count):
+    photos, maps = np.zeros((count, *shape), np.uint8), np.zeros((count, 7, 7))
+    drawing = figure(photos, maps, titles=["tiger cat (39.5%)"] * count)
+    drawing.draw_without_rendering()
+    for panel in drawing.axes[: 3 * count]:
+        room, shown = (panel.get_position(original).bounds for original in (True, False))
+        wide, high = (room[i] - shown[i] for i in (2, 3))
+        assert wide * drawing.get_figwidth() < 0.06
+        assert high * drawing.get_figheight() < 0.3
+
+
+def test_letters_stand_before_the_columns_titles(photos, maps):
+    drawing = figure(photos, maps, letters=True, bars=[[("cat", 0.4)]] * 2)
+    titles = [axes.get_title() for axes in drawing.axes[:8]]
+    assert titles == ["(a) image", "(b) map", "(c) overlay", "(d) probability", *[""] * 4]
+    compared = compare_figure(photos, maps, maps, letters=True)
+    assert compared.axes[1].get_title() == "(b) PyTorch"
+    one_column = figure(None, maps, letters=True)
+    assert [axes.get_title() for axes in one_column.axes[:2]] == ["(a) map", "(b)"]
+
+
+def test_the_explained_bar_stands_out_and_its_index_is_of_each_image(photos, maps):
+    top = [[("cat", 0.75), ("dog", 0.25)]] * 2
+    drawing = figure(photos, maps, bars=top, explained=[1, None])
+    first, second = drawing.axes[3], drawing.axes[7]
+    assert [text.get_fontweight() for text in first.texts] == ["normal", "bold"]
+    one, other = (bar.get_facecolor() for bar in first.patches)
+    assert one != other
+    assert {bar.get_facecolor() for bar in second.patches} == {one}
+    with pytest.raises(InputError, match="1 explained"):
+        figure(photos, maps, bars=top, explained=[1])
+
+
 def test_figure_cuts_off_and_squashes_nothing(photos, maps):
     titles = ["a title that is long enough to need more than one line", "two"]
     drawing = figure(photos, maps, titles=titles, bars=[[("tiger cat", 0.4)]] * 2)
