@@ -380,9 +380,9 @@ class Explanation:
 
         Parameters
         ----------
-        images : (B, H, W, 3), (B, D, H, W) or (B, L[, C]) array, optional
+        images : (B, H, W, 3), (B, D, H, W), (B, L), (B, C, L) or (B, L, C) array, optional
             What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
-            signals, channels last. Without them only the maps are shown.
+            signals as the model takes them. Without them only the maps are shown.
         kind : {"map", "signed", "layers"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
             colours; or a column for each layer. Volumes are drawn in three planes, signals

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,22 @@ if TYPE_CHECKING:
 _WIDTH, _TRACE = 8.0, 0.75
 """Width of a panel and height of one trace, in inches."""
 
+_TALLEST = 40.0
+"""Height of all traces together, in inches; many are drawn lower."""
+
+_MOST = 256
+"""How many traces are still told apart at that height."""
+
 
 def signal_figure(
     signals: npt.ArrayLike,
     maps: npt.ArrayLike,
     *,
+    channels: Sequence[str] | None = None,
+    channel_axis: Literal[1, 2] | None = None,
+    rate: float | None = None,
     times: npt.ArrayLike | None = None,
+    frequencies: npt.ArrayLike | None = None,
     signed: bool = False,
     titles: Sequence[str] | None = None,
     style: OverlayStyle | None = None,
@@ -37,13 +48,21 @@ def signal_figure(
 
     Parameters
     ----------
-    signals : (B, L) or (B, L, C) array
-        Any finite values. Several channels are drawn one below the other, on one scale.
-        Where the map has no batch axis, neither has the signal.
+    signals : (B, L), (B, C, L) or (B, L, C) array
+        Any finite values, as the model takes them. Several channels are drawn one below the
+        other, on one scale. Where the map has no batch axis, neither has the signal.
     maps : (B, l) or (l,) array
         In [0, 1], or any finite values where they are signed; brought to the signals' length.
-    times : (L,) array, optional
-        When the samples were taken; their index unless given.
+    channels : C strings, optional
+        Names of the channels, such as an electrocardiogram's leads; their index unless given.
+    channel_axis : {1, 2}, optional
+        Which axis of the signals holds the channels. Unless given, samples lie along the axis
+        that is as long as the maps, or along the longer one where none is.
+    rate : float, optional
+        Samples per second: the axis then shows seconds.
+    times, frequencies : (L,) array, optional
+        Instead of `rate`: when the samples were taken, or the frequency of each in hertz, for
+        spectra. The samples' index unless one of the three is given.
     signed : bool
         Draw the maps' signs, in diverging colours around zero on one scale for all.
     titles : B strings, optional
@@ -56,41 +75,47 @@ def signal_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each signal. The trace has a dark rim, so that every colour shows.
+        A panel for each signal, 8 inches wide; 41 inches high at most, and a title for each.
+        The trace has a dark rim, so that every colour shows.
 
     Raises
     ------
     InputError
-        Shapes or numbers do not fit.
+        Shapes or numbers do not fit, it is not clear which axis holds the channels, or there
+        are more than 256 traces.
     MissingExtraError
         matplotlib is not installed.
     """
-    traces, heats = _batches(signals, maps)
-    length = traces.shape[1]
+    traces, heats = _batches(signals, maps, channel_axis)
+    length, count = traces.shape[1:]
     same_number(signals=traces, maps=heats, titles=titles)
-    when = np.arange(length, dtype=float) if times is None else np.asarray(times, dtype=float)
-    if when.shape != (length,) or not np.isfinite(when).all():
+    names = _channel_names(channels, count)
+    where, axis = _sample_axis(length, rate, times, frequencies)
+    if len(traces) * count > _MOST:
         raise InputError(
-            f"times of shape {when.shape} do not fit; pass one for each of {length} samples, and "
-            "no NaN or infinity."
+            f"{len(traces)} signals of {count} channels are more than the {_MOST} traces that one "
+            "figure shows; pass fewer signals or channels, or the channels' axis: channel_axis=1."
         )
     if heats.shape[1] != length:
         heats = np.asarray(resize(heats, (length,), LINEAR), dtype=np.float32)
     _, colours = coloured(heats[:, None], signed, style, colormap)
-    height = max(1.5, _TRACE * traces.shape[2] + 0.4)
+    height = min(max(1.5, _TRACE * count + 0.4), _TALLEST / len(traces))
     size = (_WIDTH, len(traces) * height + 1.0)
     drawing, grid = panel_rows(size, [height] * len(traces) + [0.12])
     panels = grid[:, 0]
     for index, (panel, trace, heat) in enumerate(zip(panels, traces, heats, strict=True)):
-        _draw_traces(panel, when, trace, heat, colours)
+        _draw_traces(panel, where, trace, heat, colours, names)
         if titles is not None:
             panel.set_title(titles[index], fontsize=10, loc="left")
-    panels[-1].set_xlabel("sample" if times is None else "time", fontsize=9)
+    panels[-1].set_xlabel(axis, fontsize=9)
     colours.scale().draw(drawing, slice(None))
     return drawing
 
 
-def _batches(signals: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _batches(
+    signals: npt.ArrayLike, maps: npt.ArrayLike, channel_axis: Literal[1, 2] | None
+) -> tuple[Floats, Floats]:
+    """Check signals and maps, and convert them to ``(B, L, C)`` and ``(B, l)``."""
     heats = np.asarray(maps, dtype=np.float32)
     traces = np.asarray(signals, dtype=np.float32)
     if heats.ndim == 1:
@@ -100,36 +125,102 @@ def _batches(signals: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Floats, Float
     if heats.ndim != 2 or traces.ndim != 3 or 0 in (*heats.shape, *traces.shape):
         raise InputError(
             f"Signals of shape {np.shape(signals)} and maps of shape {np.shape(maps)} cannot be "
-            "drawn; pass (B, L) or (B, L, C), channels last, and (B, l)."
+            "drawn; pass (B, L), (B, C, L) or (B, L, C), and (B, l)."
         )
+    if np.ndim(signals) == np.ndim(maps) + 1:
+        axis = channel_axis or _channel_axis(traces.shape, heats.shape[1])
+        traces = traces.swapaxes(1, 2) if axis == 1 else traces
     return check_finite(traces, "Signals"), check_finite(heats, "Maps")
 
 
+def _channel_axis(shape: tuple[int, ...], length: int) -> int:
+    """Find which axis of signals holds the channels: the one that is no map's length."""
+    if shape[1] == shape[2]:
+        raise InputError(
+            f"Signals of shape {shape} do not tell which axis holds the channels; say it: "
+            "channel_axis=1 for (B, C, L), channel_axis=2 for (B, L, C)."
+        )
+    if length in shape[1:]:
+        return 1 if shape[2] == length else 2
+    return 1 if shape[1] < shape[2] else 2
+
+
+def _channel_names(channels: Sequence[str] | None, count: int) -> list[str]:
+    names = [str(index) for index in range(count)] if channels is None else list(channels)
+    if len(names) != count:
+        raise InputError(f"{len(names)} names for {count} channels; pass one for each.")
+    return names
+
+
+def _sample_axis(
+    length: int,
+    rate: float | None,
+    times: npt.ArrayLike | None,
+    frequencies: npt.ArrayLike | None,
+) -> tuple[npt.NDArray[np.float64], str]:
+    """Return where the samples lie on the horizontal axis, ``(L,)``, and what it shows."""
+    given = {"rate": rate, "times": times, "frequencies": frequencies}
+    told = [name for name, value in given.items() if value is not None]
+    if len(told) > 1:
+        raise InputError(f"Of {' and '.join(told)} only one can be drawn; leave the others out.")
+    if rate is not None:
+        if not 0 < rate < np.inf:
+            raise InputError(f"rate is {rate}; pass a positive number of samples per second.")
+        return np.arange(length) / rate, "time (s)"
+    if not told:
+        return np.arange(length, dtype=np.float64), "sample"
+    where = np.asarray(given[told[0]], dtype=np.float64)
+    if where.shape != (length,) or not np.isfinite(where).all():
+        raise InputError(
+            f"{told[0]} of shape {where.shape} do not fit; pass one for each of {length} samples, "
+            "and no NaN or infinity."
+        )
+    return where, "time" if frequencies is None else "frequency (Hz)"
+
+
 def _draw_traces(
-    panel: Axes, when: npt.NDArray[np.floating], trace: Floats, heat: Floats, colormap: Colormap
+    panel: Axes,
+    where: npt.NDArray[np.float64],
+    trace: Floats,
+    heat: Floats,
+    colormap: Colormap,
+    names: Sequence[str],
 ) -> None:
     from matplotlib.collections import LineCollection
 
     colours = colormap.heat(heat[None], (1, len(heat)))[0] / 255
+    runs = _runs(colours)
     step = 1.1 * float(np.ptp(trace, axis=0).max()) or 1.0
     channels = trace.shape[1]
     for channel in range(channels):
         middle = trace[:, channel] - (step * channel if channels > 1 else 0)
-        x, y = (_with_midpoints(values) for values in (when, middle))
+        x, y = (_with_midpoints(values) for values in (where, middle))
         points = np.stack([x, y], axis=-1)
         # Each sample owns the way from the midpoint before it to the midpoint after it.
-        pieces = [points[2 * i : 2 * i + 3] for i in range(len(when))]
+        pieces = [points[2 * first : 2 * last + 1] for first, last in runs]
         panel.plot(x, y, color="#202020", linewidth=3.4, solid_joinstyle="round")
-        panel.add_collection(
-            LineCollection(pieces, colors=colours, linewidths=1.9, capstyle="butt", zorder=3)
+        coloured_line = LineCollection(
+            pieces,
+            colors=[colours[first] for first, _ in runs],
+            linewidths=1.9,
+            capstyle="butt",
+            zorder=3,
         )
+        coloured_line.set_in_layout(False)  # it lies on the line below, which is quicker to measure
+        panel.add_collection(coloured_line, autolim=False)
     if channels > 1:
         middles = [float(trace[:, c].mean()) - step * c for c in range(channels)]
-        panel.set_yticks(middles, labels=[str(c) for c in range(channels)])
+        panel.set_yticks(middles, labels=list(names))
         panel.set_ylabel("channel", fontsize=9)
     panel.margins(x=0.01)
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _runs(colours: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+    """List first and one past the last of successive samples of one colour."""
+    changes = np.flatnonzero((np.diff(colours, axis=0) != 0).any(axis=1)) + 1
+    return list(pairwise([0, *changes.tolist(), len(colours)]))
 
 
 def _with_midpoints(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -46,16 +46,93 @@ def test_channels_stand_one_below_the_other():
 def test_signed_signals_and_what_does_not_fit():
     drawing = signal_figure(np.zeros((1, 5)), np.array([[-1.0, 0, 0, 0, 0.5]]), signed=True)
     (line,) = collections(drawing.axes[0])
-    expected = signed_map([[-1.0, 0, 0, 0, 0.5]])[0, 0] / 255
+    expected = signed_map([[-1.0, 0, 0.5]], limit=1)[0, 0] / 255
     assert np.allclose(line.get_colors()[:, :3], expected)
     with pytest.raises(InputError, match="2 signals, 1 maps"):
         signal_figure(np.zeros((2, 5)), np.zeros((1, 5)))
-    with pytest.raises(InputError, match="channels last"):
+    with pytest.raises(InputError, match=r"\(B, C, L\) or \(B, L, C\), and \(B, l\)"):
         signal_figure(np.zeros((2, 5, 1, 1)), np.zeros((2, 5)))
     with pytest.raises(InputError, match="one for each of 5"):
         signal_figure(np.zeros(5), np.zeros(5), times=[1, 2])
     with pytest.raises(InputError, match="NaN"):
         signal_figure(np.full(5, np.nan), np.zeros(5))
+
+
+def traces(panel):
+    return [np.concatenate(found.get_segments())[:, 1] for found in collections(panel)]
+
+
+@pytest.mark.parametrize("length", [40, 9])
+def test_channels_first_and_last_are_the_same_figure(length):
+    signals = np.random.default_rng(0).normal(size=(1, 12, 40))
+    maps = np.random.default_rng(1).random((1, length))
+    first = signal_figure(signals, maps).axes[0]
+    last = signal_figure(signals.swapaxes(1, 2), maps).axes[0]
+    assert len(traces(first)) == 12
+    for one, other in zip(traces(first), traces(last), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert traces(first)[0].max() == pytest.approx(signals[0, 0].max())
+
+
+def test_the_samples_lie_along_the_axis_of_the_maps_length_though_it_be_the_shorter():
+    signals = np.random.default_rng(0).normal(size=(1, 12, 8))
+    panel = signal_figure(signals, np.zeros((1, 8))).axes[0]
+    assert len(traces(panel)) == 12
+    lone = signal_figure(signals[0], np.zeros(8)).axes[0]
+    assert len(traces(lone)) == 12
+
+
+def test_which_axis_holds_the_channels_is_asked_where_nothing_tells():
+    square = np.arange(9.0).reshape(1, 3, 3)
+    with pytest.raises(InputError, match="channel_axis=1 for"):
+        signal_figure(square, np.zeros((1, 3)))
+    for axis, ends in ((1, [0, 2]), (2, [0, 6])):
+        panel = signal_figure(square, np.zeros((1, 3)), channel_axis=axis).axes[0]
+        assert traces(panel)[0][[0, -1]].tolist() == ends
+
+
+def test_an_electrocardiogram_has_its_leads_names_and_seconds_and_a_bounded_size():
+    leads = ["I", "II", "III", "aVR", "aVL", "aVF", *(f"V{i}" for i in range(1, 7))]
+    signals = np.random.default_rng(0).normal(size=(1, 12, 5000))
+    drawing = signal_figure(signals, np.zeros((1, 5000)), channels=leads, rate=500)
+    panel = drawing.axes[0]
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == leads
+    assert panel.get_xlabel() == "time (s)"
+    assert np.concatenate(collections(panel)[0].get_segments())[:, 0].max() == 4999 / 500
+    assert tuple(drawing.get_size_inches()) == (8, pytest.approx(10.4))
+
+
+def test_many_traces_are_drawn_lower_and_more_are_refused():
+    drawing = signal_figure(np.zeros((2, 100, 300)), np.zeros((2, 300)))
+    assert drawing.get_figheight() == pytest.approx(41)
+    with pytest.raises(InputError, match="1 signals of 5000 channels"):
+        signal_figure(np.zeros((1, 12, 5000)), np.zeros((1, 12)))
+
+
+def test_spectra_have_an_axis_of_frequencies():
+    where = np.array([10.0, 20, 40])
+    panel = signal_figure([1.0, 2, 3], np.zeros(3), frequencies=where).axes[0]
+    assert panel.get_xlabel() == "frequency (Hz)"
+    points = collections(panel)[0].get_segments()[0]
+    assert points[[0, -1], 0].tolist() == [10, 40]
+
+
+def test_axes_and_names_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="2 names for 3 channels"):
+        signal_figure(np.zeros((1, 3, 5)), np.zeros((1, 5)), channels=["a", "b"])
+    with pytest.raises(InputError, match="rate and times"):
+        signal_figure(np.zeros(5), np.zeros(5), rate=2, times=np.arange(5))
+    with pytest.raises(InputError, match="rate is 0"):
+        signal_figure(np.zeros(5), np.zeros(5), rate=0)
+    with pytest.raises(InputError, match="frequencies of shape"):
+        signal_figure(np.zeros(5), np.zeros(5), frequencies=[1])
+
+
+def test_successive_samples_of_one_colour_are_one_piece():
+    panel = signal_figure(np.arange(6.0), np.array([0, 0, 0, 1, 1, 0.5])).axes[0]
+    (line,) = collections(panel)
+    assert [len(piece) for piece in line.get_segments()] == [7, 5, 3]
+    assert line.get_segments()[1].tolist() == [[x, x] for x in (2.5, 3, 3.5, 4, 4.5)]
 
 
 def test_channels_are_ticked_at_their_means_and_the_scale_at_its_ends():
