@@ -6,9 +6,12 @@ import base64
 import io
 import os
 import platform
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -17,10 +20,18 @@ import numpy.typing as npt
 from camcore._shared.optional import installed_version, needs
 from camcore.batch.photos import ExplainedPhoto
 from camcore.errors import InputError
+from camcore.explanation import Explanation
 from camcore.methods.table import registered
+from camcore.photos.io import encode_png
+from camcore.recipes import OverlayStyle
 from camcore.report.entries import AXES, ComparedPair, Entry, values
+from camcore.viz.colormaps import Sequential
+from camcore.viz.overlay import Table, heat_map
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
+
+_PIXELS = 60e6
+"""How many pixels all pictures of a page have together at most."""
 
 _PACKAGES = (
     "torch",
@@ -42,11 +53,18 @@ class Cell:
     entry: Entry
     index: int
     picture: str
+    map: str
+    file: str
     explained: str
     score: str
-    probability: str
+    share: float | None
     empty: bool
     alt: str
+
+    @property
+    def probability(self) -> str:
+        """The probability of what is explained as a percentage; empty where it is not known."""
+        return "" if self.share is None else percent(self.share)
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,16 @@ class Row:
     height: int
     cells: Sequence[Cell]
     gaps: Sequence[Gap]
+
+    @property
+    def explained(self) -> str:
+        """What the maps explain, each once."""
+        return ", ".join(dict.fromkeys(cell.explained for cell in self.cells))
+
+    @property
+    def probability(self) -> float | None:
+        """The lowest probability of what is explained; None where none is known."""
+        return min((c.share for c in self.cells if c.share is not None), default=None)
 
     @property
     def apart(self) -> float:
@@ -130,20 +158,93 @@ def _cell(entry: Entry, index: int, name: str, photo: Picture) -> Cell:
     crop = None
     if entry.crops is not None:
         crop = replace(entry.crops[index], photo_shape=photo.shape)
-    probability = ""
-    if result.classes is not None and result.probabilities is not None:
-        probability = f"{result.probabilities[0, int(result.classes[0])]:.1%}"
+    shown = ExplainedPhoto(photo, crop, result)
+    seen = np.True_ if crop is None else crop.seen()[..., None]
+    alone = heat_map(shown.map(), colormap=entry.style.colormap)[0]
     made_by = ", ".join(filter(None, (entry.method, entry.model, entry.recipe)))
     return Cell(
         entry=entry,
         index=index,
-        picture=data_uri(ExplainedPhoto(photo, crop, result).overlay(exact=True)),
+        picture=data_uri(shown.overlay(exact=True)),
+        map=data_uri(np.where(seen, alone, 255).astype(np.uint8)),
+        file=_file_name(name, entry),
         explained=entry.explained(index),
         score=f"{result.scores[0]:.4g}",
-        probability=probability,
+        share=_share(result),
         empty=bool(result.empty[0]),
         alt=f"{name} with its map of {entry.explained(index)} laid over: {made_by}",
     )
+
+
+def _share(result: Explanation) -> float | None:
+    """Return the probability of what one explanation explains, where it is known."""
+    if result.classes is None or result.probabilities is None:
+        return None
+    return float(result.probabilities[0, int(result.classes[0])])
+
+
+def _file_name(name: str, entry: Entry) -> str:
+    """Name the files of an entry's pictures of a photograph, without an ending."""
+    parts = (Path(name).stem, entry.model, entry.method, entry.recipe)
+    return re.sub(r"[^\w.+-]+", "-", " ".join(filter(None, parts))).strip("-")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """How often one class is explained in the photographs, and how probable it is."""
+
+    model: str
+    name: str
+    count: int
+    mean: float | None
+    lowest: float | None
+
+
+def explained_classes(entries: Sequence[Entry], made: Sequence[Row]) -> list[Explained]:
+    """Count what each model's maps explain, most often first; none for one photograph.
+
+    Methods and recipes of one model explain the same classes, so its first entry is counted.
+    """
+    found = []
+    for model in values(entries, "model") if len(made) > 1 else ():
+        first = next(entry for entry in entries if entry.model == model)
+        cells = [cell for row in made for cell in row.cells if cell.entry is first]
+        for name, count in Counter(cell.explained for cell in cells).most_common():
+            shares = [c.share for c in cells if c.explained == name and c.share is not None]
+            mean = sum(shares) / len(shares) if shares else None
+            found.append(Explained(model, name, count, mean, min(shares, default=None)))
+    return found
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The colours of some recipes' overlays and maps, as pictures one pixel high."""
+
+    recipes: str
+    over: str
+    alone: str
+
+
+def colour_bars(entries: Sequence[Entry]) -> list[Bar]:
+    """Draw the colours of each style, from no evidence to the strongest."""
+    styles: dict[OverlayStyle, list[str]] = {}
+    for entry in entries:
+        styles.setdefault(entry.style, []).append(entry.recipe)
+    return [
+        Bar(", ".join(dict.fromkeys(recipes)), *map(_strip, _tables(style)))
+        for style, recipes in styles.items()
+    ]
+
+
+def _tables(style: OverlayStyle) -> tuple[Table, Table]:
+    colours = Sequential(style)
+    return colours.scale_over().table, colours.scale().table
+
+
+def _strip(table: Table) -> str:
+    """Encode colours ``(N, 3)`` in [0, 1] as a PNG of one row within a ``data:`` address."""
+    data = encode_png(np.rint(255 * table[None]).astype(np.uint8))
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
 
 
 def summary(pairs: Sequence[ComparedPair], tolerance: float | None) -> list[Gap]:
@@ -183,6 +284,11 @@ def correlation(value: float | None) -> str:
     if value is None or np.isnan(value):
         return "-"
     return f"{value:.8f}" if 0.99995 <= value < 1 - 5e-9 else f"{value:.4f}"
+
+
+def percent(value: float | None) -> str:
+    """Format a share as a percentage, and what is not known as a dash."""
+    return "-" if value is None else f"{value:.1%}"
 
 
 def filters(entries: Sequence[Entry]) -> list[tuple[str, list[str]]]:
@@ -228,7 +334,7 @@ def seed(entries: Sequence[Entry], given: int | None) -> str:
         return str(given)
     methods = (registered(entry.explanation.method) for entry in entries)
     drawn = any("seed" in row.takes() for row in methods if row is not None)
-    return "the method's own, unless its call says another" if drawn else "nothing is drawn"
+    return "the method's own, unless its call says another" if drawn else "no randomness used"
 
 
 def versions() -> list[tuple[str, str]]:
@@ -243,8 +349,8 @@ def versions() -> list[tuple[str, str]]:
     return [(name, version) for name, version in found.items() if version is not None]
 
 
-def as_photos(photos: object, count: int) -> list[npt.NDArray[np.generic]]:
-    """List `photos`, one or several, one by one.
+def as_photos(photos: object, count: int, side: int) -> list[Picture]:
+    """Make `photos`, one or several, small, each before the next is asked for.
 
     Raises
     ------
@@ -252,12 +358,19 @@ def as_photos(photos: object, count: int) -> list[npt.NDArray[np.generic]]:
         Their number is not `count`, that of the explained ones.
     """
     single = isinstance(photos, np.ndarray) and photos.ndim == 3
-    listed = [photos] if single else list(photos)  # type: ignore[call-overload]
-    if len(listed) != count:
+    each = [photos] if single else photos
+    small = [shrink(photo, side) for photo in each]  # type: ignore[attr-defined]
+    if len(small) != count:
         raise InputError(
-            f"{len(listed)} photographs and explanations of {count}. Give the explained ones."
+            f"{len(small)} photographs and explanations of {count}. Give the explained ones."
         )
-    return [np.asarray(photo) for photo in listed]
+    return small
+
+
+def largest_side(photos: int, entries: int) -> int:
+    """Choose the longer side of pictures, so that a page stays within some 20 MB."""
+    pictures = photos * (1 + 2 * entries)
+    return int(min(896, max(160, (_PIXELS / pictures) ** 0.5)))
 
 
 def shrink(photo: npt.ArrayLike, side: int) -> Picture:

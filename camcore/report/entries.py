@@ -16,6 +16,7 @@ from camcore.explanation import Explanation
 from camcore.methods.table import registered
 from camcore.metrics.agreement import Pair
 from camcore.photos.crop import CentreCrop
+from camcore.recipes import OverlayStyle
 from camcore.viz.explanation import explained_name
 
 AXES = ("model", "recipe", "method")
@@ -73,6 +74,11 @@ class Entry:
     def recipe(self) -> str:
         """The recipe's name."""
         return self.explanation.recipe
+
+    @property
+    def style(self) -> OverlayStyle:
+        """How its maps are laid over photographs."""
+        return self.explanation.overlay_style
 
     @property
     def best(self) -> Array | None:

@@ -37,14 +37,15 @@ def html(
     seed: int | None = None,
     tolerance: float | None = None,
     notes: Sequence[str] = (),
-    side: int = 448,
+    side: int | None = None,
 ) -> str:
     """Make a report of `explanations`: one HTML page that fetches nothing.
 
     Parameters
     ----------
     photos : (B, H, W, 3) array, or sequence of B (H, W, 3) arrays
-        RGB, uint8 or floating in [0, 1], in the order in which they were explained.
+        RGB, uint8 or floating in [0, 1], in the order in which they were explained. Any
+        iterable will do, such as one that reads them: of each, only a small copy is kept.
     explanations : Explanation, sequence, or mapping by name
         Of these photographs: what `camcore.explain` returns, or several of them by the
         name of their model. `camcore.report.Entry` says more about each.
@@ -62,7 +63,8 @@ def html(
     notes : sequence of str
         Sentences below the heading.
     side : int
-        Longer side of the pictures, in pixels.
+        Longer side of the pictures, in pixels; unless given up to 896, and fewer the more
+        pictures there are, so that the page of a hundred photographs has some 20 MB at most.
 
     Returns
     -------
@@ -75,10 +77,13 @@ def html(
     MissingExtraError
         The extra ``report`` is not installed.
     """
+    entries = sort_entries(as_entries(explanations))
+    count = len(entries[0].explanation)
+    if side is None:
+        side = context.largest_side(count, len(entries))
     if side < 16:
         raise InputError(f"side={side} is too small. Give at least 16 pixels.")
-    entries = sort_entries(as_entries(explanations))
-    listed = context.as_photos(photos, len(entries[0].explanation))
+    listed = context.as_photos(photos, count, side)
     called = [f"photograph {i + 1}" for i in range(len(listed))] if names is None else list(names)
     if len(called) != len(listed):
         raise InputError(f"{len(called)} names for {len(listed)} photographs. Give one for each.")
@@ -92,6 +97,8 @@ def html(
         rows=rows,
         entries=entries,
         summary=context.summary(pairs, tolerance),
+        classes=context.explained_classes(entries, rows),
+        bars=context.colour_bars(entries),
         filters=context.filters(entries),
         costs=[context.cost(entry) for entry in entries],
         versions=context.versions(),
@@ -156,6 +163,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["correlation"] = context.correlation
+    environment.filters["percent"] = context.percent
     return environment
 
 

@@ -4,6 +4,7 @@ const byId = (id) => document.getElementById(id);
 const cells = all(".cell");
 const photos = all(".photo");
 const list = byId("photos");
+const large = byId("large");
 
 function show(cell, value) {
   const slider = cell.querySelector(".slider");
@@ -18,25 +19,67 @@ for (const cell of cells) {
   slider.hidden = false;
   show(cell, slider.value);
   slider.addEventListener("input", () => show(cell, slider.value));
-  let held = false;
+  picture.tabIndex = 0;
+  picture.setAttribute("role", "button");
+  picture.setAttribute("aria-label", `Enlarge: ${picture.querySelector("img").alt}`);
+  let held = null;
   const follow = (event) => {
     if (!held) return;
     const box = picture.getBoundingClientRect();
+    held.moved ||= Math.abs(event.clientX - held.x) > 3;
     show(cell, Math.round((100 * (event.clientX - box.left)) / box.width));
   };
   picture.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    held = true;
+    held = { x: event.clientX, value: slider.value, moved: false };
     picture.setPointerCapture(event.pointerId);
     follow(event);
   });
   picture.addEventListener("pointermove", follow);
+  // A drag moves the overlay; a click enlarges the picture, and leaves the overlay where it was.
   picture.addEventListener("pointerup", (event) => {
+    if (!held) return;
     follow(event);
-    held = false;
+    if (!held.moved) {
+      show(cell, held.value);
+      enlarge(cell, picture);
+    }
+    held = null;
   });
-  picture.addEventListener("pointercancel", () => { held = false; });
+  picture.addEventListener("pointercancel", () => { held = null; });
+  picture.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    enlarge(cell, picture);
+  });
 }
+
+function enlarge(cell, opener) {
+  const photo = cell.closest(".photo");
+  const overlay = cell.querySelector("img");
+  const name = photo.dataset.name;
+  const sources = {
+    photograph: getComputedStyle(cell).getPropertyValue("--photo").slice(5, -2),
+    map: cell.dataset.map,
+    overlay: overlay.src,
+  };
+  byId("large-name").textContent = name;
+  byId("large-about").textContent = overlay.alt;
+  for (const view of all("[data-view]", large)) {
+    const kind = view.dataset.view;
+    const image = view.querySelector("img");
+    image.src = sources[kind];
+    image.alt = `${kind}: ${kind === "photograph" ? name : overlay.alt}`;
+    const link = view.querySelector("a");
+    link.href = sources[kind];
+    link.download = `${cell.dataset.file}-${kind}.jpg`;
+  }
+  large.addEventListener("close", () => opener.focus(), { once: true });
+  large.showModal();
+}
+
+byId("close").addEventListener("click", () => large.close());
+large.addEventListener("click", (event) => { if (event.target === large) large.close(); });
 
 function filter() {
   const wanted = byId("find").value.trim().toLowerCase();
@@ -48,16 +91,21 @@ function filter() {
     cell.hidden = !axes.every(([axis, values]) => values.has(cell.dataset[axis]));
   }
   for (const photo of photos) {
-    const named = photo.dataset.name.toLowerCase().includes(wanted);
+    const { name, class: explained } = photo.dataset;
+    const named = `${name}\n${explained}`.toLowerCase().includes(wanted);
     photo.hidden = !named || all(".cell:not([hidden])", photo).length === 0;
   }
   const shown = all(".photo:not([hidden]) .cell:not([hidden])").length;
   byId("status").textContent = `${shown} of ${cells.length} maps shown`;
 }
 
+const text = (key) => (a, b) =>
+  a.dataset[key].localeCompare(b.dataset[key], undefined, { numeric: true });
 const orders = {
   given: (a, b) => a.dataset.index - b.dataset.index,
-  name: (a, b) => a.dataset.name.localeCompare(b.dataset.name, undefined, { numeric: true }),
+  name: text("name"),
+  class: text("class"),
+  probability: (a, b) => a.dataset.probability - b.dataset.probability,
   apart: (a, b) => b.dataset.apart - a.dataset.apart,
 };
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+
+import camcore
+from camcore.report import Entry
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_page_fetches_nothing_and_logs_nothing(browser, find, page):
     assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
     assert all(
         browser.execute_script("return arguments[0].naturalWidth", image) > 0
-        for image in find("img")
+        for image in find("main img")
     )
 
 
@@ -100,7 +104,7 @@ def test_half_way_one_half_is_the_overlay_and_the_other_the_photograph(browser, 
     # Without the overlay it is the photograph, whatever its size on the screen.
     corner = photos[0][2, 2].astype(float)
     assert np.abs(screens[0][8, 8] - corner).max() < 12
-    source = find("img")[0].get_attribute("src")
+    source = find(".picture img")[0].get_attribute("src")
     overlaid = pixels(base64.b64decode(source.partition(",")[2]))
     assert np.abs(screens[100].mean(axis=(0, 1)) - overlaid.mean(axis=(0, 1))).max() < 4
 
@@ -161,6 +165,88 @@ def test_photographs_can_be_ordered(browser, find):
     assert len(set(gaps)) > 1
     assert order("name", "name") == ["beach.jpg", "Cat & dog.png", "dunes 9.jpg", "dunes 10.jpg"]
     assert order("given", "index") == ["0", "1", "2", "3"]
+    shares = [float(share) for share in order("probability", "probability")]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] < 1
+    classes = order("class", "class")
+    assert classes == sorted(classes)
+
+
+def test_photographs_are_found_by_their_class(find):
+    explained = [one.get_attribute("data-class") for one in find(".photo")]
+    find("#find")[0].send_keys(explained[0])
+    found = [one.get_attribute("data-class") for one in shown(find, ".photo")]
+    assert found == [one for one in explained if explained[0] in one]
+
+
+def dialog(find):
+    (large,) = find("#large")
+    return large if large.get_attribute("open") else None
+
+
+@pytest.mark.parametrize("key", ["ENTER", "SPACE"])
+def test_a_picture_is_enlarged_by_a_key_and_escape_gives_the_focus_back(browser, find, key):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    picture = find(".picture")[1]
+    picture.send_keys(getattr(Keys, key))
+    large = dialog(find)
+    width = picture.size["width"]
+    assert all(view.size["width"] > width for view in find("#large img"))
+    assert large.accessible_name == "beach.jpg"
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+    assert dialog(find) is None
+    assert browser.switch_to.active_element == picture
+
+
+def test_a_click_enlarges_a_picture_and_leaves_its_overlay_where_it_was(browser, find):
+    slider, picture = find(".slider")[2], find(".picture")[2]
+    picture.click()
+    assert dialog(find) is not None
+    assert slider.get_attribute("value") == "100"
+    find("#close")[0].click()
+    assert dialog(find) is None
+    assert browser.switch_to.active_element == picture
+
+
+def test_photograph_map_and_overlay_are_shown_and_can_be_kept(browser, find, photos):
+    find(".picture")[0].click()
+    views = dict(zip(("photograph", "map", "overlay"), find("#large figure"), strict=True))
+    assert [one.text.split()[0] for one in views.values()] == ["Photograph", "Map", "Overlay"]
+    kept = {}
+    for kind, view in views.items():
+        (image,), (link,) = (view.find_elements("css selector", tag) for tag in ("img", "a"))
+        assert link.get_attribute("href") == image.get_attribute("src")
+        assert link.get_attribute("download") == f"beach-first-Grad-CAM-paper-{kind}.jpg"
+        assert image.accessible_name.startswith(f"{kind}: beach.jpg")
+        kept[kind] = pixels(base64.b64decode(link.get_attribute("href").partition(",")[2]))
+    assert np.abs(kept["photograph"] - photos[0]).mean() < 3
+    (first,) = find(".picture img")[:1]
+    assert first.get_attribute("src").endswith(
+        find("#large a")[2].get_attribute("href").rpartition(",")[2]
+    )
+    assert np.abs(kept["map"] - kept["photograph"]).mean() > 20
+
+
+def test_five_methods_stand_in_one_row_on_a_desktop(browser, photos, explanations, tmp_path):
+    one = explanations["first"]["gradcam"]
+    entries = [Entry(replace(one, method=f"method {i}")) for i in range(5)]
+    page = camcore.report.write(tmp_path / "r.html", photos, entries)
+    browser.get(page.as_uri())
+    cells = browser.find_elements("css selector", "#photo-0 .cell")
+    assert len({cell.rect["y"] for cell in cells}) == 1
+    assert len({cell.rect["x"] for cell in cells}) == 5
+    last = cells[-1].rect
+    assert last["x"] + last["width"] <= 1280
+
+
+def test_photographs_of_a_folder_stand_side_by_side(browser, photos, explanations, tmp_path):
+    page = camcore.report.write(tmp_path / "r.html", photos, explanations["first"]["gradcam"])
+    browser.get(page.as_uri())
+    places = [one.rect for one in browser.find_elements("css selector", ".photo")]
+    assert len({place["x"] for place in places}) > 2
+    assert browser.get_log("browser") == []
 
 
 def test_a_link_to_a_photograph_that_is_filtered_out_shows_it(browser, find):
@@ -180,12 +266,13 @@ def test_page_can_be_read_aloud(browser, find):
     assert all(after <= before + 1 for before, after in pairwise(levels))
     for summary in find("summary"):
         summary.click()
-    told = shown(find, "input, select, button, summary, img, [tabindex]")
+    told = shown(find, "input, select, button, summary, .colours img, [tabindex]")
     assert len(told) > 50
     assert all(one.accessible_name for one in told)
-    names = [one.accessible_name for one in find(".slider, img")]
+    names = [one.accessible_name for one in find(".slider, .picture")]
     assert len(set(names)) == len(names) == 32
     assert "Cat & dog.png" in names[8]
+    assert names[0].startswith("Enlarge: beach.jpg with its map of class ")
     for table in find("table"):
         assert browser.execute_script(
             "return [...arguments[0].querySelectorAll('th')].every(cell => cell.scope)", table
@@ -215,7 +302,7 @@ def test_keys_alone_reach_everything_and_the_focus_is_seen(browser, find):
     assert set(reachable) <= set(reached)
 
 
-@pytest.mark.parametrize("width", [320, 768, 1280])
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_every_width_in_both_schemes(browser, find, width, scheme):
     browser.execute_cdp_cmd(

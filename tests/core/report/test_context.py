@@ -11,8 +11,12 @@ import pytest
 
 import camcore
 from camcore.errors import InputError
+from camcore.recipes import OverlayStyle
 from camcore.report import Entry, compare_entries, context
 from camcore.report.entries import as_entries
+from camcore.viz import heat_map, overlay
+
+GREY = np.full((1, 256, 3), 128, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -117,16 +121,17 @@ def test_costs_and_calls_are_those_of_the_entry(explanations):
 def test_a_seed_is_given_or_the_methods_own_or_not_needed(explanations):
     one = explanations["first"]["gradcam"]
     drawn = replace(one, method="rise")
-    assert context.seed([Entry(one)], None) == "nothing is drawn"
+    assert context.seed([Entry(one)], None) == "no randomness used"
     assert context.seed([Entry(one), Entry(drawn)], None).startswith("the method's own")
     assert context.seed([Entry(one)], 0) == "0"
 
 
 def test_photographs_are_counted_and_made_smaller_never_larger(photos):
-    assert len(context.as_photos(photos[0], 1)) == 1
-    assert len(context.as_photos(photos, 4)) == 4
+    assert len(context.as_photos(photos[0], 1, 40)) == 1
+    small = context.as_photos((photo for photo in photos), 4, 40)
+    assert [max(photo.shape) for photo in small] == [40] * 4
     with pytest.raises(InputError, match="4 photographs and explanations of 3"):
-        context.as_photos(photos, 3)
+        context.as_photos(photos, 3, 40)
     wide = np.zeros((30, 60, 3))
     wide[..., 1] = 0.5
     assert context.shrink(wide, 20).shape == (10, 20, 3)
@@ -134,6 +139,52 @@ def test_photographs_are_counted_and_made_smaller_never_larger(photos):
     assert context.shrink(wide, 20)[5, 5].tolist() == [0, 128, 0]
     with pytest.raises(InputError, match="shape"):
         context.shrink(np.zeros((4, 4)), 20)
+
+
+def test_pictures_are_smaller_the_more_there_are():
+    assert context.largest_side(1, 1) == 896
+    # A hundred photographs, each with its map alone and laid over: 300 pictures.
+    side = context.largest_side(100, 1)
+    assert 300 * side**2 <= 60e6 < 300 * (side + 1) ** 2
+    assert context.largest_side(10**6, 5) == 160
+
+
+def test_explained_classes_are_counted_for_each_model(photos, explanations):
+    entries = as_entries(explanations)
+    made = context.rows(photos, list("abcd"), entries, [], None, 16)
+    found = context.explained_classes(entries, made)
+    assert {one.model for one in found} == set(explanations)
+    for model, one in ((m, e["gradcam"]) for m, e in explanations.items()):
+        rows = [row for row in found if row.model == model]
+        assert sum(row.count for row in rows) == 4
+        assert [row.count for row in rows] == sorted((r.count for r in rows), reverse=True)
+        for row in rows:
+            which = [i for i, c in enumerate(one.classes) if f"class {c}" == row.name]
+            shares = [one.probabilities[i, one.classes[i]] for i in which]
+            assert row.count == len(which)
+            assert (row.mean, row.lowest) == pytest.approx((np.mean(shares), min(shares)))
+    assert context.explained_classes(entries, made[:1]) == []
+
+
+def test_colour_bars_hold_the_colours_of_each_style(explanations, require):
+    image = require("PIL.Image")
+    one = explanations["first"]["gradcam"]
+    jet = replace(one, recipe="monai", overlay_style=OverlayStyle("jet", 0.5, "mix"))
+    first, second = context.colour_bars([Entry(one), Entry(jet), Entry(one)])
+    assert (first.recipes, second.recipes) == ("paper", "monai")
+    for bar, style in ((first, one.overlay_style), (second, jet.overlay_style)):
+        for uri, expected in (
+            (bar.alone, heat_map(np.linspace(0, 1, 256)[None], colormap=style.colormap)),
+            (bar.over, overlay(GREY, np.linspace(0, 1, 256)[None], style=style)),
+        ):
+            with image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as read:
+                pixels = np.asarray(read.convert("RGB")).astype(int)
+            assert np.abs(pixels - expected[0]).max() <= 5
+
+
+def test_files_of_pictures_are_named_after_photograph_model_method_and_recipe(explanations):
+    entry = Entry(explanations["first"]["gradcam"], 'a "net" / b')
+    assert context._file_name("dir/Cat & dog.png", entry) == "Cat-dog-a-net-b-Grad-CAM-paper"
 
 
 def test_a_picture_in_the_page_is_a_jpeg_of_it(require):

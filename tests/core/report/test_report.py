@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import re
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from camcore.errors import InputError, MissingExtraError
 from camcore.metrics.agreement import largest_difference
 from camcore.report import Entry, compare_entries
 from camcore.report.entries import as_entries
-from camcore.viz import overlay
+from camcore.viz import heat_map, overlay
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,9 @@ def pictures(text):
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))), float) for uri in uris]
 
 
-def test_overlays_are_those_of_the_explanations(text, photos, explanations):
+def test_overlays_and_maps_are_those_of_the_explanations(text, photos, explanations):
+    from PIL import Image
+
     found = pictures(text)
     assert len(found) == 16
     order = [(m, name) for m in ("gradcam", "layercam") for name in explanations]
@@ -43,6 +46,11 @@ def test_overlays_are_those_of_the_explanations(text, photos, explanations):
             picture = found[4 * index + place]
             assert picture.shape == photo.shape
             assert np.abs(picture - mixed).mean() < 2
+    maps = re.findall(r'data-map="data:image/jpeg;base64,([^"]+)"', text)
+    assert len(maps) == 16
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(maps[0]))), float)
+    alone = heat_map(explanations["first"]["gradcam"].maps[0], photos[0].shape[:2])[0]
+    assert np.abs(first - alone).mean() < 2
 
 
 def test_numbers_are_those_of_the_library(text, explanations):
@@ -123,6 +131,28 @@ def test_large_photographs_are_made_small_and_many_fit_into_one_file(explanation
     many = one[[*range(4)] * 5]
     page = camcore.report.html([photo[:300, :448]] * 20, {"a": many, "b": many})
     assert len(page) < 4e6
+
+
+def test_photographs_are_read_one_by_one(explanations):
+    alive = []
+
+    def read():
+        for _ in range(4):
+            photo = np.zeros((64, 64, 3), np.uint8)
+            alive.append(weakref.ref(photo))
+            assert sum(one() is not None for one in alive) <= 2
+            yield photo
+
+    camcore.report.html(read(), explanations["first"]["gradcam"], side=16)
+
+
+def test_a_hundred_photographs_make_a_page_of_bounded_size(explanations):
+    noise = np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8)
+    photo = np.kron(noise, np.ones((15, 15, 1), np.uint8))
+    many = explanations["first"]["gradcam"][[*range(4)] * 25]
+    page = camcore.report.html((photo for _ in range(100)), many)
+    assert len(page) < 25e6
+    assert page.count('class="cell photo-') == 100
 
 
 def test_report_shows_one_photograph_and_empty_maps(photos, explanations, tmp_path):
