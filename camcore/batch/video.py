@@ -19,7 +19,8 @@ from camcore._shared.reading import reading
 from camcore.adapter import Array
 from camcore.batch.photos import ExplainedPhoto, PreparedPhoto, explain_prepared
 from camcore.batch.pipeline import Failed, Stages, pipelined
-from camcore.errors import FileError, InputError
+from camcore.batch.video_writer import VideoWriter, count_frames, lacking
+from camcore.errors import InputError
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.recipes import RecipeLike
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Clip", "TemporalSmoothing", "explain_frames", "overlay_video", "write_video"]
 
 Picture = npt.NDArray[np.uint8]
-
-_CODECS = {".mp4": ("mp4v", "avc1"), ".avi": ("MJPG", "XVID"), ".mkv": ("MJPG",)}
-"""Codecs by suffix; the first that this OpenCV can write is taken."""
 
 
 @dataclass(frozen=True)
@@ -232,10 +230,10 @@ def overlay_video(
     progress: Callable[[], object] | None = None,
     **options: Any,
 ) -> int:
-    """Write a video of `source` with each frame's map laid over it, without sound.
+    """Write a video of `source` with each frame's map laid over it.
 
-    It has the size and speed of `source`; OpenCV drops the last row or column where their
-    number is odd.
+    It is H.264 in the size, the speed and with the sound of `source`; the last row or column
+    is left out where their number is odd.
 
     Parameters
     ----------
@@ -262,13 +260,13 @@ def overlay_video(
     FileError
         There is no room for it, or it would be written over `source`.
     MissingExtraError
-        OpenCV is not installed.
+        OpenCV or PyAV is not installed.
     """
     clip = Clip.open(source)
     check_apart([Path(source)], [Path(output)])
     pictures = explain_frames(loaded, clip.frames(), finish=ExplainedPhoto.overlay, **options)
     with closing(pictures):
-        return write_video(output, pictures, clip.fps, progress=progress)
+        return write_video(output, pictures, clip.fps, sound=source, progress=progress)
 
 
 def write_video(
@@ -276,11 +274,12 @@ def write_video(
     pictures: Iterable[Picture],
     fps: float,
     *,
+    sound: str | os.PathLike[str] | None = None,
     progress: Callable[[], object] | None = None,
 ) -> int:
-    """Write `pictures` as a video; the file is either whole or not there.
+    """Write `pictures` as an H.264 video; the file is either whole or not there.
 
-    OpenCV drops the last row or column where their number is odd.
+    The last row or column is left out where their number is odd: players show no others.
 
     Parameters
     ----------
@@ -290,6 +289,8 @@ def write_video(
         RGB, all of one size.
     fps : float
         Frames per second.
+    sound : path, optional
+        A video whose sound the new one keeps, as long as its pictures last.
     progress : callable, optional
         Called when a frame is written.
 
@@ -301,49 +302,25 @@ def write_video(
     Raises
     ------
     InputError
-        There is no picture, or OpenCV cannot write such a file.
+        There is no picture, pictures differ in size, the file has another ending, or `sound`
+        cannot be read.
     FileError
         There is no room for it.
     MissingExtraError
-        OpenCV is not installed.
+        PyAV is not installed.
     """
     path = Path(path)
-    written = 0
     with whole(path, suffix=path.suffix) as draft:
-        writer: cv2.VideoWriter | None = None
-        try:
+        with VideoWriter(draft, fps, None if sound is None else Path(sound), name=path) as writer:
             for picture in pictures:
-                writer = writer or _writer(draft, fps, picture.shape[:2])
-                writer.write(np.ascontiguousarray(picture[..., ::-1]))
-                written += 1
+                writer.write(picture)
                 if progress is not None:
                     progress()
-        finally:
-            if writer is not None:
-                writer.release()
-        if not written:
+        if not writer.written:
             raise InputError(f"{path} would be a video without a frame. Give at least one picture.")
-        _check_written(draft, path, written)
-    return written
-
-
-def _check_written(draft: Path, path: Path, count: int) -> None:
-    """Refuse a video that lacks frames: OpenCV does not tell of a disk without room."""
-    import cv2
-
-    try:
-        with _capture(draft) as capture:
-            found = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            # The header may be whole where the last frames are not.
-            capture.set(cv2.CAP_PROP_POS_FRAMES, count - 1)
-            is_whole = found == count and capture.read()[1] is not None
-    except InputError:
-        is_whole = False
-    if not is_whole:
-        raise FileError(
-            f"{path} cannot be written: the video lacks some of its {count} frames. Make room on "
-            "the disk, or write elsewhere."
-        )
+        if count_frames(draft) != writer.written:
+            raise lacking(path, writer.written)
+    return writer.written
 
 
 @contextmanager
@@ -359,25 +336,3 @@ def _capture(path: Path) -> Iterator[cv2.VideoCapture]:
             yield capture
         finally:
             capture.release()
-
-
-def _writer(path: Path, fps: float, size: tuple[int, ...]) -> cv2.VideoWriter:
-    """Open a writer with the first codec of the suffix that this OpenCV has."""
-    with needs("viz", "writing videos"):
-        import cv2
-    codecs = _CODECS.get(path.suffix.lower())
-    if codecs is None:
-        raise InputError(
-            f"Videos are written as {', '.join(_CODECS)}, not {path.suffix!r}. "
-            "Choose another file name."
-        )
-    for codec in codecs:
-        fourcc = cv2.VideoWriter.fourcc(*codec)
-        writer = cv2.VideoWriter(str(path), fourcc, fps, (size[1], size[0]))
-        if writer.isOpened():
-            return writer
-        writer.release()
-    raise InputError(
-        f"This OpenCV writes none of {', '.join(codecs)} into {path.suffix}. Choose another of "
-        f"{', '.join(_CODECS)}."
-    )

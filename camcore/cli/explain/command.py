@@ -165,7 +165,7 @@ def explain(
     One photograph gives an overlay, a figure with the highest classes, and the
     maps as arrays. Many give an overlay each, NAME.overlay.jpg, in a folder that
     mirrors theirs; those that cannot be read are named at the end, and all others
-    are done. A video gives a video of the same size and speed, without sound.
+    are done. A video gives a video of the same size, speed and sound.
 
     Exit codes: 0 when all is done, 1 when something failed, 2 when the command
     makes no sense, 130 after Ctrl-C, from where --resume goes on.

@@ -72,8 +72,5 @@ def explain_video(
         return
     if clip.length > frames:
         console.warn(f"{path.name} says it has {clip.length} frames; {frames} could be read")
-    console.say(
-        f"Explained {frames} frames in {seconds:.1f} s ({frames / seconds:.1f} a second); "
-        "the new video has no sound"
-    )
+    console.say(f"Explained {frames} frames in {seconds:.1f} s ({frames / seconds:.1f} a second)")
     console.wrote(folder, [made.name])

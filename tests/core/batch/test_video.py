@@ -27,8 +27,9 @@ FPS = 12.5
 
 
 @pytest.fixture(autouse=True)
-def opencv(require):
-    return require("cv2")
+def _packages(require):
+    require("cv2")
+    require("av")
 
 
 @pytest.fixture
@@ -79,7 +80,8 @@ def test_overlays_are_those_of_the_frames(clip, tiny, tmp_path):
     for frame, shown in zip(source.frames(), made.frames(), strict=True):
         before = PreparedPhoto.for_model(loaded, frame)
         result = library.explain(loaded.model, before.inputs)
-        assert close(shown, before.explained(result).overlay()) < 6
+        # Colours have half the resolution, of which edges and the frame lose some.
+        assert close(shown, before.explained(result).overlay()) < 7
         assert close(shown, frame) > 15
 
 
