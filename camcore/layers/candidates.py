@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from camcore import registry
-from camcore.adapter import Adapter, Layer
+from camcore.adapter import Adapter, Channels, Layer, LayerRecord
 from camcore.errors import LayerError
 from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
-from camcore.layers import selection
+from camcore.layers import layout, selection
 from camcore.layers.dependent import any_score, dependent_layers, has_gradient
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import Known
@@ -106,7 +106,7 @@ def candidates(
     reasons = selection.rejections(records, *about, places)
     names = [r.layer.name for r, reason in zip(records, reasons, strict=True) if not reason]
     reached = _reached(adapter, one, names, places)
-    if not reached:
+    if hidden := not reached:
         # A head of zeros, as some models start with, hides what would be reached.
         reached = set(names)
     try:
@@ -117,6 +117,8 @@ def candidates(
     sizes = [selection.map_size(record, *about, places) for record in records]
     grids = {r.layer.name: size for r, size in zip(records, sizes, strict=True) if size}
     worth = [name for name in good if name in reached and name in grids]
+    if hidden and chosen is not None:
+        worth = _not_behind(chosen, worth, records, *about, places)
     why = {} if chosen is None else _few(worth, chosen, grids)
     return tuple(
         Candidate(
@@ -130,6 +132,25 @@ def candidates(
         )
         for record, reason, size in zip(records, reasons, sizes, strict=True)
     )
+
+
+def _not_behind(
+    chosen: str,
+    worth: Sequence[str],
+    records: Sequence[LayerRecord],
+    size: tuple[int, ...],
+    channels: Channels,
+    places: Places,
+) -> list[str]:
+    """Leave out layers behind one whose patches are tokens among others.
+
+    It is the last before the last attention, behind which class tokens alone may be read.
+    """
+    order = {record.layer.name: i for i, record in enumerate(records)}
+    record = records[order[chosen]]
+    if not layout.of_one(record, size, channels, places.likely).among_others(record.shape):
+        return list(worth)
+    return [name for name in worth if order[name] <= order[chosen]]
 
 
 def _few(worth: Sequence[str], chosen: str, grids: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
