@@ -270,7 +270,10 @@ _WAYS_OUT = {
 """What to give in place of objects that hold no layers, by package and class, or by class."""
 
 _FILE_WAYS_OUT = {
-    ".pt": "It holds weights or a pickled module: load it with torch.load, and give the module.",
+    ".pt": (
+        "It holds weights or a pickled module: load it with torch.load, and give the module. "
+        "camcore.zoo.load_model takes torch:FILE and ultralytics:FILE."
+    ),
     ".pth": "It holds weights: make the model, and load them into it with load_state_dict.",
     ".safetensors": "It holds weights: make the model, and load them into it.",
     ".tflite": (

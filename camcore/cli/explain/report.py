@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from camcore import report as reports
 from camcore._shared.optional import needs
 from camcore.batch import ExplainedPhoto, FoundPhotos
 from camcore.cli.explain.request import ExplainRequest
 from camcore.explanation import Explanation
-from camcore.photos.crop import CentreCrop
 from camcore.photos.photo import Photo
 from camcore.report import Entry
 from camcore.zoo import LoadedModel
@@ -46,7 +47,7 @@ class ReportDraft:
     path: Path
     wanted: set[Path]
     call: str
-    kept: dict[Path, tuple[Explanation, CentreCrop | None]] = field(default_factory=dict)
+    kept: dict[Path, ExplainedPhoto] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path, photos: Sequence[Path], call: str) -> ReportDraft:
@@ -56,7 +57,8 @@ class ReportDraft:
     def add(self, path: Path, one: ExplainedPhoto) -> None:
         """Keep the photograph at `path`, if it is to be shown."""
         if path in self.wanted:
-            self.kept[path] = (one.explanation, one.crop)
+            # Read again, and small, when the page is written: together they would be large.
+            self.kept[path] = replace(one, photo=np.zeros((1, 1, 3), np.uint8))
 
     def write(
         self,
@@ -69,11 +71,11 @@ class ReportDraft:
         shown = [path for path in found.paths if path in self.kept]
         if not shown:
             return False
-        explanations, crops = zip(*(self.kept[path] for path in shown), strict=True)
+        kept = [self.kept[path] for path in shown]
         entry = Entry(
-            Explanation.concatenate(explanations),
+            Explanation.concatenate([one.explanation for one in kept]),
             request.model.spec,
-            crops=None if None in crops else crops,
+            crops=[one.crop for one in kept if one.crop is not None] or None,
             classes=loaded.classes,
         )
         notes = [f"Left out {found.within(path)}: {why}" for path, why in failed.items()]
