@@ -194,6 +194,14 @@ class OptionBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class CachingBackend(Backend, Protocol):
+    """A backend whose libraries keep models in caches of their own."""
+
+    def cached_files(self, scheme: str, name: str) -> Sequence[Path]:
+        """List the files in a cache that a name is loaded from; none where there are none."""
+
+
+@runtime_checkable
 class DescribingBackend(Backend, Protocol):
     """A backend that knows how photographs are shown to some models, as objects."""
 

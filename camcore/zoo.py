@@ -26,6 +26,7 @@ from camcore.adapter import Array
 from camcore.errors import CamcoreError, InputError
 from camcore.photos.preprocessing import Preprocessing, application_mode
 from camcore.registry import (
+    CachingBackend,
     LoadedModel,
     LoadOptions,
     adapter,
@@ -364,16 +365,27 @@ def fingerprint(spec: str, *files: str | None) -> list[str]:
     Returns
     -------
     list of str
-        Size and time of the last change of the files; of a function, what the file says that
-        defines it, and the one it was looked for in. What these import is not looked at.
+        Size and time of the last change of the files, also of those in a library's cache; of a
+        function, what the file says that defines it, and the one it was looked for in. What these
+        import is not looked at.
     """
-    about = [path.stat() for path in named_files(spec, *files)]
+    about = [path.stat() for path in [*named_files(spec, *files), *_cached(spec)]]
     found = [f"{one.st_size} bytes, changed at {one.st_mtime_ns}" for one in about]
     module, _, function = spec.partition(":")
     make = getattr(sys.modules.get(module), function, None)
     homes = (module, getattr(make, "__module__", None))
     places = [getattr(sys.modules.get(str(name)), "__file__", None) for name in homes]
     return found + [sha256(Path(one).read_bytes()).hexdigest() for one in places if one]
+
+
+def _cached(spec: str) -> Sequence[Path]:
+    """List the files of a library's cache that a model was loaded from."""
+    scheme, _, name = spec.partition(":")
+    framework = _SCHEMES.get(scheme)
+    if framework not in sys.modules:
+        return ()
+    owner = backend(framework)
+    return owner.cached_files(scheme, name) if isinstance(owner, CachingBackend) else ()
 
 
 def class_names(classes: Classes) -> tuple[str, ...]:

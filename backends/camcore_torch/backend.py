@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -73,6 +74,14 @@ class TorchBackend:
 
             return zoo_ultralytics.described(wrapped.unwrapped(model))
         return None
+
+    def cached_files(self, scheme: str, name: str) -> list[Path]:
+        """List the files of a model of the Hugging Face Hub in its local cache."""
+        if scheme != "hf" or Path(name).exists():
+            return []
+        from camcore_torch.zoo_transformers import snapshot
+
+        return snapshot(name)
 
     load_options = zoo.LOAD_OPTIONS
 

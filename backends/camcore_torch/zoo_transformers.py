@@ -89,6 +89,26 @@ def load_hub(name: str, options: LoadOptions) -> LoadedModel:
     return described(model, processor, pretrained=trained)
 
 
+def snapshot(name: str) -> list[Path]:
+    """List the files of a model of the hub in its local cache; none where it is not there.
+
+    Parameters
+    ----------
+    name : str
+        Its name on the hub.
+
+    Returns
+    -------
+    list of Path
+    """
+    with needs("models", "looking into the cache of the Hugging Face Hub"):
+        from huggingface_hub import try_to_load_from_cache
+    found = try_to_load_from_cache(name, "config.json")
+    if not isinstance(found, str):
+        return []
+    return sorted(path for path in Path(found).parent.rglob("*") if path.is_file())
+
+
 def described(model: nn.Module, processor: Any, *, pretrained: bool = True) -> LoadedModel:
     """Describe a model of transformers by its configuration and its image processor.
 

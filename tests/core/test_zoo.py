@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -163,6 +164,18 @@ def test_a_fingerprint_changes_with_every_file(tmp_path):
         after = zoo.fingerprint(spec, file)
         assert after != before
         before = after
+
+
+def test_a_fingerprint_has_the_files_of_a_librarys_cache(asked, tmp_path, monkeypatch):
+    kept = tmp_path / "kept.bin"
+    kept.write_bytes(b"12345")
+    type(asked).cached_files = lambda self, scheme, name: [kept] if name == "a" else []
+    monkeypatch.setattr(zoo, "backend", lambda framework: asked)
+    monkeypatch.setitem(sys.modules, "torch", object())
+    assert zoo.fingerprint("hf:a") == [f"5 bytes, changed at {kept.stat().st_mtime_ns}"]
+    assert zoo.fingerprint("hf:b") == []
+    monkeypatch.delitem(sys.modules, "torch")
+    assert zoo.fingerprint("hf:a") == []
 
 
 def test_a_librarys_failure_to_load_its_weights_says_what_to_do():

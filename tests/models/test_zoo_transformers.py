@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -222,6 +223,10 @@ def test_a_name_of_the_hub_is_looked_up_in_the_cache_alone(
     saved(repository / "snapshots" / ("0" * 40), vit, transformers.ViTImageProcessor(size=SQUARE))
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
+    before = zoo.fingerprint("hf:somebody/vit")
+    assert len(before) == 3  # the configuration, the weights, and the processor's
+    os.utime(repository / "snapshots" / ("0" * 40) / "model.safetensors", (1, 1))
+    assert zoo.fingerprint("hf:somebody/vit") != before
     for pretrained in (False, True):
         loaded = zoo.load_model("hf:somebody/vit", pretrained=pretrained)
         for name, value in loaded.model.state_dict().items():
