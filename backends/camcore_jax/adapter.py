@@ -25,6 +25,7 @@ from camcore.adapter import (
     Rectifier,
     Seed,
     Trace,
+    not_offered,
 )
 from camcore.layers.layout import shape_of_one
 from camcore.nest import flatten, map_leaves
@@ -156,14 +157,22 @@ class JaxAdapter:
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read kernel and bias of the last linear layer or 1x1 convolution."""
-        return weights.classifier(self._model.weights())
+        return weights.classifier(self._model.weights() or {})
 
     def biases(self) -> Sequence[Bias]:
-        """List what linear layers, convolutions and normalisations add."""
-        return list(weights.biases(self._model.weights()))
+        """List what linear layers, convolutions and normalisations add.
 
-    def _layer(self, name: str, kinds: dict[str, str], graph: Graph, done: Pass) -> LayerTrace:
-        parsed = LayerName.among(name, kinds)
+        Raises
+        ------
+        MethodError
+            The model is a function, whose marks do not say which parameters are whose.
+        """
+        held = self._model.weights()
+        if held is None:
+            raise not_offered(self, "biases")
+        return list(weights.biases(held))
+
+    def _layer(self, name: str, parsed: LayerName, graph: Graph, done: Pass) -> LayerTrace:
         leaves = graph.calls.get(parsed.path, {})
         shapes = {leaf: eqns[-1].outvars[0].aval.shape for leaf, eqns in leaves.items()}
 
