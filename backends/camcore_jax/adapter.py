@@ -25,6 +25,7 @@ from camcore.adapter import (
     Rectifier,
     Seed,
     Trace,
+    not_offered,
 )
 from camcore.layers.layout import shape_of_one
 from camcore.nest import flatten, map_leaves
@@ -119,16 +120,17 @@ class JaxAdapter:
         """Run one compiled pass, ask the seeds, and run one compiled pull-back a seed."""
         given, static, parameters = self._read(inputs)
         graph = self._graph(given, static, parameters)
-        kinds = self._kinds()
         how = logits, second_order, rectifier
 
-        def make() -> Program:
-            return Program(graph, {name: find(name, graph, kinds) for name in layers}, *how)
+        def make() -> tuple[Program, dict[str, LayerName]]:
+            kinds = self._kinds()
+            places = {name: find(name, graph, kinds) for name in layers}
+            return Program(graph, places, *how), {n: LayerName.among(n, kinds) for n in layers}
 
         asked = "run", *how, tuple(layers)
-        program = self._compiled(asked, (given, static, parameters), make)
+        program, names = self._compiled(asked, (given, static, parameters), make)
         done = program([*jax.tree.leaves(parameters), *given.leaves.values()], seeds, optional)
-        traced = {name: self._layer(name, kinds, graph, done) for name in layers}
+        traced = {name: self._layer(name, parsed, graph, done) for name, parsed in names.items()}
         return Trace(
             {path: to_numpy(leaf) for path, leaf in given.leaves.items()},
             self.input_channels,
@@ -144,9 +146,10 @@ class JaxAdapter:
         """Run one sample up to `layer`, then as often as asked from there on."""
         given, static, parameters = self._read(inputs)
         one = given.first
-        graph, kinds = self._graph(one, static, parameters), self._kinds()
+        graph = self._graph(one, static, parameters)
 
         def make() -> Replay:
+            kinds = self._kinds()
             cut = find(layer, graph, kinds)
             check_runs_once(layer, graph, LayerName.among(layer, kinds))
             return Replay(layer, graph, cut, logits)
@@ -156,14 +159,22 @@ class JaxAdapter:
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read kernel and bias of the last linear layer or 1x1 convolution."""
-        return weights.classifier(self._model.weights())
+        return weights.classifier(self._model.weights() or {})
 
     def biases(self) -> Sequence[Bias]:
-        """List what linear layers, convolutions and normalisations add."""
-        return list(weights.biases(self._model.weights()))
+        """List what linear layers, convolutions and normalisations add.
 
-    def _layer(self, name: str, kinds: dict[str, str], graph: Graph, done: Pass) -> LayerTrace:
-        parsed = LayerName.among(name, kinds)
+        Raises
+        ------
+        MethodError
+            The model is a function, whose marks do not say which parameters are whose.
+        """
+        held = self._model.weights()
+        if held is None:
+            raise not_offered(self, "biases")
+        return list(weights.biases(held))
+
+    def _layer(self, name: str, parsed: LayerName, graph: Graph, done: Pass) -> LayerTrace:
         leaves = graph.calls.get(parsed.path, {})
         shapes = {leaf: eqns[-1].outvars[0].aval.shape for leaf, eqns in leaves.items()}
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax.extend.core import Literal
 
-from .graph import Graph, inner, name_of
+from .graph import Graph, inner, is_floating, name_of, value_of
 from .marks import mark_p
 
 _RESHAPES = {"reshape", "squeeze", "expand_dims"}
@@ -15,6 +17,43 @@ SHOWING = _SAME | _RESHAPES | {"transpose", "rev", "sharding_constraint"}
 """Operations that show again what they are given."""
 
 _SPREAD = {"broadcast_in_dim", *_RESHAPES, *_SAME, "stop_gradient"}
+
+
+class Ends:
+    """What scores are read from: the outputs, or what was before their final activations.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model's trace.
+    logits : bool
+        Whether to take outputs before a final activation.
+
+    Attributes
+    ----------
+    variables : list
+        One an output.
+    activation, applied : dict of str to str
+        The activations left off and those that are still there, by path.
+    """
+
+    def __init__(self, graph: Graph, logits: bool) -> None:
+        self._graph = graph
+        ends, found = dict(graph.ends), dict[str, str]()
+        for path, end in graph.ends.items():
+            if is_floating(end) and (before := before_activation(graph, end)):
+                ends[path] = before[0] if logits else end
+                found[path] = before[1]
+        self.activation, self.applied = (found, {}) if logits else ({}, found)
+        self.variables = [*ends.values()]
+
+    def read(self, values: dict[Any, Any]) -> list[jax.Array]:
+        """Read them, each in its output's own shape and dtype, where variables have values."""
+        pairs = zip(self.variables, self._graph.ends.values(), strict=True)
+        return [
+            jnp.reshape(value_of(v, values), end.aval.shape).astype(end.aval.dtype)
+            for v, end in pairs
+        ]
 
 
 def before_activation(graph: Graph, output: Any) -> tuple[Any, str] | None:

@@ -26,7 +26,7 @@ from camcore.nest import fill
 
 from .graph import Graph, apply, evaluate, is_floating, value_of
 from .guided import rule_of
-from .logits import before_activation
+from .logits import Ends
 
 Cotangents = list[jax.Array]
 """Those of the scores' outputs, then those of what the model returns."""
@@ -81,13 +81,8 @@ class Program:
     ) -> None:
         self._graph, self._places, self._second_order = graph, places, second_order
         self._rule = rule_of(graph) if rectifier else apply
-        ends, found = dict(graph.ends), dict[str, str]()
-        for path, end in graph.ends.items():
-            if is_floating(end) and (before := before_activation(graph, end)):
-                ends[path] = before[0] if logits else end
-                found[path] = before[1]
-        self.activation, self.applied = (found, {}) if logits else ({}, found)
-        self._ends = [*ends.values()]
+        self._ends = Ends(graph, logits)
+        self.activation, self.applied = self._ends.activation, self._ends.applied
         self._floating = [path for path, end in graph.ends.items() if is_floating(end)]
         self._sources = list(dict.fromkeys(places.values()))
         self._forward = jax.jit(self._run)
@@ -165,10 +160,7 @@ class Program:
 
             arguments = [moved(variable, value) for variable, value in given.items()]
             values = evaluate(jaxpr, consts, arguments, rule)
-            shown = [
-                jnp.reshape(value_of(v, values), end.aval.shape).astype(end.aval.dtype)
-                for v, end in zip(self._ends, jaxpr.outvars, strict=True)
-            ]
+            shown = self._ends.read(values)
             plain = [value_of(v, values) for v in jaxpr.outvars]
             numbers = [*self._only_floating(shown), *self._only_floating(plain)]
             return numbers, (shown, plain, [seen.get(i) for i in range(len(sources))])

@@ -12,8 +12,8 @@ import numpy as np
 from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import InputError, LayerError
 
-from .graph import Graph, apply, evaluate, is_floating, value_of, variables
-from .logits import before_activation
+from .graph import Graph, apply, evaluate, variables
+from .logits import Ends
 from .program import to_numpy
 
 Head = Callable[[Array], Leaves]
@@ -57,16 +57,11 @@ class Replay:
 
     def __init__(self, name: str, graph: Graph, cut: Any, logits: bool) -> None:
         self._name, self._graph, self._cut = name, graph, cut
-        self._ends = [
-            (logits and is_floating(end) and before_activation(graph, end)) or (end, "")
-            for end in graph.ends.values()
-        ]
+        self._ends = Ends(graph, logits)
         after = graph.after([cut]) - {cut}
         jaxpr = graph.closed.jaxpr
         self._follows = [eqn for eqn in jaxpr.eqns if not after.isdisjoint(eqn.outvars)]
-        used = variables(
-            [*(v for e in self._follows for v in e.invars), *(v for v, _ in self._ends)]
-        )
+        used = variables([*(v for e in self._follows for v in e.invars), *self._ends.variables])
         self._beside = [v for v in used if v not in after and v is not cut]
         self._before = jax.jit(self._run_before)
         self._after = jax.jit(jax.vmap(self._run_after, in_axes=(0, None)))
@@ -111,19 +106,13 @@ class Replay:
     def _run_before(self, leaves: Sequence[jax.Array]) -> Any:
         closed = self._graph.closed
         values = evaluate(closed.jaxpr, closed.consts, leaves, apply)
-        return values[self._cut], [values[v] for v in self._beside], self._outputs(values)
+        return values[self._cut], [values[v] for v in self._beside], self._ends.read(values)
 
     def _run_after(self, own: jax.Array, beside: Sequence[jax.Array]) -> list[jax.Array]:
         jaxpr = self._graph.closed.jaxpr.replace(
             constvars=[], invars=[self._cut, *self._beside], eqns=self._follows
         )
-        return self._outputs(evaluate(jaxpr, (), [own, *beside], apply))
-
-    def _outputs(self, values: dict[Any, Any]) -> list[jax.Array]:
-        return [
-            jnp.reshape(value_of(v, values), end.aval.shape).astype(end.aval.dtype)
-            for (v, _), end in zip(self._ends, self._graph.ends.values(), strict=True)
-        ]
+        return self._ends.read(evaluate(jaxpr, (), [own, *beside], apply))
 
     def _by_path(self, arrays: Sequence[jax.Array]) -> dict[str, Array]:
         """Give each alteration its row; what has no row for a sample is the same for all."""

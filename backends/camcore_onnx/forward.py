@@ -102,13 +102,8 @@ class Program:
 
     def outputs(self, kept: Mapping[str, Any]) -> dict[str, Array]:
         """Hand over the outputs of a pass by path, in the outputs' own shapes."""
-        found = {}
-        for path, end in self.ends.items():
-            array = as_float(kept[end.tensor].numpy())
-            if end.tensor != end.output:
-                array = array.reshape(self.sizes.shape(end.output, self.samples))
-            found[path] = array
-        return found
+        arrays = {end.tensor: kept[end.tensor].numpy() for end in self.ends.values()}
+        return shown(self.ends, arrays, self.sizes, self.samples)
 
     def gradients(
         self, flat: Sequence[Leaves], kept: Mapping[str, Any]
@@ -246,6 +241,19 @@ def ask(
         dict(zip(floating, answers[k * each : (k + 1) * each], strict=True))
         for k in range(len(seeds))
     ]
+
+
+def shown(
+    ends: Mapping[str, End], arrays: Mapping[str, Array], sizes: Sizes, samples: int
+) -> dict[str, Array]:
+    """Give what scores are read from by path, in the outputs' own shapes."""
+    found = {}
+    for path, end in ends.items():
+        array = as_float(arrays[end.tensor])
+        if end.tensor != end.output:
+            array = array.reshape(sizes.shape(end.output, samples))
+        found[path] = array
+    return found
 
 
 def path_of(model: Model, output: str) -> str:

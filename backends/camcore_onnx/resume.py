@@ -17,7 +17,7 @@ from camcore.adapter import Array, LayerName, Leaves, replays
 from camcore.errors import InputError, LayerError
 
 from . import inputs as inputs_of
-from .forward import Program, Request, as_float
+from .forward import Program, Request, shown
 from .graph import Graph, reads
 from .inputs import Given
 from .logits import End
@@ -103,13 +103,7 @@ class Suffix:
         given = {self.cut: altered, **{t: self._repeated(t, a, times) for t, a in beside.items()}}
         if self._session is not None:
             given |= self._session({name: np.ascontiguousarray(a) for name, a in given.items()})
-        leaves = {path: as_float(given[end.tensor]) for path, end in self._ends.items()}
-        return {
-            path: leaf
-            if self._ends[path].tensor == self._ends[path].output
-            else leaf.reshape(self.sizes.shape(self._ends[path].output, times))
-            for path, leaf in leaves.items()
-        }
+        return shown(self._ends, given, self.sizes, times)
 
     def _repeated(self, tensor: str, array: Array, times: int) -> Array:
         axis = self.sizes.axis(tensor)

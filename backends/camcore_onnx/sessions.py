@@ -86,20 +86,33 @@ class Runtime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if plain:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        data = written(model)
         try:
-            data = model.SerializeToString()
             session = onnxruntime.InferenceSession(data, options, providers=list(self.providers))
-        except (EncodeError, ValueError) as error:
-            raise BackendError(
-                "The model has more than 2 GB, which is the most that one message can hold. "
-                "Explain a smaller one."
-            ) from error
         except Exception as error:  # its errors have no common class of their own
             raise BackendError(
                 f"ONNX Runtime does not take the model: {_said(error)}. Check that it runs in an "
                 "onnxruntime.InferenceSession by itself."
             ) from error
         return Session(session)
+
+
+def written(model: onnx.ModelProto) -> bytes:
+    """Write a model as bytes.
+
+    Raises
+    ------
+    BackendError
+        It is too large.
+    """
+    try:
+        data: bytes = model.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise BackendError(
+            "The model has more than 2 GB, which is the most that one message can hold. "
+            "Explain a smaller one."
+        ) from error
+    return data
 
 
 def _said(error: Exception) -> str:

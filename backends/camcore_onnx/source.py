@@ -11,14 +11,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import onnx
-from google.protobuf.message import EncodeError
 from onnx.external_data_helper import uses_external_data
 
 from camcore._shared.reading import reading
 from camcore.errors import BackendError
 
 from .model import Model
-from .sessions import Runtime
+from .sessions import Runtime, written
 
 _KEPT = 4
 """How many models are kept ready, those last used."""
@@ -78,13 +77,7 @@ def _of_proto(proto: onnx.ModelProto) -> Model:
             f"The model's weights are in files beside it ({beside[0]!r} and others), which were "
             "not loaded. Give the path of the .onnx file, or load it with onnx.load(path)."
         )
-    try:
-        data = proto.SerializeToString()
-    except (EncodeError, ValueError) as error:
-        raise BackendError(
-            "The model has more than 2 GB, which is the most that one message can hold. "
-            "Explain a smaller one."
-        ) from error
+    data = written(proto)
     return _kept(blake2b(data).digest(), lambda: Model(onnx.load_from_string(data), Runtime()))
 
 

@@ -8,7 +8,8 @@ import pytest
 @pytest.fixture(scope="module")
 def packages(row, request, require):
     """What a row's model needs; a test, or its module's own fixture, says which `row`."""
-    request.getfixturevalue("torch" if row.framework == "torch" else "keras")
+    if row.framework in ("torch", "keras"):
+        request.getfixturevalue(row.framework)
     for package in row.needs:
         require(package)
 

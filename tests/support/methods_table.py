@@ -86,6 +86,9 @@ REFUSALS: tuple[Refused, ...] = (
     Refused("InputError", "inputs of the model have spatial extent"),
     Refused("GradientError", "the model has no second derivative behind it"),
     Refused("LayerError", "A model is resumed from a layer that runs once"),
+    Refused("MethodError", "OnnxAdapter offers no second_order"),
+    Refused("MethodError", "JaxAdapter offers no biases"),
+    Refused("MethodError", "has the weights of several in one array, for a loop to run them"),
 )
 """What any architecture may be refused, numbered as on the page; a row may say more."""
 

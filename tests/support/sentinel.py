@@ -9,8 +9,10 @@ from typing import Any
 
 @contextmanager
 def unwritten(model: Any) -> Iterator[None]:
-    """Fail where anything is written to a PyTorch or Keras model within."""
-    with _torch(model) if hasattr(model, "named_modules") else _keras(model):
+    """Fail where anything is written to a model within."""
+    ways = {"named_modules": _torch, "_flatten_layers": _keras}
+    way = next((way for own, way in ways.items() if hasattr(model, own)), _other)
+    with way(model):
         yield
 
 
@@ -90,6 +92,19 @@ def _keras(model: Any) -> Iterator[None]:
     yield
     assert [_stores(vars(layer)) for layer in layers] == before
     assert _values(model) == values
+
+
+@contextmanager
+def _other(model: Any) -> Iterator[None]:
+    """Watch what hangs on an object, or the bytes of a file."""
+
+    def held() -> Any:
+        is_file = hasattr(model, "SerializeToString")
+        return model.SerializeToString(deterministic=True) if is_file else _stores(vars(model))
+
+    before = held()
+    yield
+    assert held() == before
 
 
 def _values(model: Any) -> list[bytes]:

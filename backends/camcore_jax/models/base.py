@@ -44,6 +44,6 @@ class Model(ABC):
         seen = self.kept.get("seen", {})
         return [*dict.fromkeys(name for name in names if name not in seen), *seen]
 
-    def weights(self) -> Mapping[str, Weights]:
-        """Read what layers hold, by their names."""
-        return {}
+    def weights(self) -> Mapping[str, Weights] | None:
+        """Read what layers hold, by their names; None where nothing says which layer holds what."""
+        return None

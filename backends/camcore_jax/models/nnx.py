@@ -18,6 +18,28 @@ from ..weights import Weights
 from .base import Model
 
 
+class Constant:
+    """What of a module is constant, with a hash that is taken once: it takes a small model's time.
+
+    Parameters
+    ----------
+    graphdef : nnx.GraphDef
+        The module without its variables' values.
+    tree : PyTreeDef
+        How these are arranged.
+    """
+
+    def __init__(self, graphdef: Any, tree: Any) -> None:
+        self.parts = graphdef, tree
+        self._hash = hash(self.parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and self.parts == other.parts
+
+
 class NnxModel(Model):
     """A module; what runs are copies of it, made within the trace."""
 
@@ -38,15 +60,15 @@ class NnxModel(Model):
                 refs = list(map(weakref.ref, modules))
                 places = [(weakref.ref(nodes[path[:-1]]), str(path[-1])) for path in paths]
             except TypeError:  # a tuple of variables
-                return (graphdef, tree), jax.tree.leaves(state)
+                return Constant(graphdef, tree), jax.tree.leaves(state)
             seen = Snapshot(reads, _is_own), refs, _sizes(refs)
-            held = self.kept["split"] = *seen, (graphdef, tree), places
+            held = self.kept["split"] = *seen, Constant(graphdef, tree), places
         *_, static, places = held
         return static, [vars(module())[name].get_value() for module, name in places]
 
     def call(self, static: Any, parameters: Any, inputs: Any) -> Any:
         """Run a copy whose modules are of marking classes, which stay with them in transforms."""
-        graphdef, tree = static
+        graphdef, tree = static.parts
         copy = nnx.merge(graphdef, jax.tree.unflatten(tree, parameters))
         copy.eval()
         for path, _ in _below(self.model):  # a copy's attributes are in another order

@@ -71,6 +71,14 @@ def test_a_flax_normalisation_adds_its_shift(backend):
     close(bias.normalisation["epsilon"], 0.1)
 
 
+def test_a_function_does_not_say_what_its_parts_add(backend):
+    case = CASES["function"]()
+    adapter = backend.adapt(case.model)
+    assert adapter.classifier() is None
+    with pytest.raises(MethodError, match="JaxAdapter offers no biases"):
+        adapter.biases()
+
+
 def test_layers_are_in_the_models_order(backend):
     def names(case):
         adapter = backend.adapt(case.model)

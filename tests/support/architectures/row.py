@@ -26,7 +26,7 @@ class Architecture:
     ----------
     name : str
         As people know it: ``"torchvision ViT-B/16"``.
-    framework : {"torch", "keras"}
+    framework : {"torch", "keras", "jax", "onnx"}
         Which adapter serves it.
     make : callable
         Returns the model, seeded, in inference mode; as small as its kind allows.
@@ -41,6 +41,9 @@ class Architecture:
         The same score as camcore's target.
     arrange : callable
         Takes the layer's output, in its framework, and returns it as ``(B, C, *S)``.
+    plain : callable or None
+        Takes inputs and returns activations and gradients ``(B, C, *S)`` by plain code, of what
+        PyTorch's and Keras' own hooks do not reach.
     options : mapping
         What else `camcore.explain` has to be told: ``output=``, ``layout=``, ``score=``.
     alone : callable or None
@@ -61,13 +64,14 @@ class Architecture:
     """
 
     name: str
-    framework: Literal["torch", "keras"]
+    framework: Literal["torch", "keras", "jax", "onnx"]
     make: Callable[[], Any]
     inputs: Callable[[int], Any]
     layer: str
     score: Callable[[Any], Any]
     target: Any
     arrange: Callable[[Any], Any] = lambda activations: activations
+    plain: Callable[[Any], Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     alone: Callable[[Any, int], Any] | None = None
     refused: Mapping[str, Refused] = field(default_factory=dict)
