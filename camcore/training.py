@@ -1,23 +1,26 @@
 """Log maps of the same images while a model is trained.
 
-`MapLog` needs nothing but a writer with ``add_image``, such as PyTorch's
-``SummaryWriter``. Callbacks on top of it are in ``camcore_torch.lightning`` and
-``camcore_tensorflow.training``.
+`MapLog` needs nothing but a writer with ``add_image``, such as PyTorch's ``SummaryWriter``;
+`image_writer` makes one of a run of Weights & Biases or of MLflow. Callbacks on top of it are in
+``camcore_torch.lightning`` and ``camcore_tensorflow.training``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from camcore._shared.optional import needs
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.explainer import Explainer, Several
 from camcore.methods.table import MethodLike
 from camcore.targets import Each, TargetLike
 
-__all__ = ["ImageWriter", "MapLog"]
+__all__ = ["ImageWriter", "MapLog", "image_writer"]
 
 
 class ImageWriter(Protocol):
@@ -25,6 +28,64 @@ class ImageWriter(Protocol):
 
     def add_image(self, tag: str, img_tensor: Any, global_step: int, *, dataformats: str) -> object:
         """Write a picture under a tag and a step."""
+
+
+def image_writer(logger: Any) -> ImageWriter:
+    """Make a writer of images of a logger of any of the usual kinds.
+
+    Parameters
+    ----------
+    logger : object
+        A ``SummaryWriter`` of TensorBoard; a run of Weights & Biases; the module ``mlflow`` while
+        a run is active, or a pair of an ``MlflowClient`` and the id of a run; or a logger of
+        Lightning for one of these.
+
+    Returns
+    -------
+    ImageWriter
+
+    Raises
+    ------
+    InputError
+        It takes no images, as far as is known.
+    """
+    if hasattr(logger, "add_image"):
+        writer: ImageWriter = logger
+        return writer
+    inner = getattr(logger, "experiment", None)
+    run_id = getattr(logger, "run_id", None)
+    if inner is not None and inner is not logger:
+        return image_writer((inner, run_id) if hasattr(inner, "log_image") else inner)
+    if isinstance(logger, tuple) and hasattr(logger[0], "log_image"):
+        client, run = logger
+        return _Writer(lambda tag, image, step: client.log_image(run, image, key=tag, step=step))
+    if type(logger).__module__.partition(".")[0] == "wandb" and hasattr(logger, "log"):
+        return _Writer(lambda tag, image, step: _log_to_wandb(logger, tag, image, step))
+    if getattr(logger, "__name__", "") == "mlflow":
+        return _Writer(lambda tag, image, step: logger.log_image(image, key=tag, step=step))
+    raise InputError(
+        f"Images cannot be written to a {type(logger).__name__}. Give a SummaryWriter of "
+        "TensorBoard, a run of Weights & Biases, mlflow, a logger of Lightning for one of these, "
+        "or anything with add_image(tag, picture, step, dataformats='HWC')."
+    )
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes pictures by a function of a tag, a picture and a step."""
+
+    write: Callable[[str, Array, int], object]
+
+    def add_image(self, tag: str, img_tensor: Any, global_step: int, *, dataformats: str) -> object:
+        """Write a picture, whose channels are last."""
+        return self.write(tag, np.asarray(img_tensor), global_step)
+
+
+def _log_to_wandb(run: Any, tag: str, image: Array, step: int) -> None:
+    """Log a picture beside its step: a step of the run's own that has passed would drop it."""
+    with needs("wandb", "logging to Weights & Biases"):
+        import wandb
+    run.log({tag: wandb.Image(image), "camcore/step": step})
 
 
 class MapLog:
@@ -107,18 +168,24 @@ class MapLog:
             drawn[f"{self.tag}/{name}"] = result.overlay(self.images)
         return drawn
 
-    def __call__(self, model: object, writer: ImageWriter, step: int) -> None:
+    def __call__(self, model: object, writer: Any, step: int) -> None:
         """Write the maps of a model as it is now.
 
         Parameters
         ----------
         model : torch.nn.Module, keras.Model, or camcore.adapter.Adapter
             Left exactly as it is.
-        writer : ImageWriter
-            Gets a picture of each sample, under ``tag/method/sample``.
+        writer : object
+            Gets a picture of each sample, under ``tag/method/sample``; as `image_writer` takes it.
         step : int
             Epoch or step of the training.
+
+        Raises
+        ------
+        InputError
+            The writer takes no images.
         """
+        writer = image_writer(writer)
         for tag, overlays in self.pictures(model).items():
             for sample, picture in enumerate(overlays):
                 writer.add_image(f"{tag}/{sample}", picture, step, dataformats="HWC")

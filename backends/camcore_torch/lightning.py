@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from camcore.errors import InputError, MissingExtraError
-from camcore.training import MapLog
+from camcore.training import ImageWriter, MapLog, image_writer
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -55,7 +53,24 @@ class MapCallback(Callback):
             self.log_of_maps(pl_module, writer, trainer.current_epoch)
 
 
-def _writers(trainer: Trainer) -> list[Any]:
-    """List what the trainer's loggers write images to."""
-    experiments = [getattr(logger, "experiment", None) for logger in trainer.loggers]
-    return [one for one in experiments if hasattr(one, "add_image")]
+def _writers(trainer: Trainer) -> list[ImageWriter]:
+    """Make writers of the trainer's loggers that take images.
+
+    Raises
+    ------
+    InputError
+        None of them does, so that nothing would be logged.
+    """
+    writers, refused = [], []
+    for logger in trainer.loggers:
+        try:
+            writers.append(image_writer(logger))
+        except InputError:
+            refused.append(type(logger).__name__)
+    if not writers:
+        listed = ", ".join(refused) or "none"
+        raise InputError(
+            f"No logger of the trainer takes images; there is {listed}. Give it one that does: "
+            "Trainer(logger=TensorBoardLogger(...)), WandbLogger or MLFlowLogger."
+        )
+    return writers
