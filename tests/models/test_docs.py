@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import camcore
 from camcore.errors import CamcoreError
 
 ROOT = Path(__file__).parents[2]
@@ -95,9 +96,11 @@ def test_models(section, require):
 
 
 @pytest.fixture
-def prepared(torch):
+def prepared(torch, at_home, require):
     """What the reader of the other pages is taken to have."""
-    nn = torch.nn
+    nn, data = torch.nn, require("skimage.data")
+    camcore.photos.write_image("cat.jpg", data.chelsea())
+    camcore.photos.write_image("dog.jpg", data.coffee())
     torch.manual_seed(0)
     layers = {
         "layer3": nn.Conv2d(3, 6, 5, 3),
@@ -120,10 +123,9 @@ def prepared(torch):
     }
 
 
-@pytest.mark.usefixtures("at_home")
 @pytest.mark.parametrize("section", OTHERS, ids=lambda one: f"{one.page.name} {one.title}")
 def test_other_pages(section, prepared):
-    names = {"camcore": __import__("camcore"), **prepared}
+    names = {"camcore": camcore, **prepared}
     for block in section.blocks:
         # A class inside a mask is explained of a model that returns a map of classes.
         lines = [
