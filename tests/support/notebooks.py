@@ -78,9 +78,8 @@ def texts(notebook: Any) -> list[str]:
     for cell in notebook.cells:
         for out in cell.get("outputs", ()):
             data = out.get("data", {})
-            said = out.get("text", "") or (
-                "" if "image/png" in data else data.get("text/plain", "")
-            )
+            drawn = data.keys() & {"image/png", "image/jpeg"}
+            said = out.get("text", "" if drawn else data.get("text/plain", ""))
             found.append(re.sub(r"\d\.\d+e-\d+", "small", said))
     return found
 
