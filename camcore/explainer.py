@@ -182,6 +182,7 @@ class Explainer(Generic[Result]):
         self.model = model = model if loaded is None else loaded.model
         self._run = (fast, mode)
         self.adapter: Adapter = registry.adapter(model, fast, mode)
+        self._given_loaded = loaded
         self._loaded = loaded = loaded or _described(model)
         self._preprocess = preprocess
         self.names = _names(classes, loaded, model)
@@ -235,13 +236,15 @@ class Explainer(Generic[Result]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is of this process, the adapter; the model is pickled as it can be."""
-        of_process = ("adapter", "_geometry")
+        of_process = ("adapter", "_geometry", "_preparation", "_loaded")
         return {name: value for name, value in vars(self).items() if name not in of_process}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.adapter = registry.adapter(self.model, *self._run)
         self._geometry = Geometry(self._subject, self.adapter)
+        self._loaded = self._given_loaded or _described(self.model)
+        self._preparation = None
 
     @property
     def _subject(self) -> object:

