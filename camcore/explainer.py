@@ -41,7 +41,7 @@ from camcore.methods.spectral import smoothed
 from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
 from camcore.mistakes import answered, check_given, check_options, check_order
 from camcore.outputs import Activation, OutputSelector, check_finite
-from camcore.photos.photo import photos_of
+from camcore.photos.photo import are_photos, photos_of
 from camcore.photos.preparation import Preparation, preparation
 from camcore.photos.prepared import PhotoInput
 from camcore.postprocess import Fusion, anywhere, without_evidence
@@ -396,7 +396,8 @@ class Explainer(Generic[Result]):
             It is neither what a model takes nor photographs, or it is not known how photographs
             are shown to this model.
         """
-        photos = photos_of(inputs)
+        several = self._preprocess is not None and are_photos(inputs)
+        photos = photos_of(list(inputs) if several else inputs)
         if photos is None:
             check_given(inputs, self._preprocess)
             return inputs, (), None

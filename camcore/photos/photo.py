@@ -133,6 +133,14 @@ def is_photo(source: object) -> bool:
     return is_image or isinstance(source, (Photo, str, os.PathLike))
 
 
+def are_photos(batch: object) -> bool:
+    """Tell whether an array ``(B, H, W, 1, 3 or 4)`` of uint8 may be photographs of one size.
+
+    It may as well be what a model takes that scales pixels itself.
+    """
+    return isinstance(batch, np.ndarray) and batch.ndim == 4 and all(map(is_photo, batch))
+
+
 def photos_of(inputs: object) -> list[Photo] | None:
     """Take the photographs from what is given to a model; None where it is no photographs.
 

@@ -114,7 +114,7 @@ def _unknown(model: object) -> str:
     """Say what to give where nothing is known of a model's preprocessing."""
     own = "preprocess=camcore.Preprocessing(224)"
     if type(model).__module__.startswith("torchvision."):
-        own = "of weights: preprocess=torchvision.models.ResNet50_Weights.DEFAULT.transforms()"
+        own = "preprocess=torchvision.models.ResNet50_Weights.DEFAULT, of the weights that it has"
     elif hasattr(model, "config") and hasattr(model.config, "model_type"):
         own = "preprocess=transformers.AutoImageProcessor.from_pretrained(...)"
     elif any(base.__module__.partition(".")[0] == "keras" for base in type(model).__mro__):

@@ -462,3 +462,13 @@ def test_an_explainer_of_a_loaded_model_is_pickled_with_how_photographs_are_show
 
 def shown(view):
     return np.moveaxis(view[None, ..., :2] / 255.0, -1, 1)
+
+
+def test_an_array_of_photographs_is_taken_for_some_where_their_preparation_is_said(require):
+    require("PIL.Image")
+    photos = np.random.default_rng(4).integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
+    network = random_network()
+    found = camcore.explain(network, photos, 0, "relu2", preprocess=scaled)
+    listed = camcore.explain(network, list(photos), 0, "relu2", preprocess=scaled)
+    np.testing.assert_array_equal(found.maps, listed.maps)
+    assert len(found.photographs) == 2
