@@ -39,6 +39,11 @@ def test_the_modes_by_hand():
     assert pixel.tolist() == [[255, 0, 51]]
 
 
+def test_a_photograph_is_made_224_pixels_a_side_unless_said_otherwise(photo):
+    assert Preprocessing()(photo).shape == (1, 3, 224, 224)
+    assert Preprocessing(160, channels_first=False)(photo).shape == (1, 160, 160, 3)
+
+
 @pytest.mark.parametrize("name", ["ResNet50_Weights", "EfficientNet_B1_Weights", "Swin_T_Weights"])
 def test_torchvisions_weights(name, photo, torch, require):
     weights = getattr(require("torchvision.models"), name).DEFAULT
