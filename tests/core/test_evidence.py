@@ -151,6 +151,13 @@ def test_a_box_is_followed_through_further_passes(method):
     np.testing.assert_allclose(boxes, raw(BARE, CLASSES, method), rtol=1e-12, atol=1e-15)
 
 
+def test_the_scores_of_boxes_are_plain_numbers():
+    found = camcore.explain(Detector(**BARE.ops), PHOTOS, Box(CLASSES), "relu2")
+    np.testing.assert_array_equal(found.outputs, found.scores)
+    assert found.activation == "none"
+    assert found.probabilities is None
+
+
 @pytest.mark.parametrize("method", sorted(FURTHER.keys() - DRAWN))
 def test_a_mirrored_view_takes_the_same_further_passes(method):
     for score in ("logit", "output"):
