@@ -140,7 +140,7 @@ def test_a_function_scales_pixels_in_place_of_a_mode():
 def test_grey_is_the_weighted_mean_of_the_colours():
     view = np.array([[[200, 100, 50]]], np.uint8)
     found = Preprocessing(1, mode="raw", grey=True).prepare(view)
-    assert found.shape == (1, 1, 1, 1)
+    assert (found.shape, found.dtype) == ((1, 1, 1, 1), np.float32)
     assert found.item() == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, rel=1e-6)
     with pytest.raises(InputError, match="grey=True leaves one"):
         Preprocessing(1, mode="tf", grey=True)
