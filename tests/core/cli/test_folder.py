@@ -78,6 +78,12 @@ def test_each_photograph_gets_the_librarys_own_overlay_at_a_mirrored_place(
         assert np.abs(read_photo(out / f"{made}.overlay.png") - expected).max() <= 1
 
 
+def test_the_classes_that_were_explained_are_counted(camcore, folder, tmp_path):
+    done = camcore("explain", folder, *MODEL, "--target", 1, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "Most often: tiger cat (3)\n" in done.stdout
+
+
 def test_json_says_what_the_library_says(camcore, folder, tiny, tmp_path):
     (folder / "c.png").write_text("no picture")
     done = camcore("explain", folder, *MODEL, "--json", "--save", "npz", "-o", tmp_path / "out")
