@@ -225,7 +225,7 @@ def test_files_that_are_missing_or_have_odd_names_are_named(camcore, folder, tmp
     done = camcore(*words)
     assert done.exit_code == 1
     assert "Explained 1 of 3 photographs" in done.stdout
-    assert f"{folder / 'gone.png'} does not exist" in done.stderr
+    assert f"\n  {folder / 'gone.png'} does not exist" in done.stderr
     assert "?.png is no image" in done.stderr
     each, summary = lines(camcore(*words, "--json"))
     assert summary["failed"] == 2
