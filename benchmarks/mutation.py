@@ -60,9 +60,17 @@ WIDER = {
         "tests/core",
         *(f"--ignore=tests/core/{room}" for room in ("cli", "report", "viz")),
     ),
-    "camcore/cli": ("tests/core/cli", "tests/core/batch"),
-    "camcore/batch": ("tests/core/cli/test_folder.py", "tests/core/cli/test_explain.py"),
-    "camcore/viz": ("tests/core/viz", "tests/core/report/test_report.py"),
+    "camcore/cli": ("tests/core/cli", "tests/core/batch", "tests/core/test_imports.py"),
+    "camcore/batch": (
+        "tests/core/cli/test_folder.py",
+        "tests/core/cli/test_explain.py",
+        "tests/core/test_imports.py",
+    ),
+    "camcore/viz": (
+        "tests/core/viz",
+        "tests/core/report/test_report.py",
+        "tests/core/test_imports.py",
+    ),
     "camcore/layers": (
         "tests/core/layers",
         "tests/core/methods",

@@ -230,7 +230,7 @@ class Evidence:
         try:
             if self.frames > 1:
                 frame = self._seen_size
-                found = layout.infer(shape, traced.channels, frame, wanted, channels, batch=batch)
+                found = layout.infer(shape, traced.channels, frame, wanted, channels)
                 return Placement(found, tuple(range(len(found.size(shape)))))
             about = (self.adapter, self.inputs, self.layer, traced, wanted)
             return self.geometry.place(*about, self.known, batch=batch, read=self._patches)

@@ -36,8 +36,6 @@ from camcore.targets import TargetLike
 from camcore.viz.photograph import heat_of, leaves_unit_range, map_over, overlay_over
 from camcore.zoo import LoadedModel
 
-__all__ = ["ExplainedPhoto", "Failed", "PreparedPhoto", "explain_photos", "explain_prepared"]
-
 Done = TypeVar("Done")
 
 

@@ -30,8 +30,6 @@ from camcore.zoo import LoadedModel
 if TYPE_CHECKING:
     import cv2
 
-__all__ = ["Clip", "TemporalSmoothing", "explain_frames", "overlay_video", "write_video"]
-
 Picture = npt.NDArray[np.uint8]
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Mode",
     "Precision",
     "Preprocessing",
+    "as_grey",
     "scaled",
 ]
 
@@ -79,6 +80,12 @@ def scaled(images: npt.ArrayLike, mode: Mode) -> Array:
         The last axis is not of colours, or there is no such mode.
     """
     return _scaled(images, mode, IMAGENET_MEAN, IMAGENET_STD, "float32")
+
+
+def as_grey(images: npt.NDArray[Any]) -> Array:
+    """Mix the colours into one channel by `GREY_WEIGHTS`, ``(..., 3)`` to ``(..., 1)`` float32."""
+    grey: Array = images.astype(np.float32) @ np.asarray(GREY_WEIGHTS, np.float32)[:, None]
+    return grey
 
 
 def _scaled(
@@ -271,7 +278,7 @@ class Preprocessing:
         """
         batch: Array = views[None] if views.ndim == 3 else views
         if self.grey:
-            batch = batch.astype(np.float32) @ np.asarray(GREY_WEIGHTS, np.float32)[:, None]
+            batch = as_grey(batch)
         if callable(self.mode):
             batch = np.asarray(self.mode(batch.astype(np.float32)), np.float32)
         elif not self.grey:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError
-from camcore.photos.preprocessing import GREY_WEIGHTS
+from camcore.photos.preprocessing import as_grey
 from camcore.viz.arrays import Floats, Picture, as_maps, as_pairs, check_weight, resized
 from camcore.viz.overlay import Table, matplotlib_table
 
@@ -94,9 +94,8 @@ def signed_overlay(
     values = resized(values, photos.shape[1:3])
     check_weight(alpha)
     reach = _reach(values, limit)
-    grey = (photos @ np.asarray(GREY_WEIGHTS, np.float32))[..., None]
     weight = alpha * np.minimum(np.abs(values) / np.float32(reach), 1)[..., None]
-    mixed = (1 - weight) * grey + weight * _coloured(values, reach, colormap)
+    mixed = (1 - weight) * as_grey(photos) + weight * _coloured(values, reach, colormap)
     return np.rint(mixed).astype(np.uint8)
 
 

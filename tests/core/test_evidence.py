@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore.adapter import LayerRecord
 from camcore.targets import Box
 from camcore.testing import NumpyAdapter, random_network
-from camcore.testing.network import Op
+from camcore.testing.network import Conv, Dense, Op
 
 PHOTOS = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
 CLASSES = [3, 1]
@@ -150,6 +151,13 @@ def test_a_box_is_followed_through_further_passes(method):
     np.testing.assert_allclose(boxes, raw(BARE, CLASSES, method), rtol=1e-12, atol=1e-15)
 
 
+def test_the_scores_of_boxes_are_plain_numbers():
+    found = camcore.explain(Detector(**BARE.ops), PHOTOS, Box(CLASSES), "relu2")
+    np.testing.assert_array_equal(found.outputs, found.scores)
+    assert found.activation == "none"
+    assert found.probabilities is None
+
+
 @pytest.mark.parametrize("method", sorted(FURTHER.keys() - DRAWN))
 def test_a_mirrored_view_takes_the_same_further_passes(method):
     for score in ("logit", "output"):
@@ -206,3 +214,89 @@ def test_channels_may_come_last(method):
         raw(ChannelsLast(**model.ops), CLASSES, method, last(images)), first, rtol=1e-9, atol=1e-12
     )
     assert np.ptp(first) > 0
+
+
+class ByFrame(NumpyAdapter):
+    """The chain run on every frame of a video; a sample's outputs are the mean of its frames'."""
+
+    def __init__(self, channels, **ops):
+        super().__init__(**ops)
+        self.input_channels = channels
+
+    def survey(self, inputs):
+        traced = self.run(np.asarray(inputs)[:1], list(self.ops)).layers
+        return [
+            LayerRecord(layer, traced[layer.name].activations.shape, None)
+            for layer in self.layers()
+        ]
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        videos = np.asarray(inputs)
+        batch, count = videos.shape[:2]
+        rows = videos.reshape(-1, *videos.shape[2:])
+        frames = rows if self.input_channels == "first" else np.moveaxis(rows, -1, 1)
+
+        def mean(leaves):
+            return {"": leaves[""].reshape(batch, count, -1).mean(axis=1)}
+
+        def spread(seed):
+            return lambda leaves: {"": np.repeat(seed(mean(leaves))[""] / count, count, axis=0)}
+
+        inner = NumpyAdapter(**self.ops)
+        trace = inner.run(frames, layers, [spread(seed) for seed in seeds], **options)
+        found = {
+            name: replace(
+                one,
+                activations=self._placed(one.activations),
+                gradients=tuple(map(self._placed, one.gradients)),
+                channels=None,
+            )
+            for name, one in trace.layers.items()
+        }
+        return replace(
+            trace,
+            inputs={"": videos},
+            input_channels=self.input_channels,
+            outputs=mean(trace.outputs),
+            layers=found,
+        )
+
+    def _placed(self, array):
+        return array if self.input_channels == "first" else last(array)
+
+
+@pytest.mark.parametrize("channels", ["first", "last"])
+# Few bands are found by their number; many, of few frames, look like frames of few bands.
+@pytest.mark.parametrize("bands", [2, 6])
+def test_a_layer_that_sees_frames_one_by_one_has_a_map_of_each(bands, channels):
+    rng = np.random.default_rng(3)
+    # As many channels as the layer's map has rows: shapes do not tell the axes apart.
+    ops = random_network(channels=4).ops
+    joined = Conv(rng.normal(size=(2, bands, 1, 1)), np.zeros(2))
+    network = NumpyAdapter(joined=joined, **ops)
+    videos = rng.normal(size=(2, 3, bands, 8, 8))
+    given = videos if channels == "first" else np.moveaxis(videos, 2, -1)
+    found = camcore.explain(ByFrame(channels, **network.ops), given, 0, "relu2", "hirescam")
+    alone = raw(network, 0, "hirescam", videos.reshape(6, bands, 8, 8)).reshape(2, 3, 4, 4)
+    np.testing.assert_allclose(found.raw["relu2"], alone / 3, rtol=1e-10, atol=1e-13)
+    assert found.maps.shape == (2, 3, 8, 8)
+
+
+class Compared(NumpyAdapter):
+    """Scores each image against every text, as models of both do."""
+
+    def _with(self, texts):
+        return NumpyAdapter(**self.ops, texts=Dense(texts, np.zeros(len(texts))))
+
+    def run(self, inputs, *args, **options):
+        images, texts = inputs
+        trace = self._with(texts).run(images, *args, **options)
+        return replace(trace, inputs={"0": images, "1": texts})
+
+
+@pytest.mark.parametrize("method", ["occlusion", "scorecam", "smoothgrad"])
+def test_as_many_texts_as_images_stay_together_where_an_image_is_altered(method):
+    texts = np.random.default_rng(4).normal(size=(2, 5))
+    model = Compared(**BARE.ops)
+    found = raw(model, [1, 0], method, (PHOTOS, texts))
+    np.testing.assert_allclose(found, raw(model._with(texts), [1, 0], method), rtol=1e-10)

@@ -118,6 +118,21 @@ def test_public_names_are_those_of_the_docstring():
         camcore.__getattr__("evidence_of")
 
 
+def test_every_extra_that_a_missing_package_is_answered_with_can_be_installed():
+    settings = (CORE.parent / "pyproject.toml").read_text("utf-8")
+    extras = settings.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    named = {
+        node.args[0].value
+        for path in [*CORE.rglob("*.py"), *BACKENDS.rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "needs"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert {"viz", "report", "video", "demo"} <= named
+    assert named <= {*re.findall(r"^([\w-]+) = \[", extras, re.M)}
+
+
 def test_every_error_is_a_camcore_error():
     for name, kind in vars(camcore.errors).items():
         if isinstance(kind, type) and issubclass(kind, Exception) and not name.endswith("Warning"):

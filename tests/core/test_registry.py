@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
@@ -180,6 +181,32 @@ def test_an_unknown_model_is_told_what_is_there(strange):
         "torch.nn.Module, a Keras model or one on JAX; for another framework install an adapter "
         "that registers under the entry-point group 'camcore.backends'."
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "advice"),
+    [
+        ("jaxlib", "PjitFunction", "the function that was compiled as camcore_jax.Function"),
+        ("haiku._src", "Transformed", "Give camcore_jax.Haiku(transformed, parameters)."),
+        ("haiku._src", "TransformedWithState", "Haiku(transformed, parameters, state)."),
+        ("torch", "ScriptFunction", "Give the nn.Module that was traced."),
+        ("torch.export", "AOTICompiledModel", "Give the exported program"),
+        ("ai_edge_litert", "Interpreter", "keeps no gradients: give the Keras model"),
+        ("openvino._ov_api", "Model", "Give the ONNX file"),
+        ("openvino._ov_api", "CompiledModel", "Give the ONNX file"),
+        ("tensorflow.python", "_UserObject", "It has no signature"),
+        ("tensorflow.python", "AutoTrackable", "It has no signature"),
+        ("tensorflow.python", "Function", "function.get_concrete_function(...)."),
+        ("builtins", "dict", "It holds weights"),
+        ("builtins", "function", "Give the model that the function calls."),
+        ("builtins", "method", "Give the model that the method belongs to."),
+        ("functools", "partial", "Give the model that the function calls."),
+    ],
+)
+def test_what_holds_no_layers_is_told_what_to_give_in_its_place(strange, module, name, advice):
+    model = type(name, (), {"__module__": module})()
+    with pytest.raises(BackendError, match=re.escape(advice)):
+        registry.adapter(model)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.adapter import INPUT, OPTIONAL, Adapter, NativeScore, not_offered
+from camcore.adapter import INPUT, OPTIONAL, Adapter, NativeScore, Outputs, not_offered
 from camcore.errors import GradientError, InputError, LayerError, MethodError
 from camcore.methods import find
 from camcore.testing import (
+    PROMISES,
     Conv,
     Dense,
     Flatten,
@@ -21,6 +22,7 @@ from camcore.testing import (
     NumpyAdapter,
     Op,
     ReLU,
+    Subject,
     check_adapter,
     random_network,
 )
@@ -308,6 +310,48 @@ def test_check_adapter_names_the_promise_that_is_broken(what):
     images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
     with pytest.raises(AssertionError, match=message):
         check_adapter(adapter, images, "conv2", tolerance=1e-9)
+
+
+def softmax(logits):
+    powers = np.exp(logits)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+ENDINGS = {
+    "softmax": softmax,
+    "log_softmax": lambda logits: np.log(softmax(logits)),
+    "sigmoid": lambda logits: 1 / (1 + np.exp(-logits)),
+}
+
+
+class Ending(NumpyAdapter):
+    """Ends in an activation, said to be of a kind, which is left off for the logits."""
+
+    def __init__(self, ending, kind):
+        super().__init__(**random_network().ops)
+        self.ending, self.kind = ending, {"": kind}
+
+    def run(self, inputs, layers=(), seeds=(), *, logits=True, **options):
+        shown = [lambda leaves, seed=seed: seed(Outputs(leaves, self.kind)) for seed in seeds]
+        trace = super().run(inputs, layers, shown if logits else seeds, **options)
+        if logits:
+            return replace(trace, activation=self.kind)
+        return replace(trace, outputs={"": self.ending(trace.outputs[""])})
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_activation_left_off_is_held_against_the_outputs(ending, kind):
+    images = np.random.default_rng(2).normal(size=(2, 2, 8, 8))
+    subject = Subject(Ending(ENDINGS[ending], kind), images, "relu2", 1e-12)
+    check = PROMISES[
+        "Logits, put through the activation that was left off, are the model's outputs"
+    ]
+    if ending == kind:
+        check(subject)
+        return
+    with pytest.raises(AssertionError, match=f"^{kind} of the logits, and the outputs differ by"):
+        check(subject)
 
 
 class Least(Adapter):

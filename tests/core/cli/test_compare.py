@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -97,6 +98,9 @@ def test_the_same_model_twice_agrees_and_is_told_apart(camcore, folder, tmp_path
     assert "0.0e+00 ✓" in done.stdout
     assert "tiny_models:named #1" in done.stdout
     assert "5 of 5" in done.stdout
+    head = r"apart +Pearson +Spearman +top 10% +same class"
+    assert len(re.findall(rf"^ +{head} *$", done.stdout, re.M)) == 1
+    assert len(re.findall(rf"^ +photo +{head} *$", done.stdout, re.M)) == 1
     assert "report.html" in done.stdout
     assert (tmp_path / "out" / "report.html").exists()
 
@@ -124,10 +128,12 @@ def test_unreadable_files_are_named_at_the_end_and_the_rest_is_compared(camcore,
     assert "Left out torn.jpg" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
-def test_models_recipes_and_methods_are_compared_on_one_axis_at_a_time(printed):
+def test_models_recipes_and_methods_are_compared_on_one_axis_at_a_time(printed, tmp_path):
     methods = ("--method", "gradcam", "--method", "LayerCAM")
     recipes = ("--recipe", "paper", "--recipe", "captum")
     assert [p["names"] for p in printed(*NAMED, *methods)["pairs"]] == [["Grad-CAM", "LayerCAM"]]
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "<title>Maps of Grad-CAM and LayerCAM, compared</title>" in page
     found = printed(*NAMED, *methods, *recipes)
     assert found["tolerance"] is None
     assert [p["names"] for p in found["pairs"]] == [["paper", "captum"]] * 2

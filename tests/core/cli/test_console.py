@@ -61,3 +61,12 @@ def test_counts_are_hidden_where_results_are_printed_to_the_same_terminal(
             bar.advance()
     with console.count(3, "photo") as bar:
         assert bar
+
+
+@pytest.mark.parametrize("print_line", ["say", "detail"])
+def test_brackets_in_what_is_printed_are_no_markup(console, print_line, monkeypatch, capsys):
+    from rich.console import Console
+
+    monkeypatch.setattr(console, "out", Console(width=100))
+    getattr(console, print_line)("into photos[red]/a[0].png")
+    assert "".join(capsys.readouterr()).strip() == "into photos[red]/a[0].png"

@@ -56,6 +56,44 @@ def test_demo_of_the_same_model_twice_agrees(fake, camcore, tmp_path):
     assert read_photo(tmp_path / "out" / "one_torch.png").shape == (30, 45, 3)
 
 
+def test_the_picture_names_the_class_that_each_photograph_is_explained_for(
+    fake, camcore, tmp_path, tiny, monkeypatch
+):
+    from camcore.cli import demo
+
+    drawn = []
+    for name in ("figure", "compare_figure"):
+        draw = getattr(demo, name)
+        monkeypatch.setattr(
+            demo, name, lambda *a, draw=draw, **k: drawn.append(k["titles"]) or draw(*a, **k)
+        )
+    for installed in (("torch",), ("torch", "tensorflow")):
+        fake(installed=installed)
+        camcore("demo", "--output", tmp_path)
+    explained = [library.load(tmp_path / f"{name}_torch.npz").classes[0] for name in ("one", "two")]
+    assert drawn == [[tiny.CLASSES[index] for index in explained]] * 2
+
+
+def test_the_bar_counts_every_step(fake, camcore, tmp_path, monkeypatch):
+    from camcore.cli import console
+
+    left = []
+
+    class Counted(console.Steps):
+        def __init__(self, total):
+            super().__init__(total)
+            left.append(total)
+
+        def advance(self):
+            super().advance()
+            left[0] -= 1
+
+    monkeypatch.setattr(console, "Steps", Counted)
+    fake()
+    assert camcore("demo", "--output", tmp_path).exit_code == 0
+    assert left == [0]
+
+
 def test_models_that_differ_fail(fake, camcore, tmp_path):
     fake(second="other")
     done = camcore("demo", "--output", tmp_path)

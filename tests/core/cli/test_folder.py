@@ -78,6 +78,12 @@ def test_each_photograph_gets_the_librarys_own_overlay_at_a_mirrored_place(
         assert np.abs(read_photo(out / f"{made}.overlay.png") - expected).max() <= 1
 
 
+def test_the_classes_that_were_explained_are_counted(camcore, folder, tmp_path):
+    done = camcore("explain", folder, *MODEL, "--target", 1, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "Most often: tiger cat (3)\n" in done.stdout
+
+
 def test_json_says_what_the_library_says(camcore, folder, tiny, tmp_path):
     (folder / "c.png").write_text("no picture")
     done = camcore("explain", folder, *MODEL, "--json", "--save", "npz", "-o", tmp_path / "out")
@@ -219,7 +225,7 @@ def test_files_that_are_missing_or_have_odd_names_are_named(camcore, folder, tmp
     done = camcore(*words)
     assert done.exit_code == 1
     assert "Explained 1 of 3 photographs" in done.stdout
-    assert f"{folder / 'gone.png'} does not exist" in done.stderr
+    assert f"\n  {folder / 'gone.png'} does not exist" in done.stderr
     assert "?.png is no image" in done.stderr
     each, summary = lines(camcore(*words, "--json"))
     assert summary["failed"] == 2

@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 
 from camcore import methods
-from camcore.errors import MethodError
+from camcore.errors import InputError, MethodError
+from camcore.methods.table import TABLE
 
 # Means of the gradients over space: 1 and -1. Sums of the activations: 10 and 2.
 A = np.array([[[[1.0, 2.0], [3.0, 4.0]], [[2.0, 0.0], [-1.0, 1.0]]]])
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TABLE if row.needs == ("activations",)], ids=lambda row: row.name
+)
+def test_activations_without_space_are_named(row):
+    with pytest.raises(InputError, match=r"^activations must be \(batch, .* got \(2, 3\)"):
+        row.function(np.ones((2, 3)))
 
 
 def test_fem_keeps_what_stands_out_by_two_deviations():

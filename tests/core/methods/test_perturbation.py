@@ -107,6 +107,13 @@ def test_a_sample_has_the_same_map_alone_as_in_a_batch(name):
         np.testing.assert_allclose(together[sample], alone[0], rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ablation_keeps_the_activations_precision(dtype):
+    found = call("ablationcam", Scorer(), activations=ACTIVATIONS.astype(dtype))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, call("ablationcam", Scorer()), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["sscam", "rise"])
 def test_the_seed_alone_decides_the_noise(name):
     again, other = (call(name, Scorer(), seed=seed) for seed in (0, 1))

@@ -12,7 +12,7 @@ from camcore import methods
 from camcore.errors import MethodError
 from camcore.methods.arrays import sum_channels
 from camcore.methods.masking import PAPER
-from camcore.methods.table import NEEDS, TABLE, find, register
+from camcore.methods.table import NEEDS, ON_IMAGES, TABLE, find, register
 from camcore.postprocess import relu
 from camcore.testing import random_network
 
@@ -105,6 +105,12 @@ def test_needs_are_attributes_of_the_evidence():
     assert {need for row in TABLE for need in row.needs} <= set(NEEDS)
     for need in NEEDS:
         assert hasattr(camcore.evidence.Rerun, need)
+
+
+def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
+    elsewhere = {"activations", "gradients", "hessian_products", "attention_gradients", "resume"}
+    elsewhere |= {"scores", "class_weights", "bias_terms"}
+    assert set(NEEDS) - elsewhere == ON_IMAGES
 
 
 DRAWN = {"seed": 0}

@@ -39,6 +39,11 @@ def test_the_modes_by_hand():
     assert pixel.tolist() == [[255, 0, 51]]
 
 
+def test_a_photograph_is_made_224_pixels_a_side_unless_said_otherwise(photo):
+    assert Preprocessing()(photo).shape == (1, 3, 224, 224)
+    assert Preprocessing(160, channels_first=False)(photo).shape == (1, 160, 160, 3)
+
+
 @pytest.mark.parametrize("name", ["ResNet50_Weights", "EfficientNet_B1_Weights", "Swin_T_Weights"])
 def test_torchvisions_weights(name, photo, torch, require):
     weights = getattr(require("torchvision.models"), name).DEFAULT
@@ -135,7 +140,7 @@ def test_a_function_scales_pixels_in_place_of_a_mode():
 def test_grey_is_the_weighted_mean_of_the_colours():
     view = np.array([[[200, 100, 50]]], np.uint8)
     found = Preprocessing(1, mode="raw", grey=True).prepare(view)
-    assert found.shape == (1, 1, 1, 1)
+    assert (found.shape, found.dtype) == ((1, 1, 1, 1), np.float32)
     assert found.item() == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, rel=1e-6)
     with pytest.raises(InputError, match="grey=True leaves one"):
         Preprocessing(1, mode="tf", grey=True)

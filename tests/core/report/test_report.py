@@ -9,6 +9,7 @@ import io
 import re
 import weakref
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -68,6 +69,12 @@ def test_numbers_are_those_of_the_library(text, explanations):
     least = {m: first[m].scores for m in first}
     assert f"score {least['gradcam'][0]:.4g}" in text
     assert f"{first['gradcam'].probabilities[0].max():.1%}" in text
+
+
+def test_report_says_when_it_was_made_in_universal_time(text):
+    said = datetime.fromisoformat(re.search(r'<time datetime="([^"]+)">', text)[1])
+    assert said.utcoffset() == timedelta(0)
+    assert f"{said.day} {said:%B %Y at %H:%M} UTC</time>" in text
 
 
 def test_report_says_how_to_make_it_again(text):

@@ -97,6 +97,17 @@ def test_a_dense_head_scores_every_class():
     np.testing.assert_allclose(summed.scores, SCORES[:, :, 3].sum(axis=1), rtol=1e-15)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_classes_are_read_as_are_said(count):
+    # What follows them is a mask's coefficients.
+    best = Box(1, arranged="yolo", classes=count)(YOLO)
+    np.testing.assert_array_equal(best.scores, SCORES[:, 1, :count].max(axis=1))
+    foremost = Box(arranged="yolo", classes=count)
+    expected = SCORES[:, :, :count].max(axis=(1, 2))
+    np.testing.assert_array_equal(foremost(YOLO).scores, expected)
+    np.testing.assert_array_equal(foremost.settled(YOLO)(YOLO).scores, expected)
+
+
 def test_boxes_of_every_form_are_compared_by_their_corners():
     corners = np.concatenate(
         [BOXES[..., :2] - BOXES[..., 2:] / 2, BOXES[..., :2] + BOXES[..., 2:] / 2], -1

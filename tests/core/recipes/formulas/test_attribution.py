@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from camcore.errors import MethodError
+from camcore.errors import InputError, MethodError
 from camcore.recipes.formulas import attribution
 
 
@@ -24,6 +24,12 @@ def test_integrals_count_their_ends(rule, average):
     np.testing.assert_allclose(maps, average * images[:, 0] ** 3)
     bare = attribution.joined_integrated_gradients(images, squared, **options, times_input=False)
     np.testing.assert_allclose(bare, average * images[:, 0] ** 2)
+
+
+def test_integrals_are_the_mean_over_channels_unless_said_otherwise():
+    images = np.array([[[1.0, 2.0], [3.0, 0.0]]])
+    maps = attribution.joined_integrated_gradients(images, squared, steps=3)
+    np.testing.assert_allclose(maps, 0.375 * (images**3).mean(axis=1))
 
 
 @pytest.mark.parametrize("join", ["max", "sum", "mean"])
@@ -77,3 +83,11 @@ def test_absolute_noise_does_not_grow_with_the_image():
 def test_options_out_of_range_are_told(make, message):
     with pytest.raises(MethodError, match=message):
         make(np.ones((1, 1, 4)))
+
+
+@pytest.mark.parametrize(
+    "make", [attribution.joined_integrated_gradients, attribution.joined_smoothgrad]
+)
+def test_images_without_space_are_named(make):
+    with pytest.raises(InputError, match=r"^images must be \(batch, channels, .* got \(1, 4\)"):
+        make(np.ones((1, 4)), squared)

@@ -83,6 +83,11 @@ def test_patches_stand_for_squares_of_the_input():
     np.testing.assert_allclose(maps, [[[4 / 20, 4 / 20, 2 / 20]] * 2])
     with pytest.raises(MethodError, match="larger than the input"):
         tf_explain.patches(images, lambda _, x: x, window=5)
+    network, photos = random_network(), np.random.default_rng(0).normal(size=(1, 2, 8, 8))
+    how = {"method": "occlusion", "recipe": "tf-explain", "window": 4, "baseline": 0.0}
+    (found,) = camcore.explain(network, photos, 1, **how).raw.values()
+    photos[:, :, 4:, :4] = 0
+    assert found[0, 1, 0] == pytest.approx(1 - network.run(photos).outputs[""][0, 1])
 
 
 def test_smoothed_eigencam_is_the_papers_eigencam():
