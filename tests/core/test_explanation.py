@@ -690,3 +690,9 @@ def test_a_figure_shows_what_the_model_saw(explained):
     crop = explained.photographs[0].crop
     expected = crop.view(explained.photographs[0].photo, (440, 440))
     np.testing.assert_array_equal(np.asarray(shown), expected)
+
+
+def test_one_column_of_which_nothing_is_known_is_a_raw_number():
+    assert of([[0.3], [2.0]]).is_raw_number
+    assert not of([[0.3], [2.0]], "sigmoid").is_raw_number
+    assert not of([[0.3, 0.5], [2.0, 1.0]]).is_raw_number
