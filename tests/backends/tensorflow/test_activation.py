@@ -183,6 +183,13 @@ def test_a_function_that_needs_autograph_stays_whole(tf, keras, backend):
     np.testing.assert_allclose(trace.outputs[""], model(X), atol=1e-6)
 
 
+def test_an_activation_that_is_left_on_is_named(keras, backend):
+    model = keras.Sequential([keras.Input((4,)), dense(keras, "softmax")])
+    trace = backend.adapt(model).run(X, logits=False)
+    assert (trace.activation, trace.applied) == ({}, {"": "softmax"})
+    np.testing.assert_allclose(trace.outputs[""].sum(1), 1, rtol=1e-6)
+
+
 def test_the_loss_that_a_model_is_compiled_with_says_what_it_returns(keras, backend):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     assert backend.adapt(model).stated_scales == {}

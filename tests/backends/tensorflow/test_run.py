@@ -379,10 +379,11 @@ def test_outputs_in_half_precision_are_seeded_each_for_itself(keras, backend):
     pooled = layers.GlobalAveragePooling2D(dtype=policy)(h)
     heads = {name: layers.Dense(3, name=name, dtype=policy)(pooled) for name in ("kind", "age")}
     model, values = keras.Model(x, heads), images(2, 6, 6, 3)
-    seeds = [one_hot(1, "kind"), one_hot(2, "age"), one_hot(0, "kind")]
+    native = NativeScore(lambda outputs: outputs["age"][:, 1])
+    seeds = [one_hot(1, "kind"), one_hot(2, "age"), one_hot(0, "kind"), native]
     traced = backend.adapt(model).run(values, ["conv"], seeds).layers["conv"]
     for gradient, (name, index) in zip(
-        traced.gradients, [("kind", 1), ("age", 2), ("kind", 0)], strict=True
+        traced.gradients, [("kind", 1), ("age", 2), ("kind", 0), ("age", 1)], strict=True
     ):
         weights = model.get_layer(name).kernel.numpy()[:, index] / 16
         close(gradient, np.broadcast_to(weights, (2, 4, 4, 4)), 1e-3)
