@@ -136,5 +136,8 @@ class _Survey:
 
 
 def _is_linear(tensor: Any) -> Literal["", "linear", "pointwise"]:
-    """Tell whether an operation is a linear layer or a convolution."""
-    return _LINEAR.get(tensor.op.type, "")
+    """Tell whether an operation is a linear layer or a convolution, or adds its bias."""
+    operation = tensor.op
+    if operation.type in ("AddV2", "BiasAdd") and operation.inputs[1].shape.rank == 1:
+        operation = operation.inputs[0].op
+    return _LINEAR.get(operation.type, "")

@@ -15,7 +15,7 @@ from camcore_torch.logits import ACTIVATIONS, TRIVIAL
 from camcore_torch.rectified import Following, floating
 from camcore_torch.weights import is_linear
 
-_SHOWING = TRIVIAL | ACTIVATIONS.keys() | {"interpolate", "upsample", "H", "T", "mH", "mT"}
+_SHOWING = TRIVIAL | ACTIVATIONS.keys() | {"interpolate", "H", "T", "mH", "mT"}
 """Functions by ``__name__`` that show again what they are given, at most on another scale."""
 
 

@@ -78,11 +78,10 @@ class Layout:
         -------
         (B, C, *S) array
         """
-        batch, channel = self._axes
         if self.kind != "tokens":
-            return array if (batch, channel) == (0, 1) else np.moveaxis(array, self._axes, (0, 1))
+            return np.moveaxis(array, self._axes, (0, 1))
         grid, patches = self.patches
-        array = np.moveaxis(array, batch, 0)
+        array = np.moveaxis(array, self.batch or 0, 0)
         return np.moveaxis(array[:, patches].reshape(len(array), *grid, -1), -1, 1)
 
     def native(self, array: Array, like: Array) -> Array:
@@ -101,9 +100,9 @@ class Layout:
         (N, ...) array
             In this layout.
         """
-        batch, channel = self._axes
         if self.kind != "tokens":
-            return array if (batch, channel) == (0, 1) else np.moveaxis(array, (0, 1), self._axes)
+            return np.moveaxis(array, (0, 1), self._axes)
+        batch = self.batch or 0
         tokens = np.repeat(np.moveaxis(like, batch, 0), len(array), axis=0)
         tokens[:, self.patches[1]] = np.moveaxis(array, 1, -1).reshape(
             len(array), -1, array.shape[1]

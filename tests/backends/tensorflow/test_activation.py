@@ -7,6 +7,7 @@ import pytest
 
 from camcore.adapter import NativeScore
 from camcore.errors import GradientError
+from camcore.targets.scale import Scale
 
 
 @pytest.fixture
@@ -180,3 +181,19 @@ def test_a_function_that_needs_autograph_stays_whole(tf, keras, backend):
     trace = backend.adapt(model).run(X)
     assert trace.activation == {}
     np.testing.assert_allclose(trace.outputs[""], model(X), atol=1e-6)
+
+
+def test_an_activation_that_is_left_on_is_named(keras, backend):
+    model = keras.Sequential([keras.Input((4,)), dense(keras, "softmax")])
+    trace = backend.adapt(model).run(X, logits=False)
+    assert (trace.activation, trace.applied) == ({}, {"": "softmax"})
+    np.testing.assert_allclose(trace.outputs[""].sum(1), 1, rtol=1e-6)
+
+
+def test_the_loss_that_a_model_is_compiled_with_says_what_it_returns(keras, backend):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert backend.adapt(model).stated_scales == {}
+    model.compile(loss="mse")
+    assert backend.adapt(model).stated_scales == {"*": Scale("none")}
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    assert backend.adapt(model).stated_scales == {"*": Scale("sigmoid")}

@@ -37,8 +37,8 @@ def model_of(keras, attend):
     return keras.Model(inputs, keras.layers.Dense(3, name="head")(x))
 
 
-def own_layer(keras):
-    """A layer of somebody's own, with a `Softmax` layer inside."""
+def own_layer(keras, rearranged=lambda weights: weights):
+    """A layer of somebody's own, with a `Softmax` layer inside; rearranges what that returns."""
 
     class Own(keras.layers.Layer):
         def __init__(self, **options):
@@ -48,13 +48,24 @@ def own_layer(keras):
         def call(self, x):
             q = keras.ops.reshape(x, (-1, TOKENS, HEADS, WIDTH // HEADS))
             scores = keras.ops.einsum("bqhd,bkhd->bhqk", q, keras.ops.sin(q))
-            y = keras.ops.einsum("bhqk,bkhd->bqhd", self.softmax(scores), q)
+            y = keras.ops.einsum("bhqk,bkhd->bqhd", rearranged(self.softmax(scores)), q)
             return keras.ops.reshape(y, (-1, TOKENS, WIDTH))
 
     return Own(name="attend")
 
 
-def ways(keras):
+def rearrangements(tf):
+    shape = (None, HEADS, TOKENS, TOKENS)
+    return {
+        "cast": lambda weights: tf.cast(tf.cast(weights, tf.complex128), weights.dtype),
+        "of a shape": lambda weights: tf.ensure_shape(weights, shape),
+        "identity": tf.identity,
+        "reshaped": lambda weights: tf.reshape(weights, (-1, *shape[1:])),
+        "transposed": lambda weights: tf.transpose(weights, (0, 1, 3, 2)),
+    }
+
+
+def ways(keras, tf):
     layers, made = keras.layers, {"name": "attend"}
 
     def several(**options):
@@ -88,12 +99,14 @@ def ways(keras):
         "additive": lambda x: layers.AdditiveAttention(**made)([x, x]),
         "own": lambda x: own_layer(keras)(x),
         "out of layers": out_of_layers,
+        **{way: own_layer(keras, how) for way, how in rearrangements(tf).items()},
     }
 
 
 WAYS = (
     "in one operation", "step by step", "with scores", "masked", "grouped", "one head",
     "additive", "own", "out of layers",
+    "cast", "of a shape", "identity", "reshaped", "transposed",
 )  # fmt: skip
 
 
@@ -112,7 +125,7 @@ def finite_differences(tf, model, tokens, change):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_attention_is_seen(tf, keras, tokens, way):
-    model = model_of(keras, ways(keras)[way])
+    model = model_of(keras, ways(keras, tf)[way])
     plain = model(tokens, training=False).numpy()
     adapter = adapt(model)
     assert [r.layer.name for r in adapter.survey(tokens) if r.attends] == ["attend"]
@@ -130,8 +143,8 @@ def test_every_way_of_attention_is_seen(tf, keras, tokens, way):
     assert abs(slope - predicted) <= 1e-8 * abs(slope)
 
 
-def test_both_ways_of_multi_head_attention_have_the_same_attention(keras, tokens):
-    one, other = (model_of(keras, ways(keras)[w]) for w in ("in one operation", "step by step"))
+def test_both_ways_of_multi_head_attention_have_the_same_attention(tf, keras, tokens):
+    one, other = (model_of(keras, ways(keras, tf)[w]) for w in ("in one operation", "step by step"))
     other.set_weights(one.get_weights())
     a, b = (adapt(m).run(tokens, ["attend@attention"], [one_class]).layers for m in (one, other))
     for field in ("activations", "gradients"):
@@ -192,8 +205,8 @@ def test_calls_of_a_shared_layer_are_told_apart(keras, tokens):
         pass
 
 
-def test_nothing_is_traced_twice_and_nothing_stays_on_the_model(keras, tokens):
-    model = model_of(keras, ways(keras)["in one operation"])
+def test_nothing_is_traced_twice_and_nothing_stays_on_the_model(tf, keras, tokens):
+    model = model_of(keras, ways(keras, tf)["in one operation"])
     model(tokens)
     everything = [model, *model._flatten_layers(include_self=False)]
     before = [(layer.trainable, {k: id(v) for k, v in vars(layer).items()}) for layer in everything]

@@ -372,6 +372,23 @@ def test_half_precision_is_handed_over_as_float32(keras, backend):
     close(trace.layers["conv"].gradients[0], expected, 1e-3)
 
 
+def test_outputs_in_half_precision_are_seeded_each_for_itself(keras, backend):
+    layers, policy = keras.layers, "mixed_float16"
+    x = keras.Input((6, 6, 3))
+    h = layers.Conv2D(4, 3, name="conv", dtype=policy)(x)
+    pooled = layers.GlobalAveragePooling2D(dtype=policy)(h)
+    heads = {name: layers.Dense(3, name=name, dtype=policy)(pooled) for name in ("kind", "age")}
+    model, values = keras.Model(x, heads), images(2, 6, 6, 3)
+    native = NativeScore(lambda outputs: outputs["age"][:, 1])
+    seeds = [one_hot(1, "kind"), one_hot(2, "age"), one_hot(0, "kind"), native]
+    traced = backend.adapt(model).run(values, ["conv"], seeds).layers["conv"]
+    for gradient, (name, index) in zip(
+        traced.gradients, [("kind", 1), ("age", 2), ("kind", 0), ("age", 1)], strict=True
+    ):
+        weights = model.get_layer(name).kernel.numpy()[:, index] / 16
+        close(gradient, np.broadcast_to(weights, (2, 4, 4, 4)), 1e-3)
+
+
 def test_hessian_products_equal_the_analytic_ones(tf, keras, backend):
     x = keras.Input((3,), dtype="float64")
     a = keras.layers.Dense(3, name="a", dtype="float64")(x)
@@ -462,6 +479,34 @@ def test_biases_complete_the_score(keras, backend):
         gradients = trace.layers[bias.layer].gradients[0]
         total += (gradients * added).reshape(2, -1).sum(1)
     close(total, trace.outputs[""][:, 1], 1e-12)
+
+
+ADDING = {
+    "Dense": ((4, 3), {}),
+    "EinsumDense": ((4, 3), {"output_shape": (None, 5), "bias_axes": "d"}),
+    **{f"Conv{n}D": ((*[4] * n, 3), {"kernel_size": 2}) for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": ((*[4] * n, 3), {"kernel_size": 2}) for n in (1, 2, 3)},
+    **{f"SeparableConv{n}D": ((*[4] * n, 3), {"kernel_size": 2}) for n in (1, 2)},
+    **{f"DepthwiseConv{n}D": ((*[4] * n, 5), {"kernel_size": 2}) for n in (1, 2)},
+    "LayerNormalization": ((4, 5), {}),
+    "GroupNormalization": ((4, 5), {"groups": 5}),
+}
+
+
+@pytest.mark.parametrize("kind", ADDING)
+def test_what_every_kind_of_layer_adds_is_listed(keras, backend, kind):
+    shape, options = ADDING[kind]
+    if kind == "EinsumDense":
+        options = {"equation": "btc,cd->btd", **options}
+    elif "Normalization" not in kind and "Depthwise" not in kind:
+        options = {"filters" if "Conv" in kind else "units": 5, **options}
+    layer = getattr(keras.layers, kind)(name="layer", **options)
+    model = keras.Sequential([keras.Input(shape), layer])
+    added = np.arange(1, 6, dtype=np.float32)
+    (layer.beta if "Normalization" in kind else layer.bias).assign(added)
+    (bias,) = backend.adapt(model).biases()
+    assert bias.layer == "layer"
+    np.testing.assert_array_equal(bias.added, added)
 
 
 def test_the_classifier_is_the_last_linear_layer(keras, backend):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,27 @@ def test_several_inputs_and_outputs_go_by_their_names(keras, tf, tmp_path):
             found = camcore.explain(saved, inputs, target, named(saved, "conv"), **how)
             expected = camcore.explain(model, inputs, target, "conv", **how)
             np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_convolutions_whose_scores_are_joined_are_the_output(keras, tf, tmp_path, rank, biased):
+    layers = keras.layers
+    conv = partial(getattr(layers, f"Conv{rank}D"), use_bias=biased)
+    inputs = keras.Input((*[12] * rank, 3))
+    body = conv(4, 3, activation="relu", name="body")(inputs)
+    scales = [conv(5, 3, strides=n, name=name)(body) for n, name in ((1, "near"), (2, "far"))]
+    joined = layers.Concatenate(axis=1)([layers.Reshape((-1, 5))(scale) for scale in scales])
+    keras.Model(inputs, joined).export(str(tmp_path / "model"), verbose=False)
+    saved = tf.saved_model.load(str(tmp_path / "model"))
+    records = registry.adapter(saved).survey(np.zeros((1, *[12] * rank, 3), np.float32))
+    shown = {record.layer.name: record.is_output for record in records}
+    names = {name: named(saved, name) for name in ("body", "near", "far")}
+    assert {name: shown[names[name]] for name in names} == {
+        "body": False,
+        "near": True,
+        "far": True,
+    }
 
 
 def test_a_model_without_a_signature_and_a_damaged_one_are_refused(tf, folder, tmp_path):

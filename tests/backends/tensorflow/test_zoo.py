@@ -47,6 +47,17 @@ def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend,
     np.testing.assert_allclose(pooled @ kernel.T + bias, expected, rtol=0, atol=2e-5)
 
 
+def test_layers_of_the_port_are_named_after_their_block(keras):
+    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite0
+
+    names = [layer.name for layer in efficientnet_lite0(classes=2).layers]
+    assert names[:7] == [
+        *("image", "stem", "stem_bn", "stem_relu"),
+        *("block1a_depthwise", "block1a_depthwise_bn", "block1a_depthwise_relu"),
+    ]
+    assert names[-5:] == ["head", "head_bn", "head_relu", "pool", "logits"]
+
+
 def test_the_port_refuses_a_state_of_another_size(keras):
     from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
 

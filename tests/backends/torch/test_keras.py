@@ -84,6 +84,24 @@ def check_own_activations() -> None:
             np.testing.assert_array_equal(adapter.biases()[0].added, np.ones(4))
 
 
+def check_normalisation() -> None:
+    """What a normalisation adds is what it makes of zeros, with or without β and γ."""
+    import keras
+    from keras import layers as L
+
+    from camcore.registry import adapter as adapt
+
+    for scale, center in ((True, True), (True, False), (False, True)):
+        norm = L.BatchNormalization(name="norm", scale=scale, center=center)
+        model = keras.Sequential([L.Input((4, 4, 3)), norm, L.GlobalAveragePooling2D()])
+        norm.set_weights([np.arange(1.0, 4) + 3 * i for i in range(len(norm.get_weights()))])
+        (bias,) = adapt(model).biases()
+        assert bias.layer == "norm"
+        np.testing.assert_allclose(
+            bias.added, model.predict(np.zeros((1, 4, 4, 3)), verbose=0)[0], rtol=1e-5
+        )
+
+
 def check_inference() -> None:
     """Every way of giving inputs runs for inference, whatever ``training`` is by default."""
     import keras
@@ -120,4 +138,5 @@ def test_keras_models_on_the_torch_backend(require, run_on_torch_backend):
 if __name__ == "__main__":
     check()
     check_own_activations()
+    check_normalisation()
     check_inference()

@@ -197,3 +197,28 @@ def test_an_activation_in_compiled_code_is_reported_as_left_on(x):
     passes = net.passes[0]
     adapt(net).run(x, ["conv"], [first])
     assert net.passes == [passes + 1]
+
+
+class Head(nn.Module):
+    """A detection head says how many numbers a place has beside how many classes."""
+
+    def __init__(self, classes: int, outputs: int | None = 9) -> None:
+        super().__init__()
+        self.nc = classes
+        if outputs is not None:
+            self.no = outputs
+
+
+@pytest.mark.parametrize(
+    ("heads", "classes"),
+    [
+        ([Head(3)], 3),
+        ([Head(3), Head(3)], 3),
+        ([Head(3), Head(5)], None),
+        ([Head(3), Head(5, outputs=None)], 3),
+        ([Head(5, outputs=None)], None),
+        ([nn.Linear(2, 2)], None),
+    ],
+)
+def test_a_detector_scores_as_many_classes_as_its_heads_say(heads, classes):
+    assert adapt(nn.Sequential(*heads)).stated_classes == classes

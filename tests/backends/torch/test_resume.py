@@ -177,6 +177,52 @@ def test_models_whose_batches_are_not_the_samples_are_replayed_one_by_one(image,
         np.testing.assert_allclose(p[None] / p.sum(), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_batch_axis_that_is_not_the_first_is_replayed(image):
+    class TimeMajor(nn.Module):
+        """Its layer sees the rows of an image as steps, ``(T, B, C)``."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.before, self.steps = nn.Linear(10, 4), nn.Linear(4, 3)
+            self.double()
+
+        def forward(self, x: Any) -> Any:
+            steps = self.steps(self.before(x[:, 0].transpose(0, 1)))
+            return steps.cumsum(0).tanh().sum(0)
+
+    net = TimeMajor()
+    given = np.random.default_rng(1).normal(size=(10, 5, 3))
+    with adapt(net).resume(image, "steps") as head:
+        (outputs,) = head(given).values()
+    np.testing.assert_allclose(outputs, np.tanh(given.cumsum(0)).sum(0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("call", [0, 1, 2])
+def test_what_a_function_makes_of_one_call_of_a_layer_is_altered(image, call):
+    class Thrice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+            self.double()
+
+        def forward(self, x: Any) -> Any:
+            for _ in range(3):
+                x = F.relu(self.conv(x))
+            return x.mean(3)[:, 0]
+
+    net, given = Thrice(), altered((1, 10, 10)).clip(0)
+    with adapt(net).resume(image, f"conv@activated#{call}") as head:
+        (outputs,) = head(given).values()
+    x = torch.tensor(given)
+    for _ in range(2 - call):
+        x = F.relu(net.conv(x))
+    np.testing.assert_allclose(outputs, x.mean(3)[:, 0].detach(), rtol=0, atol=1e-12)
+
+
 def test_where_a_replay_is_not_faithful_the_whole_model_is_run_and_says_so(image):
     class Doubling(Net):
         """What it returns depends on a module having run, not only on its output."""

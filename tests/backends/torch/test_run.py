@@ -115,6 +115,20 @@ def test_a_relu_that_follows_neither_fails_nor_reaches_what_was_captured(images,
     assert alone.gradients == ()
 
 
+@pytest.mark.parametrize("relu", RELUS.values(), ids=RELUS)
+def test_what_a_function_rectifies_is_captured_as_the_model_goes_on_from_it(images, relu):
+    activations, gradients, _ = textbook(Net(), images, 2)
+    name = "conv2@activated"
+    both = adapt(Net(relu)).run(images, [name, "conv2"], [one_hot(2)]).layers
+    traced = adapt(Net(relu)).run(images, [name], [one_hot(2)]).layers[name]
+    np.testing.assert_array_equal(both[name].activations, traced.activations)
+    np.testing.assert_allclose(both["conv2"].gradients[0], gradients, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(traced.activations, activations.clip(0), rtol=0, atol=1e-12)
+    through = np.where(activations > 0, traced.gradients[0], 0)
+    np.testing.assert_allclose(through, gradients, rtol=0, atol=1e-12)
+    assert (traced.gradients[0][activations < 0] != 0).any()
+
+
 @pytest.mark.parametrize("around", ["nothing", "no_grad", "inference_mode"])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_gradients_in_any_grad_mode_and_of_frozen_models(images, around, frozen):

@@ -225,6 +225,32 @@ def test_a_model_is_let_go(images):
     assert gone() is None
 
 
+@pytest.mark.parametrize("mode", ["eval", "as-is", "train"])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_model_runs_in_the_mode_that_is_asked_for_and_stays_in_its_own(images, mode, training):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)).train(training)
+    before = snapshot(net)
+    traced = adapt(net, mode=mode).run(images, ["0", "1"]).layers
+    assert snapshot(net) == before
+    conv, norm = traced["0"].activations, traced["1"].activations
+    by_batch = mode == "train" or (mode == "as-is" and training)
+    mean = conv.mean((0, 2, 3), keepdims=True) if by_batch else 0
+    variance = conv.var((0, 2, 3), keepdims=True) if by_batch else 1
+    np.testing.assert_allclose(norm, (conv - mean) / np.sqrt(variance + 1e-5), rtol=0, atol=1e-5)
+
+
+def test_shells_hold_the_very_weights_of_the_model_unless_copies_shall_stand_in():
+    from camcore_torch.shells import Shells
+
+    with torch.inference_mode():
+        net = nn.Linear(2, 3)
+    assert Shells(net, {}).model.weight is net.weight
+    stand_in = Shells(net, {}, stand_ins=True).model.weight
+    assert torch.equal(stand_in, net.weight)
+    assert net.weight.is_inference()
+    assert not stand_in.is_inference()
+
+
 def test_modes_that_train_and_eval_override_are_not_triggered(images):
     class Merging(Net):
         def train(self, mode: bool = True) -> Any:

@@ -50,6 +50,28 @@ def test_the_layer_whose_output_is_shown_again_is_the_output(end):
     assert [r.is_output for r in records] == [False, end in SHOWN_AGAIN]
 
 
+TURNED = {
+    "H": lambda z: z.H,
+    "T": lambda z: z.T,
+    "mH": lambda z: z.mH,
+    "mT": lambda z: z.mT,
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_a_layer_whose_scores_are_turned_is_the_output(name):
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+        def forward(self, x):
+            return TURNED[name](self.head(self.stem(x).mean((2, 3))))
+
+    records = adapt(Turned()).survey(torch.zeros(2, 3, 8, 8))
+    assert [(r.layer.name, r.is_output) for r in records] == [("stem", False), ("head", True)]
+
+
 class Twice(nn.Module):
     def __init__(self):
         super().__init__()

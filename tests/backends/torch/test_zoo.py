@@ -68,18 +68,21 @@ def test_sizes_and_interpolations_differ_between_models(backend, require):
     np.testing.assert_allclose(vit.preprocess(white), 1, atol=1e-6)
 
 
-def test_weights_from_a_file(backend, tmp_path, require):
-    models = require("torchvision.models")
+@pytest.mark.parametrize(
+    ("scheme", "name"), [("torchvision", "squeezenet1_1"), ("timm", "test_resnet")]
+)
+def test_weights_from_a_file(backend, scheme, name, tmp_path, require):
+    require(scheme)
     torch.manual_seed(3)
-    state = models.squeezenet1_1(weights=None).state_dict()
+    state = backend.load(scheme, name).model.state_dict()
     path = tmp_path / "weights.pt"
     wrapped = {"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
     for content in (state, wrapped, {"model": state}):
         torch.save(content, path)
-        loaded = backend.load("torchvision", "squeezenet1_1", str(path))
+        loaded = backend.load(scheme, name, str(path))
         assert loaded.pretrained
-        for name, value in loaded.model.state_dict().items():
-            assert torch.equal(value, state[name])
+        for at, value in loaded.model.state_dict().items():
+            assert torch.equal(value, state[at])
 
 
 def test_weights_that_do_not_fit(backend, tmp_path, require):

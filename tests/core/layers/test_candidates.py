@@ -11,7 +11,7 @@ import pytest
 from camcore.adapter import LayerTrace
 from camcore.errors import GradientError
 from camcore.layers.candidates import candidates
-from camcore.layers.dependent import dependent_layers
+from camcore.layers.dependent import any_score, dependent_layers
 from camcore.testing import Conv, Dense, GlobalAveragePool, NumpyAdapter, random_network
 
 
@@ -114,6 +114,16 @@ def test_a_head_of_zeros_hides_nothing(images):
     ops = random_network().ops
     ops["fc"] = Dense(np.zeros_like(ops["fc"].weights), ops["fc"].bias)
     assert said(candidates(NumpyAdapter(**ops), images))["relu2"] == ""
+
+
+def test_any_score_weighs_floating_outputs_in_their_own_precision():
+    outputs = {"scores": np.zeros((2, 3), np.float32), "boxes": np.zeros((2, 4)), "n": np.arange(2)}
+    weights = any_score(outputs)
+    assert {path: leaf.dtype for path, leaf in weights.items()} == {
+        "scores": np.float32,
+        "boxes": np.float64,
+    }
+    assert all(leaf.shape == outputs[path].shape and leaf.all() for path, leaf in weights.items())
 
 
 def test_a_model_without_maps_has_no_candidates():

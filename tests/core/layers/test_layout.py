@@ -7,7 +7,14 @@ import pytest
 
 from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layers.layout import Layout, infer, keys_on_grid, relates_channels, shape_of_one
+from camcore.layers.layout import (
+    Layout,
+    axis_of_one,
+    infer,
+    keys_on_grid,
+    relates_channels,
+    shape_of_one,
+)
 
 FIRST, LAST = Layout("channels_first"), Layout("channels_last")
 SQUARE, WIDE = (224, 224), (224, 448)
@@ -71,6 +78,26 @@ def test_the_layout_is_seen_from_the_shape(shape, channels, size, found):
 )
 def test_ambiguous_shapes_follow_the_model(shape, size, found):
     assert infer(shape, None, size, convention="last") == found
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "found"),
+    [
+        ((5, 2, 64, 7, 7), "first", Layout("channels_first", batch=1)),
+        ((5, 2, 7, 7, 64), None, Layout("channels_last", batch=1)),
+        ((5, 2, 8), "first", Layout("channels_last", batch=1)),
+    ],
+)
+def test_what_is_worked_out_keeps_the_axis_of_the_batch(shape, channels, found):
+    assert infer(shape, channels, (16,) if len(shape) == 3 else (56, 56), batch=1) == found
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((1, 197, 768), 0), ((197, 1, 768), 1), ((7, 7, 1, 64), 2), ((1, 1, 64), 0), ((4, 9, 64), 0)],
+)
+def test_a_batch_of_one_is_where_an_axis_is_one_long(shape, axis):
+    assert axis_of_one(shape) == axis
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layers.selection import choose
+from camcore.layers.selection import choose, with_rectified
 
 
 def survey(*rows):
@@ -185,6 +185,29 @@ def test_an_array_with_one_place_along_its_last_axis_alone_is_passed_over():
     conv = record("conv", "Conv", (1, 24, 8, 8))
     heads = record("heads", "Reshape", (4, 4, 24, 1))
     assert choose([conv, heads], (64, 64)) == "conv"
+
+
+def test_what_a_function_rectifies_is_named_by_the_outermost_layer_that_returns_it():
+    records = [
+        record("features.conv", "Conv", (1, 24, 8, 8)),
+        record("features", "Sequential", (1, 24, 8, 8), repeats="features.conv", rectified=True),
+        record("head", "Linear", (1, 10), is_output=True),
+    ]
+    assert choose(records, (64, 64)) == "features@activated"
+    names = [one.layer.name for one in with_rectified(records)]
+    assert names == ["features.conv", "features", "features@activated", "head"]
+
+
+def test_a_layer_that_a_pyramid_returns_again_is_one_of_its_scales():
+    records = [
+        record("backbone", "Sequential", (1, 24, 8, 8)),
+        record("shared", "Conv", (1, 24, 8, 8)),
+        record("fpn.out", "Sequential", (1, 24, 8, 8), repeats="shared"),
+        record("head", "Linear", (1, 10), is_output=True),
+    ]
+    assert choose(records, (64, 64)) == "backbone"
+    del records[2]
+    assert choose(records, (64, 64)) == "shared"
 
 
 def test_layers_inside_attention_are_passed_over():
