@@ -589,7 +589,7 @@ def test_photographs_are_overlaid_where_the_model_saw_them(explained):
 
 
 def test_masks_and_boxes_lie_in_the_photographs(explained, require):
-    require("scipy.ndimage")
+    require("cv2")
     # The first map's rows 5 to 10 are rows 10 to 20 of a photograph twice as large, columns 5
     # to 15 are 10 to 30 behind the ten columns that the model did not see.
     assert explained.boxes(0.5)[0].tolist() == [[20, 10, 40, 20]]

@@ -26,7 +26,7 @@ def test_a_mask_holds_what_reaches_the_share_of_the_peak():
 
 
 def test_boxes_go_around_connected_regions_largest_first(require):
-    require("scipy.ndimage")
+    require("cv2")
     np.testing.assert_array_equal(boxes_of(HEAT, 0.5), [[3, 1, 5, 3]])
     every = boxes_of(HEAT, 0.5, "all")
     np.testing.assert_array_equal(every, [[3, 1, 5, 3], [0, 0, 2, 2], [0, 3, 1, 4]])
