@@ -118,10 +118,11 @@ def _torch_weights(*, zipped: bool) -> Callable[[Path], object]:
 
 
 def _read_torch_weights(path: Path) -> Mapping[str, Any]:
-    from camcore_torch.zoo import _load_weights
+    from camcore.registry import LoadOptions
+    from camcore_torch.zoo_states import fill
 
     model = _torch_model()
-    _load_weights(model, str(path))
+    fill(model, LoadOptions(str(path)))
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -162,10 +163,11 @@ def _read_keras_file(path: Path) -> Mapping[str, Any]:
 
 
 def _read_keras_weights(path: Path) -> Mapping[str, Any]:
+    from camcore.registry import LoadOptions
     from camcore_tensorflow.zoo import _load_weights
 
     model = _keras_model()
-    _load_weights(model, str(path))
+    _load_weights(model, LoadOptions(str(path)))
     return _weights_of(model)
 
 
