@@ -21,7 +21,8 @@ def gradcam(row: Architecture, model: Any, inputs: Any) -> np.ndarray:
 
 def evidence(row: Architecture, model: Any, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Activations and gradients ``(B, C, *S)`` at the row's layer; half precision as float32."""
-    if row.plain is not None:
+    if row.framework in ("jax", "onnx"):
+        assert row.plain is not None
         activations, gradients = row.plain(inputs)
         return activations, gradients
     return (_torch if row.framework == "torch" else _keras)(row, model, inputs)
