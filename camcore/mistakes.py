@@ -121,9 +121,7 @@ def check_given(inputs: Any, preprocess: Any) -> None:
             raise InputError(
                 f"The batch{where} is empty: its shape is {shape}. Give at least one sample."
             )
-        if np.dtype("O") == getattr(leaf, "dtype", None) or getattr(
-            getattr(leaf, "dtype", None), "kind", ""
-        ) in ("U", "S"):
+        if getattr(getattr(leaf, "dtype", None), "kind", "") in ("O", "S", "U"):
             raise InputError(
                 f"An array of {leaf.dtype} of shape {shape} holds no numbers. Give one array of "
                 "numbers, (B, C, H, W) or as the model takes it; or photographs as a list."
