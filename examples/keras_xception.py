@@ -45,7 +45,7 @@ def main() -> None:
     print(f"largest difference to the example's own steps: {difference:.1e}")
 
     options.output.mkdir(parents=True, exist_ok=True)
-    write_image(options.output / "cam.png", result.overlay(photo, alpha=0.4)[0])
+    write_image(options.output / "cam.png", result.overlay(photo, alpha=0.4, stretch=True)[0])
     print(f"wrote cam.png into {options.output}")
     if difference > 1e-5:
         raise SystemExit("the maps differ by more than 1e-5")
