@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from camcore.adapter import (
     Adapter,
@@ -266,43 +267,9 @@ class Rerun(Evidence):
     """Evidence that may ask the model for further passes."""
 
     @property
-    def score_images(self) -> Callable[[int, Array], Array]:
-        """Scores of altered inputs.
-
-        ``score_images(sample, images)`` takes N alterations of one sample's input,
-        ``(N, C, *S)``, and returns its target's scores ``(N,)``. A model that does not take
-        N samples has them in batches of the input's own size.
-        """
-        one_size = False
-
-        def score(sample: int, images: Array) -> Array:
-            nonlocal one_size
-            if not one_size:
-                try:
-                    scores = at_once(sample, images)
-                    one_size = len(scores) != len(images)
-                except CamcoreError:
-                    raise
-                except Exception:  # the framework's own
-                    if len(images) == self.batch:
-                        raise
-                    one_size = True
-            if not one_size:
-                return scores
-            padded = np.concatenate([images, *[images[-1:]] * (-len(images) % self.batch)])
-            parts = np.split(padded, len(padded) // self.batch)
-            return np.concatenate([at_once(sample, part) for part in parts])[: len(images)]
-
-        def at_once(sample: int, images: Array) -> Array:
-            batch = self._with_images(images, sample).native
-            if isinstance(self.target, NativeScore):
-                trace = self.adapter.run(batch, (), [self.target], logits=self.selector.logits)
-                assert trace.native_scores[0] is not None
-                return trace.native_scores[0]
-            trace = self.adapter.run(batch, logits=self.selector.logits)
-            return self.selector.apply(self._settled(sample), trace.outputs).scores
-
-        return score
+    def score_images(self) -> ImageScores:
+        """Scores of altered inputs: ``score_images(sample, images)``; see `ImageScores`."""
+        return ImageScores(self)
 
     @property
     def resume(self) -> Callable[[int], AbstractContextManager[Callable[[Array], Array]]]:
@@ -510,9 +477,11 @@ class Rerun(Evidence):
             rectifier=rectifier,
         )
 
-    def _with_images(self, images: Array, sample: int | None = None) -> Inputs:
-        inputs = self.inputs if sample is None else self._apart
-        return inputs.with_images(self.inputs.layout.native(images), sample)
+    def _with_images(
+        self, images: Array, samples: int | npt.NDArray[np.int64] | None = None
+    ) -> Inputs:
+        inputs = self.inputs if samples is None else self._apart
+        return inputs.with_images(self.inputs.layout.native(images), samples)
 
     @cached_property
     def _apart(self) -> Inputs:
@@ -535,6 +504,101 @@ class Rerun(Evidence):
     def _same_target(self) -> Target | NativeScore:
         """The target whose choices are those of this pass."""
         return self._settled(None) if isinstance(self.target, Target) else self.target
+
+
+class ImageScores:
+    """Scores alterations of a batch's inputs, for the targets that the batch has.
+
+    A model that does not take N samples has them in batches of the input's own size.
+
+    Parameters
+    ----------
+    batch : Rerun
+        What is explained.
+    """
+
+    def __init__(self, batch: Rerun) -> None:
+        self._batch = batch
+        self._one_size = False
+        self._apart = False
+
+    def __call__(self, sample: int, images: Array) -> Array:
+        """Score N alterations of one sample's input, ``(N, C, *S)``: ``(N,)``."""
+        if not self._one_size:
+            try:
+                scores = self._pass(sample, images)
+                self._one_size = len(scores) != len(images)
+            except CamcoreError:
+                raise
+            except Exception:  # the framework's own
+                if len(images) == self._batch.batch:
+                    raise
+                self._one_size = True
+        if not self._one_size:
+            return scores
+        padded = np.concatenate([images, *[images[-1:]] * (-len(images) % self._batch.batch)])
+        parts = np.split(padded, len(padded) // self._batch.batch)
+        return np.concatenate([self._pass(sample, part) for part in parts])[: len(images)]
+
+    def many(self, samples: npt.NDArray[np.int64], images: Array) -> Array:
+        """Score N alterations, each of the sample whose index ``(N,)`` is given: ``(N,)``.
+
+        In one pass, where the model takes that many and gives each of them a row.
+        """
+        batch, rows = self._batch, _rows(samples)
+        target = batch.target
+        whole = not isinstance(target, Target) or target.every_output
+        if len(rows) > 1 and not (whole or self._one_size or self._apart):
+            try:
+                leaves = self._outputs(samples, images)
+            except CamcoreError:
+                raise
+            except Exception:  # the framework's own; it may take those of one sample
+                leaves = {}
+            if leaves and all(len(leaf) == len(images) for leaf in leaves.values()):
+                return self._scattered(
+                    rows,
+                    lambda sample, at: (
+                        batch.selector.apply(
+                            batch._settled(sample),
+                            {path: leaf[at] for path, leaf in leaves.items()},
+                        ).scores
+                    ),
+                )
+        return self._scattered(rows, lambda sample, at: self(sample, images[at]))
+
+    def _pass(self, sample: int, images: Array) -> Array:
+        """Score alterations of one sample in one pass."""
+        batch, selector = self._batch, self._batch.selector
+        if isinstance(batch.target, NativeScore):
+            inputs = batch._with_images(images, sample).native
+            trace = batch.adapter.run(inputs, (), [batch.target], logits=selector.logits)
+            assert trace.native_scores[0] is not None
+            return trace.native_scores[0]
+        leaves = self._outputs(sample, images)
+        return selector.apply(batch._settled(sample), leaves).scores
+
+    def _outputs(self, samples: int | npt.NDArray[np.int64], images: Array) -> Leaves:
+        batch = self._batch
+        inputs = batch._with_images(images, samples).native
+        return batch.adapter.run(inputs, logits=batch.selector.logits).outputs
+
+    @staticmethod
+    def _scattered(
+        rows: dict[int, npt.NDArray[np.int64]],
+        score: Callable[[int, npt.NDArray[np.int64]], Array],
+    ) -> Array:
+        """Score each sample's alterations, and put the scores where they belong."""
+        parts = [score(sample, at) for sample, at in rows.items()]
+        scores = np.empty(sum(map(len, rows.values())), np.result_type(*parts))
+        for at, part in zip(rows.values(), parts, strict=True):
+            scores[at] = part
+        return scores
+
+
+def _rows(samples: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.int64]]:
+    """Find the places of each sample."""
+    return {int(one): np.flatnonzero(samples == one) for one in dict.fromkeys(samples.tolist())}
 
 
 def _one_by_one(score: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from camcore.adapter import INPUT, Adapter, Array, Channels, Leaves, Trace
 from camcore.errors import InputError
@@ -158,29 +159,30 @@ class Inputs:
 
         return self._of(map_leaves(self.native, cut, is_leaf=_is_leaf))
 
-    def with_images(self, images: Array, sample: int | None = None) -> Inputs:
+    def with_images(
+        self, images: Array, samples: int | npt.NDArray[np.int64] | None = None
+    ) -> Inputs:
         """Put other images in place of the array with spatial extent.
 
         Parameters
         ----------
         images : (N, ...) array
             In the model's own layout.
-        sample : int or None
-            With a sample, `images` are N alterations of it, and its rows of the other arrays
-            are repeated to match; without, they are the whole batch.
+        samples : int, (N,) int array or None
+            The sample that all images, or each of them, are alterations of: its rows of the
+            other arrays are repeated to match. Without, the images are the whole batch.
         """
         images_at = self.image_path()
+        rows = None if samples is None else np.broadcast_to(samples, len(images))
 
         def other(path: str, leaf: Any) -> Any:
             if path == images_at:
                 return list(images) if isinstance(leaf, list) else images
-            if sample is None or path not in self.by_sample:
+            if rows is None or path not in self.by_sample:
                 return leaf
             if isinstance(leaf, list):
-                return leaf[sample : sample + 1] * len(images)
-            if path not in self.arrays:
-                return leaf
-            return np.repeat(self.arrays[path][sample : sample + 1], len(images), axis=0)
+                return [leaf[row] for row in rows]
+            return self.arrays[path][rows] if path in self.arrays else leaf
 
         return self._of(map_leaves(self.native, other, is_leaf=_is_leaf))
 

@@ -300,3 +300,25 @@ def test_as_many_texts_as_images_stay_together_where_an_image_is_altered(method)
     model = Compared(**BARE.ops)
     found = raw(model, [1, 0], method, (PHOTOS, texts))
     np.testing.assert_allclose(found, raw(model._with(texts), [1, 0], method), rtol=1e-10)
+
+
+@pytest.mark.parametrize("target", [None, CLASSES, camcore.targets.Probability(CLASSES)])
+def test_alterations_of_several_samples_are_scored_together(target):
+    network = random_network(head="deep")
+    score = camcore.Explainer(network, layer="relu2").evidence(PHOTOS, target).score_images
+    samples = np.array([1, 0, 0, 1, 1])
+    images = np.random.default_rng(1).normal(size=(5, 2, 8, 8))
+    expected = [score(s, image[None])[0] for s, image in zip(samples, images, strict=True)]
+    np.testing.assert_allclose(score.many(samples, images), expected, rtol=1e-12)
+
+
+def test_alterations_of_several_samples_share_a_pass():
+    network = random_network(head="deep")
+    score = camcore.Explainer(network, layer="relu2").evidence(PHOTOS, CLASSES).score_images
+    runs = []
+    network.run = lambda *args, run=network.run, **options: (
+        runs.append(len(args[0])),
+        run(*args, **options),
+    )[1]
+    score.many(np.array([0, 1, 1, 0, 1]), np.zeros((5, 2, 8, 8)))
+    assert runs == [5]

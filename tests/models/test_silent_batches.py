@@ -123,6 +123,17 @@ def test_altered_inputs_come_in_batches_of_the_models_size(torch, make, method):
         assert apart(here, there) < 1e-5
 
 
+@pytest.mark.parametrize("make", [baked_in, checked, exported], ids=lambda make: make.__name__)
+def test_alterations_of_several_samples_come_in_batches_of_the_models_size(torch, make):
+    inputs, altered = torch.rand(2, 3, 32, 32), np.random.default_rng(0).random((5, 3, 32, 32))
+    altered, samples = altered.astype(np.float32), np.array([1, 0, 1, 1, 0])
+    found, expected = (
+        camcore.Explainer(model(torch)).evidence(inputs, [0, 1]).score_images.many(samples, altered)
+        for model in (make, plain)
+    )
+    assert apart(found, expected) < 1e-5
+
+
 @pytest.mark.parametrize("make", [checked, exported], ids=lambda make: make.__name__)
 def test_what_needs_a_single_sample_says_so(torch, make):
     with pytest.raises(MethodError, match=r"takes a batch of 2 and no single sample.*any batch"):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import camcore
 from camcore.errors import InputError
 from camcore.registry import adapter as adapt
 
@@ -132,6 +133,20 @@ def test_inputs_as_tuple_dict_and_mixed_dtypes(images):
     _, gradients = textbook(Net(dtype=torch.float32), half.numpy(), 0)
     traced = by_tuple.layers["conv"].gradients[0]
     np.testing.assert_allclose(traced, gradients * mask.reshape(2, 1, 1, 1), rtol=0, atol=1e-6)
+
+
+def test_alterations_of_several_samples_have_their_samples_other_inputs(images):
+    class Two(Net):
+        def forward(self, x: Any, factor: Any) -> Any:
+            return super().forward(x) * factor[:, None]
+
+    net, factor = Two(), torch.tensor([2.0, -3.0], dtype=torch.float64)
+    evidence = camcore.Explainer(net, layer="conv").evidence((torch.tensor(images), factor), [4, 1])
+    samples = np.array([1, 0, 1])
+    altered = np.random.default_rng(1).normal(size=(3, 3, 8, 8))
+    own = Net().forward(torch.tensor(altered)).detach().numpy()[np.arange(3), [1, 4, 1]]
+    expected = own * [-3, 2, -3]
+    np.testing.assert_allclose(evidence.score_images.many(samples, altered), expected, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("error")
