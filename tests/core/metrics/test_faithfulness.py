@@ -9,8 +9,12 @@ from camcore.errors import InputError, MethodError
 from camcore.metrics.faithfulness import (
     Curve,
     average_drop,
+    average_gain,
     deletion,
+    drop,
+    gain,
     increase_in_confidence,
+    increased,
     insertion,
     masked_scores,
     win,
@@ -39,7 +43,7 @@ def test_deletion_and_insertion_by_hand():
     np.testing.assert_array_equal(deleted.scores, [[15, 7, 3, 1, 0]])
     np.testing.assert_array_equal(deleted.auc, [18.5 / 4])
     # 8 comes first: 0, 8, 12, 14, 15.
-    inserted = insertion(LINE, LINE[:, 0], total, steps=4)
+    inserted = insertion(LINE, LINE[:, 0], total, steps=4, baseline=0.0)
     np.testing.assert_array_equal(inserted.scores, [[0, 8, 12, 14, 15]])
     np.testing.assert_array_equal(inserted.auc, [41.5 / 4])
     # The worst order, to a baseline of 1 instead: 15, 15, 14, 11, 4.
@@ -107,7 +111,7 @@ def test_curves_lead_from_the_image_to_the_baseline_and_back(baseline):
 
 
 def test_of_an_additive_score_both_areas_make_the_whole():
-    areas = [curve(IMAGES, MAPS, total, steps=20).auc for curve in (deletion, insertion)]
+    areas = [c(IMAGES, MAPS, total, steps=20, baseline=0.0).auc for c in (deletion, insertion)]
     np.testing.assert_allclose(sum(areas), IMAGES.sum(axis=(1, 2, 3)), rtol=1e-12)
 
 
@@ -229,3 +233,97 @@ def test_a_baseline_of_another_shape_is_refused_whatever_its_size():
     for wrong in (np.zeros(5), np.zeros((4, 5)), np.zeros((1, 3, 4, 5))):
         with pytest.raises(InputError, match="The baseline has shape"):
             deletion(IMAGES, MAPS, total, steps=2, baseline=wrong)
+
+
+def test_ties_go_as_said():
+    maps = np.array([[1.0, 3.0, 1.0, 3.0]])
+    # Fourth, second, third, first.
+    curve = deletion(LINE, maps, total, steps=4, ties="last")
+    np.testing.assert_array_equal(curve.scores, [[15, 7, 5, 1, 0]])
+    np.testing.assert_array_equal(curve.tied, [1])
+    assert not curve.empty[0]
+    flat = deletion(LINE, np.ones((1, 4)), total, steps=4)
+    assert flat.empty[0]
+
+
+def test_steps_can_be_numbers_of_positions():
+    curve = deletion(LINE, LINE[:, 0], total, steps=[0, 1, 4])
+    np.testing.assert_array_equal(curve.fractions, [0, 0.25, 1])
+    np.testing.assert_array_equal(curve.scores, [[15, 7, 0]])
+    assert curve.forwards == 3
+
+
+def test_a_curve_can_stop_early():
+    curve = deletion(LINE, LINE[:, 0], total, steps=4, up_to=0.5)
+    np.testing.assert_array_equal(curve.fractions, [0, 0.25, 0.5])
+    np.testing.assert_array_equal(curve.scores, [[15, 7, 3]])
+    # Its mean height up to there.
+    np.testing.assert_allclose(curve.auc, [(11 + 5) / 2])
+
+
+def test_scores_between_two_steps_lie_on_a_line():
+    curve = deletion(LINE, LINE[:, 0], total, steps=4)
+    np.testing.assert_allclose(curve.at(0.25), [7])
+    np.testing.assert_allclose(curve.at(0.375), [5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": [1, 4]}, "rise from 0"),
+        ({"steps": [0, 2, 2]}, "rise from 0"),
+        ({"steps": [0, 5]}, "to 4 at most"),
+        ({"steps": [0.0, 0.5]}, "whole numbers"),
+        ({"steps": 4, "up_to": 0.0}, "no share of the positions"),
+        ({"steps": 2, "up_to": 0.4}, "below the first of 2 steps"),
+        ({"steps": 2, "start": [1.0, 2.0]}, "Known scores must be of shape"),
+    ],
+)
+def test_bad_steps(options, message):
+    with pytest.raises(InputError, match=message):
+        deletion(LINE, LINE[:, 0], total, **options)
+
+
+def test_inserts_into_the_blurred_image_unless_told_otherwise():
+    from camcore.metrics import blurred
+
+    given = insertion(IMAGES, MAPS, total, steps=5)
+    np.testing.assert_array_equal(
+        given.scores, insertion(IMAGES, MAPS, total, steps=5, baseline=blurred(IMAGES)).scores
+    )
+    np.testing.assert_allclose(given.scores[:, 0], total(0, blurred(IMAGES)), rtol=1e-12)
+
+
+def test_what_is_not_kept_is_the_baseline():
+    ones = np.ones_like(IMAGES)
+    masked = masked_scores(IMAGES, MAPS, total, baseline=1.0)
+    expected = (IMAGES * MAPS[:, None] + ones * (1 - MAPS[:, None])).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(masked, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("maps", [MAPS - 0.5, 2 * MAPS])
+def test_maps_that_are_no_shares_do_not_mask(maps):
+    with pytest.raises(InputError, match=r"must lie in \[0, 1\]; they go from"):
+        masked_scores(IMAGES, maps, total)
+
+
+def test_drop_gain_and_increase_of_each_image_by_hand():
+    scores, masked = [0.5, 0.8, 0.2, 1.0], [0.4, 0.9, 0.2, 1.0]
+    np.testing.assert_allclose(drop(scores, masked), [0.2, 0, 0, 0])
+    np.testing.assert_allclose(gain(scores, masked), [0, 0.5, 0, 0])
+    np.testing.assert_array_equal(increased(scores, masked), [False, True, False, False])
+    assert average_drop(scores, masked) == pytest.approx(5)
+    assert average_gain(scores, masked) == pytest.approx(12.5)
+    assert increase_in_confidence(scores, masked) == 25
+
+
+def test_rounding_is_no_increase():
+    assert not increased([0.3], [0.3 * (1 + 2e-7)])[0]
+    assert increased([0.3], [0.3 * (1 + 2e-7)], rounding=0)[0]
+    assert increased([0.3], [0.3001])[0]
+
+
+def test_gain_is_of_probabilities():
+    for scores, masked in (([3.0], [0.5]), ([0.5], [-0.1])):
+        with pytest.raises(InputError, match="the average gain is of probabilities"):
+            gain(scores, masked)
