@@ -9,6 +9,7 @@ from camcore.metrics.agreement import (
     top_overlap,
 )
 from camcore.metrics.boxes import boxes_of, mask_of
+from camcore.metrics.complexity import effective_complexity, entropy, l1_complexity, sparseness
 from camcore.metrics.faithfulness import (
     Curve,
     average_drop,
@@ -25,12 +26,16 @@ __all__ = [
     "average_drop",
     "boxes_of",
     "deletion",
+    "effective_complexity",
+    "entropy",
     "increase_in_confidence",
     "insertion",
+    "l1_complexity",
     "largest_difference",
     "mask_of",
     "masked_scores",
     "pearson",
+    "sparseness",
     "spearman",
     "ssim",
     "top_overlap",
