@@ -19,6 +19,12 @@ from camcore.metrics.faithfulness import (
     masked_scores,
     win,
 )
+from camcore.metrics.localisation import (
+    energy_pointing_game,
+    grid_pointing_game,
+    pointing_game,
+    relevance_rank,
+)
 
 __all__ = [
     "Curve",
@@ -27,7 +33,9 @@ __all__ = [
     "boxes_of",
     "deletion",
     "effective_complexity",
+    "energy_pointing_game",
     "entropy",
+    "grid_pointing_game",
     "increase_in_confidence",
     "insertion",
     "l1_complexity",
@@ -35,6 +43,8 @@ __all__ = [
     "mask_of",
     "masked_scores",
     "pearson",
+    "pointing_game",
+    "relevance_rank",
     "sparseness",
     "spearman",
     "ssim",

@@ -10,9 +10,10 @@ from camcore.metrics import (
     boxes,
     complexity,
     faithfulness,
+    localisation,
 )
 
-MODULES = (agreement, boxes, complexity, faithfulness)
+MODULES = (agreement, boxes, complexity, faithfulness, localisation)
 
 
 def test_package_exports_every_public_metric():
