@@ -25,10 +25,20 @@ from camcore.metrics.localisation import (
     pointing_game,
     relevance_rank,
 )
+from camcore.metrics.overlap import (
+    OverlapCurve,
+    PixelHistograms,
+    iou,
+    iou_curve,
+    pixel_histograms,
+    px_ap,
+)
 
 __all__ = [
     "Curve",
+    "OverlapCurve",
     "Pair",
+    "PixelHistograms",
     "average_drop",
     "boxes_of",
     "deletion",
@@ -38,12 +48,16 @@ __all__ = [
     "grid_pointing_game",
     "increase_in_confidence",
     "insertion",
+    "iou",
+    "iou_curve",
     "l1_complexity",
     "largest_difference",
     "mask_of",
     "masked_scores",
     "pearson",
+    "pixel_histograms",
     "pointing_game",
+    "px_ap",
     "relevance_rank",
     "sparseness",
     "spearman",

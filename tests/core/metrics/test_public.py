@@ -11,9 +11,10 @@ from camcore.metrics import (
     complexity,
     faithfulness,
     localisation,
+    overlap,
 )
 
-MODULES = (agreement, boxes, complexity, faithfulness, localisation)
+MODULES = (agreement, boxes, complexity, faithfulness, localisation, overlap)
 
 
 def test_package_exports_every_public_metric():

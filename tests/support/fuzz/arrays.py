@@ -186,9 +186,12 @@ def other(random: Random) -> Call:
         lambda: pair(metrics.spearman, True),
         lambda: pair(metrics.ssim, True),
         lambda: pair(metrics.top_overlap, share=[0.1, 1.0, 0.0, float("nan")][random.integers(4)]),
+        lambda: marked(metrics.iou, threshold=[0.2, 1.0, 0.0][random.integers(3)]),
+        lambda: marked(metrics.iou_curve, thresholds=3),
         lambda: marked(metrics.pointing_game, tolerance=[0, 2.5, -1][random.integers(3)]),
         lambda: marked(metrics.energy_pointing_game, negative=negative),
         lambda: marked(metrics.relevance_rank, ties=["first", "mean"][random.integers(2)]),
+        lambda: marked(metrics.px_ap, bins=4),
         lambda: Call(metrics.grid_pointing_game, (of(*maps), index), {"grid": 1}),
         lambda: Call(metrics.l1_complexity, (of(*maps),)),
         lambda: Call(metrics.entropy, (of(*maps),), {}, True),
@@ -253,6 +256,8 @@ def numbers(value: Any) -> list[Array]:
         return [one for part in value for one in numbers(part)]
     if isinstance(value, metrics.Curve):
         return [value.scores, value.auc]
+    if isinstance(value, metrics.OverlapCurve):
+        return [value.values, np.asarray(value.best)]
     return [np.asarray(value)]
 
 
