@@ -8,6 +8,7 @@ from camcore.metrics.agreement import (
     ssim,
     top_overlap,
 )
+from camcore.metrics.box_accuracy import BoxAccuracy, max_box_accuracy, top1_localisation
 from camcore.metrics.boxes import boxes_of, mask_of
 from camcore.metrics.complexity import effective_complexity, entropy, l1_complexity, sparseness
 from camcore.metrics.faithfulness import (
@@ -35,6 +36,7 @@ from camcore.metrics.overlap import (
 )
 
 __all__ = [
+    "BoxAccuracy",
     "Curve",
     "OverlapCurve",
     "Pair",
@@ -54,6 +56,7 @@ __all__ = [
     "largest_difference",
     "mask_of",
     "masked_scores",
+    "max_box_accuracy",
     "pearson",
     "pixel_histograms",
     "pointing_game",
@@ -62,6 +65,7 @@ __all__ = [
     "sparseness",
     "spearman",
     "ssim",
+    "top1_localisation",
     "top_overlap",
     "win",
 ]

@@ -7,6 +7,7 @@ from inspect import getmembers, isclass, isfunction
 import camcore.comparison
 from camcore.metrics import (
     agreement,
+    box_accuracy,
     boxes,
     complexity,
     faithfulness,
@@ -14,7 +15,7 @@ from camcore.metrics import (
     overlap,
 )
 
-MODULES = (agreement, boxes, complexity, faithfulness, localisation, overlap)
+MODULES = (agreement, box_accuracy, boxes, complexity, faithfulness, localisation, overlap)
 
 
 def test_package_exports_every_public_metric():

@@ -193,6 +193,10 @@ def other(random: Random) -> Call:
         lambda: marked(metrics.relevance_rank, ties=["first", "mean"][random.integers(2)]),
         lambda: marked(metrics.px_ap, bins=4),
         lambda: Call(metrics.grid_pointing_game, (of(*maps), index), {"grid": 1}),
+        lambda: Call(metrics.max_box_accuracy, (of(*maps), of(*maps[:1], 4)), {}, True),
+        lambda: Call(
+            metrics.top1_localisation, (of(*maps), of(*maps[:1], 4), of(*maps[:1])), {}, True
+        ),
         lambda: Call(metrics.l1_complexity, (of(*maps),)),
         lambda: Call(metrics.entropy, (of(*maps),), {}, True),
         lambda: Call(metrics.sparseness, (of(*maps),), {}, True),
@@ -256,7 +260,7 @@ def numbers(value: Any) -> list[Array]:
         return [one for part in value for one in numbers(part)]
     if isinstance(value, metrics.Curve):
         return [value.scores, value.auc]
-    if isinstance(value, metrics.OverlapCurve):
+    if isinstance(value, metrics.OverlapCurve | metrics.BoxAccuracy):
         return [value.values, np.asarray(value.best)]
     return [np.asarray(value)]
 
