@@ -50,6 +50,7 @@ def test_box_accuracy_by_hand():
     np.testing.assert_array_equal(found.best, [1, 0])
     np.testing.assert_array_equal(found.best_thresholds, [0, 0])
     assert found.score == 0.5
+    assert max_box_accuracy(HEAT[None], [OBJECT], iou=4 / 9).score == 1
     # The pair is (5, 4, 7, 5): 3 by 2 pixels of the object's 2 by 1.
     pair = max_box_accuracy(HEAT[None], [[5, 4, 6, 4]], thresholds=[0, 0.5])
     np.testing.assert_array_equal(pair.values, [[0, 2 / 6]])

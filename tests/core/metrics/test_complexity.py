@@ -57,6 +57,7 @@ def test_gini_is_the_mean_difference_of_two_values():
 def test_a_maps_count_does_not_depend_on_the_others():
     maps = np.stack([MAP[0], 1e6 * MAP[0]])
     np.testing.assert_array_equal(effective_complexity(maps), [3, 3])
+    np.testing.assert_array_equal(effective_complexity(maps, eps=0.49), [3, 3])
 
 
 @pytest.mark.parametrize("measure", OF_ANY_SCALE)

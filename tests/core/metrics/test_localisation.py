@@ -150,6 +150,14 @@ def test_equal_values_rank_as_is_said():
     same(relevance_rank(np.zeros((1, 5)), mask, ties="mean"), [3 / 5])
 
 
+def test_of_equal_values_earlier_positions_are_stronger():
+    """Of more positions than a sort leaves in order by chance."""
+    random = np.random.default_rng(0)
+    row, marked = random.integers(0, 3, 1200).astype(float), random.random(1200) < 0.5
+    strongest = sorted(range(1200), key=lambda at: -row[at])[: marked.sum()]
+    same(relevance_rank(row[None], marked[None]), [marked[strongest].sum() / marked.sum()])
+
+
 def test_mean_rank_is_the_mean_over_all_orders():
     row, marked = np.array([3.0, 1, 1, 1, 1, 0]), np.array([True, False, True, True, False, True])
     orders = np.array(list(permutations(range(6))))

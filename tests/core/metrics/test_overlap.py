@@ -61,7 +61,9 @@ def test_curve_by_hand():
     # 2/3 at 1/4 and (1 + 1/3) / 2 at 1/2 are equal: the lower counts.
     assert curve.mean == pytest.approx([2 / 3, 2 / 3, 1 / 2, 1 / 2], abs=1e-15)
     assert curve.best == pytest.approx(2 / 3, abs=1e-15)
-    assert iou_curve(maps[:2], masks[:2], thresholds=[0.5, 0.25]).best_threshold == 0.5
+    alone = iou_curve(MAP, TOP, thresholds=4)
+    assert (alone.best, alone.best_threshold) == (1, 0.5)
+    assert iou_curve(MAP, TOP, thresholds=[0.75, 1]).best_threshold == 0.75
     assert len(iou_curve(maps, masks).thresholds) == 100
     for column, threshold in zip(iou_curve(maps, masks).values.T, range(1, 101), strict=True):
         same(column, iou(maps, masks, threshold / 100))
