@@ -1,4 +1,4 @@
-"""Metrics: whether a score follows a map, what it points at, and how far two maps are apart."""
+"""Metrics: whether a score follows a map, what it points at, how complex, how far from another."""
 
 from camcore.metrics.agreement import (
     Pair,
