@@ -20,7 +20,7 @@ What is public is listed here; anything else may change.
 `camcore.methods`   the methods, as functions of NumPy arrays
 `camcore.recipes`   the conventions of papers and libraries, as data
 `camcore.targets`   what is explained: classes, contrasts, masks, boxes, embeddings
-`camcore.metrics`   whether a map is faithful, and how far two maps are apart
+`camcore.metrics`   whether a map is faithful, where it points, how far two maps are apart
 `camcore.augment`   views of the input to average maps over
 `camcore.viz`       pictures of maps
 `camcore.report`    one HTML file of many explanations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from camcore.metrics import l1_complexity
 from camcore.recipes import find_recipe
 from camcore.viz import overlay
 
@@ -149,3 +150,10 @@ def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
 ):
     for here, there in twins:
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)
+
+
+def test_its_complexity_is_that_of_adcc(torch_lite0, require):
+    complexity = require("pytorch_grad_cam.metrics.arcc").Complexity()
+    for batch in torch_lite0.few:
+        maps = batch.explain("gradcam", RECIPE).maps.astype(np.float64)
+        np.testing.assert_allclose(l1_complexity(maps), complexity(maps), rtol=1e-14)

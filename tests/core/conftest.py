@@ -13,6 +13,7 @@ DIVIDING = [
     importlib.import_module(f"camcore.{name}")
     for name in (
         *("methods.arrays", "methods.attribution", "metrics.agreement"),
+        *("metrics.arrays", "metrics.complexity", "metrics.localisation"),
         *("resize", "targets.dense", "targets.detection"),
     )
 ]

@@ -7,16 +7,33 @@ from inspect import getmembers, isclass, isfunction
 import camcore.comparison
 from camcore.metrics import (
     agreement,
+    box_accuracy,
     boxes,
+    complexity,
     composite,
     faithfulness,
     imputation,
+    localisation,
+    overlap,
     ranking,
     removal,
     subsets,
 )
 
-MODULES = (agreement, boxes, composite, faithfulness, imputation, ranking, removal, subsets)
+MODULES = (
+    agreement,
+    box_accuracy,
+    boxes,
+    complexity,
+    composite,
+    faithfulness,
+    imputation,
+    localisation,
+    overlap,
+    ranking,
+    removal,
+    subsets,
+)
 
 
 def test_package_exports_every_public_metric():

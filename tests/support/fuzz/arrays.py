@@ -161,10 +161,15 @@ def other(random: Random) -> Call:
     def pair(function: Callable[..., Any], undefined: bool = False, **options: Any) -> Call:
         return Call(function, (of(*maps), of(*maps)), options, undefined)
 
+    def marked(function: Callable[..., Any], **options: Any) -> Call:
+        masks = of(*maps) if random.random() < 0.3 else random.random(maps) < 0.4
+        return Call(function, (of(*maps), masks), options, True)
+
     kinds = [*PEERS.values(), Interpolation("cubic"), Interpolation("nearest")]
     size = SIZES[random.integers(len(SIZES))]
     classes = [None, 0, 4, 5, -1, [0] * flat[0], [0.5], 2**70]
     index = classes[random.integers(len(classes))]
+    negative = ["clip", "keep", "abs"][random.integers(3)]
     answered = answers(random, like)
     calls: list[Callable[[], Call]] = [
         lambda: Call(resize, (of(*like), size, kinds[random.integers(len(kinds))])),
@@ -181,6 +186,21 @@ def other(random: Random) -> Call:
         lambda: pair(metrics.spearman, True),
         lambda: pair(metrics.ssim, True),
         lambda: pair(metrics.top_overlap, share=[0.1, 1.0, 0.0, float("nan")][random.integers(4)]),
+        lambda: marked(metrics.iou, threshold=[0.2, 1.0, 0.0][random.integers(3)]),
+        lambda: marked(metrics.iou_curve, thresholds=3),
+        lambda: marked(metrics.pointing_game, tolerance=[0, 2.5, -1][random.integers(3)]),
+        lambda: marked(metrics.energy_pointing_game, negative=negative),
+        lambda: marked(metrics.relevance_rank, ties=["first", "mean"][random.integers(2)]),
+        lambda: marked(metrics.px_ap, bins=4),
+        lambda: Call(metrics.grid_pointing_game, (of(*maps), index), {"grid": 1}),
+        lambda: Call(metrics.max_box_accuracy, (of(*maps), of(*maps[:1], 4)), {}, True),
+        lambda: Call(
+            metrics.top1_localisation, (of(*maps), of(*maps[:1], 4), of(*maps[:1])), {}, True
+        ),
+        lambda: Call(metrics.l1_complexity, (of(*maps),)),
+        lambda: Call(metrics.entropy, (of(*maps),), {}, True),
+        lambda: Call(metrics.sparseness, (of(*maps),), {}, True),
+        lambda: Call(metrics.effective_complexity, (of(*maps),)),
         lambda: Call(metrics.average_drop, (of(6), of(6))),
         lambda: Call(metrics.increase_in_confidence, (of(6), of(6))),
         lambda: Call(metrics.win, (of(6), of(6))),
@@ -240,6 +260,8 @@ def numbers(value: Any) -> list[Array]:
         return [one for part in value for one in numbers(part)]
     if isinstance(value, metrics.Curve):
         return [value.scores, value.auc]
+    if isinstance(value, metrics.OverlapCurve | metrics.BoxAccuracy):
+        return [value.values, np.asarray(value.best)]
     return [np.asarray(value)]
 
 
