@@ -132,7 +132,7 @@ class Explainer(Generic[Result]):
         What turns photographs into what the model takes, where the model does not say it itself:
         a `camcore.Preprocessing`; weights or transforms of torchvision; an image processor of
         transformers; a Keras application's ``preprocess_input``; or any function of one
-        photograph, as a PIL image or an array ``(H, W, 3)`` uint8.
+        photograph, as a PIL image or an array ``(H, W, 3)`` uint8, a grey one too.
     classes : sequence of str, optional
         Names of the classes by index, where the model does not say them itself.
     **options
@@ -297,7 +297,8 @@ class Explainer(Generic[Result]):
         ----------
         inputs : array, tensor, or nest of these; or photographs
             What the model takes: its own layout, its own preprocessing, batch first. Or a
-            photograph, or a list of them: paths, PIL images, arrays ``(H, W, 3)`` of uint8.
+            photograph, or a list of them: paths, PIL images, arrays ``(H, W, 3)``, or grey
+            ``(H, W)``, of uint8.
         target : None, int, str, sequence of int or str, Target, Each, or callable
             None is the predicted class of each sample, or nothing where the methods look
             at activations alone and the outputs are no class scores; a str is a class's name.
@@ -397,7 +398,9 @@ class Explainer(Generic[Result]):
             are shown to this model.
         """
         several = self._preprocess is not None and are_photos(inputs)
-        photos = photos_of(list(inputs) if several else inputs)
+        flat = self.input_layout is not None and len(self.input_layout.axes) == 2
+        taken = flat and getattr(inputs, "ndim", None) == 2  # no grey photograph
+        photos = None if taken else photos_of(list(inputs) if several else inputs)
         if photos is None:
             check_given(inputs, self._preprocess)
             return inputs, (), None
@@ -701,8 +704,9 @@ def explain(
         Left exactly as it is; of a path, the file that holds one whole is loaded.
     inputs : array, tensor, or nest of these; or photographs
         A floating array or tensor is what the model takes: its own layout, its own preprocessing,
-        batch first. A path, a PIL image, an array ``(H, W, 3)`` of uint8, or a list of these is
-        photographs: they are read and preprocessed, and the result keeps them.
+        batch first. A path, a PIL image, an array ``(H, W, 3)`` or grey ``(H, W)`` of uint8, or
+        a list of these is photographs: they are read and preprocessed, and the result keeps them.
+        With `preprocess`, so is one array of them, ``(B, H, W, 3)`` or ``(B, H, W)`` of uint8.
     target : None, int, str, sequence of int or str, Target, Each, or callable
         What is explained; None is the predicted class of each sample, and a str is a class's
         name.

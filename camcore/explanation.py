@@ -379,9 +379,10 @@ class Explanation:
         Parameters
         ----------
         images : (B, H, W, 3) or (H, W, 3) array, optional
-            RGB, uint8, or floating in [0, 1]: what the model saw of the photographs, or with
-            `crop` the photographs themselves. Left out, they are the photographs that were
-            given to be explained, with the maps where the model saw what they show.
+            RGB, or grey, (B, H, W), (B, 1, H, W) or (H, W); uint8, or floating in [0, 1]. What
+            the model saw of the photographs, or with `crop` the photographs themselves. Left
+            out, they are the photographs that were given to be explained, with the maps where
+            the model saw what they show.
         crop : Crop, or B of them, optional
             Where in `images` lies what the model saw, such as
             ``camcore.photos.CentreCrop(photo.shape, 224, 256)``.
@@ -406,6 +407,7 @@ class Explanation:
             The extra ``viz`` is not installed.
         """
         from camcore.viz import overlay
+        from camcore.viz.arrays import channels_last
         from camcore.viz.photograph import heat_of, overlay_over
 
         self._check_over_input("laid over images")
@@ -420,6 +422,7 @@ class Explanation:
             ]
             same = len({picture.shape for picture in pictures}) == 1
             return np.stack(pictures) if same else pictures
+        images = channels_last(images)
         if crop is None and self.photographs and self._are_photographs(images):
             crop = [self._crop_of(one, stretch) for one in self.photographs]
         if crop is not None:
@@ -639,9 +642,9 @@ class Explanation:
         Parameters
         ----------
         images : (B, H, W, 3), (B, D, H, W), (B, L), (B, C, L) or (B, L, C) array, optional
-            What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
-            signals as the model takes them. Left out, what the model saw of the photographs that
-            were explained; of arrays, only the maps are shown.
+            What is explained, for people: RGB, or grey (B, H, W), uint8 or floating in [0, 1];
+            grey volumes; signals as the model takes them. Left out, what the model saw of the
+            photographs that were explained; of arrays, only the maps are shown.
         kind : {"map", "signed", "layers"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
             colours; or a column for each layer. Volumes are drawn in three planes, signals

@@ -57,7 +57,8 @@ def figure(
     Parameters
     ----------
     images : (B, H, W, 3) or (H, W, 3) array, or B arrays (H, W, 3), or None
-        RGB, uint8 or floating in [0, 1]. None draws the maps alone.
+        RGB, or grey as `overlay` takes it, uint8 or floating in [0, 1]. None draws the maps
+        alone.
     maps : (B, h, w) or (h, w) array, or B arrays (h, w)
         In [0, 1]; any finite values where they are signed.
     signed : bool

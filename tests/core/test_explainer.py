@@ -25,6 +25,7 @@ from camcore.recipes import TABLE
 from camcore.registry import LoadedModel
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
+from camcore.viz import overlay
 
 PHOTOS = np.random.default_rng(0).normal(size=(3, 2, 8, 8))
 PHOTOS.setflags(write=False)
@@ -472,3 +473,42 @@ def test_an_array_of_photographs_is_taken_for_some_where_their_preparation_is_sa
     listed = camcore.explain(network, list(photos), 0, "relu2", preprocess=scaled)
     np.testing.assert_array_equal(found.maps, listed.maps)
     assert len(found.photographs) == 2
+
+
+def test_grey_photographs_are_explained_as_their_rgb(require):
+    require("PIL.Image")
+    greys = np.random.default_rng(4).integers(0, 256, (2, 8, 12), dtype=np.uint8)
+    rgb = np.repeat(greys[..., None], 3, -1)
+    network = random_network()
+    expected = camcore.explain(network, list(rgb), 0, "relu2", preprocess=scaled)
+    for given in (greys, list(greys), [greys[0], rgb[1]]):
+        found = camcore.explain(network, given, 0, "relu2", preprocess=scaled)
+        np.testing.assert_array_equal(found.maps, expected.maps)
+        np.testing.assert_array_equal(found.photographs[1].photo, rgb[1])
+    one = camcore.explain(network, greys[0], 0, "relu2", preprocess=scaled)
+    np.testing.assert_array_equal(one.maps, expected.maps[:1])
+    # The photographs' own size, and the model's view, grey as they were.
+    np.testing.assert_array_equal(expected.overlay(greys), expected.overlay(rgb))
+    np.testing.assert_array_equal(
+        expected.overlay(greys)[:, :, :8], np.stack(expected.overlay())[:, :, :8]
+    )
+    seen = greys[:, :, :8]
+    np.testing.assert_array_equal(
+        expected.overlay(seen), overlay(rgb[:, :, :8], expected.maps, style=expected.overlay_style)
+    )
+
+
+def test_a_flat_array_is_the_models_input_where_its_layout_says_so():
+    seen = []
+
+    def kept(picture):
+        seen.append(picture)
+        return scaled(picture)
+
+    flat = np.zeros((3, 40), np.uint8)
+    explainer = camcore.Explainer(
+        random_network(), layer="relu2", input_layout="BT", preprocess=kept
+    )
+    with pytest.raises(InputError, match=r"shape \(3, 40\) and uint8.*taken as that already"):
+        explainer(flat)
+    assert not seen
