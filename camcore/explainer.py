@@ -556,8 +556,9 @@ class Explainer(Generic[Result]):
         }
 
     def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
-        raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
-        one = layers[0]
+        made = [self._signed_map(method, evidence) for evidence in layers]
+        raw = {evidence.layer: signed for evidence, (signed, _) in zip(layers, made, strict=True)}
+        one, (_, channels) = layers[0], made[0]
         scores = np.asarray(one.scores)
         outputs, scale = one.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
@@ -583,6 +584,7 @@ class Explainer(Generic[Result]):
             input=one.inputs.chosen,
             frame=frame,
             names=self.names,
+            by_channel=channels,
         )
 
     def _warn(self, raw: Mapping[str, Array], layers: Sequence[Rerun]) -> None:
@@ -595,21 +597,31 @@ class Explainer(Generic[Result]):
             else:
                 poor.warn_if_empty(self._subject, one.layer, signed)
 
-    def _signed_map(self, method: Method, evidence: Rerun) -> Array:
-        """Make the method's map at one layer, averaged over the augmented views."""
+    def _signed_map(self, method: Method, evidence: Rerun) -> tuple[Array, Array | None]:
+        """Make the method's map at one layer, averaged over the augmented views.
+
+        Returns
+        -------
+        raw, channels
+            As `Method.with_channels` gives them.
+        """
         if evidence.frames > 1:
             frames.check_method(method.label, method.by_row, evidence.layer)
-        raw: Array = method(evidence)
+        raw, channels = method.with_channels(evidence)
         for augmentation in self.augment:
-            view = method(evidence.on(augmentation.view(evidence.images)))
+            view, parts = method.with_channels(evidence.on(augmentation.view(evidence.images)))
             raw = raw + augmentation.undo(view, raw.shape[1:])
-        raw = raw / raw.dtype.type(1 + len(self.augment))
+            if channels is not None and parts is not None:
+                channels = channels + _undone(augmentation, parts, raw.shape[1:])
+        views = raw.dtype.type(1 + len(self.augment))
+        raw = raw / views
         if not np.all(np.isfinite(raw)):
             raise InputError(
                 f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
                 "finite. Explain the model in a wider dtype, or scale the score down."
             )
-        return raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
+        raw = raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
+        return raw, None if channels is None else channels / views
 
 
 @overload
@@ -768,6 +780,13 @@ def _names(
     if classes is None and loaded is not None:
         classes = loaded.classes
     return known_classes(model) if classes is None else tuple(map(str, classes))
+
+
+def _undone(augmentation: Augmentation, maps: Array, size: tuple[int, ...]) -> Array:
+    """Undo a view in the maps ``(B, C, *S)`` of channels, as in those of samples."""
+    each = augmentation.undo(maps.reshape(-1, *maps.shape[2:]), size)
+    undone: Array = each.reshape(*maps.shape[:2], *each.shape[1:])
+    return undone
 
 
 def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:

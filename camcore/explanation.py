@@ -87,6 +87,11 @@ class Explanation:
         What was done to the photographs before the model saw them, in words.
     names : tuple of str or None
         Names of the classes by index, where they are known.
+    by_channel : (B, C, *S) array or None
+        Of methods that join an attribution of each of the input's channels, such as the leads
+        of a signal or the bands of an image: what `raw` is joined from, before its channels are
+        summed, say, or the largest is taken. C as the input has them, whatever its layout.
+        None for all others.
     """
 
     maps: Array
@@ -106,6 +111,7 @@ class Explanation:
     photographs: tuple[PhotoInput, ...] = field(default=(), repr=False)
     preprocessing: str | None = None
     names: tuple[str, ...] | None = None
+    by_channel: Array | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -205,7 +211,8 @@ class Explanation:
             "outputs": self.outputs,
             **{f"raw_{i}": maps for i, maps in enumerate(self.raw.values())},
         }
-        return arrays if self.classes is None else {**arrays, "classes": self.classes}
+        optional = {"classes": self.classes, "by_channel": self.by_channel}
+        return {**arrays, **{name: one for name, one in optional.items() if one is not None}}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -759,6 +766,7 @@ def _assemble(
         photographs=photographs,
         preprocessing=settings.get("preprocessing"),
         names=None if names is None else tuple(names),
+        by_channel=arrays.get("by_channel"),
     )
 
 
@@ -869,6 +877,10 @@ def _fault(one: Explanation) -> str:
             return f"{name} is of {len(array)} samples, and maps of {len(one)}"
         if not np.isfinite(array).all():
             return f"{name} has values that are NaN or infinite"
+    if one.by_channel is not None:
+        sizes = {maps.shape[1:] for maps in one.raw.values()}
+        if sizes != {one.by_channel.shape[2:]}:
+            return f"by_channel has shape {one.by_channel.shape}, not that of its one signed map"
     # Interpolation rounds: between two ones it may be above one by the last bit.
     if one.recipe == PAPER.name and np.any(np.abs(one.maps - 0.5) > 0.5 + 1e-6):
         return "its maps leave [0, 1], which those of the recipe paper do not"
@@ -884,5 +896,6 @@ _KINDS: Mapping[str, tuple[str, range]] = {
     "classes": ("iu", range(1, 2)),
     "empty": ("b", range(1, 2)),
     "outputs": ("biuf", range(1, 33)),
+    "by_channel": ("f", range(3, 6)),
 }
 """Kinds of dtype and numbers of axes of arrays, by name; maps are floating ``(B, *S)``."""

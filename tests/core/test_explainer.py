@@ -512,3 +512,67 @@ def test_a_flat_array_is_the_models_input_where_its_layout_says_so():
     with pytest.raises(InputError, match=r"shape \(3, 40\) and uint8.*taken as that already"):
         explainer(flat)
     assert not seen
+
+
+JOINED = {
+    ("paper", "saliency"): np.max,
+    ("paper", "gradienttimesinput"): np.sum,
+    ("paper", "smoothgrad"): np.max,
+    ("paper", "integratedgradients"): np.sum,
+    ("paper", "guidedbackprop"): np.max,
+    ("captum", "saliency"): np.sum,
+    ("captum", "guidedbackprop"): np.sum,
+    ("tf-explain", "gradienttimesinput"): np.sum,
+    ("monai", "smoothgrad"): np.max,
+    ("xplique", "integratedgradients"): np.mean,
+}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(("recipe", "method"), list(JOINED))
+def test_what_input_attributions_join_is_kept_by_channel(recipe, method, rank):
+    images = np.random.default_rng(1).normal(size=(2, 2, *[8] * rank))
+    result = camcore.explain(random_network(rank), images, 1, method=method, recipe=recipe)
+    (raw,) = result.raw.values()
+    assert result.by_channel.shape == images.shape
+    assert result.by_channel.dtype == raw.dtype
+    joined = JOINED[recipe, method](result.by_channel, axis=1)
+    np.testing.assert_allclose(joined, raw, rtol=1e-12, atol=1e-14)
+    # The channels differ, so that they are not the map repeated.
+    assert np.abs(np.diff(result.by_channel, axis=1)).max() > 1e-4
+
+
+def test_gradient_times_input_by_channel_is_computed_by_hand(network):
+    result = camcore.explain(network, PHOTOS, 2, method="gradienttimesinput")
+    gradients = at(network, "@input", Class(2))[1]
+    np.testing.assert_array_equal(result.by_channel, PHOTOS * gradients)
+    np.testing.assert_array_equal(result[1:].by_channel, result.by_channel[1:])
+
+
+@pytest.mark.parametrize("method", ["gradcam", "guidedgradcam", "fullgrad", "occlusion"])
+def test_what_is_not_joined_from_the_inputs_channels_has_none(network, method):
+    assert camcore.explain(network, PHOTOS, 2, "relu2", method).by_channel is None
+
+
+@pytest.mark.parametrize("augmentation", [camcore.augment.Flip(), camcore.augment.Zoom(2)])
+def test_channels_are_averaged_over_views_as_maps_are(augmentation):
+    network = random_network()
+    result = camcore.explain(
+        network, PHOTOS, 2, method="gradienttimesinput", augment=[augmentation]
+    )
+    (raw,) = result.raw.values()
+    np.testing.assert_allclose(result.by_channel.sum(axis=1), raw, rtol=1e-12, atol=1e-14)
+    view = augmentation.view(PHOTOS)
+    own = camcore.explain(network, view, 2, method="gradienttimesinput").by_channel
+    back = np.stack([augmentation.undo(own[:, c], (8, 8)) for c in range(2)], axis=1)
+    plain = camcore.explain(network, PHOTOS, 2, method="gradienttimesinput").by_channel
+    np.testing.assert_allclose(result.by_channel, (plain + back) / 2, rtol=1e-12, atol=1e-14)
+
+
+def test_a_method_of_ones_own_that_alters_the_joined_map_keeps_no_channels(network):
+    row = camcore.methods.find("saliency")
+    halved = replace(row, function=lambda image_gradients: methods.saliency(image_gradients) / 2)
+    result = camcore.explain(network, PHOTOS, 2, method=halved)
+    whole = camcore.explain(network, PHOTOS, 2, method="saliency")
+    np.testing.assert_array_equal(result.raw["@input"], whole.raw["@input"] / 2)
+    assert result.by_channel is None
