@@ -639,7 +639,7 @@ class Explanation:
     def figure(
         self,
         images: Array | None = None,
-        kind: Literal["map", "signed", "layers"] = "map",
+        kind: Literal["map", "signed", "layers", "channels"] = "map",
         *,
         names: Sequence[str] | None = None,
         **options: Any,
@@ -652,10 +652,11 @@ class Explanation:
             What is explained, for people: RGB, or grey (B, H, W), uint8 or floating in [0, 1];
             grey volumes; signals as the model takes them. Left out, what the model saw of the
             photographs that were explained; of arrays, only the maps are shown.
-        kind : {"map", "signed", "layers"}
+        kind : {"map", "signed", "layers", "channels"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
-            colours; or a column for each layer. Volumes are drawn in three planes, signals
-            as traces in the colours of their map.
+            colours; a column for each layer; or, of input attributions, for each band of an
+            image. Volumes are drawn in three planes, signals as traces in the colours of their
+            map, or by ``"channels"`` each lead in its own.
         names : sequence of str, optional
             Names of the classes by index, in place of the explanation's own: each row then says
             which class is explained by its name, and beside it are the five most probable.
@@ -664,7 +665,8 @@ class Explanation:
             `letters=True` for (a), (b), ... before titles; `caption=True` for a caption below in
             place of the heading, whose text `camcore.viz.caption_text` gives. The others are as
             `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
-            `colormap`, `marks`, ...
+            `colormap`, `marks`, ...; names of `channels`, and `rate`, `times` or `frequencies`
+            of signals and spectrograms.
 
         Returns
         -------
