@@ -88,7 +88,7 @@ def signal_figure(
     MissingExtraError
         matplotlib is not installed.
     """
-    traces, heats = _batches(signals, maps, channel_axis)
+    traces, heats = as_traces(signals, maps, channel_axis)
     length, count = traces.shape[1:]
     same_number(signals=traces, maps=heats, titles=titles)
     names = channel_names(channels, count)
@@ -114,10 +114,25 @@ def signal_figure(
     return drawing
 
 
-def _batches(
+def as_traces(
     signals: npt.ArrayLike, maps: npt.ArrayLike, channel_axis: Literal[1, 2] | None
 ) -> tuple[Floats, Floats]:
-    """Check signals and maps, and convert them to ``(B, L, C)`` and ``(B, C or 1, l)``."""
+    """Check signals and maps, and bring both to one order of axes.
+
+    Parameters
+    ----------
+    signals, maps, channel_axis
+        As `signal_figure` takes them.
+
+    Returns
+    -------
+    (B, L, C) and (B, C or 1, l) float32 arrays
+
+    Raises
+    ------
+    InputError
+        Their shapes or numbers do not fit.
+    """
     heats = np.asarray(maps, dtype=np.float32)
     traces = np.asarray(signals, dtype=np.float32)
     if heats.ndim == 1:
