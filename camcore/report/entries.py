@@ -154,7 +154,8 @@ def as_entries(explanations: Reportable) -> list[Entry]:
     ------
     InputError
         There are none, they are of different numbers of photographs, or their maps do
-        not have one, two or three spatial axes, as many in each.
+        not have one, two or three spatial axes, as many in each; or maps lie on a layer's own
+        grid, and it is not said by crops where over photographs that is.
     """
     found = _unique(list(map(_with_photographs, _listed(explanations))))
     if not found:
@@ -165,6 +166,13 @@ def as_entries(explanations: Reportable) -> list[Entry]:
             f"Explanations of {' and '.join(map(str, sorted(counts)))} photographs cannot share "
             "a report. Explain the same ones."
         )
+    for entry in found:
+        if entry.explanation.frame == "layer" and entry.crops is None:
+            raise InputError(
+                f"The maps of {', '.join(entry.explanation.layers)} lie on the layer's own grid "
+                f"{entry.explanation.maps.shape[1:]}, not over the model's input, so they cannot "
+                "be shown over it in a report. Draw them alone: explanation.figure()."
+            )
     shapes = {entry.explanation.maps.ndim: entry.explanation.maps.shape for entry in found}
     if len(shapes) > 1 or not shapes.keys() <= {2, 3, 4}:
         raise InputError(

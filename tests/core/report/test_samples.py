@@ -185,6 +185,9 @@ def test_what_does_not_fit_is_refused(signals, volumes):
         camcore.report.html(volumes[:, None], deep)
     with pytest.raises(InputError, match="2 names for 3 channels"):
         camcore.report.html(signals, flat, channels=["a", "b"])
+    apart = replace(deep["gradcam"], frame="layer")
+    with pytest.raises(InputError, match=r"relu2 lie on the layer's own grid \(8, 8, 8\)"):
+        camcore.report.html(volumes, apart)
     with pytest.raises(InputError, match="cannot share a report"):
         camcore.report.html(signals, [flat["gradcam"], deep["gradcam"]])
     with pytest.raises(InputError, match="Give the photographs, volumes or signals before"):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import camcore
 from camcore.errors import InputError
+from camcore.testing import random_network
 from camcore.viz import Marks, figure, heat_map, overlay
 
 MELS = 700 * (10 ** (np.linspace(100, 2840, 64) / 2595) - 1)
@@ -87,6 +91,22 @@ def test_rows_that_are_times_are_drawn_as_columns():
     square = np.triu(np.ones((64, 64), np.float32))
     panel = pictures(figure(None, square, times=np.arange(64), frequencies=MELS))[0]
     np.testing.assert_array_equal(np.asarray(panel.images[0].get_array()), heat_map(square)[0])
+
+
+def test_an_explanations_figure_has_them_too():
+    spectrograms = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+    result = camcore.explain(random_network(), spectrograms, 1, activation="softmax")
+    told = {"rate": 4, "frequencies": np.arange(8) * 100}
+    image, _, over = pictures(result.figure(spectrograms[:, 0], names=list("abcde"), **told))[:3]
+    assert image.get_xlabel() == "time (s)"
+    assert ticks(image.xaxis)["0.8"] == pytest.approx(3.2)
+    assert image.get_ylabel().endswith("\nfrequency (Hz)")
+    assert image.get_ylim() == over.get_ylim() == (-0.5, 7.5)
+    # On a layer's own grid, brought to the size of what the layer sees.
+    apart = replace(result, frame="layer").at((64, 200))
+    panel = pictures(apart.figure(rate=100, frequencies=MELS))[0]
+    assert ticks(panel.xaxis)["0.8"] == pytest.approx(80)
+    assert "5000" in ticks(panel.yaxis)
 
 
 def test_what_does_not_fit_is_refused():
