@@ -132,7 +132,7 @@ class Explainer(Generic[Result]):
         What turns photographs into what the model takes, where the model does not say it itself:
         a `camcore.Preprocessing`; weights or transforms of torchvision; an image processor of
         transformers; a Keras application's ``preprocess_input``; or any function of one
-        photograph, as a PIL image or an array ``(H, W, 3)`` uint8.
+        photograph, as a PIL image or an array ``(H, W, 3)`` uint8, a grey one too.
     classes : sequence of str, optional
         Names of the classes by index, where the model does not say them itself.
     **options
@@ -297,7 +297,8 @@ class Explainer(Generic[Result]):
         ----------
         inputs : array, tensor, or nest of these; or photographs
             What the model takes: its own layout, its own preprocessing, batch first. Or a
-            photograph, or a list of them: paths, PIL images, arrays ``(H, W, 3)`` of uint8.
+            photograph, or a list of them: paths, PIL images, arrays ``(H, W, 3)``, or grey
+            ``(H, W)``, of uint8.
         target : None, int, str, sequence of int or str, Target, Each, or callable
             None is the predicted class of each sample, or nothing where the methods look
             at activations alone and the outputs are no class scores; a str is a class's name.
@@ -397,7 +398,9 @@ class Explainer(Generic[Result]):
             are shown to this model.
         """
         several = self._preprocess is not None and are_photos(inputs)
-        photos = photos_of(list(inputs) if several else inputs)
+        flat = self.input_layout is not None and len(self.input_layout.axes) == 2
+        taken = flat and getattr(inputs, "ndim", None) == 2  # no grey photograph
+        photos = None if taken else photos_of(list(inputs) if several else inputs)
         if photos is None:
             check_given(inputs, self._preprocess)
             return inputs, (), None
@@ -553,8 +556,9 @@ class Explainer(Generic[Result]):
         }
 
     def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
-        raw = {evidence.layer: self._signed_map(method, evidence) for evidence in layers}
-        one = layers[0]
+        made = [self._signed_map(method, evidence) for evidence in layers]
+        raw = {evidence.layer: signed for evidence, (signed, _) in zip(layers, made, strict=True)}
+        one, (_, channels) = layers[0], made[0]
         scores = np.asarray(one.scores)
         outputs, scale = one.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
@@ -580,6 +584,7 @@ class Explainer(Generic[Result]):
             input=one.inputs.chosen,
             frame=frame,
             names=self.names,
+            by_channel=channels,
         )
 
     def _warn(self, raw: Mapping[str, Array], layers: Sequence[Rerun]) -> None:
@@ -592,21 +597,31 @@ class Explainer(Generic[Result]):
             else:
                 poor.warn_if_empty(self._subject, one.layer, signed)
 
-    def _signed_map(self, method: Method, evidence: Rerun) -> Array:
-        """Make the method's map at one layer, averaged over the augmented views."""
+    def _signed_map(self, method: Method, evidence: Rerun) -> tuple[Array, Array | None]:
+        """Make the method's map at one layer, averaged over the augmented views.
+
+        Returns
+        -------
+        raw, channels
+            As `Method.with_channels` gives them.
+        """
         if evidence.frames > 1:
             frames.check_method(method.label, method.by_row, evidence.layer)
-        raw: Array = method(evidence)
+        raw, channels = method.with_channels(evidence)
         for augmentation in self.augment:
-            view = method(evidence.on(augmentation.view(evidence.images)))
+            view, parts = method.with_channels(evidence.on(augmentation.view(evidence.images)))
             raw = raw + augmentation.undo(view, raw.shape[1:])
-        raw = raw / raw.dtype.type(1 + len(self.augment))
+            if channels is not None and parts is not None:
+                channels = channels + _undone(augmentation, parts, raw.shape[1:])
+        views = raw.dtype.type(1 + len(self.augment))
+        raw = raw / views
         if not np.all(np.isfinite(raw)):
             raise InputError(
                 f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
                 "finite. Explain the model in a wider dtype, or scale the score down."
             )
-        return raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
+        raw = raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
+        return raw, None if channels is None else channels / views
 
 
 @overload
@@ -701,8 +716,9 @@ def explain(
         Left exactly as it is; of a path, the file that holds one whole is loaded.
     inputs : array, tensor, or nest of these; or photographs
         A floating array or tensor is what the model takes: its own layout, its own preprocessing,
-        batch first. A path, a PIL image, an array ``(H, W, 3)`` of uint8, or a list of these is
-        photographs: they are read and preprocessed, and the result keeps them.
+        batch first. A path, a PIL image, an array ``(H, W, 3)`` or grey ``(H, W)`` of uint8, or
+        a list of these is photographs: they are read and preprocessed, and the result keeps them.
+        With `preprocess`, so is one array of them, ``(B, H, W, 3)`` or ``(B, H, W)`` of uint8.
     target : None, int, str, sequence of int or str, Target, Each, or callable
         What is explained; None is the predicted class of each sample, and a str is a class's
         name.
@@ -764,6 +780,13 @@ def _names(
     if classes is None and loaded is not None:
         classes = loaded.classes
     return known_classes(model) if classes is None else tuple(map(str, classes))
+
+
+def _undone(augmentation: Augmentation, maps: Array, size: tuple[int, ...]) -> Array:
+    """Undo a view in the maps ``(B, C, *S)`` of channels, as in those of samples."""
+    each = augmentation.undo(maps.reshape(-1, *maps.shape[2:]), size)
+    undone: Array = each.reshape(*maps.shape[:2], *each.shape[1:])
+    return undone
 
 
 def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:

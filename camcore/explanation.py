@@ -87,6 +87,11 @@ class Explanation:
         What was done to the photographs before the model saw them, in words.
     names : tuple of str or None
         Names of the classes by index, where they are known.
+    by_channel : (B, C, *S) array or None
+        Of methods that join an attribution of each of the input's channels, such as the leads
+        of a signal or the bands of an image: what `raw` is joined from, before its channels are
+        summed, say, or the largest is taken. C as the input has them, whatever its layout.
+        None for all others.
     """
 
     maps: Array
@@ -106,6 +111,7 @@ class Explanation:
     photographs: tuple[PhotoInput, ...] = field(default=(), repr=False)
     preprocessing: str | None = None
     names: tuple[str, ...] | None = None
+    by_channel: Array | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -205,7 +211,8 @@ class Explanation:
             "outputs": self.outputs,
             **{f"raw_{i}": maps for i, maps in enumerate(self.raw.values())},
         }
-        return arrays if self.classes is None else {**arrays, "classes": self.classes}
+        optional = {"classes": self.classes, "by_channel": self.by_channel}
+        return {**arrays, **{name: one for name, one in optional.items() if one is not None}}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -379,9 +386,10 @@ class Explanation:
         Parameters
         ----------
         images : (B, H, W, 3) or (H, W, 3) array, optional
-            RGB, uint8, or floating in [0, 1]: what the model saw of the photographs, or with
-            `crop` the photographs themselves. Left out, they are the photographs that were
-            given to be explained, with the maps where the model saw what they show.
+            RGB, or grey, (B, H, W), (B, 1, H, W) or (H, W); uint8, or floating in [0, 1]. What
+            the model saw of the photographs, or with `crop` the photographs themselves. Left
+            out, they are the photographs that were given to be explained, with the maps where
+            the model saw what they show.
         crop : Crop, or B of them, optional
             Where in `images` lies what the model saw, such as
             ``camcore.photos.CentreCrop(photo.shape, 224, 256)``.
@@ -406,6 +414,7 @@ class Explanation:
             The extra ``viz`` is not installed.
         """
         from camcore.viz import overlay
+        from camcore.viz.arrays import channels_last
         from camcore.viz.photograph import heat_of, overlay_over
 
         self._check_over_input("laid over images")
@@ -420,6 +429,7 @@ class Explanation:
             ]
             same = len({picture.shape for picture in pictures}) == 1
             return np.stack(pictures) if same else pictures
+        images = channels_last(images)
         if crop is None and self.photographs and self._are_photographs(images):
             crop = [self._crop_of(one, stretch) for one in self.photographs]
         if crop is not None:
@@ -629,7 +639,7 @@ class Explanation:
     def figure(
         self,
         images: Array | None = None,
-        kind: Literal["map", "signed", "layers"] = "map",
+        kind: Literal["map", "signed", "layers", "channels"] = "map",
         *,
         names: Sequence[str] | None = None,
         **options: Any,
@@ -639,13 +649,14 @@ class Explanation:
         Parameters
         ----------
         images : (B, H, W, 3), (B, D, H, W), (B, L), (B, C, L) or (B, L, C) array, optional
-            What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
-            signals as the model takes them. Left out, what the model saw of the photographs that
-            were explained; of arrays, only the maps are shown.
-        kind : {"map", "signed", "layers"}
+            What is explained, for people: RGB, or grey (B, H, W), uint8 or floating in [0, 1];
+            grey volumes; signals as the model takes them. Left out, what the model saw of the
+            photographs that were explained; of arrays, only the maps are shown.
+        kind : {"map", "signed", "layers", "channels"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
-            colours; or a column for each layer. Volumes are drawn in three planes, signals
-            as traces in the colours of their map.
+            colours; a column for each layer; or, of input attributions, for each band of an
+            image. Volumes are drawn in three planes, signals as traces in the colours of their
+            map, or by ``"channels"`` each lead in its own.
         names : sequence of str, optional
             Names of the classes by index, in place of the explanation's own: each row then says
             which class is explained by its name, and beside it are the five most probable.
@@ -654,7 +665,8 @@ class Explanation:
             `letters=True` for (a), (b), ... before titles; `caption=True` for a caption below in
             place of the heading, whose text `camcore.viz.caption_text` gives. The others are as
             `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
-            `colormap`, `marks`, ...
+            `colormap`, `marks`, ...; names of `channels`, and `rate`, `times` or `frequencies`
+            of signals and spectrograms.
 
         Returns
         -------
@@ -756,6 +768,7 @@ def _assemble(
         photographs=photographs,
         preprocessing=settings.get("preprocessing"),
         names=None if names is None else tuple(names),
+        by_channel=arrays.get("by_channel"),
     )
 
 
@@ -866,6 +879,10 @@ def _fault(one: Explanation) -> str:
             return f"{name} is of {len(array)} samples, and maps of {len(one)}"
         if not np.isfinite(array).all():
             return f"{name} has values that are NaN or infinite"
+    if one.by_channel is not None:
+        sizes = {maps.shape[1:] for maps in one.raw.values()}
+        if sizes != {one.by_channel.shape[2:]}:
+            return f"by_channel has shape {one.by_channel.shape}, not that of its one signed map"
     # Interpolation rounds: between two ones it may be above one by the last bit.
     if one.recipe == PAPER.name and np.any(np.abs(one.maps - 0.5) > 0.5 + 1e-6):
         return "its maps leave [0, 1], which those of the recipe paper do not"
@@ -881,5 +898,6 @@ _KINDS: Mapping[str, tuple[str, range]] = {
     "classes": ("iu", range(1, 2)),
     "empty": ("b", range(1, 2)),
     "outputs": ("biuf", range(1, 33)),
+    "by_channel": ("f", range(3, 6)),
 }
 """Kinds of dtype and numbers of axes of arrays, by name; maps are floating ``(B, *S)``."""

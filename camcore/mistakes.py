@@ -112,7 +112,7 @@ def check_given(inputs: Any, preprocess: Any) -> None:
         raise InputError(
             f"preprocess= turns photographs into what the model takes, and {_listed(arrays)} is "
             "taken as that already. Leave preprocess= out; or give photographs: paths, PIL "
-            "images, or arrays (H, W, 3) of uint8."
+            "images, or arrays (H, W, 3) or (H, W) of uint8."
         )
     for path, leaf in arrays.items():
         shape = shape_of(leaf)
@@ -165,6 +165,9 @@ def _advice(
     first = adapter.input_channels == "first"
     rank, channels = len(wanted), wanted[1 if first else -1]
     said: list[str] = []
+    several_grey = len(shape) == 3 and channels == 1 and 1 not in shape
+    if rank == 4 and (len(shape) == 2 or several_grey):
+        return _grey_advice(len(shape), channels or 1, first)
     if len(shape) == rank - 1:
         said.append("It has no batch axis: give images[None].")
         shape = (1, *shape)
@@ -204,6 +207,19 @@ def _advice(
             "say it; else scale the numbers as the model was trained.",
         )
     return " ".join(said) or None
+
+
+def _grey_advice(axes: int, channels: int, first: bool) -> str:
+    """Say how grey images become what a model takes."""
+    lacks = "batch and no channel axis" if axes == 2 else "channel axis"
+    index = ("[None, None]" if first else "[None, ..., None]") if axes == 2 else ""
+    given = "images" + (index or ("[:, None]" if first else "[..., None]"))
+    if channels > 1:
+        given = f"np.repeat({given}, {channels}, {1 if first else -1})"
+    return (
+        f"It has no {lacks}: give {given}. A grey photograph that is yet to be preprocessed is an "
+        "array (H, W) of uint8."
+    )
 
 
 def _channel_advice(count: int, channels: int) -> str:

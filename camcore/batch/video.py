@@ -125,7 +125,7 @@ class TemporalSmoothing:
         peak = max(0.0, *(float(maps.max()) for maps in signed.values()))
         self._peak = max(peak, self.amount * self._peak + (1 - self.amount) * peak)
         self._signed = signed
-        shown = replace(result, raw=signed).at(result.maps.shape[1:], self.recipe)
+        shown = replace(result, raw=signed, by_channel=None).at(result.maps.shape[1:], self.recipe)
         heat = np.float32(peak / self._peak) if self._peak else np.float32(0)
         return replace(shown, maps=shown.maps * heat, empty=np.array([peak == 0]))
 

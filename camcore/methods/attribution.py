@@ -22,6 +22,7 @@ from camcore.methods.arrays import (
     shaped,
     sum_channels,
 )
+from camcore.methods.channels import joins_channels, kept
 from camcore.methods.gradient import gradcam
 from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import BOTH, described, register
@@ -39,6 +40,7 @@ ImageGradients: TypeAlias = Callable[[Array], Array]
     "Simonyan et al., ICLR Workshops 2014",
     level="input",
 )
+@joins_channels
 def saliency(image_gradients: Array) -> Array:
     """Compute Saliency: max_c |g_c|.
 
@@ -62,7 +64,7 @@ def saliency(image_gradients: Array) -> Array:
     Simonyan et al., "Deep Inside Convolutional Networks: Visualising Image
     Classification Models and Saliency Maps", ICLR Workshops 2014, sec. 3.1.
     """
-    largest: Array = np.abs(floating(image_gradients, "image_gradients")).max(axis=1)
+    largest: Array = kept(np.abs(floating(image_gradients, "image_gradients"))).max(axis=1)
     return largest
 
 
@@ -74,6 +76,7 @@ def saliency(image_gradients: Array) -> Array:
     "Shrikumar et al., arXiv:1605.01713",
     level="input",
 )
+@joins_channels
 def gradient_times_input(images: Array, image_gradients: Array) -> Array:
     """Compute Gradient × input: Σ_c x_c · g_c.
 
@@ -98,7 +101,7 @@ def gradient_times_input(images: Array, image_gradients: Array) -> Array:
     Propagating Activation Differences", arXiv:1605.01713.
     """
     images, image_gradients = paired(images, image_gradients)
-    return sum_channels(images * image_gradients)
+    return sum_channels(kept(images * image_gradients))
 
 
 @register(
@@ -109,6 +112,7 @@ def gradient_times_input(images: Array, image_gradients: Array) -> Array:
     "Smilkov et al., arXiv:1706.03825",
     level="input",
 )
+@joins_channels
 def smoothgrad(
     images: Array,
     gradients_at: ImageGradients,
@@ -165,6 +169,7 @@ def smoothgrad(
     "Sundararajan et al., ICML 2017",
     level="input",
 )
+@joins_channels
 def integrated_gradients(
     images: Array,
     gradients_at: ImageGradients,
@@ -211,7 +216,7 @@ def integrated_gradients(
     difference, average = average_on_path(
         images, gradients_at, (nodes + 1) / 2, weights / 2, baseline, progress
     )
-    return sum_channels((difference * average).astype(images.dtype))
+    return sum_channels(kept((difference * average).astype(images.dtype)))
 
 
 def average_on_path(
@@ -261,6 +266,7 @@ def average_on_path(
     level="input",
 )
 @described("Guided backpropagation: max_c |g_c|, with only positive gradients past each rectifier")
+@joins_channels
 def guided_backprop(guided_gradients: Array) -> Array:
     """Compute Guided backpropagation: max_c |g_c|, only positive gradients passing rectifiers.
 

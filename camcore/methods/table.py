@@ -17,6 +17,7 @@ from camcore._shared.finite import finite, without_overflow
 from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import MethodError, NotOfferedError
+from camcore.methods.channels import is_joined, keeping
 from camcore.postprocess import Fusion, fuse
 
 
@@ -133,6 +134,22 @@ class Method:
             others = [method.name for method in TABLE if not further.intersection(method.needs)]
             raise MethodError(f"{error} Methods that do without: {', '.join(others)}.") from error
         return signed
+
+    def with_channels(self, evidence: object) -> tuple[Array, Array | None]:
+        """Apply the method, and give the attribution of each channel that it joins.
+
+        Returns
+        -------
+        signed : (B, *S) array
+            The signed map.
+        channels : (B, C, *S) array or None
+            What the map is joined from; None where it is not joined from channels of the input.
+        """
+        with keeping() as found:
+            signed = self(evidence)
+        if not is_joined(self.function) or not found:
+            return signed, None
+        return signed, found[-1].astype(signed.dtype, copy=False)
 
     @property
     def backward(self) -> bool:

@@ -71,7 +71,7 @@ class Photo:
 
         Parameters
         ----------
-        source : path, PIL image, (H, W, 1, 3 or 4) uint8 array, or Photo
+        source : path, PIL image, (H, W) or (H, W, 1, 3 or 4) uint8 array, or Photo
             As `is_photo` knows them.
 
         Returns
@@ -92,7 +92,7 @@ class Photo:
         if isinstance(source, np.ndarray):
             with needs("viz", "reading photographs"):
                 from PIL import Image
-            source = Image.fromarray(source[..., 0] if source.shape[-1] == 1 else source)
+            source = Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source)
         return cls(*image_pixels(source))
 
     @cached_property
@@ -119,26 +119,34 @@ def is_photo(source: object) -> bool:
     Parameters
     ----------
     source : object
-        A path, a Pillow image, an array of whole numbers with its colours last,
-        ``(H, W, 1, 3 or 4)`` uint8, or a `Photo` is one. A floating array or a tensor is not.
+        A path, a Pillow image, an array of whole numbers, grey ``(H, W)`` or with its colours
+        last, ``(H, W, 1, 3 or 4)`` uint8, or a `Photo` is one. A floating array or a tensor is
+        not.
 
     Returns
     -------
     bool
     """
     if isinstance(source, np.ndarray):
-        return source.dtype == np.uint8 and source.ndim == 3 and source.shape[-1] in (1, 3, 4)
+        shaped = source.ndim == 2 or (source.ndim == 3 and source.shape[-1] in (1, 3, 4))
+        return source.dtype == np.uint8 and shaped and bool(source.size)
     pillow = sys.modules.get("PIL.Image")
     is_image = pillow is not None and isinstance(source, pillow.Image)
     return is_image or isinstance(source, (Photo, str, os.PathLike))
 
 
 def are_photos(batch: object) -> bool:
-    """Tell whether an array ``(B, H, W, 1, 3 or 4)`` of uint8 may be photographs of one size.
+    """Tell whether an array of uint8 may be photographs of one size, and is not one.
 
-    It may as well be what a model takes that scales pixels itself.
+    Those are ``(B, H, W, 1, 3 or 4)``, or grey ``(B, H, W)``. It may as well be what a model
+    takes that scales pixels itself.
     """
-    return isinstance(batch, np.ndarray) and batch.ndim == 4 and all(map(is_photo, batch))
+    return (
+        isinstance(batch, np.ndarray)
+        and batch.ndim in (3, 4)
+        and not is_photo(batch)
+        and all(map(is_photo, batch))
+    )
 
 
 def photos_of(inputs: object) -> list[Photo] | None:

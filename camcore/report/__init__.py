@@ -1,4 +1,4 @@
-"""Reports: one HTML file with explanations of photographs, and how to make them again.
+"""Reports: one HTML file with explanations of photographs, volumes or signals, and their call.
 
 It needs nothing but a browser: pictures, styles and script lie inside it, and its own
 content policy forbids it to fetch anything.

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import platform
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore._shared.optional import installed_version, needs
-from camcore.batch.photos import ExplainedPhoto
 from camcore.errors import InputError
 from camcore.explanation import Explanation
 from camcore.methods.table import registered
-from camcore.photos.io import encode_png
 from camcore.recipes import OverlayStyle
 from camcore.report.entries import AXES, ComparedPair, Entry, values
+from camcore.report.samples import NOUNS, Photograph, Sample, png_uri, sample_of
 from camcore.viz.colormaps import Sequential
-from camcore.viz.overlay import Table, heat_map
+from camcore.viz.overlay import Table
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
@@ -118,13 +115,14 @@ def rows(
     pairs: Sequence[ComparedPair],
     tolerance: float | None,
     side: int,
+    drawing: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Make the pictures and numbers of each photograph.
+    """Make the pictures and numbers of each sample.
 
     Parameters
     ----------
     photos : sequence of B (H, W, 3) arrays
-        uint8, or floating in [0, 1].
+        uint8, or floating in [0, 1]. Or, of maps of other axes, volumes (D, H, W), or signals.
     names : sequence of B str
         Their names.
     entries : sequence of Entry
@@ -135,38 +133,40 @@ def rows(
         Largest difference that counts as agreement.
     side : int
         Longer side of the pictures, in pixels.
+    drawing : mapping of str to object, optional
+        How volumes and signals are drawn, as `camcore.report.samples.options_of` checks it.
     """
     made = []
-    for index, (photo, name) in enumerate(zip(photos, names, strict=True)):
-        small = shrink(photo, side)
+    flat = entries[0].explanation.maps.ndim == 3
+    for index, (given, name) in enumerate(zip(photos, names, strict=True)):
+        sample: Sample
+        if flat:
+            sample = Photograph(shrink(given, side))
+        else:
+            sample = sample_of(np.asarray(given), entries, index, side, drawing or {})
+        height, width = sample.bare.shape[:2]
         made.append(
             Row(
                 index=index,
                 name=name,
-                uri=data_uri(small),
-                width=small.shape[1],
-                height=small.shape[0],
-                cells=[_cell(entry, index, name, small) for entry in entries],
+                uri=sample.encoded(sample.bare),
+                width=width,
+                height=height,
+                cells=[_cell(entry, index, name, sample) for entry in entries],
                 gaps=[_gap(one, index, tolerance) for one in pairs],
             )
         )
     return made
 
 
-def _cell(entry: Entry, index: int, name: str, photo: Picture) -> Cell:
+def _cell(entry: Entry, index: int, name: str, sample: Sample) -> Cell:
     result = entry.explanation[index]
-    crop = None
-    if entry.crops is not None:
-        crop = replace(entry.crops[index], photo_shape=photo.shape)
-    shown = ExplainedPhoto(photo, crop, result)
-    seen = np.True_ if crop is None else crop.seen()[..., None]
-    alone = heat_map(shown.map(), colormap=entry.style.colormap)[0]
     made_by = ", ".join(filter(None, (entry.method, entry.model, entry.recipe)))
     return Cell(
         entry=entry,
         index=index,
-        picture=data_uri(shown.overlay(exact=True)),
-        map=data_uri(np.where(seen, alone, 255).astype(np.uint8)),
+        picture=sample.encoded(sample.over(entry, index)),
+        map=sample.encoded(sample.alone(entry, index)),
         file=_file_name(name, entry),
         explained=entry.explained(index),
         score=f"{result.scores[0]:.4g}",
@@ -243,8 +243,7 @@ def _tables(style: OverlayStyle) -> tuple[Table, Table]:
 
 def _strip(table: Table) -> str:
     """Encode colours ``(N, 3)`` in [0, 1] as a PNG of one row within a ``data:`` address."""
-    data = encode_png(np.rint(255 * table[None]).astype(np.uint8))
-    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+    return png_uri(np.rint(255 * table[None]).astype(np.uint8))
 
 
 def summary(pairs: Sequence[ComparedPair], tolerance: float | None) -> list[Gap]:
@@ -316,7 +315,7 @@ def calls(entries: Sequence[Entry]) -> str:
         target = [] if one.classes is None else [f"target={one.classes.tolist()}"]
         words = [
             "model",
-            "images",
+            "images" if one.maps.ndim == 3 else f"{NOUNS[one.maps.ndim]}s",
             *target,
             f"layer={list(one.layers)}",
             f"method={one.method!r}",
@@ -357,7 +356,9 @@ def as_photos(photos: object, count: int, side: int) -> list[Picture]:
     InputError
         Their number is not `count`, that of the explained ones.
     """
-    single = isinstance(photos, np.ndarray) and photos.ndim == 3
+    single = isinstance(photos, np.ndarray) and (
+        photos.ndim == 2 or (photos.ndim == 3 and photos.shape[2] in (1, 3))
+    )
     each = [photos] if single else photos
     small = [shrink(photo, side) for photo in each]  # type: ignore[attr-defined]
     if len(small) != count:
@@ -378,7 +379,7 @@ def shrink(photo: npt.ArrayLike, side: int) -> Picture:
 
     Parameters
     ----------
-    photo : (H, W, 3) or (H, W, 1) array
+    photo : (H, W, 3), (H, W, 1) or (H, W) array
         uint8, or floating in [0, 1].
     side : int
         In pixels; smaller photographs keep their size.
@@ -392,23 +393,10 @@ def shrink(photo: npt.ArrayLike, side: int) -> Picture:
     with needs("report", "scaling photographs"):
         from PIL import Image
     pixels = np.asarray(photo)
-    if pixels.ndim != 3:
-        raise InputError(f"A photograph has shape {pixels.shape}. Give one of shape (H, W, 3).")
+    if pixels.ndim not in (2, 3):
+        raise InputError(
+            f"A photograph has shape {pixels.shape}. Give one of shape (H, W, 3), or grey (H, W)."
+        )
     image = Image.fromarray(np.rint(as_images(pixels)[0]).astype(np.uint8))
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.array(image)
-
-
-def data_uri(picture: Picture) -> str:
-    """Encode a picture as a JPEG within a ``data:`` address.
-
-    Parameters
-    ----------
-    picture : (H, W, 3) uint8 array
-        RGB.
-    """
-    with needs("report", "encoding pictures"):
-        from PIL import Image
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=84, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -154,7 +154,8 @@ def as_entries(explanations: Reportable) -> list[Entry]:
     ------
     InputError
         There are none, they are of different numbers of photographs, or their maps do
-        not have two spatial axes.
+        not have one, two or three spatial axes, as many in each; or maps lie on a layer's own
+        grid, and it is not said by crops where over photographs that is.
     """
     found = _unique(list(map(_with_photographs, _listed(explanations))))
     if not found:
@@ -166,11 +167,18 @@ def as_entries(explanations: Reportable) -> list[Entry]:
             "a report. Explain the same ones."
         )
     for entry in found:
-        if entry.explanation.maps.ndim != 3:
+        if entry.explanation.frame == "layer" and entry.crops is None:
             raise InputError(
-                f"Maps of shape {entry.explanation.maps.shape} cannot be laid over photographs; "
-                "expected (B, H, W)."
+                f"The maps of {', '.join(entry.explanation.layers)} lie on the layer's own grid "
+                f"{entry.explanation.maps.shape[1:]}, not over the model's input, so they cannot "
+                "be shown over it in a report. Draw them alone: explanation.figure()."
             )
+    shapes = {entry.explanation.maps.ndim: entry.explanation.maps.shape for entry in found}
+    if len(shapes) > 1 or not shapes.keys() <= {2, 3, 4}:
+        raise InputError(
+            f"Maps of shape {' and '.join(map(str, shapes.values()))} cannot share a report; "
+            "expected (B, H, W) of photographs, or (B, D, H, W) of volumes, or (B, L) of signals."
+        )
     return found
 
 
@@ -292,7 +300,7 @@ def unscaled(entries: Sequence[Entry]) -> bool:
     """
     for entry in entries:
         maps = entry.explanation.maps[~entry.explanation.empty]
-        tops = maps.max(axis=(1, 2))
+        tops = maps.max(axis=tuple(range(1, maps.ndim)))
         if np.any(np.abs(tops - 1) > 0.01) or np.any(maps < -1e-6):
             return True
     return False

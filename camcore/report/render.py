@@ -13,7 +13,7 @@ from typing import Any
 from camcore._shared.atomic import whole
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.report import context
+from camcore.report import context, samples
 from camcore.report.entries import (
     STRETCHED,
     Entry,
@@ -39,16 +39,18 @@ def html(
     tolerance: float | None = None,
     notes: Sequence[str] = (),
     side: int | None = None,
+    **drawing: Any,
 ) -> str:
     """Make a report of `explanations`: one HTML page that fetches nothing.
 
     Parameters
     ----------
     photos : (B, H, W, 3) array, or sequence of B (H, W, 3) arrays
-        RGB, uint8 or floating in [0, 1], in the order in which they were explained. Any
-        iterable will do, such as one that reads them: of each, only a small copy is kept.
-        Left out where photographs were given to `camcore.explain`, whose results keep them:
-        ``html(results)``.
+        RGB, or grey without the last axis, uint8 or floating in [0, 1], in the order in which
+        they were explained. Any iterable will do, such as one that reads them: of each, only a
+        small copy is kept. Of maps with one or three spatial axes, signals or volumes, as
+        `camcore.viz.signal_figure` and `volume_figure` take them. Left out where photographs were
+        given to `camcore.explain`, whose results keep them: ``html(results)``.
     explanations : Explanation, sequence, or mapping by name
         Of these photographs: what `camcore.explain` returns, or several of them by the
         name of their model. `camcore.report.Entry` says more about each.
@@ -68,6 +70,10 @@ def html(
     side : int
         Longer side of the pictures, in pixels; unless given up to 896, and fewer the more
         pictures there are, so that the page of a hundred photographs has some 20 MB at most.
+    **drawing
+        How signals are drawn, `channels`, `channel_axis`, `rate`, `times` or `frequencies`, or
+        volumes, `at` and `spacing`: as `signal_figure` and `volume_figure` take them. Left out,
+        the planes of a volume go through the point where all its maps together are strongest.
 
     Returns
     -------
@@ -91,17 +97,24 @@ def html(
         side = context.largest_side(count, len(entries))
     if side < 16:
         raise InputError(f"side={side} is too small. Give at least 16 pixels.")
-    listed = context.as_photos(photos, count, side)
-    called = [f"photograph {i + 1}" for i in range(len(listed))] if names is None else list(names)
+    axes = entries[0].explanation.maps.ndim
+    noun, drawing = samples.NOUNS[axes], {**samples.options_of(axes, drawing)}
+    listed: Sequence[Any]
+    if axes == 3:
+        listed = context.as_photos(photos, count, side)
+    else:
+        listed = samples.as_arrays(photos, count, axes)
+    called = [f"{noun} {i + 1}" for i in range(len(listed))] if names is None else list(names)
     if len(called) != len(listed):
-        raise InputError(f"{len(called)} names for {len(listed)} photographs. Give one for each.")
+        raise InputError(f"{len(called)} names for {len(listed)} {noun}s. Give one for each.")
     pairs = compare_entries(entries)
-    rows = context.rows(listed, called, entries, pairs, tolerance, side)
+    rows = context.rows(listed, called, entries, pairs, tolerance, side, drawing)
     environment = _environment()
     style, script = (_asset(name) for name in ("style.css", "script.js"))
     pictures = "\n".join(f'.photo-{row.index} {{ --photo: url("{row.uri}"); }}' for row in rows)
     page: str = environment.get_template("page.html").render(
         title=title,
+        noun=noun,
         rows=rows,
         entries=entries,
         summary=context.summary(pairs, tolerance),
@@ -129,8 +142,8 @@ def _kept(entry: Entry) -> tuple[list[Any], list[str]]:
     photographs = entry.explanation.photographs
     if not photographs:
         raise InputError(
-            "Arrays were explained, not photographs. Give the photographs before the explanations, "
-            "in the order in which they were explained."
+            "Arrays were explained, not photographs. Give the photographs, volumes or signals "
+            "before the explanations, in the order in which they were explained."
         )
     called = [
         f"photograph {i}" if one.path is None else one.path.name

@@ -69,10 +69,11 @@ function enlarge(cell, opener) {
     const kind = view.dataset.view;
     const image = view.querySelector("img");
     image.src = sources[kind];
-    image.alt = `${kind}: ${kind === "photograph" ? name : overlay.alt}`;
+    image.alt = `${view.dataset.name}: ${kind === "photograph" ? name : overlay.alt}`;
     const link = view.querySelector("a");
     link.href = sources[kind];
-    link.download = `${cell.dataset.file}-${kind}.jpg`;
+    const ending = sources[kind].startsWith("data:image/png") ? "png" : "jpg";
+    link.download = `${cell.dataset.file}-${view.dataset.name}.${ending}`;
   }
   large.addEventListener("close", () => opener.focus(), { once: true });
   large.showModal();

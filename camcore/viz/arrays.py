@@ -20,7 +20,7 @@ def as_images(images: npt.ArrayLike) -> Floats:
 
     Parameters
     ----------
-    images : (B, H, W, C) or (H, W, C) array
+    images : (B, H, W, C) or (H, W, C) array; (B, H, W), (H, W) or (B, 1, H, W) of grey ones
         uint8 or floating in [0, 1]; C is 3 (RGB) or 1 (grey).
 
     Returns
@@ -33,11 +33,12 @@ def as_images(images: npt.ArrayLike) -> Floats:
     InputError
         The images have another shape, dtype or range.
     """
-    array = _batch(images, "Images", 3)
+    array = _batch(channels_last(images), "Images", 3)
     if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
         raise InputError(
             f"Images of shape {np.shape(images)} cannot be drawn; pass (B, H, W, 3) or (H, W, 3), "
-            f"RGB with the channel axis last{_channel_hint(array)}."
+            f"RGB with the channel axis last{_channel_hint(array)}; or grey ones, (B, H, W) or "
+            "(H, W)."
         )
     if array.dtype == np.uint8:
         floats = array.astype(np.float32)
@@ -51,6 +52,27 @@ def as_images(images: npt.ArrayLike) -> Floats:
             f"Images of dtype {array.dtype} cannot be drawn; pass uint8, or floating in [0, 1]."
         )
     return np.broadcast_to(floats, (*floats.shape[:3], 3))
+
+
+def channels_last(images: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Give grey images a channel axis, last; all others stay as they are.
+
+    Parameters
+    ----------
+    images : array
+        Grey: (H, W), (B, H, W) or (B, 1, H, W). What ends in 1 or 3 has its channels last.
+
+    Returns
+    -------
+    array
+        ``(H, W, 1)`` or ``(B, H, W, 1)`` where they were grey.
+    """
+    array = _array(images, "Images")
+    if array.shape[-1:] in ((1,), (3,)) and array.ndim > 2:
+        return array
+    if array.ndim in (2, 3):
+        return array[..., None]
+    return np.moveaxis(array, 1, -1) if array.ndim == 4 and array.shape[1] == 1 else array
 
 
 def as_maps(maps: npt.ArrayLike, *, signed: bool = False) -> Floats:
@@ -107,7 +129,7 @@ def as_pairs(
     if len(photos) not in (1, len(heats)):
         raise InputError(
             f"{len(photos)} images and {len(heats)} maps cannot be laid over one another; pass "
-            "one map for each image, or one image for all maps."
+            f"one map for each image, or one image for all maps{_first_hint(images)}."
         )
     return photos, heats
 
@@ -134,18 +156,30 @@ def check_weight(alpha: float) -> None:
 
 def _batch(values: npt.ArrayLike, name: str, rank: int) -> npt.NDArray[Any]:
     """Convert to an array; one of `rank` axes gets a batch axis."""
+    array = _array(values, name)
+    return array[None] if array.ndim == rank else array
+
+
+def _array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     try:
-        array = np.asarray(values)
+        return np.asarray(values)
     except ValueError as error:
         raise InputError(
             f"{name} of several shapes cannot be one batch; pass them one by one."
         ) from error
-    return array[None] if array.ndim == rank else array
 
 
 def _channel_hint(array: npt.NDArray[Any]) -> str:
-    if array.ndim == 4 and array.shape[1] in (1, 3):
+    if array.ndim == 4 and array.shape[1] == 3:
         return "; this looks channels-first: images.transpose(0, 2, 3, 1)"
+    return ""
+
+
+def _first_hint(images: npt.ArrayLike) -> str:
+    """Hint at one RGB image that was read as three grey ones."""
+    shape = np.shape(images)
+    if len(shape) == 3 and shape[0] == 3:
+        return "; an RGB image has its channel axis last: image.transpose(1, 2, 0)"
     return ""
 
 

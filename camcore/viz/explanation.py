@@ -14,6 +14,7 @@ from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
 from camcore.methods.table import registered
 from camcore.recipes import OverlayStyle
+from camcore.viz.channels import channels_figure
 from camcore.viz.colormaps import coloured
 from camcore.viz.export import png_bytes
 from camcore.viz.figure import figure
@@ -25,7 +26,7 @@ from camcore.viz.volume import volume_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Kind: TypeAlias = Literal["map", "signed", "layers"]
+Kind: TypeAlias = Literal["map", "signed", "layers", "channels"]
 
 _LIMIT = 8
 """How many samples of a batch a notebook shows."""
@@ -62,6 +63,10 @@ class ExplainedBatch(ExplainedMaps, Protocol):
     @property
     def recipe(self) -> str:
         """Name of the recipe that made the maps."""
+
+    @property
+    def by_channel(self) -> Array | None:
+        """What signed maps are joined from, ``(B, C, *S)``, where the method joins channels."""
 
     @property
     def names(self) -> Sequence[str] | None:
@@ -115,7 +120,7 @@ def caption_text(
     ----------
     explanation : Explanation
         What is drawn.
-    kind : {"map", "signed", "layers"}
+    kind : {"map", "signed", "layers", "channels"}
         As `camcore.Explanation.figure` takes it.
     names : sequence of str, optional
         Names of the classes by index.
@@ -132,9 +137,10 @@ def caption_text(
     layers = "layers" if len(explanation.raw) > 1 else "layer"
     at = f" at the {layers} {', '.join(explanation.raw)}"
     by = f" of {model}" if model else ""
+    by_sign = kind == "channels" and float(_by_channel(explanation).min()) < 0
     colours = (
         "Red speaks for what is explained, blue against it."
-        if kind == "signed"
+        if kind == "signed" or by_sign
         else "Colours show evidence for what is explained, relative to the strongest of each map."
     )
     return (
@@ -162,7 +168,10 @@ def _figure(
     side_by_side = kind == "layers" or (signed and len(explanation.raw) > 1)
     flat = explanation.maps.ndim == 3
     options = {"style": explanation.overlay_style, **options}
-    options = {**_named(explanation, names, top if flat and not side_by_side else 0), **options}
+    alone = flat and not side_by_side and kind != "channels"
+    options = {**_named(explanation, names, top if alone else 0), **options}
+    if kind == "channels":
+        return channels_figure(images, _by_channel(explanation), **options)
     if side_by_side:
         if not flat or images is None:
             raise InputError(
@@ -172,6 +181,16 @@ def _figure(
         return grid(images, explanation, kind="signed" if signed else "overlay", **options)
     maps = next(iter(explanation.raw.values())) if signed else explanation.maps
     return _drawn(images, maps, signed=signed, **options)
+
+
+def _by_channel(explanation: ExplainedBatch) -> Array:
+    if explanation.by_channel is None:
+        raise InputError(
+            f"{_label(explanation)} does not join attributions of the input's channels, so that "
+            "they cannot be drawn by channel. Explain with one that does, as integrated gradients "
+            "or gradient x input."
+        )
+    return explanation.by_channel
 
 
 def _drawn(images: Any, maps: Array, **options: Any) -> Figure:

@@ -29,6 +29,7 @@ from camcore.viz.panels import (
     same_number,
     show,
 )
+from camcore.viz.spectrogram import SHAPE, SpectrogramAxes, grey_spectrograms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,13 +52,17 @@ def figure(
     style: OverlayStyle | None = None,
     colormap: str | None = None,
     marks: Marks | None = None,
+    rate: float | None = None,
+    times: npt.ArrayLike | None = None,
+    frequencies: npt.ArrayLike | None = None,
 ) -> Figure:
     """Draw each image, its map, and the one laid over the other.
 
     Parameters
     ----------
     images : (B, H, W, 3) or (H, W, 3) array, or B arrays (H, W, 3), or None
-        RGB, uint8 or floating in [0, 1]. None draws the maps alone.
+        RGB, or grey as `overlay` takes it, uint8 or floating in [0, 1]. None draws the maps
+        alone.
     maps : (B, h, w) or (h, w) array, or B arrays (h, w)
         In [0, 1]; any finite values where they are signed.
     signed : bool
@@ -81,20 +86,31 @@ def figure(
         Instead of the style's, as `overlay` takes it: ``"jet"`` for the tutorials' look.
     marks : Marks, optional
         Level lines, boxes and outlines over the pictures.
+    rate : float, optional
+        Of spectrograms: columns per second.
+    times : (W,) array, optional
+        Instead of `rate`: when the columns of spectrograms were taken, in seconds.
+    frequencies : (H,) array, optional
+        Frequency of each row of spectrograms, in hertz, rising or falling; spaced evenly or not.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One row for each image.
+        One row for each image. Where times or frequencies are told, images are spectrograms,
+        (B, H, W) of any finite values, drawn in grey from the smallest to the largest; low
+        frequencies are at the bottom, and times run to the right though they be the rows.
 
     Raises
     ------
     InputError
-        Images, maps, titles, bars and marks differ in number, or cannot be drawn.
+        Images, maps, titles, bars and marks differ in number, or cannot be drawn; or there are
+        not as many times and frequencies as columns and rows.
     MissingExtraError
         matplotlib is not installed.
     """
     heats, colours = coloured(maps, signed, style, colormap)
+    spectral = any(told is not None for told in (rate, times, frequencies))
+    images = grey_spectrograms(images) if spectral and images is not None else images
     photos = None if images is None else pictures(images)
     marks = marks or Marks()
     same_number(
@@ -107,10 +123,15 @@ def figure(
         boxes=marks.boxes,
         masks=marks.masks,
     )
+    axes = SpectrogramAxes.of([one.shape[:2] for one in photos or heats], rate, times, frequencies)
+    if axes is not None:
+        axes.check_marks(seen, marks.boxes, marks.masks)
+        heats, photos = axes.upright(heats), photos and axes.upright(photos)
     shapes = [picture.shape for picture in photos or heats]
     masks = _masks(seen, len(heats))
     names = ("map",) if photos is None else ("image", "map", "overlay")
-    drawing, grid = panels(shapes, len(names), bars=bars is not None)
+    places = shapes if axes is None else [SHAPE] * len(shapes)
+    drawing, grid = panels(places, len(names), bars=bars is not None)
     middle = len(names) // 2
     for index, (row, heat, shape, mask) in enumerate(zip(grid, heats, shapes, masks, strict=True)):
         show(row[middle], colours.heat(heat, shape), mask)
@@ -121,6 +142,10 @@ def figure(
         for panel in row[middle : len(names)]:
             marks.draw(panel, index, shape, heat)
     label(grid, [*names, "probability" if shares else "score"], titles)
+    if axes is not None:
+        for row, shape in zip(grid, shapes, strict=True):
+            for place, panel in enumerate(row[: len(names)]):
+                axes.draw(panel, shape, left=place == 0)
     for row, values, which in zip(grid, bars or (), explained or repeat(None), strict=False):
         draw_bars(row[len(names)], values, shares, which)
     colours.scale().draw(drawing, slice(middle, middle + 1))

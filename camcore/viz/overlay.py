@@ -40,8 +40,8 @@ def overlay(
     Parameters
     ----------
     images : (B, H, W, 3) or (H, W, 3) array
-        RGB, uint8 or floating in [0, 1]; a last axis of 1 is grey. One image
-        serves any number of maps.
+        RGB, uint8 or floating in [0, 1]; or grey, (H, W) or (B, H, W), with or without a
+        channel axis of 1. One image serves any number of maps.
     maps : (B, h, w) or (h, w) array
         In [0, 1]; brought to the image's size.
     style : OverlayStyle, optional

@@ -67,7 +67,8 @@ def signed_overlay(
     Parameters
     ----------
     images : (B, H, W, 3) or (H, W, 3) array
-        RGB, uint8 or floating in [0, 1]. One image serves any number of maps.
+        RGB, or grey as `overlay` takes it, uint8 or floating in [0, 1]. One image serves any
+        number of maps.
     maps : (B, h, w) or (h, w) array
         Any finite values; brought to the image's size.
     limit : float, optional

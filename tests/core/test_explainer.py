@@ -25,6 +25,7 @@ from camcore.recipes import TABLE
 from camcore.registry import LoadedModel
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
+from camcore.viz import overlay
 
 PHOTOS = np.random.default_rng(0).normal(size=(3, 2, 8, 8))
 PHOTOS.setflags(write=False)
@@ -472,3 +473,106 @@ def test_an_array_of_photographs_is_taken_for_some_where_their_preparation_is_sa
     listed = camcore.explain(network, list(photos), 0, "relu2", preprocess=scaled)
     np.testing.assert_array_equal(found.maps, listed.maps)
     assert len(found.photographs) == 2
+
+
+def test_grey_photographs_are_explained_as_their_rgb(require):
+    require("PIL.Image")
+    greys = np.random.default_rng(4).integers(0, 256, (2, 8, 12), dtype=np.uint8)
+    rgb = np.repeat(greys[..., None], 3, -1)
+    network = random_network()
+    expected = camcore.explain(network, list(rgb), 0, "relu2", preprocess=scaled)
+    for given in (greys, list(greys), [greys[0], rgb[1]]):
+        found = camcore.explain(network, given, 0, "relu2", preprocess=scaled)
+        np.testing.assert_array_equal(found.maps, expected.maps)
+        np.testing.assert_array_equal(found.photographs[1].photo, rgb[1])
+    one = camcore.explain(network, greys[0], 0, "relu2", preprocess=scaled)
+    np.testing.assert_array_equal(one.maps, expected.maps[:1])
+    # The photographs' own size, and the model's view, grey as they were.
+    np.testing.assert_array_equal(expected.overlay(greys), expected.overlay(rgb))
+    np.testing.assert_array_equal(
+        expected.overlay(greys)[:, :, :8], np.stack(expected.overlay())[:, :, :8]
+    )
+    seen = greys[:, :, :8]
+    np.testing.assert_array_equal(
+        expected.overlay(seen), overlay(rgb[:, :, :8], expected.maps, style=expected.overlay_style)
+    )
+
+
+def test_a_flat_array_is_the_models_input_where_its_layout_says_so():
+    seen = []
+
+    def kept(picture):
+        seen.append(picture)
+        return scaled(picture)
+
+    flat = np.zeros((3, 40), np.uint8)
+    explainer = camcore.Explainer(
+        random_network(), layer="relu2", input_layout="BT", preprocess=kept
+    )
+    with pytest.raises(InputError, match=r"shape \(3, 40\) and uint8.*taken as that already"):
+        explainer(flat)
+    assert not seen
+
+
+JOINED = {
+    ("paper", "saliency"): np.max,
+    ("paper", "gradienttimesinput"): np.sum,
+    ("paper", "smoothgrad"): np.max,
+    ("paper", "integratedgradients"): np.sum,
+    ("paper", "guidedbackprop"): np.max,
+    ("captum", "saliency"): np.sum,
+    ("captum", "guidedbackprop"): np.sum,
+    ("tf-explain", "gradienttimesinput"): np.sum,
+    ("monai", "smoothgrad"): np.max,
+    ("xplique", "integratedgradients"): np.mean,
+}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(("recipe", "method"), list(JOINED))
+def test_what_input_attributions_join_is_kept_by_channel(recipe, method, rank):
+    images = np.random.default_rng(1).normal(size=(2, 2, *[8] * rank))
+    result = camcore.explain(random_network(rank), images, 1, method=method, recipe=recipe)
+    (raw,) = result.raw.values()
+    assert result.by_channel.shape == images.shape
+    assert result.by_channel.dtype == raw.dtype
+    joined = JOINED[recipe, method](result.by_channel, axis=1)
+    np.testing.assert_allclose(joined, raw, rtol=1e-12, atol=1e-14)
+    # The channels differ, so that they are not the map repeated.
+    assert np.abs(np.diff(result.by_channel, axis=1)).max() > 1e-4
+
+
+def test_gradient_times_input_by_channel_is_computed_by_hand(network):
+    result = camcore.explain(network, PHOTOS, 2, method="gradienttimesinput")
+    gradients = at(network, "@input", Class(2))[1]
+    np.testing.assert_array_equal(result.by_channel, PHOTOS * gradients)
+    np.testing.assert_array_equal(result[1:].by_channel, result.by_channel[1:])
+
+
+@pytest.mark.parametrize("method", ["gradcam", "guidedgradcam", "fullgrad", "occlusion"])
+def test_what_is_not_joined_from_the_inputs_channels_has_none(network, method):
+    assert camcore.explain(network, PHOTOS, 2, "relu2", method).by_channel is None
+
+
+@pytest.mark.parametrize("augmentation", [camcore.augment.Flip(), camcore.augment.Zoom(2)])
+def test_channels_are_averaged_over_views_as_maps_are(augmentation):
+    network = random_network()
+    result = camcore.explain(
+        network, PHOTOS, 2, method="gradienttimesinput", augment=[augmentation]
+    )
+    (raw,) = result.raw.values()
+    np.testing.assert_allclose(result.by_channel.sum(axis=1), raw, rtol=1e-12, atol=1e-14)
+    view = augmentation.view(PHOTOS)
+    own = camcore.explain(network, view, 2, method="gradienttimesinput").by_channel
+    back = np.stack([augmentation.undo(own[:, c], (8, 8)) for c in range(2)], axis=1)
+    plain = camcore.explain(network, PHOTOS, 2, method="gradienttimesinput").by_channel
+    np.testing.assert_allclose(result.by_channel, (plain + back) / 2, rtol=1e-12, atol=1e-14)
+
+
+def test_a_method_of_ones_own_that_alters_the_joined_map_keeps_no_channels(network):
+    row = camcore.methods.find("saliency")
+    halved = replace(row, function=lambda image_gradients: methods.saliency(image_gradients) / 2)
+    result = camcore.explain(network, PHOTOS, 2, method=halved)
+    whole = camcore.explain(network, PHOTOS, 2, method="saliency")
+    np.testing.assert_array_equal(result.raw["@input"], whole.raw["@input"] / 2)
+    assert result.by_channel is None

@@ -57,6 +57,22 @@ def assert_same(one, other):
         assert getattr(one, name) == getattr(other, name)
 
 
+def test_a_file_gives_back_what_each_channel_has(tmp_path):
+    found = camcore.explain(random_network(), PHOTOS, method="integratedgradients", steps=2)
+    found.save(tmp_path / "one.npz")
+    again = camcore.load(tmp_path / "one.npz")
+    assert_same(again, found)
+    assert again.by_channel.dtype == found.by_channel.dtype
+    np.testing.assert_array_equal(again.by_channel, found.by_channel)
+    both = camcore.Explanation.concatenate([again[1], found[0]])
+    np.testing.assert_array_equal(both.by_channel, found.by_channel[::-1])
+    with pytest.raises(InputError, match="differ in the shape of by_channel"):
+        camcore.Explanation.concatenate([found, replace(found, by_channel=None)])
+    odd = replace(found, by_channel=found.by_channel[..., :-1])
+    with pytest.raises(InputError, match=r"by_channel has shape \(2, 2, 8, 7\)"):
+        odd.save(tmp_path / "odd.npz")
+
+
 @pytest.mark.parametrize("name", ["cat.npz", "cat", "Katze ü.npz"])
 def test_a_file_gives_back_everything(result, tmp_path, name):
     result.save(tmp_path / name)

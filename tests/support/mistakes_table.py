@@ -156,6 +156,12 @@ MISTAKES = [
         "1 channel, and the model takes 3: repeat the grey one",
     ),
     Mistake(
+        "a grey image without batch and channels",
+        "explain(model, np.asarray(grey) / 255)",
+        lambda kit: _explain(kit, kit.images(channels=1).squeeze()),
+        r"no batch and no channel axis: give np.repeat\(images\[None, .*\(H, W\) of uint8",
+    ),
+    Mistake(
         "images with transparency",
         "explain(model, rgba)",
         lambda kit: _explain(kit, kit.images(channels=4)),

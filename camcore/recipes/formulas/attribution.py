@@ -16,6 +16,7 @@ from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import floating, one_of, paired
 from camcore.methods.attribution import ImageGradients, average_on_path
+from camcore.methods.channels import joins_channels, kept
 from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import described
 
@@ -34,10 +35,11 @@ def joined(array: Array, join: Join) -> Array:
     """
     one_of(Join, join=join)
     joins: dict[str, Callable[..., Array]] = {"max": np.max, "sum": np.sum, "mean": np.mean}
-    return joins[join](array, axis=1)
+    return joins[join](kept(array), axis=1)
 
 
 @described("|g_c|, its channels joined")
+@joins_channels
 def joined_saliency(image_gradients: Array, *, join: Join = "sum") -> Array:
     """Join the channels of |g|.
 
@@ -62,6 +64,7 @@ def joined_saliency(image_gradients: Array, *, join: Join = "sum") -> Array:
 
 
 @described("g_c past guided rectifiers, its channels joined with their signs")
+@joins_channels
 def joined_gradient(guided_gradients: Array, *, join: Join = "sum") -> Array:
     """Join the channels of the guided gradients, with their signs.
 
@@ -85,6 +88,7 @@ def joined_gradient(guided_gradients: Array, *, join: Join = "sum") -> Array:
 
 
 @described("x_c · g_c, its channels joined")
+@joins_channels
 def joined_product(
     images: Array, image_gradients: Array, *, join: Join = "sum", magnitude: bool = False
 ) -> Array:
@@ -114,6 +118,7 @@ def joined_product(
 
 
 @described("(x − x₀)_c · average of g_c along the path from x₀ to x, its channels joined")
+@joins_channels
 def joined_integrated_gradients(
     images: Array,
     gradients_at: ImageGradients,
@@ -180,6 +185,7 @@ def joined_integrated_gradients(
 
 
 @described("g_c averaged over noisy inputs, its channels joined")
+@joins_channels
 def joined_smoothgrad(
     images: Array,
     gradients_at: ImageGradients,

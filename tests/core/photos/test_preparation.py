@@ -10,7 +10,7 @@ import pytest
 from camcore.errors import InputError
 from camcore.photos import CentreCrop, Photo, Preprocessing
 from camcore.photos.crop import Crop
-from camcore.photos.photo import is_photo, photos_of
+from camcore.photos.photo import are_photos, is_photo, photos_of
 from camcore.photos.preparation import preparation
 from camcore.registry import LoadedModel
 
@@ -45,13 +45,33 @@ def test_paths_images_and_whole_numbers_are_photographs(image, tmp_path):
         np.testing.assert_array_equal(one.pixels, PHOTO)
     assert photos_of(path)[0].path == path
     assert len(photos_of((path, PHOTO))) == 2
-    for other in (PHOTO / 255, PHOTO.astype(int), PHOTO[None], PHOTO[..., 0], None, [], [PHOTO, 3]):
+    for other in (
+        PHOTO / 255,
+        PHOTO.astype(int),
+        PHOTO[None],
+        PHOTO[..., 0] / 255,
+        None,
+        [],
+        [PHOTO, 3],
+    ):
         assert photos_of(other) is None
 
 
 def test_grey_and_transparent_arrays_become_rgb(image):
-    grey = photos_of(PHOTO[..., :1])[0].pixels
-    np.testing.assert_array_equal(grey, np.repeat(PHOTO[..., :1], 3, -1))
+    for grey in (PHOTO[..., :1], PHOTO[..., 0]):
+        found = photos_of(grey)[0].pixels
+        np.testing.assert_array_equal(found, np.repeat(PHOTO[..., :1], 3, -1))
+    thin = PHOTO[:, :1, 0]
+    assert photos_of([thin, thin])[1].pixels.shape == (60, 1, 3)
+    # One array is a photograph, or several.
+    greys, colours = np.zeros((5, 6, 7), np.uint8), np.zeros((5, 6, 3), np.uint8)
+    assert [are_photos(one) for one in (greys, greys[0], colours, colours[None])] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert (photos_of(greys), len(photos_of(list(greys)))) == (None, 5)
     clear = np.concatenate([PHOTO, np.zeros_like(PHOTO[..., :1])], -1)
     assert (photos_of(clear)[0].pixels == 255).all()
 

@@ -13,6 +13,7 @@ import pytest
 
 import camcore
 from camcore.report import Entry
+from camcore.testing import random_network
 
 
 @pytest.fixture
@@ -347,3 +348,82 @@ def test_the_call_can_be_copied(browser, find):
     assert find("#call")[0].text == "camcore compare 'a b' <c>"
     browser.execute_async_script("setTimeout(arguments[arguments.length - 1], 200)")
     assert find("#copied")[0].text in ("Copied.", "Selected; press Ctrl+C to copy.")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Reports of two volumes and of two electrocardiograms."""
+    rng = np.random.default_rng(0)
+    given = {"volume": rng.random((2, 6, 9, 8)), "signal": rng.normal(size=(2, 12, 90))}
+    options = {"signal": {"rate": 30, "channels": [f"lead {i}" for i in range(12)]}}
+    pages = {}
+    for kind, samples in given.items():
+        rank = 3 if kind == "volume" else 1
+        inputs = rng.normal(size=(2, 2, *[8] * rank))
+        found = camcore.explain(random_network(rank), inputs, method=list(METHODS))
+        path = tmp_path_factory.mktemp("drawn") / f"{kind}.html"
+        pages[kind] = camcore.report.write(path, samples, found, **options.get(kind, {}))
+    return pages
+
+
+METHODS = ("gradcam", "layercam")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("kind", ["volume", "signal"])
+def test_drawings_fit_every_width_and_are_enlarged(browser, find, drawn, kind, width, scheme):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    browser.get(drawn[kind].as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    cells = shown(find)
+    assert len(cells) == 4
+    # A row for each method, as wide as the page allows.
+    assert len({cell.rect["x"] for cell in cells}) == 1
+    assert cells[0].rect["width"] == pytest.approx(min(704, width - 24), abs=2)
+    for selector in ("h1", "figcaption", ".note"):
+        assert contrast(browser, find(selector)[0]) >= 4.5, selector
+    find(".picture")[1].send_keys(Keys.ENTER)
+    assert dialog(find) is not None
+    views = find("#large figure")
+    assert [one.text.split()[0] for one in views] == [kind.capitalize(), "Map", "Overlay"]
+    ending = {"volume": "jpg", "signal": "png"}[kind]
+    names = [link.get_attribute("download") for link in find("#large a")]
+    assert names == [f"{kind}-1-LayerCAM-paper-{one}.{ending}" for one in (kind, "map", "overlay")]
+    picture = find(".picture")[1].size["width"]
+    assert all(image.size["width"] > picture for image in find("#large img"))
+    # What is wider than the screen is scrolled by itself.
+    script = "const large = document.querySelector('#large'); return large."
+    sides = [browser.execute_script(f"{script}{side}Width") for side in ("scroll", "client")]
+    assert sides[0] <= sides[1]
+    assert find("#large img")[0].accessible_name == f"{kind}: {kind} 1"
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+    assert browser.get_log("browser") == []
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("kind", ["volume", "signal"])
+def test_a_drawing_without_its_overlay_is_the_sample_alone(browser, find, drawn, kind):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(drawn[kind].as_uri())
+    slider, picture = find(".slider")[0], find(".picture")[0]
+    screens = []
+    for key in (Keys.HOME, Keys.END):
+        slider.send_keys(key)
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
+        # Inside of the ring around the slider that is in use.
+        screens.append(pixels(picture.screenshot_as_png)[8:-8, 8:-8])
+    bare, over = screens
+    assert np.ptp(bare, axis=-1).max() < 25  # grey, but for what JPEG adds
+    assert np.ptp(over, axis=-1).max() > 100

@@ -12,7 +12,7 @@ import pytest
 import camcore
 from camcore.errors import InputError
 from camcore.recipes import OverlayStyle
-from camcore.report import Entry, compare_entries, context
+from camcore.report import Entry, compare_entries, context, samples
 from camcore.report.entries import as_entries
 from camcore.viz import heat_map, overlay
 
@@ -137,8 +137,14 @@ def test_photographs_are_counted_and_made_smaller_never_larger(photos):
     assert context.shrink(wide, 20).shape == (10, 20, 3)
     assert context.shrink(wide, 90).shape == (30, 60, 3)
     assert context.shrink(wide, 20)[5, 5].tolist() == [0, 128, 0]
+    # Grey ones need no channel axis, alone or in a batch.
+    assert context.shrink(wide[..., 1], 20)[5, 5].tolist() == [128] * 3
+    greys = photos[0][..., 0]
+    assert [one.shape for one in context.as_photos(greys, 1, 40)] == [(30, 40, 3)]
+    stacked = context.as_photos(np.stack([greys, greys // 2]), 2, 40)
+    assert np.abs(stacked[1].astype(int) - stacked[0] // 2).max() <= 1
     with pytest.raises(InputError, match="shape"):
-        context.shrink(np.zeros((4, 4)), 20)
+        context.shrink(np.zeros((4, 4, 3, 1)), 20)
 
 
 def test_pictures_are_smaller_the_more_there_are():
@@ -190,7 +196,7 @@ def test_files_of_pictures_are_named_after_photograph_model_method_and_recipe(ex
 def test_a_picture_in_the_page_is_a_jpeg_of_it(require):
     image = require("PIL.Image")
     picture = np.full((8, 16, 3), (200, 40, 90), np.uint8)
-    head, _, data = context.data_uri(picture).partition(",")
+    head, _, data = samples.jpeg_uri(picture).partition(",")
     assert head == "data:image/jpeg;base64"
     with image.open(io.BytesIO(base64.b64decode(data))) as read:
         assert (read.format, read.size, read.mode) == ("JPEG", (16, 8), "RGB")

@@ -199,7 +199,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_besides(photos, explanations,
     [
         ({"names": ["a"]}, "1 names for 4 photographs"),
         ({"side": 3}, "at least 16"),
-        ({"photos": [np.zeros((8, 8))] * 4}, "of shape \\(H, W, 3\\)"),
+        ({"photos": [np.zeros((8, 8, 3, 1))] * 4}, "of shape \\(H, W, 3\\)"),
+        ({"rate": 500}, "A report of photographs has no option 'rate'"),
         ({"explanations": {}}, "at least one"),
         ({"explanations": [3]}, "got a int"),
         ({"explanations": {"m": {"gradcam": [3]}}}, "one explanation for each name"),
@@ -216,7 +217,9 @@ def test_explanations_must_be_of_the_same_flat_photographs(photos, explanations)
     with pytest.raises(InputError, match="3 and 4 photographs"):
         camcore.report.html(photos, {"a": one, "b": replace(one, maps=one.maps[:3])})
     with pytest.raises(InputError, match=r"expected \(B, H, W\)"):
-        camcore.report.html(photos, replace(one, maps=one.maps[..., None]))
+        camcore.report.html(photos, replace(one, maps=one.maps[..., None, None]))
+    with pytest.raises(InputError, match=r"\(4, 8, 8\) and \(4, 8, 8, 1\) cannot share"):
+        camcore.report.html(photos, {"a": one, "b": replace(one, maps=one.maps[..., None])})
 
 
 def test_without_its_package_the_extra_is_named(photos, explanations, monkeypatch):

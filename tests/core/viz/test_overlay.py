@@ -162,8 +162,20 @@ def test_overlay_lays_many_maps_over_one_image(photo):
 
 
 def test_grey_is_rgb_with_equal_channels(photo):
-    grey = photo[..., :1]
-    assert np.array_equal(overlay(grey, HOT), overlay(np.repeat(grey, 3, -1), HOT))
+    grey = photo[..., 0]
+    expected = overlay(np.repeat(grey[..., None], 3, -1), HOT)
+    for shown in (grey, grey[None], grey[..., None], grey[None, None], grey[None, ..., None]):
+        assert np.array_equal(overlay(shown, HOT), expected)
+        assert np.array_equal(overlay(shown / 255, HOT), expected)
+
+
+def test_grey_images_of_a_batch_have_each_its_own_map(photo):
+    greys, maps = np.moveaxis(photo, -1, 0)[:2], np.random.default_rng(5).random((2, 7, 7))
+    expected = [overlay(one, heat)[0] for one, heat in zip(greys, maps, strict=True)]
+    for shown in (greys, greys[:, None], greys[..., None]):
+        assert np.array_equal(overlay(shown, maps), expected)
+    with pytest.raises(InputError, match=r"channel axis last: image.transpose\(1, 2, 0\)"):
+        overlay(np.moveaxis(photo, -1, 0), maps)
 
 
 def test_inputs_are_left_alone(photo):
@@ -182,11 +194,15 @@ def test_inputs_are_left_alone(photo):
         (GREY, np.full((2, 2), np.nan), "Maps range from nan"),
         (GREY * 1.0, HOT, "Images range from 100"),
         (GREY.astype(np.int32), HOT, "int32"),
+        (GREY[..., 0].astype(np.int32), HOT, "int32"),
+        (GREY[..., 0] * 1.0, HOT, "Images range from 100"),
         (np.zeros((1, 3, 8, 9), np.uint8), HOT, "channels-first"),
         (np.stack([GREY] * 3), HOT, "3 images and 1 maps"),
         (GREY, np.zeros((1, 2, 2, 2)), "cut a slice"),
         ([GREY, np.zeros((3, 3, 3), np.uint8)], HOT, "several shapes"),
         (np.zeros((0, 3, 3), np.uint8), HOT, "(0, 3, 3)"),
+        (np.zeros((0, 5), np.uint8), HOT, "(0, 5)"),
+        (np.zeros((2, 2, 8, 9), np.uint8), HOT, "or grey ones, (B, H, W) or (H, W)"),
     ],
 )
 def test_overlay_refuses_what_is_no_picture(images, maps, says):
@@ -278,8 +294,8 @@ def test_there_is_no_frame_where_the_model_saw_everything_or_nothing(photo):
     assert np.array_equal(framed(photo, photo[nothing], nothing), photo)
 
 
-def test_the_hint_at_channels_first_is_for_images_of_one_or_three_channels():
-    for shape, hinted in {(2, 3, 8, 9): True, (2, 1, 8, 9): True, (2, 8, 9, 5): False}.items():
+def test_the_hint_at_channels_first_is_for_images_of_three_channels():
+    for shape, hinted in {(2, 3, 8, 9): True, (2, 2, 8, 9): False, (2, 8, 9, 5): False}.items():
         with pytest.raises(InputError) as caught:
             overlay(np.zeros(shape, np.uint8), np.zeros((2, 4, 4), np.float32))
         assert ("channels-first" in str(caught.value)) == hinted

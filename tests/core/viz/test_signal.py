@@ -40,7 +40,38 @@ def test_channels_stand_one_below_the_other():
             assert above[:, 1].mean() - below[:, 1].mean() > np.ptp(signals[0], axis=0).max() / 2
         assert panel.get_title(loc="left") == name
         assert lines[0][:, 0].max() == 1
-    assert drawing.axes[1].get_xlabel() == "time"
+    assert drawing.axes[1].get_xlabel() == "time (s)"
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_each_channel_has_the_colours_of_its_own_map(last):
+    signals = np.random.default_rng(0).normal(size=(2, 3, 40))
+    maps = np.random.default_rng(1).normal(size=(2, 3, 40)).astype(np.float32)
+    shown = signals.swapaxes(1, 2) if last else signals
+    drawing = signal_figure(shown, maps, signed=True)
+    expected = signed_map(maps.reshape(6, 1, 40))[:, 0].reshape(2, 3, 40, 3) / 255
+    for panel, of_channels in zip(drawing.axes, expected, strict=False):
+        for line, colours in zip(collections(panel), of_channels, strict=True):
+            # Neighbours of one colour are one piece.
+            apart = np.concatenate([[True], (np.diff(colours, axis=0) != 0).any(axis=1)])
+            np.testing.assert_allclose(line.get_colors()[:, :3], colours[apart])
+    one = signal_figure(signals[:, 0], maps[:, :1], signed=True)
+    (line,) = collections(one.axes[0])
+    limit = np.abs(maps[:, 0]).max()
+    first = signed_map(maps[0, :1], limit=limit)[0, 0, 0] / 255
+    np.testing.assert_allclose(line.get_colors()[0, :3], first)
+
+
+def test_shorter_maps_of_channels_are_each_brought_to_the_signals_length():
+    maps = np.random.default_rng(1).random((1, 2, 5)).astype(np.float32)
+    drawing = signal_figure(np.zeros((1, 2, 40)), maps)
+    expected = heat_map(resize(maps, (40,), LINEAR, leading=2))[0] / 255
+    for line, colours in zip(collections(drawing.axes[0]), expected, strict=True):
+        np.testing.assert_allclose(line.get_colors()[[0, -1], :3], colours[[0, -1]])
+    with pytest.raises(InputError, match=r"no 3 channels, as maps of shape \(1, 3, 5\)"):
+        signal_figure(np.zeros((1, 2, 40)), np.zeros((1, 3, 5)))
+    with pytest.raises(InputError, match="channel_axis=1 for"):
+        signal_figure(np.zeros((1, 3, 3)), np.zeros((1, 3, 3)))
 
 
 def test_signed_signals_and_what_does_not_fit():
@@ -50,7 +81,7 @@ def test_signed_signals_and_what_does_not_fit():
     assert np.allclose(line.get_colors()[:, :3], expected)
     with pytest.raises(InputError, match="2 signals, 1 maps"):
         signal_figure(np.zeros((2, 5)), np.zeros((1, 5)))
-    with pytest.raises(InputError, match=r"\(B, C, L\) or \(B, L, C\), and \(B, l\)"):
+    with pytest.raises(InputError, match=r"\(B, C, L\) or \(B, L, C\), and \(B, l\) or"):
         signal_figure(np.zeros((2, 5, 1, 1)), np.zeros((2, 5)))
     with pytest.raises(InputError, match="one for each of 5"):
         signal_figure(np.zeros(5), np.zeros(5), times=[1, 2])
@@ -71,7 +102,7 @@ def test_channels_first_and_last_are_the_same_figure(length):
     assert len(traces(first)) == 12
     for one, other in zip(traces(first), traces(last), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert traces(first)[0].max() == pytest.approx(signals[0, 0].max())
+    assert traces(first)[0].max() == pytest.approx(np.ptp(signals[0, 0]) / 2)
 
 
 def test_the_samples_lie_along_the_axis_of_the_maps_length_though_it_be_the_shorter():
@@ -86,7 +117,7 @@ def test_which_axis_holds_the_channels_is_asked_where_nothing_tells():
     square = np.arange(9.0).reshape(1, 3, 3)
     with pytest.raises(InputError, match="channel_axis=1 for"):
         signal_figure(square, np.zeros((1, 3)))
-    for axis, ends in ((1, [0, 2]), (2, [0, 6])):
+    for axis, ends in ((1, [-1, 1]), (2, [-3, 3])):
         panel = signal_figure(square, np.zeros((1, 3)), channel_axis=axis).axes[0]
         assert traces(panel)[0][[0, -1]].tolist() == ends
 
@@ -135,15 +166,17 @@ def test_successive_samples_of_one_colour_are_one_piece():
     assert line.get_segments()[1].tolist() == [[x, x] for x in (2.5, 3, 3.5, 4, 4.5)]
 
 
-def test_channels_are_ticked_at_their_means_and_the_scale_at_its_ends():
-    signal = np.stack([np.arange(5.0), 10 * np.arange(5.0), np.full(5, 3.0)], axis=1)
+def test_channels_are_ticked_at_their_middles_and_the_scale_at_its_ends():
+    # Their offsets, which would have them cross, are left out.
+    signal = np.stack([np.arange(5.0), 90 + 10 * np.arange(5.0), np.full(5, 300.0)], axis=1)
     (panel, scale) = signal_figure(signal[None], np.linspace(0, 1, 5)[None]).axes
     # Channels stand 1.1 times the widest of them apart: 44.
-    np.testing.assert_allclose(panel.get_yticks(), [2, 20 - 44, 3 - 88])
+    np.testing.assert_allclose(panel.get_yticks(), [0, -44, -88])
     assert [tick.get_text() for tick in panel.get_yticklabels()] == ["0", "1", "2"]
     assert (panel.get_ylabel(), panel.get_xlabel()) == ("channel", "sample")
     lines = [np.concatenate(c.get_segments())[:, 1] for c in collections(panel)]
-    assert [line.max() for line in lines] == [4, 40 - 44, 3 - 88]
+    assert [line.max() for line in lines] == [2, 20 - 44, -88]
+    assert [line.min() for line in lines] == [-2, -20 - 44, -88]
     assert not panel.spines["top"].get_visible()
     assert panel.spines["left"].get_visible()
     assert [tick.get_text() for tick in scale.get_xticklabels()] == ["0", "0.5", "1"]
@@ -156,7 +189,7 @@ def test_a_trace_alone_has_ordinary_ticks_and_a_flat_one_its_own_line():
     assert len(panel.get_yticks()) > 1
     # Channels that do not vary stand one apart.
     (panel, _) = signal_figure(np.full((1, 4, 2), 7.0), np.zeros((1, 4))).axes
-    np.testing.assert_allclose(panel.get_yticks(), [7, 6])
+    np.testing.assert_allclose(panel.get_yticks(), [0, -1])
 
 
 def test_the_scale_of_signed_maps_ends_at_the_farthest_from_zero():
