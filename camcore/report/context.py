@@ -25,8 +25,9 @@ from camcore.methods.table import registered
 from camcore.photos.io import encode_png
 from camcore.recipes import OverlayStyle
 from camcore.report.entries import AXES, ComparedPair, Entry, values
+from camcore.viz.arrays import Table
 from camcore.viz.colormaps import Sequential
-from camcore.viz.overlay import Table, heat_map
+from camcore.viz.overlay import heat_map
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
@@ -387,14 +388,14 @@ def shrink(photo: npt.ArrayLike, side: int) -> Picture:
     -------
     (h, w, 3) uint8 array
     """
-    from camcore.viz.arrays import as_images
+    from camcore.viz.arrays import as_bytes
 
     with needs("report", "scaling photographs"):
         from PIL import Image
     pixels = np.asarray(photo)
     if pixels.ndim != 3:
         raise InputError(f"A photograph has shape {pixels.shape}. Give one of shape (H, W, 3).")
-    image = Image.fromarray(np.rint(as_images(pixels)[0]).astype(np.uint8))
+    image = Image.fromarray(as_bytes(pixels)[0])
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.array(image)
 
