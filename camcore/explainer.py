@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import (
@@ -371,6 +372,28 @@ class Explainer(Generic[Result]):
         given, layers = self._aimed(given)
         found = self._evidence(given, layers, [method.aim(self._target(target))])
         return found[{**layers, **self._layers}[method.level][0], 0]
+
+    def by_method(self, method: MethodLike) -> Explainer[Explanation]:
+        """Make an explainer of one other method, all else alike but for augmented views.
+
+        Parameters
+        ----------
+        method : str or Method
+            Without options.
+
+        Returns
+        -------
+        Explainer
+
+        Raises
+        ------
+        MethodError
+            There is no such method.
+        """
+        twin: Any = copy(self)
+        twin.methods, twin.augment = (self.recipe.method(method),), ()
+        twin._several_methods = False
+        return twin  # type: ignore[no-any-return]
 
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """Read the target; `Nothing` where none is given and no method asks for one."""

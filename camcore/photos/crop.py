@@ -146,8 +146,14 @@ class Crop:
         self, heat: npt.NDArray[np.floating]
     ) -> Callable[[slice], npt.NDArray[np.float32]]:
         """Bring a map to the photograph's size, edge values carried on where it was not seen."""
-        canvas = self.carried_on(resize(np.asarray(heat, np.float32)[None], self.grid))[0]
-        return resized_rows(canvas, (self.photo_shape[0], self.photo_shape[1]))
+        heat, (height, width) = np.asarray(heat, np.float32), self.photo_shape[:2]
+        if self.scaled == (height, width) and max(map(max, self.margins)) <= 0:
+            # All that is seen is enlarged at once, and none of it held.
+            shown, (top, left) = resized_rows(heat, self.grid), self.corner
+            across = slice(-left, width - left)
+            return lambda rows: shown(slice(rows.start - top, rows.stop - top))[:, across]
+        canvas = self.carried_on(resize(heat[None], self.grid))[0]
+        return resized_rows(canvas, (height, width))
 
     def carried_on(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring maps of the grid to the scaled photograph, edge values carried outwards.

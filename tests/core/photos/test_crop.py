@@ -137,3 +137,9 @@ def test_rows_of_a_map_on_the_photograph_are_those_of_the_whole(corner):
     assert np.array_equal(found, whole)
     canvas = crop.carried_on(resize(heat[None], crop.grid, LINEAR))
     assert np.array_equal(whole, resize(canvas, (150, 110), LINEAR)[0] * crop.seen())
+
+
+def test_what_is_not_scaled_is_enlarged_once():
+    crop = Crop((46, 60), (48, 64), (46, 60), (-2, 0))
+    heat = np.random.default_rng(0).random((6, 8)).astype(np.float32)
+    assert np.array_equal(crop.to_photo(heat), resize(heat, (48, 64), LINEAR)[2:, :60])
