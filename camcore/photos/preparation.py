@@ -184,6 +184,8 @@ def _of_pixels(loaded: LoadedModel, said: str, scaling: str | None) -> Preparati
 def _geometry(loaded: LoadedModel) -> str:
     """Say in words which square of a photograph a model is shown."""
     size = f"{loaded.size} × {loaded.size}"
+    if loaded.fit == "measured":
+        return "scaled and cropped as the model's own library does it"
     if loaded.fit == "letterbox":
         return f"long side to {loaded.size} ({loaded.interpolation}), grey bars up to {size}"
     sides = "both sides" if loaded.fit == "stretch" else "short side"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from camcore.nest import flatten
 from camcore.photos.crop import Crop
-from camcore.photos.fit import fitted
+from camcore.photos.fit import fitted, shown
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
 from camcore.registry import LoadedModel
@@ -50,7 +50,7 @@ class PhotoInput:
         """Scale, crop and preprocess `photo`, as an array ``(H, W, 3)``, as the model takes it."""
         photo = photo if isinstance(photo, Photo) else Photo(photo)
         crop = fitted(loaded, photo.pixels.shape)
-        inputs = preprocessed(loaded, (loaded.view or crop.to_model)(photo.pixels))
+        inputs = preprocessed(loaded, shown(loaded, photo.pixels, crop))
         return cls(photo.picture, crop, inputs, photo.value_range, photo.path)
 
 
