@@ -49,7 +49,7 @@ from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target, class_index
 from camcore.targets.scale import DISTRIBUTION
-from camcore.zoo import known_classes
+from camcore.zoo import Classes, class_names, known_classes
 
 Level: TypeAlias = Literal["layer", "attention", "input"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
@@ -134,8 +134,9 @@ class Explainer(Generic[Result]):
         a `camcore.Preprocessing`; weights or transforms of torchvision; an image processor of
         transformers; a Keras application's ``preprocess_input``; or any function of one
         photograph, as a PIL image or an array ``(H, W, 3)`` uint8.
-    classes : sequence of str, optional
-        Names of the classes by index, where the model does not say them itself.
+    classes : str, path, sequence of str, or mapping of int to str, optional
+        Names of the classes by index, or a file of them, where the model does not say them
+        itself; as `camcore.zoo.class_names` takes them.
     **options
         Keyword arguments of the method's function; among several methods, of those
         that take them.
@@ -175,7 +176,7 @@ class Explainer(Generic[Result]):
         fast: bool | str | Sequence[str] = False,
         mode: Mode = "eval",
         preprocess: Any = None,
-        classes: Sequence[str] | None = None,
+        classes: Classes | None = None,
         **options: Any,
     ) -> None:
         check_options(options)
@@ -642,7 +643,7 @@ def explain(
     method: Several,
     recipe: RecipeLike = ...,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -659,7 +660,7 @@ def explain(
     method: Several,
     recipe: RecipeLike = ...,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -676,7 +677,7 @@ def explain(
     recipe: RecipeLike = ...,
     *,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -693,7 +694,7 @@ def explain(
     recipe: RecipeLike = ...,
     *,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -709,7 +710,7 @@ def explain(
     recipe: RecipeLike = "paper",
     *,
     preprocess: Any = None,
-    classes: Sequence[str] | None = None,
+    classes: Classes | None = None,
     score: Literal["logit", "output"] | None = None,
     activation: Activation | None = None,
     augment: Sequence[Augmentation] = (),
@@ -781,12 +782,12 @@ def _described(model: object) -> registry.LoadedModel | None:
 
 
 def _names(
-    classes: Sequence[str] | None, loaded: registry.LoadedModel | None, model: object
+    classes: Classes | None, loaded: registry.LoadedModel | None, model: object
 ) -> tuple[str, ...] | None:
     """Find the names of a model's classes, as they are given or known."""
     if classes is None and loaded is not None:
         classes = loaded.classes
-    return known_classes(model) if classes is None else tuple(map(str, classes))
+    return known_classes(model) if classes is None else class_names(classes)
 
 
 def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:

@@ -21,6 +21,7 @@ from typing import (
     Literal,
     Protocol,
     TypeAlias,
+    cast,
     get_args,
     runtime_checkable,
 )
@@ -214,7 +215,6 @@ class CachingBackend(Backend, Protocol):
         """List the files in a cache that a name is loaded from; none where there are none."""
 
 
-@runtime_checkable
 class DescribingBackend(Backend, Protocol):
     """A backend that knows how photographs are shown to some models, as objects."""
 
@@ -499,10 +499,10 @@ def describe(model: object) -> LoadedModel | None:
         Its own preprocessing is not for photographs.
     """
     for framework in filter(sys.modules.__contains__, _entry_points()):
+        owner = _load(framework)
         # Asked at every call: a protocol's own check takes as long as all the rest.
-        owner: Any = _load(framework)
         if hasattr(owner, "describe"):
-            found: LoadedModel | None = owner.describe(model)
+            found = cast(DescribingBackend, owner).describe(model)
             if found is not None:
                 return found
     return None

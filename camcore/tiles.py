@@ -27,6 +27,7 @@ from camcore.photos.prepared import PhotoInput
 from camcore.postprocess import anywhere, without_evidence
 from camcore.recipes import RecipeLike
 from camcore.targets import Each, TargetLike
+from camcore.zoo import Classes
 
 Size: TypeAlias = tuple[int, int]
 
@@ -49,7 +50,7 @@ def explain_tiles(
     overlap: int | Size = 0,
     batch: int = 8,
     preprocess: Any = None,
-    classes: Sequence[str] | None = None,
+    classes: Classes | None = None,
     **options: Any,
 ) -> Explanation:
     """Show where a model looks in a picture that is larger than what it takes.

@@ -19,7 +19,7 @@ from camcore.errors import CamcoreError, InputError
 from camcore.photos.crop import Crop
 from camcore.photos.fit import fitted, measured_view
 from camcore.registry import Fit, LoadedModel, LoadOptions
-from camcore.zoo import check_weights, library_weights
+from camcore.zoo import check_weights, known_classes, library_weights
 from camcore_torch.inputs import to_numpy
 from camcore_torch.zoo_states import fill
 
@@ -133,16 +133,13 @@ def described(model: nn.Module, processor: Any, *, pretrained: bool = True) -> L
     InputError
         The processor does something else to photographs than scale, crop and normalise them.
     """
-    config: Any = model.config
-    names = [str(config.id2label[index]) for index in sorted(config.id2label)]
-    unnamed = names == [f"LABEL_{index}" for index in range(len(names))]
     classifies = type(model).__name__.endswith("ForImageClassification")
     return replace(
         _shown_by(processor),
         model=model,
-        classes=None if unnamed or not classifies else tuple(names),
+        classes=known_classes(model) if classifies else None,
         pretrained=pretrained,
-        activation=_activation(config) if classifies else None,
+        activation=_activation(model.config) if classifies else None,
     )
 
 
