@@ -73,9 +73,10 @@ def explain_tiles(
     model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, LoadedModel, or path
         As `camcore.explain` takes it.
     picture : path, PIL image, array-like, or slide; or array or tensor
-        A photograph: a file that Pillow reads; or what is read in parts, an array-like
-        ``(H, W, 3)`` of uint8, such as a memory map or ``zarr`` array, or an ``OpenSlide``. Or
-        floating, what the model takes of the whole picture: a batch of one, flat.
+        A photograph: a file that Pillow reads; or what is read in parts, a slide's file
+        (``.svs``, ``.ndpi``, ...; extra ``slides``), an ``OpenSlide``, or an array-like
+        ``(H, W, 3)`` of uint8, such as ``tifffile.memmap`` and ``zarr.open`` give. Or floating,
+        what the model takes of the whole picture: a batch of one, flat.
     target : None, int, str, Target, or callable
         What is explained in every tile. None is the class of the largest score, averaged over
         all tiles, for which each is seen once more.
@@ -99,7 +100,7 @@ def explain_tiles(
     Explanation
         Of a batch of one. `raw` and `maps` have the layer's grid over the whole picture, and
         `Explanation.at` brings them to another size. `scores` and `outputs` are means over the
-        tiles. It keeps the photograph where it is a file or an array; a slide's map is laid over
+        tiles. It keeps the photograph unless it is read in parts alone; a slide's map is laid over
         a smaller picture of the slide, ``explanation.overlay(thumbnail, stretch=True)``.
 
     Raises

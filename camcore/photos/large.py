@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
+from camcore._shared.reading import reading
 from camcore.errors import InputError
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo, is_photo
+
+_SLIDES: Final = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".svslide", ".bif")
+"""Endings of files that OpenSlide reads and Pillow does not, or not whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +51,11 @@ class LargePicture:
         Parameters
         ----------
         source : path, PIL image, Photo, array-like, or slide
-            An array-like has a ``shape`` ``(H, W, 1, 3 or 4)``, the ``dtype`` uint8, and can be
-            sliced, as arrays of NumPy, memory maps, zarr and HDF5 can. A slide is an
-            ``OpenSlide``, whose largest level is read. Only parts are read of either.
+            A file that Pillow reads is read whole, and a slide, by its ending ``.svs``,
+            ``.ndpi``, ``.mrxs``, ..., as an ``OpenSlide``. An array-like has a ``shape``
+            ``(H, W, 1, 3 or 4)``, the ``dtype`` uint8, and can be sliced, as arrays of NumPy,
+            memory maps, zarr and HDF5 can. Of it and of an ``OpenSlide``, of which the largest
+            level is taken, only parts are read.
 
         Returns
         -------
@@ -58,8 +66,10 @@ class LargePicture:
         InputError
             The file cannot be read.
         MissingExtraError
-            Pillow is not installed.
+            Pillow, or what reads slides, is not installed.
         """
+        if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() in _SLIDES:
+            return replace(_of_slide(_opened(Path(source))), path=Path(source))
         if hasattr(source, "read_region") and hasattr(source, "dimensions"):
             return _of_slide(source)
         if _is_array_like(source):
@@ -104,6 +114,13 @@ def _of_array(source: Any) -> LargePicture:
     height, width = source.shape[:2]
     whole = source if isinstance(source, np.ndarray) and source.shape[2] == 3 else None
     return LargePicture((int(height), int(width)), read, whole)
+
+
+def _opened(path: Path) -> Any:
+    with needs("slides", "reading slides"):
+        import openslide
+    with reading(path, "a slide of pathology that OpenSlide reads"):
+        return openslide.OpenSlide(str(path))
 
 
 def _of_slide(slide: Any) -> LargePicture:

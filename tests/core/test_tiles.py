@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import camcore
-from camcore.errors import InputError, MethodError, TargetError
+from camcore.errors import (
+    InputError,
+    MethodError,
+    MissingExtraError,
+    MissingFileError,
+    TargetError,
+)
 from camcore.photos.large import LargePicture
 from camcore.targets import Class, Each
 from camcore.testing.network import Conv, Dense, GlobalAveragePool, NumpyAdapter, Op, ReLU
@@ -248,6 +257,28 @@ def test_a_photograph_is_read_in_parts_and_kept_where_it_is_an_array(require):
     kept = camcore.explain_tiles(network(), photo, preprocess=shown, **about)
     assert kept.photographs[0].photo is photo
     assert not camcore.explain_tiles(network(), parts, preprocess=shown, **about).photographs
+
+
+def test_a_slides_file_is_read_in_parts(require, tmp_path, monkeypatch):
+    image, photo = require("PIL.Image"), small((46, 60))
+    (tmp_path / "one.SVS").write_bytes(b"slide")
+    opened = []
+
+    def open_slide(path):
+        opened.append(path)
+        return Slide(photo, image)
+
+    monkeypatch.setitem(sys.modules, "openslide", SimpleNamespace(OpenSlide=open_slide))
+    about = {"target": 1, "layer": "relu2", "tile": 16, "preprocess": shown}
+    found = camcore.explain_tiles(network(), tmp_path / "one.SVS", **about)
+    expected = camcore.explain_tiles(network(), photo, **about)
+    assert opened == [str(tmp_path / "one.SVS")]
+    assert np.array_equal(found.maps, expected.maps)
+    with pytest.raises(MissingFileError):
+        camcore.explain_tiles(network(), tmp_path / "none.svs", **about)
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    with pytest.raises(MissingExtraError, match=r"camcore\[slides\]"):
+        camcore.explain_tiles(network(), tmp_path / "one.SVS", **about)
 
 
 def test_a_map_lies_over_its_photograph_up_to_where_it_reaches_beyond(require):
