@@ -430,7 +430,7 @@ class _Joined:
         maps = explainer.recipe.render(joined, size, last.fusion, method.name)
         outputs = (self.outputs / self.count)[None].astype(last.outputs.dtype)
         scores = np.array([self.scores / self.count], last.scores.dtype)
-        classes = None if last.classes is None else last.classes[:1]
+        classes = None if last.classes is None else np.array([max(self.classes, default=_NONE)])
         found = replace(last, maps=maps, raw=raw, outputs=outputs, scores=scores, classes=classes)
         found = replace(found, empty=without_evidence(signed) | ~anywhere(maps != 0))
         if chosen or last.classes is None:
