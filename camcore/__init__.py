@@ -5,6 +5,7 @@ What is public is listed here; anything else may change.
 ==================  ========================================================================
 `explain`           show where a model looks, in one call
 `Explainer`         the same, settled once for many batches
+`explain_tiles`     show where a model looks in a picture too large for it, tile by tile
 `Explanation`       maps, raw maps, scores; overlays, figures, files
 `load`              read an explanation that was saved
 `load_model`        load a model by name, with what shows it photographs
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from camcore.photos.io import read_photo
     from camcore.photos.preprocessing import Preprocessing
     from camcore.recipes import Recipe
+    from camcore.tiles import explain_tiles
     from camcore.zoo import imagenet_classes, load_model
 
 __version__ = "0.1.0"
@@ -86,6 +88,7 @@ __all__ = [
     "compare",
     "errors",
     "explain",
+    "explain_tiles",
     "factorise",
     "imagenet_classes",
     "layers",
@@ -115,6 +118,7 @@ _DEFINED_IN = {
     "Recipe": "recipes",
     "compare": "comparison",
     "explain": "explainer",
+    "explain_tiles": "tiles",
     "factorise": "factorisation",
     "imagenet_classes": "zoo",
     "load": "explanation",

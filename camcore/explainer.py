@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import (
@@ -48,7 +49,7 @@ from camcore.postprocess import Fusion, anywhere, without_evidence
 from camcore.recipes import Recipe, RecipeLike, find_recipe
 from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target, class_index
 from camcore.targets.scale import DISTRIBUTION
-from camcore.zoo import known_classes
+from camcore.zoo import Classes, class_names, known_classes
 
 Level: TypeAlias = Literal["layer", "attention", "input"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
@@ -133,8 +134,9 @@ class Explainer(Generic[Result]):
         a `camcore.Preprocessing`; weights or transforms of torchvision; an image processor of
         transformers; a Keras application's ``preprocess_input``; or any function of one
         photograph, as a PIL image or an array ``(H, W, 3)`` uint8, a grey one too.
-    classes : sequence of str, optional
-        Names of the classes by index, where the model does not say them itself.
+    classes : str, path, sequence of str, or mapping of int to str, optional
+        Names of the classes by index, or a file of them, where the model does not say them
+        itself; as `camcore.zoo.class_names` takes them.
     **options
         Keyword arguments of the method's function; among several methods, of those
         that take them.
@@ -174,7 +176,7 @@ class Explainer(Generic[Result]):
         fast: bool | str | Sequence[str] = False,
         mode: Mode = "eval",
         preprocess: Any = None,
-        classes: Sequence[str] | None = None,
+        classes: Classes | None = None,
         **options: Any,
     ) -> None:
         check_options(options)
@@ -372,6 +374,28 @@ class Explainer(Generic[Result]):
         given, layers = self._aimed(given)
         found = self._evidence(given, layers, [method.aim(self._target(target))])
         return found[{**layers, **self._layers}[method.level][0], 0]
+
+    def by_method(self, method: MethodLike) -> Explainer[Explanation]:
+        """Make an explainer of one other method, all else alike but for augmented views.
+
+        Parameters
+        ----------
+        method : str or Method
+            Without options.
+
+        Returns
+        -------
+        Explainer
+
+        Raises
+        ------
+        MethodError
+            There is no such method.
+        """
+        twin: Any = copy(self)
+        twin.methods, twin.augment = (self.recipe.method(method),), ()
+        twin._several_methods = False
+        return twin  # type: ignore[no-any-return]
 
     def _target(self, target: TargetLike) -> Target | NativeScore:
         """Read the target; `Nothing` where none is given and no method asks for one."""
@@ -634,7 +658,7 @@ def explain(
     method: Several,
     recipe: RecipeLike = ...,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -651,7 +675,7 @@ def explain(
     method: Several,
     recipe: RecipeLike = ...,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -668,7 +692,7 @@ def explain(
     recipe: RecipeLike = ...,
     *,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -685,7 +709,7 @@ def explain(
     recipe: RecipeLike = ...,
     *,
     preprocess: Any = ...,
-    classes: Sequence[str] | None = ...,
+    classes: Classes | None = ...,
     score: Literal["logit", "output"] | None = ...,
     activation: Activation | None = ...,
     augment: Sequence[Augmentation] = ...,
@@ -701,7 +725,7 @@ def explain(
     recipe: RecipeLike = "paper",
     *,
     preprocess: Any = None,
-    classes: Sequence[str] | None = None,
+    classes: Classes | None = None,
     score: Literal["logit", "output"] | None = None,
     activation: Activation | None = None,
     augment: Sequence[Augmentation] = (),
@@ -774,12 +798,12 @@ def _described(model: object) -> registry.LoadedModel | None:
 
 
 def _names(
-    classes: Sequence[str] | None, loaded: registry.LoadedModel | None, model: object
+    classes: Classes | None, loaded: registry.LoadedModel | None, model: object
 ) -> tuple[str, ...] | None:
     """Find the names of a model's classes, as they are given or known."""
     if classes is None and loaded is not None:
         classes = loaded.classes
-    return known_classes(model) if classes is None else tuple(map(str, classes))
+    return known_classes(model) if classes is None else class_names(classes)
 
 
 def _undone(augmentation: Augmentation, maps: Array, size: tuple[int, ...]) -> Array:

@@ -15,7 +15,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    TypeAlias,
+    cast,
+    get_args,
+    runtime_checkable,
+)
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +36,10 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "camcore.backends"
+
+
+Fit: TypeAlias = Literal["crop", "stretch", "letterbox", "measured"]
+"""How a photograph becomes what a model is shown."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +72,12 @@ class LoadedModel:
     assumed : str or None
         How photographs are shown to the model where nothing says how they should be, such as
         ``"RGB from 0 to 1"``; None where it is known.
-    fit : {"crop", "stretch", "letterbox"}
+    fit : {"crop", "stretch", "letterbox", "measured"}
         How a photograph becomes the square: the middle of it; all of it, with its sides
         stretched to `resize` before the middle is cut; or all of it, with grey bars beside.
+        ``"measured"``: as `view` makes it, a square or not, which is found out by ramps.
     view : callable or None
-        Makes that square of a whole photograph, ``(H, W, 3)`` uint8 or float32 from 0 to 255, as
+        Makes that of a whole photograph, ``(H, W, 3)`` uint8 or float32 from 0 to 255, as
         the model's own library does; None where that is Pillow with `interpolation`.
     aim : callable or None
         Makes the target of a class by its index, or of None for the best, where the model does
@@ -80,7 +94,7 @@ class LoadedModel:
     default_layer: str | None = None
     activation: Literal["softmax", "sigmoid", "none"] | None = None
     assumed: str | None = None
-    fit: Literal["crop", "stretch", "letterbox"] = "crop"
+    fit: Fit = "crop"
     view: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None
     aim: Callable[[int | None], Any] | None = None
 
@@ -201,7 +215,6 @@ class CachingBackend(Backend, Protocol):
         """List the files in a cache that a name is loaded from; none where there are none."""
 
 
-@runtime_checkable
 class DescribingBackend(Backend, Protocol):
     """A backend that knows how photographs are shown to some models, as objects."""
 
@@ -486,10 +499,10 @@ def describe(model: object) -> LoadedModel | None:
         Its own preprocessing is not for photographs.
     """
     for framework in filter(sys.modules.__contains__, _entry_points()):
+        owner = _load(framework)
         # Asked at every call: a protocol's own check takes as long as all the rest.
-        owner: Any = _load(framework)
         if hasattr(owner, "describe"):
-            found: LoadedModel | None = owner.describe(model)
+            found = cast(DescribingBackend, owner).describe(model)
             if found is not None:
                 return found
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -214,19 +214,82 @@ def resize(
             f"{lengths} has {len(lengths)}. Give a size of as many, in the order of the map's own "
             "axes."
         )
-    first = values.ndim - len(lengths)
-    axes = [a for a in range(first, values.ndim) if values.shape[a] != lengths[a - first]]
+    steps = _steps(values.shape, lengths, interpolation)
+    for axis, spans, along in steps:
+        values = along(values, axis, spans, interpolation)
+    return without_overflow(values, "A resize") if steps else values.copy()
+
+
+def resized_rows(
+    array: npt.ArrayLike, size: tuple[int, int], interpolation: Interpolation = LINEAR
+) -> Callable[[slice], Array]:
+    """Resize a flat map, and compute its rows only once they are asked for.
+
+    What is made for pictures of many megapixels a strip of rows at a time is to the last bit
+    what `resize` makes of the whole.
+
+    Parameters
+    ----------
+    array : (h, w) array
+        As `resize` takes it.
+    size : (H, W)
+        The new size.
+    interpolation : Interpolation
+        The convention.
+
+    Returns
+    -------
+    callable
+        Takes a slice of rows, and returns them, ``(n, W)``.
+
+    Raises
+    ------
+    InputError
+        As `resize` raises it.
+
+    Examples
+    --------
+    >>> resized_rows([[0.0], [1.0]], (4, 1))(slice(1, 3))
+    array([[0.25],
+           [0.75]])
+    """
+    values = _real(array)
+    steps = _steps(values.shape, _lengths(size, values.shape), interpolation)
+    if not steps or steps[-1][2] is _multiply:
+        # A product of fewer rows may be rounded in another way; such maps are small.
+        whole = resize(array, size, interpolation)
+        return lambda rows: whole[rows]
+    for axis, spans, along in steps[:-1]:
+        values = along(values, axis, spans, interpolation)
+    axis, spans, _ = steps[-1]
+
+    def computed(rows: slice) -> Array:
+        if axis == 0:
+            found = _gather(values, axis, spans, interpolation, rows)
+        else:
+            found = _gather(values[rows], axis, spans, interpolation)
+        return without_overflow(found, "A resize")
+
+    return computed
+
+
+def _steps(
+    shape: tuple[int, ...], lengths: tuple[int, ...], interpolation: Interpolation
+) -> list[tuple[int, _Axis, Callable[..., Array]]]:
+    """List the axes to resize in their order, each with its lengths and how it is resized."""
+    first = len(shape) - len(lengths)
+    axes = [a for a in range(first, len(shape)) if shape[a] != lengths[a - first]]
     # Shrinking first and growing last leaves the least to compute in between.
-    axes.sort(key=lambda a: lengths[a - first] / values.shape[a])
+    axes.sort(key=lambda a: lengths[a - first] / shape[a])
     # In one dimension a dense product would take the batch for a matrix, whose rounding may
     # depend on its height.
     dense = interpolation.kind != "nearest" and len(lengths) > 1
+    steps: list[tuple[int, _Axis, Callable[..., Array]]] = []
     for axis in axes:
-        spans = values.shape[axis], lengths[axis - first]
+        spans = shape[axis], lengths[axis - first]
         whole = interpolation.kind == "spline" or (dense and spans[0] <= _DENSE_LENGTH)
-        along = _multiply if whole else _gather
-        values = along(values, axis, spans, interpolation)
-    return without_overflow(values, "A resize") if axes else values.copy()
+        steps.append((axis, spans, _multiply if whole else _gather))
+    return steps
 
 
 def _real(array: npt.ArrayLike) -> Array:
@@ -280,9 +343,15 @@ def _multiply(values: Array, axis: int, spans: _Axis, interpolation: Interpolati
     return columns.reshape(*lead, spans[1], *trail)
 
 
-def _gather(values: Array, axis: int, spans: _Axis, interpolation: Interpolation) -> Array:
-    """Apply the weights one tap at a time, for all samples at once."""
-    index, weights = _taps(spans, interpolation)
+def _gather(
+    values: Array,
+    axis: int,
+    spans: _Axis,
+    interpolation: Interpolation,
+    some: slice = slice(None),
+) -> Array:
+    """Apply the weights one tap at a time, for all samples at once; only `some` are computed."""
+    index, weights = (part[:, some] for part in _taps(spans, interpolation))
     total: Array = values.take(index[0], axis)
     if len(index) == 1:
         return total

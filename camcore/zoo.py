@@ -453,6 +453,8 @@ def _by_index(classes: Any, source: str) -> tuple[str, ...]:
                 f"index from 0 to {len(numbers) - 1}."
             )
         classes = [numbers[index] for index in wanted]
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
     if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
         raise InputError(f"{source} holds no names of classes; expected a list of them.")
     if wrong := [i for i, name in enumerate(classes) if not isinstance(name, str) or not name]:
@@ -583,8 +585,11 @@ def known_classes(model: object) -> tuple[str, ...] | None:
         labels = getattr(owner, name, None)
         if isinstance(labels, Mapping) and sorted(labels) == list(range(len(labels))):
             found = tuple(str(labels[i]) for i in range(len(labels)))
-            unnamed = found[:1] in (("LABEL_0",), ("0",), ("class0",))
-            return None if unnamed else found
+            numbered = any(
+                all(label == f"{before}{i}" for i, label in enumerate(found))
+                for before in ("LABEL_", "class", "")
+            )
+            return None if numbered else found
     config = getattr(model, "pretrained_cfg", None)
     if isinstance(config, Mapping):
         trained = config.get("label_names")

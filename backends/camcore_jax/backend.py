@@ -31,11 +31,15 @@ class JaxBackend:
             )
         return JaxAdapter(model, kind)
 
-    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+    load_options = ("device",)
+
+    def load(
+        self, scheme: str, name: str, weights: str | None = None, *, device: str | None = None
+    ) -> LoadedModel:
         """Load a model: ``demo-jax:efficientnet_lite0``; see `camcore_jax.zoo`."""
         with needs("jax", "Loading the demo's model"):
             from . import zoo
-        return zoo.load(scheme, name, weights)
+        return zoo.load(scheme, name, weights, device=device)
 
     def synchronize(self) -> None:
         """Wait until the device has finished."""

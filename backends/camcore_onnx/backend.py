@@ -67,11 +67,15 @@ class OnnxBackend:
             from .source import model_of
         return OnnxAdapter(model_of(model))
 
-    def load(self, scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+    load_options = ("device",)
+
+    def load(
+        self, scheme: str, name: str, weights: str | None = None, *, device: str | None = None
+    ) -> LoadedModel:
         """Load a file: ``onnx:PATH``; see `camcore_onnx.zoo`."""
         with _installed():
             from . import zoo
-        return zoo.load(scheme, name, weights)
+        return zoo.load(scheme, name, weights, device=device)
 
     def synchronize(self) -> None:
         """Do nothing: a run of ONNX Runtime is done when it returns."""

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import onnx
 import onnxruntime
 from google.protobuf.message import EncodeError
 
 from camcore.errors import BackendError, InputError
+
+_PROVIDERS: Final[Mapping[str, tuple[str, str | None]]] = {
+    "cpu": ("CPUExecutionProvider", None),
+    "cuda": ("CUDAExecutionProvider", "device_id"),
+    "tensorrt": ("TensorrtExecutionProvider", "device_id"),
+    "rocm": ("ROCMExecutionProvider", "device_id"),
+    "dml": ("DmlExecutionProvider", "device_id"),
+    "coreml": ("CoreMLExecutionProvider", None),
+    "openvino": ("OpenVINOExecutionProvider", "device_type"),
+}
+"""Execution providers by device, and the option that says which of several it is."""
 
 
 class Session:
@@ -71,6 +82,41 @@ class Runtime:
         providers = [(name, options.get(name, {})) for name in session.get_providers()]
         return cls(providers, session.get_session_options().intra_op_num_threads)
 
+    @classmethod
+    def on(cls, device: str) -> Runtime:
+        """Choose the execution provider of a device; what it cannot compute runs on the processor.
+
+        Parameters
+        ----------
+        device : str
+            ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``, ``"rocm"``, ``"dml"``,
+            ``"coreml"``, ``"openvino"``, ``"openvino:GPU"``; or a provider by its own name.
+
+        Raises
+        ------
+        InputError
+            There is no such device, or this installation of ONNX Runtime has no provider for it.
+        """
+        name, _, which = device.partition(":")
+        full = {provider.lower(): provider for provider in onnxruntime.get_all_providers()}
+        provider, option = _PROVIDERS.get(name.lower(), (full.get(name.lower()), None))
+        if provider is None or (which and option is None):
+            raise InputError(
+                f"ONNX Runtime knows no device {device!r}; there are {', '.join(_PROVIDERS)}, and "
+                "with a number cuda:1, or a type openvino:GPU."
+            )
+        available = onnxruntime.get_available_providers()
+        if provider not in available:
+            raise InputError(
+                f"The ONNX Runtime that is installed has no {provider} for the device {device!r}; "
+                f"it has {', '.join(available)}. Install the package that has it, such as "
+                "onnxruntime-gpu or onnxruntime-openvino, in place of onnxruntime."
+            )
+        if provider == cls.providers[0]:
+            return cls()
+        options = {option: which} if option and which else {}
+        return cls([(provider, options), *cls.providers])
+
     def session(self, model: onnx.ModelProto, *, plain: bool = False) -> Session:
         """Make a session; a plain one leaves the graph as it is written.
 
@@ -94,6 +140,13 @@ class Runtime:
                 f"ONNX Runtime does not take the model: {_said(error)}. Check that it runs in an "
                 "onnxruntime.InferenceSession by itself."
             ) from error
+        first = self.providers[0]
+        wanted = first if isinstance(first, str) else first[0]
+        if wanted not in session.get_providers():
+            raise BackendError(
+                f"ONNX Runtime cannot start its {wanted} here, and would run on the processor. "
+                "Look for its libraries and drivers, or leave the device out."
+            )
         return Session(session)
 
 

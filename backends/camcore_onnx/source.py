@@ -22,18 +22,22 @@ from .sessions import Runtime, written
 _KEPT = 4
 """How many models are kept ready, those last used."""
 
+_ON_CPU = Runtime()
+
 _lock = Lock()
 _models: OrderedDict[Hashable, Model] = OrderedDict()
 _of_sessions: WeakKeyDictionary[Any, Model] = WeakKeyDictionary()
 
 
-def model_of(source: Any) -> Model:
+def model_of(source: Any, runtime: Runtime = _ON_CPU) -> Model:
     """Read a model, or take what was read of it before.
 
     Parameters
     ----------
     source : str, Path, onnx.ModelProto, onnxruntime.InferenceSession, or Model
         A session's file is run anew, on the session's own execution providers.
+    runtime : Runtime
+        Where others are run.
 
     Raises
     ------
@@ -45,16 +49,16 @@ def model_of(source: Any) -> Model:
     if isinstance(source, Model):
         return source
     if isinstance(source, onnx.ModelProto):
-        return _of_proto(source)
+        return _of_proto(source, runtime)
     if isinstance(source, (str, Path)):
-        return _of_file(Path(source), Runtime())
+        return _of_file(Path(source), runtime)
     if source not in _of_sessions:
-        runtime = Runtime.of(source)
+        own = Runtime.of(source)
         path, data = (getattr(source, name, None) for name in ("_model_path", "_model_bytes"))
         if path:
-            _of_sessions[source] = _of_file(Path(path), runtime)
+            _of_sessions[source] = _of_file(Path(path), own)
         elif data:
-            _of_sessions[source] = Model(onnx.load_from_string(data), runtime)
+            _of_sessions[source] = Model(onnx.load_from_string(data), own)
         else:
             raise BackendError(
                 "The InferenceSession does not know its file. Give the path of the .onnx file."
@@ -69,7 +73,7 @@ def _of_file(path: Path, runtime: Runtime) -> Model:
         return _kept(key, lambda: Model(onnx.load(str(path)), runtime))
 
 
-def _of_proto(proto: onnx.ModelProto) -> Model:
+def _of_proto(proto: onnx.ModelProto, runtime: Runtime) -> Model:
     """Read a model in memory: its bytes tell whether it is one that was read before."""
     beside = [one.name for one in proto.graph.initializer if uses_external_data(one)]
     if beside:
@@ -78,7 +82,8 @@ def _of_proto(proto: onnx.ModelProto) -> Model:
             "not loaded. Give the path of the .onnx file, or load it with onnx.load(path)."
         )
     data = written(proto)
-    return _kept(blake2b(data).digest(), lambda: Model(onnx.load_from_string(data), Runtime()))
+    key = blake2b(data).digest(), repr(runtime)
+    return _kept(key, lambda: Model(onnx.load_from_string(data), runtime))
 
 
 def _kept(key: Hashable, read: Callable[[], Model]) -> Model:

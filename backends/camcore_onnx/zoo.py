@@ -14,6 +14,7 @@ from camcore.registry import LoadedModel
 from camcore.zoo import demonstration, demonstration_weights, unit_scaled, unknown_model
 
 from .inputs import declared_lengths, input_channels
+from .sessions import Runtime
 from .source import model_of
 from .zoo_efficientnet_lite import efficientnet_lite0
 
@@ -27,7 +28,9 @@ _WHOLE = (
 )
 
 
-def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
+def load(
+    scheme: str, name: str, weights: str | None = None, *, device: str | None = None
+) -> LoadedModel:
     """Read a file, and describe how photographs are shown to it.
 
     A file does not say how pixels are scaled: where it takes floats it is given RGB in [0, 1],
@@ -42,22 +45,25 @@ def load(scheme: str, name: str, weights: str | None = None) -> LoadedModel:
         The path of an ``.onnx`` file, or the model's name.
     weights : None
         A file holds its own.
+    device : str, optional
+        As `Runtime.on` takes it; the processor unless given.
 
     Raises
     ------
     InputError
-        Weights are given, or the file cannot be read.
+        Weights are given, the file cannot be read, or there is no such device.
     """
     if scheme not in ("onnx", "demo-onnx"):
         raise InputError(f"Unknown scheme {scheme!r}; there are onnx and demo-onnx.")
     if weights is not None:
         raise InputError(f"An ONNX file holds its own weights; leave out weights={weights!r}.")
+    runtime = Runtime() if device is None else Runtime.on(device)
     if scheme == "demo-onnx":
         if name != "efficientnet_lite0":
             raise unknown_model(scheme, name, ["efficientnet_lite0"])
-        model = model_of(efficientnet_lite0(demonstration_weights().values()))
+        model = model_of(efficientnet_lite0(demonstration_weights().values()), runtime)
         return demonstration(model, channels_first=True)
-    model = model_of(name)
+    model = model_of(name, runtime)
     first = input_channels(model.graph) == "first"
     first_input = next(iter(model.graph.inputs.values()))
     shape = declared_lengths(first_input)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,23 +16,26 @@ from torch import nn
 from camcore._shared.optional import needs
 from camcore._shared.reading import said
 from camcore.errors import CamcoreError, InputError
-from camcore.photos.fit import fitted
-from camcore.registry import LoadedModel, LoadOptions
-from camcore.zoo import check_weights, library_weights
+from camcore.photos.crop import Crop
+from camcore.photos.fit import fitted, measured_view
+from camcore.registry import Fit, LoadedModel, LoadOptions
+from camcore.zoo import check_weights, known_classes, library_weights
 from camcore_torch.inputs import to_numpy
 from camcore_torch.zoo_states import fill
 
-Fit: TypeAlias = Literal["crop", "stretch", "letterbox"]
 Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
 
 _CROP_BELOW: Final = 384
 """Sides from which on ConvNeXt's image processor stretches photographs, and no longer crops."""
 
 _TRIAL: Final = ((240, 400), (400, 240))
-"""Photographs, by height and width, on which it is tried where a processor looks."""
+"""Photographs, by height and width, on which it is measured where a processor looks."""
 
-_APART: Final = 3
-"""Levels of a ramp from 0 to 255 that two ways of scaling it may be apart."""
+_BESIDE: Final = 2
+"""How many pixels of the scaled photograph a measured crop may lie beside the one meant."""
+
+_APART: Final = 1e-3
+"""How far the pixels may be apart that a processor makes at once, and by way of a picture."""
 
 _INTERPOLATIONS: Final = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Names of Pillow's filters, by number."""
@@ -130,16 +133,13 @@ def described(model: nn.Module, processor: Any, *, pretrained: bool = True) -> L
     InputError
         The processor does something else to photographs than scale, crop and normalise them.
     """
-    config: Any = model.config
-    names = [str(config.id2label[index]) for index in sorted(config.id2label)]
-    unnamed = names == [f"LABEL_{index}" for index in range(len(names))]
     classifies = type(model).__name__.endswith("ForImageClassification")
     return replace(
         _shown_by(processor),
         model=model,
-        classes=None if unnamed or not classifies else tuple(names),
+        classes=known_classes(model) if classifies else None,
         pretrained=pretrained,
-        activation=_activation(config) if classifies else None,
+        activation=_activation(model.config) if classifies else None,
     )
 
 
@@ -154,17 +154,20 @@ def _activation(config: Any) -> Activation:
 def _shown_by(processor: Any) -> LoadedModel:
     """Say how a processor shows photographs: where it looks, and what it makes of pixels.
 
-    Where it looks is read from its settings, and then tried, since some processors do more than
-    their settings say.
+    Where it looks is read from its settings where these are known, and measured, since some
+    processors do more than their settings say.
     """
     try:
         found = [_shown(processor, *way) for way in _ways(processor)]
-        return next(shown for shown in found if _looks_there(shown))
+        if not (seen := _measured(processor)):
+            raise ValueError("it does more than scale, crop and fill up")
+        known = next((shown for shown in found if _looks_there(shown, seen)), None)
+        return known or _shown(processor, "measured", min(seen[0].grid), min(seen[0].scaled))
     except Exception as error:  # a processor refuses in its own words what it cannot do
         raise InputError(
             f"The {type(processor).__name__} shows photographs in a way that cannot be laid back "
-            "over them: it does not scale and crop them to one square. Explain the module itself "
-            "with what the processor makes: camcore.explain(model, pixel_values)."
+            f"over them: {said(error)} Explain the module itself with what the processor makes: "
+            "camcore.explain(model, pixel_values)."
         ) from error
 
 
@@ -201,15 +204,25 @@ def _crops(processor: Any) -> bool:
     return bool(getattr(processor, "do_center_crop", False))
 
 
-def _looks_there(shown: LoadedModel) -> bool:
-    """Tell whether a processor takes its square from where it is said to."""
-    for height, width in _TRIAL:
-        down, across = np.mgrid[0 : 255 : height * 1j, 0 : 255 : width * 1j]
-        ramps = np.stack([down, across, down], axis=-1).astype(np.uint8)
-        expected = fitted(shown, ramps.shape).to_model(ramps).astype(float)
-        assert shown.view is not None
-        seen = shown.view(ramps)
-        if seen.shape != expected.shape or np.abs(seen - expected).max() > _APART:
+def _measured(processor: Any) -> list[Crop]:
+    """Find what a processor shows of photographs; empty where its pixels are made otherwise."""
+    found = [measured_view(partial(_view, processor), shape) for shape in _TRIAL]
+    photo = np.random.default_rng(0).integers(0, 256, (*_TRIAL[0], 3), dtype=np.uint8)
+    made = processor(photo, input_data_format="channels_last", return_tensors="np")
+    values = _pixel_values(processor, _view(processor, photo))
+    if values.shape != made["pixel_values"].shape or not np.allclose(
+        values, made["pixel_values"], atol=_APART
+    ):
+        return []
+    return [crop for crop in found if crop is not None] if all(found) else []
+
+
+def _looks_there(shown: LoadedModel, seen: Sequence[Crop]) -> bool:
+    """Tell whether a processor is seen to take its square from where it is said to."""
+    for crop in seen:
+        said_to = fitted(shown, crop.photo_shape)
+        sides = (*said_to.scaled, *said_to.corner), (*crop.scaled, *crop.corner)
+        if said_to.grid != crop.grid or np.abs(np.subtract(*sides)).max() > _BESIDE:
             return False
     return True
 

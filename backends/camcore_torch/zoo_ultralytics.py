@@ -20,7 +20,7 @@ from camcore.errors import CamcoreError, InputError
 from camcore.photos.preprocessing import Preprocessing
 from camcore.registry import LoadedModel, LoadOptions
 from camcore.targets import Box
-from camcore.zoo import check_weights, library_weights
+from camcore.zoo import check_weights, known_classes, library_weights
 from camcore_torch.inputs import to_numpy
 from camcore_torch.zoo_states import fill
 
@@ -92,12 +92,10 @@ def described(model: nn.Module, *, pretrained: bool = True) -> LoadedModel:
     task = getattr(about, "task", None) or guess_model_task(about)
     settings = dict(getattr(about, "args", None) or {})
     side = _side(settings.get("imgsz", 640), about.stride)
-    names = [str(about.names[index]) for index in sorted(about.names)]
-    unnamed = names == [str(index) for index in range(len(names))]
     shown = _cropped(about, side) if task == "classify" else _letterboxed(side)
     return LoadedModel(
         model,
-        classes=None if unnamed else tuple(names),
+        classes=known_classes(model),
         pretrained=pretrained,
         activation="softmax" if task == "classify" else None,
         aim=_aim(about) if task in _BOXES else None,

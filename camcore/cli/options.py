@@ -69,7 +69,7 @@ DeviceOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Where the model runs, by its framework's name: cuda:1, mps.",
+        help="Where the model runs, by its framework's name: cuda:1, mps; of ONNX coreml.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,13 +11,16 @@ import numpy.typing as npt
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.resize import LINEAR, resize
+from camcore.resize import resize, resized_rows
 
 _LONGEST: Final = 100
 """Largest ratio of a photograph's sides: beyond it, the scaled long side would explode."""
 
 _BEYOND: Final = 114
 """The grey that is shown beyond a photograph's edge."""
+
+_ROWS: Final = 64
+"""How many rows of a photograph are computed at once."""
 
 _INTERPOLATIONS: Final = ("bilinear", "bicubic", "nearest", "lanczos")
 
@@ -109,10 +113,47 @@ class Crop:
         maps = np.asarray(maps, dtype=np.float32)
         if maps.ndim < 2 or 0 in maps.shape:
             raise InputError(f"Maps of shape {maps.shape} cannot be laid back; pass (..., h, w).")
-        lead = maps.shape[:-2]
-        canvas = self.carried_on(resize(maps.reshape(-1, *maps.shape[-2:]), self.grid, LINEAR))
-        whole = resize(canvas, self.photo_shape[:2], LINEAR) * self.seen()
-        return whole.astype(np.float32).reshape(*lead, *self.photo_shape[:2])
+        whole = np.zeros((*maps.shape[:-2], *self.photo_shape[:2]), np.float32)
+        top_to_bottom, across = self.seen_window
+        for place in np.ndindex(*maps.shape[:-2]):
+            rows = self._carried_over(maps[place])
+            for start in range(top_to_bottom.start, top_to_bottom.stop, _ROWS):
+                some = slice(start, min(start + _ROWS, top_to_bottom.stop))
+                whole[place][some, across] = rows(some)[:, across]
+        return whole
+
+    def rows_on_photo(
+        self, heat: npt.NDArray[np.floating]
+    ) -> Callable[[slice], npt.NDArray[np.float32]]:
+        """Lay a map of what the model saw over the photograph, and compute rows as asked for.
+
+        Parameters
+        ----------
+        heat : (h, w) array
+            A map of the grid, at any resolution.
+
+        Returns
+        -------
+        callable
+            Takes a slice of the photograph's rows, and returns those of `to_photo`, ``(n, W)``.
+        """
+        found, (top_to_bottom, across) = self._carried_over(heat), self.seen_window
+        rows, columns = (np.zeros(side, bool) for side in self.photo_shape[:2])
+        rows[top_to_bottom], columns[across] = True, True
+        return lambda some: found(some) * (rows[some, None] & columns)
+
+    def _carried_over(
+        self, heat: npt.NDArray[np.floating]
+    ) -> Callable[[slice], npt.NDArray[np.float32]]:
+        """Bring a map to the photograph's size, edge values carried on where it was not seen."""
+        heat, (height, width) = np.asarray(heat, np.float32), self.photo_shape[:2]
+        if self.scaled == (height, width) and max(map(max, self.margins)) <= 0:
+            # All that is seen is enlarged at once, and none of it held.
+            shown, (top, left) = resized_rows(heat, self.grid), self.corner
+            across = slice(-left, width - left)
+            return lambda rows: shown(slice(rows.start - top, rows.stop - top))[:, across]
+        canvas = self.carried_on(resize(heat[None], self.grid))[0]
+        return resized_rows(canvas, (height, width))
 
     def carried_on(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring maps of the grid to the scaled photograph, edge values carried outwards.

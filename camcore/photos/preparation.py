@@ -17,7 +17,7 @@ from camcore.errors import InputError
 from camcore.nest import batch_of, flatten, put, shape_of
 from camcore.photos.measured import Floats, measured_crop
 from camcore.photos.photo import Photo
-from camcore.photos.prepared import PhotoInput
+from camcore.photos.prepared import PhotoInput, preprocessed
 from camcore.photos.preprocessing import Preprocessing
 from camcore.registry import LoadedModel
 
@@ -39,10 +39,49 @@ class Preparation:
         In words, such as ``"timm's pretrained_cfg: short side to 256 (bicubic), ..."``.
     one : callable
         Takes a `Photo`, and returns a `PhotoInput`.
+    pixels : callable or None
+        Takes pixels ``(h, w, 3)`` of any size, scales their values alone, and returns a batch of
+        one. None where that cannot be had apart from scaling and cropping.
+    side : int or None
+        Side of the square that the model is shown, where it is known.
+    scaling : str or None
+        How `pixels` scales values, in words.
     """
 
     said: str
     one: Callable[[Photo], PhotoInput]
+    pixels: Callable[[npt.NDArray[Any]], Any] | None = None
+    side: int | None = None
+    scaling: str | None = None
+
+    def tile(self, photo: Photo) -> Any:
+        """Prepare a tile of a picture, all of which the model is to see.
+
+        Parameters
+        ----------
+        photo : Photo
+            The tile; its pixels are neither scaled nor cropped where that can be left out.
+
+        Returns
+        -------
+        array, tensor, or nest of these
+            A batch of one, as the model takes it.
+
+        Raises
+        ------
+        InputError
+            Only a part of the tile would be shown.
+        """
+        if self.pixels is not None:
+            return self.pixels(photo.pixels)
+        made = self.one(photo)
+        if made.crop is None or any(abs(side) > 1 for pair in made.crop.margins for side in pair):
+            raise InputError(
+                f"Tiles of {photo.pixels.shape[0]} × {photo.pixels.shape[1]} pixels would be shown "
+                f"to the model in part, or with bars: {self.said}. Give a preprocess= that keeps a "
+                "tile whole, such as one that only scales its values."
+            )
+        return made.inputs
 
     def batch(self, photos: Sequence[Photo]) -> tuple[Any, tuple[PhotoInput, ...]]:
         """Prepare photographs as one batch.
@@ -127,18 +166,26 @@ def _unknown(model: object) -> str:
 
 
 def _of_loaded(loaded: LoadedModel) -> Preparation:
-    said = _geometry(loaded)
+    said, scaling = _geometry(loaded), None
     owner = getattr(loaded.preprocess, "__self__", None)
+    if isinstance(owner, Preprocessing):
+        scaling = owner.scaling()
+        said += f", {scaling}"
     if loaded.assumed is not None:
         said = f"assumed, as nothing is known of it: {loaded.assumed}"
-    elif isinstance(owner, Preprocessing):
-        said += f", {owner.scaling()}"
-    return Preparation(said, partial(PhotoInput.for_model, loaded))
+    return _of_pixels(loaded, said, scaling)
+
+
+def _of_pixels(loaded: LoadedModel, said: str, scaling: str | None) -> Preparation:
+    one, pixels = partial(PhotoInput.for_model, loaded), partial(preprocessed, loaded)
+    return Preparation(said, one, pixels, loaded.size, scaling)
 
 
 def _geometry(loaded: LoadedModel) -> str:
     """Say in words which square of a photograph a model is shown."""
     size = f"{loaded.size} × {loaded.size}"
+    if loaded.fit == "measured":
+        return "scaled and cropped as the model's own library does it"
     if loaded.fit == "letterbox":
         return f"long side to {loaded.size} ({loaded.interpolation}), grey bars up to {size}"
     sides = "both sides" if loaded.fit == "stretch" else "short side"
@@ -148,7 +195,7 @@ def _geometry(loaded: LoadedModel) -> str:
 def _of_square(found: Preprocessing, source: str) -> Preparation:
     loaded = LoadedModel(None, found.prepare, found.size, found.short_side, found.interpolation)
     said = f"{source}: {_geometry(loaded)}, {found.scaling()}"
-    return Preparation(said, partial(PhotoInput.for_model, loaded))
+    return _of_pixels(loaded, said, found.scaling())
 
 
 def _given(preprocess: Any, model: object, channels: Channels) -> Preparation:

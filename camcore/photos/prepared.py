@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from camcore.nest import flatten
 from camcore.photos.crop import Crop
-from camcore.photos.fit import fitted
+from camcore.photos.fit import fitted, shown
 from camcore.photos.io import ValueRange
 from camcore.photos.photo import Photo
 from camcore.registry import LoadedModel
@@ -50,10 +50,21 @@ class PhotoInput:
         """Scale, crop and preprocess `photo`, as an array ``(H, W, 3)``, as the model takes it."""
         photo = photo if isinstance(photo, Photo) else Photo(photo)
         crop = fitted(loaded, photo.pixels.shape)
-        view = (loaded.view or crop.to_model)(photo.pixels)
-        if view.dtype != np.uint8 and not _takes_floats(loaded.preprocess, view):
-            view = np.rint(view).astype(np.uint8)
-        return cls(photo.picture, crop, loaded.preprocess(view), photo.value_range, photo.path)
+        inputs = preprocessed(loaded, shown(loaded, photo.pixels, crop))
+        return cls(photo.picture, crop, inputs, photo.value_range, photo.path)
+
+
+def preprocessed(loaded: LoadedModel, view: npt.NDArray[Any]) -> Any:
+    """Scale the pixels of what a model is to see, ``(h, w, 3)`` uint8 or float32 from 0 to 255.
+
+    Returns
+    -------
+    array, tensor, or nest of these
+        A batch of one.
+    """
+    if view.dtype != np.uint8 and not _takes_floats(loaded.preprocess, view):
+        view = np.rint(view).astype(np.uint8)
+    return loaded.preprocess(view)
 
 
 def _takes_floats(preprocess: Callable[[Any], Any], view: npt.NDArray[np.float32]) -> bool:

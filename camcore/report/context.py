@@ -22,8 +22,8 @@ from camcore.methods.table import registered
 from camcore.recipes import OverlayStyle
 from camcore.report.entries import AXES, ComparedPair, Entry, values
 from camcore.report.samples import NOUNS, Photograph, Sample, png_uri, sample_of
+from camcore.viz.arrays import Table
 from camcore.viz.colormaps import Sequential
-from camcore.viz.overlay import Table
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
@@ -388,7 +388,7 @@ def shrink(photo: npt.ArrayLike, side: int) -> Picture:
     -------
     (h, w, 3) uint8 array
     """
-    from camcore.viz.arrays import as_images
+    from camcore.viz.arrays import as_bytes
 
     with needs("report", "scaling photographs"):
         from PIL import Image
@@ -397,6 +397,6 @@ def shrink(photo: npt.ArrayLike, side: int) -> Picture:
         raise InputError(
             f"A photograph has shape {pixels.shape}. Give one of shape (H, W, 3), or grey (H, W)."
         )
-    image = Image.fromarray(np.rint(as_images(pixels)[0]).astype(np.uint8))
+    image = Image.fromarray(as_bytes(pixels)[0])
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.array(image)

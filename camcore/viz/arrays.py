@@ -13,10 +13,11 @@ from camcore.resize import LINEAR, Interpolation, resize
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Picture: TypeAlias = npt.NDArray[np.uint8]
+Table: TypeAlias = npt.NDArray[np.float64]
 
 
-def as_images(images: npt.ArrayLike) -> Floats:
-    """Check images and convert them to ``(B, H, W, 3)``.
+def check_images(images: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Check images, and bring them to ``(B, H, W, C)`` in the dtype that they have.
 
     Parameters
     ----------
@@ -25,8 +26,8 @@ def as_images(images: npt.ArrayLike) -> Floats:
 
     Returns
     -------
-    (B, H, W, 3) float32 array
-        In [0, 255].
+    (B, H, W, C) array
+        Nothing is copied; `as_floats` makes levels from 0 to 255 of a part.
 
     Raises
     ------
@@ -40,18 +41,29 @@ def as_images(images: npt.ArrayLike) -> Floats:
             f"RGB with the channel axis last{_channel_hint(array)}; or grey ones, (B, H, W) or "
             "(H, W)."
         )
-    if array.dtype == np.uint8:
-        floats = array.astype(np.float32)
-    elif np.issubdtype(array.dtype, np.floating):
+    if np.issubdtype(array.dtype, np.floating):
         _check_range(
             array, "Images", "pass the photograph before preprocessing, uint8 or in [0, 1]"
         )
-        floats = array.astype(np.float32) * np.float32(255)
-    else:
+    elif array.dtype != np.uint8:
         raise InputError(
             f"Images of dtype {array.dtype} cannot be drawn; pass uint8, or floating in [0, 1]."
         )
-    return np.broadcast_to(floats, (*floats.shape[:3], 3))
+    return array
+
+
+def as_floats(images: npt.NDArray[Any]) -> Floats:
+    """Convert what `check_images` returns, or a part of it, to float32 levels from 0 to 255."""
+    floats = images.astype(np.float32)
+    return floats if images.dtype == np.uint8 else floats * np.float32(255)
+
+
+def as_bytes(images: npt.ArrayLike) -> Picture:
+    """Check images and round them to ``(B, H, W, 3)`` uint8; see `check_images`."""
+    array = check_images(images)
+    if array.dtype != np.uint8:
+        array = np.rint(as_floats(array)).astype(np.uint8)
+    return np.broadcast_to(array, (*array.shape[:3], 3))
 
 
 def channels_last(images: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -101,31 +113,32 @@ def as_maps(maps: npt.ArrayLike, *, signed: bool = False) -> Floats:
             "Pictures are flat: cut a slice out of a volume first."
         )
     if signed:
-        return check_finite(array.astype(np.float32), "Signed maps")
+        return check_finite(array.astype(np.float32, copy=False), "Signed maps")
     _check_range(array, "Maps", "pass an explanation's maps, not its signed raw maps")
-    return np.clip(array.astype(np.float32), 0, 1)
+    return np.clip(array.astype(np.float32, copy=False), 0, 1)
 
 
 def as_pairs(
     images: npt.ArrayLike, maps: npt.ArrayLike, *, signed: bool = False
-) -> tuple[Floats, Floats]:
+) -> tuple[npt.NDArray[Any], Floats]:
     """Check images and maps, one map for each image or one image for all maps.
 
     Parameters
     ----------
     images, maps, signed
-        As `as_images` and `as_maps` take them.
+        As `check_images` and `as_maps` take them.
 
     Returns
     -------
-    (B or 1, H, W, 3) and (B, h, w) float32 arrays
+    (B or 1, H, W, C) array and (B, h, w) float32 array
+        As these return them.
 
     Raises
     ------
     InputError
         They differ in number, or one of them cannot be drawn.
     """
-    photos, heats = as_images(images), as_maps(maps, signed=signed)
+    photos, heats = check_images(images), as_maps(maps, signed=signed)
     if len(photos) not in (1, len(heats)):
         raise InputError(
             f"{len(photos)} images and {len(heats)} maps cannot be laid over one another; pass "

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 
 from camcore.recipes import OverlayStyle
-from camcore.viz.arrays import Floats, Picture, as_maps
-from camcore.viz.overlay import Table, colour_table, heat_map, overlay
+from camcore.viz.arrays import Floats, Picture, Table, as_maps
+from camcore.viz.overlay import colour_table, heat_map, overlay
 from camcore.viz.panels import Pictures, Scale, one_by_one
 from camcore.viz.signed import DIVERGING, diverging_table, signed_map, signed_overlay
 

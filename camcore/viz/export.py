@@ -70,8 +70,8 @@ def save_figure(drawing: Figure, path: str | os.PathLike[str], *, dpi: int = 300
         Ends in ``.pdf``, ``.svg`` or ``.png``. An existing file is replaced; the file is
         either whole or not there.
     dpi : int
-        Pixels per inch of a PNG. In PDF and SVG, photographs and maps keep the pixels
-        that they have, and everything else is lines and letters.
+        Pixels per inch of a PNG. In PDF and SVG, photographs and maps keep the pixels that
+        they have, up to four megapixels each, and everything else is lines and letters.
 
     Returns
     -------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +12,8 @@ from camcore._shared.optional import needs
 from camcore.errors import InputError
 from camcore.photos.crop import Crop
 from camcore.recipes import OverlayStyle
-from camcore.resize import Interpolation
-from camcore.viz.arrays import Floats, Picture, as_maps, as_pairs, check_weight, resized
-
-Table: TypeAlias = npt.NDArray[np.float64]
-
-PILLOW_CUBIC = Interpolation("cubic", cubic_coefficient=-0.5, border="renormalise")
-"""``Image.resize`` with ``BICUBIC``, where it enlarges."""
-
+from camcore.viz.arrays import Floats, Picture, Table, as_maps, as_pairs, check_weight
+from camcore.viz.blends import Heat, coloured, find_blend, lay, weights_by_heat
 
 _LINES = 200
 """How many lines of a frame are as wide as a photograph's shorter side."""
@@ -83,10 +76,13 @@ def overlay(
     table = colour_table(style.colormap if colormap is None else colormap)
     weight = style.alpha if alpha is None else alpha
     check_weight(weight)
-    mix = _blend(blend or style.blend)
-    photos, heat = as_pairs(images, maps)
-    photos = np.broadcast_to(photos, (len(heat), *photos.shape[1:]))
-    return np.stack([mix(p, h, table, weight) for p, h in zip(photos, heat, strict=True)])
+    mix = find_blend(blend or style.blend)
+    photos, heats = as_pairs(images, maps)
+    size = photos.shape[1:3]
+    photos = np.broadcast_to(photos, (len(heats), *photos.shape[1:]))
+    pairs = zip(photos, heats, strict=True)
+    laid = [lay(photo, Heat(size, heat), mix, table, weight) for photo, heat in pairs]
+    return np.stack(laid) if len(laid) > 1 else laid[0][None]
 
 
 def heat_map(
@@ -115,8 +111,9 @@ def heat_map(
     MissingExtraError
         The colour map's library is not installed.
     """
-    heat = resized(as_maps(maps), size)
-    return _to_uint8(255 * _coloured(heat, colour_table(colormap)))
+    heats = as_maps(maps)
+    height, width = size or heats.shape[1:]
+    return coloured(heats, (height, width), colour_table(colormap))
 
 
 @lru_cache(maxsize=32)
@@ -173,86 +170,6 @@ def matplotlib_table(name: str, steps: int, advice: str) -> Table:
     return np.array(matplotlib.colormaps[name].resampled(steps)(np.arange(steps))[:, :3])
 
 
-def _coloured(maps: Floats, table: Table) -> Floats:
-    # Truncated, not rounded: every library and tutorial looks its colours up so.
-    return table.astype(np.float32)[(255 * maps).astype(np.uint8)]
-
-
-def _to_uint8(values: Floats) -> Picture:
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
-
-
-_Mix: TypeAlias = Callable[[Floats, Floats, Table, float], Picture]
-"""A blend: of an image ``(H, W, 3)`` in [0, 255], a map ``(h, w)``, colours and alpha."""
-
-_Weight: TypeAlias = float | Floats
-
-
-def _weighted(weights: Callable[[float, Floats], tuple[_Weight, _Weight]]) -> _Mix:
-    """Blend image and colours by their weights, which depend on alpha and the map."""
-
-    def mix(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-        large = resized(heat, image.shape[:2])
-        image_weight, colour_weight = weights(alpha, large[..., None])
-        return _to_uint8(image_weight * image + colour_weight * (255 * _coloured(large, table)))
-
-    return mix
-
-
-def _weights_by_heat(alpha: float, heat: Floats) -> tuple[Floats, Floats]:
-    """Weigh image and colours; the slope is bounded, so that no heat begins at an edge."""
-    weight = alpha * heat * (2 - heat)
-    return 1 - weight, weight
-
-
-def _mix_peak(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    colours = _coloured(resized(heat, image.shape[:2]), table)
-    mixed = alpha * colours + (1 - alpha) * (image / np.float32(255))
-    peak = mixed.max()
-    return (255 * (mixed / peak if peak > 0 else mixed)).astype(np.uint8)
-
-
-def _mix_squared(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    squared = resized(heat, image.shape[:2], PILLOW_CUBIC) ** 2
-    # matplotlib looks up one of 256 colours by the floor of 256 x.
-    colours = table[np.minimum(256 * squared, 255).astype(np.uint8)] * 255
-    return _to_uint8((1 - alpha) * image + alpha * colours.astype(np.float32))
-
-
-def _add_rescale(image: Floats, heat: Floats, table: Table, alpha: float) -> Picture:
-    with needs("viz", "resizing pictures"):
-        from PIL import Image
-    colours = _stretched(_coloured(heat, table))
-    large = Image.fromarray(colours).resize((image.shape[1], image.shape[0]))
-    return _stretched(np.asarray(large, dtype=np.float32) * alpha + image)
-
-
-def _stretched(values: Floats) -> Picture:
-    """Stretch to 0..255 and truncate, in the order in which Keras makes an image of an array."""
-    values = values - values.min()
-    peak = values.max()
-    if peak != 0:
-        values = values / peak
-    return (values * 255).astype(np.uint8)
-
-
-_BLENDS: Mapping[str, _Mix] = {
-    "mix_by_heat": _weighted(_weights_by_heat),
-    "mix": _weighted(lambda alpha, _: (1 - alpha, alpha)),
-    "mix_peak": _mix_peak,
-    "mix_squared": _mix_squared,
-    "add_clip": _weighted(lambda alpha, _: (1, alpha)),
-    "add_dimmed": _weighted(lambda alpha, _: (1 - alpha, 1)),
-    "add_rescale": _add_rescale,
-}
-
-
-def _blend(name: str) -> _Mix:
-    if name not in _BLENDS:
-        raise InputError(f"There is no blend {name!r}; choose from {', '.join(_BLENDS)}.")
-    return _BLENDS[name]
-
-
 def overlay_crop(
     photo: Picture, heat: npt.NDArray[np.floating], crop: Crop, style: OverlayStyle
 ) -> Picture:
@@ -283,13 +200,36 @@ def overlay_crop(
     MissingExtraError
         OpenCV is not installed.
     """
+    if style.blend not in ("mix_by_heat", "mix"):
+        return overlay_exactly(photo, heat, crop, style)
     window = crop.seen_window
     seen = np.ascontiguousarray(photo[window])
-    if style.blend not in ("mix_by_heat", "mix"):
-        seen = overlay(photo, crop.to_photo(heat), style=style)[0][window]
-    elif seen.size:
+    if seen.size:
         seen = _mixed_bytes(seen, _enlarged(heat, crop)[window], style)
     return framed(photo, seen, window)
+
+
+def overlay_exactly(
+    photo: Picture, heat: npt.NDArray[np.floating], crop: Crop, style: OverlayStyle
+) -> Picture:
+    """Lay the map of a crop over the whole photograph, as `overlay` mixes the two.
+
+    Parameters
+    ----------
+    photo, heat, crop, style
+        As `overlay_crop` takes them.
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+        As `overlay_crop` returns it.
+    """
+    check_weight(style.alpha)
+    photos, heats = as_pairs(photo, heat)
+    window, size = crop.seen_window, photos.shape[1:3]
+    laid = Heat((size[0], size[1]), rows=crop.rows_on_photo(heats[0]))
+    table, blend = colour_table(style.colormap), find_blend(style.blend)
+    return framed(photo, lay(photos[0], laid, blend, table, style.alpha, window), window)
 
 
 def framed(photo: Picture, seen: Picture, window: tuple[slice, slice]) -> Picture:
@@ -333,7 +273,7 @@ def _mixed_bytes(image: Picture, levels: Floats, style: OverlayStyle) -> Picture
         mixed: Any = cv2.addWeighted(image, 1 - style.alpha, colours, style.alpha, 0)
     else:
         mixed = cv2.blendLinear(
-            image, colours, *_weights_by_heat(style.alpha, levels / np.float32(255))
+            image, colours, *weights_by_heat(style.alpha, levels / np.float32(255))
         )
     return np.asarray(mixed)
 

@@ -5,6 +5,7 @@ Figures are made without pyplot, so nothing is kept in global state and no displ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +18,8 @@ import numpy.typing as npt
 
 from camcore._shared.optional import needs
 from camcore.errors import InputError
-from camcore.viz.arrays import Picture, as_images
+from camcore.viz.arrays import Picture, Table, as_bytes
 from camcore.viz.export import png_bytes
-from camcore.viz.overlay import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +33,9 @@ Bars: TypeAlias = Sequence[tuple[str, float]]
 
 PANEL = 2.8
 """Width of one picture, in inches."""
+
+_PIXELS = 2**22
+"""How many pixels a picture of a panel has at most: some 700 to the inch of a photograph."""
 
 _BARS = 0.8
 """Width of a column of bars beside one of pictures."""
@@ -94,8 +97,7 @@ def one_by_one(batch: Pictures) -> list[npt.NDArray[Any]]:
 
 def pictures(images: Pictures) -> list[Picture]:
     """List images ``(H, W, 3)`` uint8."""
-    rounded = (np.rint(as_images(batch)).astype(np.uint8) for batch in one_by_one(images))
-    return [photo for batch in rounded for photo in batch]
+    return [photo for batch in one_by_one(images) for photo in as_bytes(batch)]
 
 
 def same_number(**rows: Pictures | Sequence[Any] | None) -> None:
@@ -177,9 +179,27 @@ def show(
     picture: Picture,
     seen: npt.NDArray[np.bool_] | np.bool_ = np.True_,
 ) -> None:
-    """Show a picture where the model looked, and white where it did not."""
-    panel.imshow(np.where(np.asarray(seen)[..., None], picture, 255).astype(np.uint8))
+    """Show a picture where the model looked, and white where it did not.
+
+    One of many megapixels is scaled down first, in its own coordinates: beyond what a panel can
+    show it would only take time and memory.
+    """
+    if not np.all(seen):
+        picture = np.where(np.asarray(seen)[..., None], picture, np.uint8(255))
+    by = math.ceil(math.sqrt(picture.shape[0] * picture.shape[1] / _PIXELS))
+    small = _reduced(picture, by) if by > 1 else picture
+    # A pixel's centre has whole coordinates, its edges lie between.
+    right, bottom = small.shape[1] * by - 0.5, small.shape[0] * by - 0.5
+    panel.imshow(small, extent=(-0.5, right, bottom, -0.5))
+    panel.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
     bare(panel)
+
+
+def _reduced(picture: Picture, by: int) -> Picture:
+    """Average squares of `by` pixels; those at the right and lower edge may be cut."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).reduce(by))
 
 
 def bare(panel: Axes) -> None:

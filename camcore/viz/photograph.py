@@ -11,7 +11,7 @@ from camcore.photos.crop import Crop
 from camcore.recipes import OverlayStyle
 from camcore.resize import resize
 from camcore.viz.arrays import Picture
-from camcore.viz.overlay import framed, overlay, overlay_crop
+from camcore.viz.overlay import overlay, overlay_crop, overlay_exactly
 
 
 def leaves_unit_range(shown: npt.NDArray[Any]) -> bool:
@@ -75,8 +75,5 @@ def overlay_over(
     if crop is None:
         whole: Picture = overlay(photo, heat, style=style)[0]
         return whole
-    if not exact:
-        return overlay_crop(photo, heat, crop, style)
-    window = crop.seen_window
-    mixed = overlay(photo, crop.to_photo(heat), style=style)[0]
-    return framed(photo, mixed[window], window)
+    lay_over = overlay_exactly if exact else overlay_crop
+    return lay_over(photo, heat, crop, style)

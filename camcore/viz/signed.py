@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore.errors import InputError
 from camcore.photos.preprocessing import as_grey
-from camcore.viz.arrays import Floats, Picture, as_maps, as_pairs, check_weight, resized
-from camcore.viz.overlay import Table, matplotlib_table
+from camcore.viz.arrays import (
+    Floats,
+    Picture,
+    Table,
+    as_floats,
+    as_maps,
+    as_pairs,
+    check_weight,
+)
+from camcore.viz.blends import Heat, in_colours, strips
+from camcore.viz.overlay import matplotlib_table
 
 DIVERGING = "RdBu_r"
 _STEPS = 255  # odd, so that zero has a colour of its own
@@ -50,8 +60,11 @@ def signed_map(
     MissingExtraError
         matplotlib is not installed.
     """
-    values = resized(as_maps(maps, signed=True), size)
-    return _coloured(values, _reach(values, limit), colormap)
+    values = as_maps(maps, signed=True)
+    height, width = size or values.shape[1:]
+    heats = [Heat((height, width), one) for one in values]
+    reach = _reach(heats, limit)
+    return in_colours(values, (height, width), _bytes(colormap), partial(_steps, reach=reach))
 
 
 def signed_overlay(
@@ -92,25 +105,47 @@ def signed_overlay(
         matplotlib is not installed.
     """
     photos, values = as_pairs(images, maps, signed=True)
-    values = resized(values, photos.shape[1:3])
+    height, width = photos.shape[1:3]
     check_weight(alpha)
-    reach = _reach(values, limit)
-    weight = alpha * np.minimum(np.abs(values) / np.float32(reach), 1)[..., None]
-    mixed = (1 - weight) * as_grey(photos) + weight * _coloured(values, reach, colormap)
-    return np.rint(mixed).astype(np.uint8)
+    heats = [Heat((height, width), one) for one in values]
+    reach, table = _reach(heats, limit), _bytes(colormap)
+    picture = np.empty((len(heats), height, width, 3), np.uint8)
+    for index, (one, heat) in enumerate(zip(picture, heats, strict=True)):
+        rows, photo = heat.enlarged(), photos[index % len(photos)]
+        for strip in strips((height, width)):
+            large = rows(strip)
+            places = _steps(large, reach)
+            weight = alpha * np.minimum(np.abs(large) / np.float32(reach), 1)
+            grey = as_grey(np.broadcast_to(as_floats(photo[strip]), (*large.shape, 3)))[..., 0]
+            for channel in range(3):
+                mixed = (1 - weight) * grey + weight * table[:, channel][places]
+                one[strip, :, channel] = np.rint(mixed).astype(np.uint8)
+    return picture
 
 
-def _reach(values: Floats, limit: float | None) -> float:
+def _reach(heats: Sequence[Heat], limit: float | None) -> float:
+    """Find the value of the strongest colours: the largest of all maps where none is given."""
     if limit is not None and not (0 < limit < np.inf):
         raise InputError(f"limit is {limit}; pass the positive value of the strongest colour.")
-    return limit or float(np.abs(values).max()) or 1.0
+    if limit is not None:
+        return limit
+    return max(map(_largest, heats)) or 1.0
 
 
-def _coloured(values: Floats, reach: float, colormap: str) -> Picture:
-    steps = np.rint(np.clip(values / np.float32(reach), -1, 1) * (_STEPS // 2)).astype(int)
-    colours: Picture = np.rint(255 * diverging_table(colormap)).astype(np.uint8)
-    picture: Picture = colours[steps + _STEPS // 2]
-    return picture
+def _largest(heat: Heat) -> float:
+    rows = heat.enlarged()
+    return max(float(np.abs(rows(strip)).max()) for strip in strips(heat.size))
+
+
+def _steps(values: Floats, reach: float) -> npt.NDArray[np.intp]:
+    """Find each value's place in the table of colours."""
+    scaled = np.clip(values / np.float32(reach), -1, 1) * (_STEPS // 2)
+    steps: npt.NDArray[np.intp] = np.rint(scaled).astype(np.intp) + _STEPS // 2
+    return steps
+
+
+def _bytes(colormap: str) -> Picture:
+    return np.rint(255 * diverging_table(colormap)).astype(np.uint8)
 
 
 @lru_cache(maxsize=8)

@@ -23,7 +23,7 @@ ROWS = [
     {"viz"},
     {"explanation"},
     {"explainer", "comparison"},
-    {"factorisation", "training", "batch", "testing"},
+    {"factorisation", "training", "tiles", "batch", "testing"},
     {"report"},
     {"camcore"},
     {"cli"},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from camcore.errors import InputError
-from camcore.resize import LINEAR, Interpolation, resize
+from camcore.resize import LINEAR, Interpolation, resize, resized_rows
 from camcore.resize import PEERS as RECIPES_USE
 
 # Conventions that no recipe uses, which `Interpolation` expresses all the same:
@@ -517,3 +517,33 @@ def test_a_size_of_another_rank_does_not_reach_into_the_leading_axes(size):
         InputError, match=r"\(2, 3, 3\) have 2 spatial axes, and the size|do not fit"
     ):
         resize(maps, size, leading=1)
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((7, 9), (50, 40)),
+        ((70, 90), (333, 200)),
+        ((70, 90), (80, 400)),
+        ((7, 90), (20, 95)),
+        ((90, 70), (30, 20)),
+        ((80, 80), (80, 99)),
+        ((5, 6), (5, 6)),
+    ],
+)
+def test_rows_asked_for_one_by_one_are_those_of_the_whole(name, shape, size):
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    whole, rows = resize(array, size, PEERS[name]), resized_rows(array, size, PEERS[name])
+    for step in (1, 7, size[0]):
+        starts = range(0, size[0], step)
+        found = np.concatenate([rows(slice(start, start + step)) for start in starts])
+        assert np.array_equal(found, whole)
+    assert rows(slice(0, 1)).dtype == whole.dtype
+
+
+def test_rows_of_what_cannot_be_resized_are_refused_at_once():
+    with pytest.raises(InputError, match="size=\\(0, 3\\) is no size"):
+        resized_rows(np.ones((2, 2)), (0, 3))
+    with pytest.raises(InputError, match="must be finite"):
+        resized_rows(np.full((2, 2), np.nan), (3, 3))

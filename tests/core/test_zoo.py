@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import camcore
 from camcore import registry, zoo
 from camcore.errors import InputError, MissingFileError
 from camcore.registry import LoadedModel, LoadOptions
+from camcore.testing import random_network
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +129,43 @@ def test_files_that_do_not_name_each_class_are_refused(tmp_path, name, text, mes
         zoo.read_classes(tmp_path / name)
     with pytest.raises(MissingFileError):
         zoo.read_classes(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    "classes", [list("abcde"), np.array(list("abcde")), dict(enumerate("abcde"))]
+)
+def test_an_explanation_takes_names_of_classes_as_loading_does(classes):
+    inputs = np.random.default_rng(0).normal(size=(1, 2, 8, 8))
+    found = camcore.explain(random_network(), inputs, "c", "relu2", classes=classes)
+    assert found.names == ("a", "b", "c", "d", "e")
+    assert found.classes.tolist() == [2]
+
+
+def test_names_that_are_none_are_refused_by_an_explanation_too(tmp_path):
+    (tmp_path / "names.txt").write_text("cat\n\ndog\n")
+    for classes, message in (
+        (["cat", 3], "has no name for class 1: 3"),
+        ({1: "cat"}, "expected every index from 0 to 0"),
+        (tmp_path / "names.txt", "has no name for class 1: ''"),
+    ):
+        with pytest.raises(InputError, match=message):
+            camcore.Explainer(random_network(), classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({0: "cat", 1: "dog"}, ("cat", "dog")),
+        ({0: "LABEL_0", 1: "LABEL_1"}, None),
+        ({0: "0", 1: "1"}, None),
+        ({0: "class0", 1: "class1"}, None),
+        ({0: "0", 1: "3"}, ("0", "3")),
+        ({1: "cat"}, None),
+    ],
+)
+def test_names_that_only_number_classes_are_none(labels, names):
+    assert zoo.known_classes(SimpleNamespace(names=labels)) == names
+    assert zoo.known_classes(SimpleNamespace(config=SimpleNamespace(id2label=labels))) == names
 
 
 def test_what_is_loaded_already_is_described_or_refused(monkeypatch):

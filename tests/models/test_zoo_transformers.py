@@ -14,6 +14,8 @@ import camcore
 from camcore import zoo
 from camcore.batch import PreparedPhoto
 from camcore.errors import BackendError, InputError
+from camcore.photos.crop import Crop
+from camcore.resize import resize
 
 SQUARE = {"height": 64, "width": 64}
 
@@ -203,10 +205,52 @@ def test_code_in_a_folder_is_not_run(transformers, vit, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_processor_that_shows_no_square_is_refused(transformers, vit, tmp_path):
-    spec = saved(tmp_path, vit, transformers.DetrImageProcessor())
-    with pytest.raises(InputError, match=r"DetrImageProcessor shows photographs in a way that can"):
-        zoo.load_model(spec)
+def keepers_of_sides(transformers):
+    """Processors that show no square."""
+    longest = {"shortest_edge": 64, "longest_edge": 90}
+    oblong = {"height": 48, "width": 64}
+    return {
+        "DETR": transformers.DetrImageProcessor(size=longest),
+        "YOLOS": transformers.YolosImageProcessor(size=longest),
+        "SegFormer": transformers.SegformerImageProcessor(size=oblong),
+        "CLIP": transformers.CLIPImageProcessor(size={"shortest_edge": 72}, crop_size=oblong),
+    }
+
+
+@pytest.mark.parametrize("name", ["DETR", "YOLOS", "SegFormer", "CLIP"])
+def test_processors_that_show_no_square_are_measured(transformers, tmp_path, photographs, name):
+    processor = keepers_of_sides(transformers)[name]
+    model = convolutions(transformers, "resnet")
+    loaded = zoo.load_model(saved(tmp_path, model, processor))
+    assert loaded.fit == "measured"
+    for turned in (photographs["chelsea"], photographs["chelsea"].swapaxes(0, 1).copy()):
+        pixels = processor(turned, return_tensors="np")["pixel_values"]
+        prepared = PreparedPhoto.for_model(loaded, turned)
+        np.testing.assert_array_equal(prepared.inputs, pixels)
+        assert prepared.crop.grid == pixels.shape[2:]
+        found = camcore.explain(loaded, turned, 1)
+        expected = camcore.explain(model, torch.tensor(pixels), 1, **loaded.defaults)
+        np.testing.assert_array_equal(found.maps, expected.maps)
+        if name != "CLIP":
+            assert prepared.crop == Crop.whole(turned.shape[:2], pixels.shape[2:])
+            laid = resize(expected.maps, turned.shape[:2])[0]
+            np.testing.assert_allclose(found.maps_on_photographs()[0], laid, atol=1e-6)
+    assert "as the model's own library does it" in found.preprocessing
+
+
+def test_a_processor_that_does_more_than_scale_and_crop_is_refused(transformers, vit):
+    from camcore_torch.zoo_transformers import described
+
+    class Mirrored(transformers.ViTImageProcessor):
+        def __call__(self, images, **options):
+            made = super().__call__(images, **options)
+            made["pixel_values"] = made["pixel_values"][..., ::-1].copy()
+            return made
+
+    with pytest.raises(
+        InputError, match=r"Mirrored shows photographs in a way that cannot be laid"
+    ):
+        described(vit, Mirrored(size=SQUARE))
 
 
 def test_a_name_of_the_hub_is_looked_up_in_the_cache_alone(

@@ -70,6 +70,24 @@ def explain(
             min=1, metavar="PIXELS", help="Scale photographs with longer sides down to this."
         ),
     ] = 2048,
+    tile: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="PIXELS",
+            help="Explain one large photograph in tiles of this side, at its full size.",
+            show_default=False,
+        ),
+    ] = 0,
+    overlap: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="PIXELS",
+            help="How much tiles share with their neighbours.",
+            show_default=False,
+        ),
+    ] = 0,
     value_range: ValueRangeOption = None,
     as_json: Annotated[
         bool,
@@ -238,8 +256,10 @@ def explain(
     request = ExplainRequest(
         ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes),
         *(layer or (), target, method, recipe, max_dim, value_range, activation),
-        *(augment, colormap, alpha, top),
+        *(augment, colormap, alpha, top, tile, overlap),
     )
+    if overlap and not tile:
+        raise typer.BadParameter("--overlap is for tiles; give --tile, too.")
     for_many = {
         "--resume": resume,
         "--recursive": recursive,
@@ -249,6 +269,9 @@ def explain(
         "--report": report,
     }
     given = [name for name, value in for_many.items() if value]
+    alone = len(photos) == 1 and not given and _is_one(photos[0]) and not is_video(photos[0])
+    if tile and not alone:
+        raise typer.BadParameter("--tile is for one photograph; give it a command of its own.")
     if any(map(is_video, photos)):
         unfit = [*given, *([] if value_range is None else ["--value-range"])]
         if unfit or len(photos) > 1:
@@ -260,7 +283,7 @@ def explain(
         explain_video(request, Path(photos[0]), output, steady, every, batch, as_json)
     elif steady or every > 1:
         raise typer.BadParameter("--steady and --every are for a video.")
-    elif len(photos) == 1 and not given and _is_one(photos[0]):
+    elif alone:
         explain_photo(request, Path(photos[0]), output, as_json)
     elif report and resume:
         raise typer.BadParameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -29,18 +30,14 @@ def explain_photo(request: ExplainRequest, path: Path, output: Path | None, as_j
     request.check()
     if not path.exists():
         raise typer.BadParameter(f"There is no {path}; name a photograph, a folder, or a video.")
-    photo = Photo.read(path, max_dim=request.max_dim, value_range=request.value_range)
+    longest = None if request.tile else request.max_dim
+    photo = Photo.read(path, max_dim=longest, value_range=request.value_range)
     folder = output or Path(f"camcore-{path.stem}")
     check_apart([path, *request.files], [folder / name for name in _OUTPUTS])
     with console.Steps(2) as steps:
         loaded = request.load_model(steps)
         with steps.step("explaining"):
-            prepared = PreparedPhoto.for_model(loaded, photo)
-            target = request.aim(loaded)
-            result = camcore.explain(
-                loaded.model, prepared.inputs, target, **request.options(loaded)
-            )
-    one = prepared.explained(result)
+            one = (_in_tiles if request.tile else _whole)(request, loaded, photo)
     _warn(loaded, one)
     _write(console.folder(folder), loaded, one, request.top)
     if as_json:
@@ -53,6 +50,25 @@ def explain_photo(request: ExplainRequest, path: Path, output: Path | None, as_j
         console.say(_black_and_white(one.value_range))
     _print(loaded, one.explanation, request.top)
     console.wrote(folder, _OUTPUTS)
+
+
+def _whole(request: ExplainRequest, loaded: LoadedModel, photo: Photo) -> ExplainedPhoto:
+    prepared, target = PreparedPhoto.for_model(loaded, photo), request.aim(loaded)
+    result = camcore.explain(loaded.model, prepared.inputs, target, **request.options(loaded))
+    return prepared.explained(result)
+
+
+def _in_tiles(request: ExplainRequest, loaded: LoadedModel, photo: Photo) -> ExplainedPhoto:
+    result = camcore.explain_tiles(
+        *(loaded, photo, request.aim(loaded)),
+        tile=request.tile,
+        overlap=request.overlap,
+        **request.options(loaded),
+    )
+    (kept,) = result.photographs
+    # As of a photograph explained whole, the arrays are kept without it.
+    result = replace(result, photographs=(), preprocessing=None)
+    return ExplainedPhoto(kept.photo, kept.crop, result, kept.value_range)
 
 
 def _black_and_white(value_range: ValueRange) -> str:

@@ -53,6 +53,9 @@ class ExplainRequest:
         Weight of the colours in the overlays; the recipe's own unless given.
     top : int
         How many of the highest classes are listed.
+    tile, overlap : int
+        Sides of the tiles that one large photograph is cut into, and how many pixels of them
+        neighbours share; a side of 0 explains it whole.
     """
 
     model: ModelRequest
@@ -67,6 +70,8 @@ class ExplainRequest:
     colormap: str | None = None
     alpha: float | None = None
     top: int = TOP
+    tile: int = 0
+    overlap: int = 0
 
     def check(self) -> None:
         """End the command where what is named is not there, before a model is loaded."""

@@ -611,6 +611,8 @@ def test_models_that_cannot_be_run_are_refused(jax, backend):
             backend.load(scheme, name)
     with pytest.raises(InputError, match="has its own weights"):
         backend.load("demo-jax", "efficientnet_lite0", "weights.npz")
+    with pytest.raises(InputError, match=r"computes on cpu:0 here, not on 'gpu'\. .*JAX_PLATFORMS"):
+        backend.load("demo-jax", "efficientnet_lite0", device="gpu")
     adapter = backend.adapt(nnx_case().model)
     with pytest.raises(InputError, match="hold no array"):
         adapter.run(())

@@ -8,13 +8,14 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 from onnx_files import file_of
 
 import camcore
 from camcore import registry
-from camcore.errors import InputError
+from camcore.errors import BackendError, InputError
 from camcore_onnx import backend
 
 
@@ -113,3 +114,66 @@ def test_a_missing_library_names_the_extra():
         "else: raise AssertionError"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """ONNX Runtime with more providers than it has, and what sessions are asked to run on."""
+    runtime, asked, starts = onnxruntime, [], ["CUDAExecutionProvider", "OpenVINOExecutionProvider"]
+
+    class Session(runtime.InferenceSession):
+        def __init__(self, data, options, providers):
+            asked.append(providers)
+            super().__init__(data, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self):
+            return starts
+
+    available = ["CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: available)
+    monkeypatch.setattr(runtime, "InferenceSession", Session)
+    return asked, starts
+
+
+@pytest.mark.parametrize(
+    ("device", "providers"),
+    [
+        ("cuda", [("CUDAExecutionProvider", {}), "CPUExecutionProvider"]),
+        ("CUDA:1", [("CUDAExecutionProvider", {"device_id": "1"}), "CPUExecutionProvider"]),
+        ("cudaexecutionprovider", [("CUDAExecutionProvider", {}), "CPUExecutionProvider"]),
+        (
+            "openvino:GPU",
+            [("OpenVINOExecutionProvider", {"device_type": "GPU"}), "CPUExecutionProvider"],
+        ),
+    ],
+)
+def test_a_device_is_an_execution_provider(installed, tmp_path, device, providers):
+    path, (asked, starts) = saved(tmp_path, ["n", 3, 16, 16]), installed
+    images = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    loaded = backend.load("onnx", path, device=device)
+    found = camcore.Explainer(backend.adapt(loaded.model), layer="relu")(images, target=1)
+    assert asked
+    assert all(one == providers for one in asked)
+    asked.clear()
+    starts.append("CPUExecutionProvider")
+    plain = backend.load("onnx", path, device="cpu").model
+    assert plain is not loaded.model
+    expected = camcore.Explainer(backend.adapt(plain), layer="relu")(images, target=1)
+    np.testing.assert_array_equal(found.maps, expected.maps)
+    assert asked
+    assert all(one == ["CPUExecutionProvider"] for one in asked)
+
+
+def test_a_device_that_is_not_there_is_said(tmp_path, installed):
+    path = saved(tmp_path, ["n", 3, 16, 16])
+    with pytest.raises(InputError, match=r"knows no device 'mps'; there are cpu, cuda, "):
+        backend.load("onnx", path, device="mps")
+    with pytest.raises(InputError, match=r"knows no device 'cpu:1'"):
+        backend.load("onnx", path, device="cpu:1")
+    with pytest.raises(InputError, match=r"has no CoreMLExecutionProvider for the device 'coreml'"):
+        backend.load("onnx", path, device="coreml")
+    installed[1][:] = ["CPUExecutionProvider"]
+    loaded = backend.load("onnx", path, device="cuda")
+    images = np.zeros((1, 3, 16, 16), np.float32)
+    with pytest.raises(BackendError, match=r"cannot start its CUDAExecutionProvider here"):
+        camcore.Explainer(backend.adapt(loaded.model), layer="relu")(images, target=1)

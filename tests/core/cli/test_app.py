@@ -134,6 +134,7 @@ def test_what_is_left_out_of_a_command_is_fixed():
         "demo": {"output": Path("camcore-demo")},
         "explain": {
             **{"method": "gradcam", "recipe": "paper", "steady": 0.0, "every": 1, "top": 5},
+            **{"tile": 0, "overlap": 0},
             **shared,
         },
         "compare": {"output": Path("camcore-compare"), "seed": 0, **shared},

@@ -8,7 +8,7 @@ import pytest
 import camcore as library
 from camcore.batch import PreparedPhoto
 from camcore.photos.crop import CentreCrop
-from camcore.photos.io import read_photo
+from camcore.photos.io import read_photo, write_image
 
 
 def test_one_photograph_gives_overlay_figure_and_arrays_of_the_librarys_own_explanation(
@@ -115,6 +115,37 @@ def test_without_an_output_the_folder_is_named_after_the_photograph(
 def test_very_large_photographs_are_scaled_down(camcore, photo, tmp_path):
     camcore("explain", photo, "-m", "tiny_models:named", "--max-dim", 15, "--output", tmp_path)
     assert read_photo(tmp_path / "overlay.png").shape == (10, 15, 3)
+
+
+def test_a_large_photograph_is_explained_in_tiles(camcore, tiny, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 45, 3), dtype=np.uint8)
+    large = write_image(tmp_path / "large.png", pixels)
+    words = ["-m", "tiny_models:named", "--tile", 8, "--overlap", 2, "--max-dim", 15]
+    done = camcore("explain", large, *words, "--layer", "relu2", "--output", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    found = library.load(tmp_path / "explanation.npz")
+    expected = library.explain_tiles(
+        tiny.named(), pixels, layer="relu2", tile=8, overlap=2, activation="softmax"
+    )
+    assert np.array_equal(found.maps, expected.maps)
+    assert found.classes.tolist() == expected.classes.tolist()
+    assert np.array_equal(read_photo(tmp_path / "overlay.png"), expected.overlay()[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--overlap", "2"], "give --tile, too"),
+        (["--tile", "8", "--report"], "--tile is for one photograph"),
+        (["--tile", "64"], "smaller than a tile of 64 by 64"),
+    ],
+)
+def test_tiles_where_there_are_none_are_misuse(words, said, camcore, photo, tmp_path):
+    done = camcore(
+        "explain", photo, "-m", "tiny_models:named", *words, "--output", tmp_path / "out"
+    )
+    assert done.exit_code != 0
+    assert said in " ".join(done.stderr.split())
 
 
 def test_random_weights_and_unnamed_classes_are_said(camcore, photo, tmp_path):

@@ -126,3 +126,20 @@ def test_the_view_of_a_centre_crop_is_what_the_model_is_shown(pillow):
 def test_a_crop_beside_the_photograph_is_refused():
     with pytest.raises(InputError, match="Nothing of a photograph of shape"):
         Crop((60, 90), (10, 10), (60, 90), (70, 0))
+
+
+@pytest.mark.parametrize("corner", [(-5, 8), (3, 0), (0, 0)])
+def test_rows_of_a_map_on_the_photograph_are_those_of_the_whole(corner):
+    crop = Crop((150, 110), (32, 32), (40, 36), corner)
+    heat = np.random.default_rng(0).random((8, 8)).astype(np.float32)
+    whole, rows = crop.to_photo(heat), crop.rows_on_photo(heat)
+    found = np.concatenate([rows(slice(start, start + 7)) for start in range(0, 150, 7)])
+    assert np.array_equal(found, whole)
+    canvas = crop.carried_on(resize(heat[None], crop.grid, LINEAR))
+    assert np.array_equal(whole, resize(canvas, (150, 110), LINEAR)[0] * crop.seen())
+
+
+def test_what_is_not_scaled_is_enlarged_once():
+    crop = Crop((46, 60), (48, 64), (46, 60), (-2, 0))
+    heat = np.random.default_rng(0).random((6, 8)).astype(np.float32)
+    assert np.array_equal(crop.to_photo(heat), resize(heat, (48, 64), LINEAR)[2:, :60])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from camcore.batch import PreparedPhoto
-from camcore.photos.crop import CentreCrop
+from camcore.errors import InputError
+from camcore.photos.crop import CentreCrop, Crop
 from camcore.photos.fit import Letterbox, Stretch, fitted
+from camcore.photos.prepared import PhotoInput
 from camcore.registry import LoadedModel
 
 
@@ -82,3 +84,20 @@ def test_a_model_says_how_photographs_become_its_square(require):
     quick = overlay_crop(photo, heat, boxed.crop, OverlayStyle())
     exact = overlay(photo, boxed.crop.to_photo(heat))[0]
     assert np.abs(quick.astype(int) - exact.astype(int)).max() <= 2
+
+
+def test_what_is_measured_lies_where_its_view_shows_it(require):
+    image = require("PIL.Image")
+
+    def view(photo):
+        height, width = photo.shape[:2]
+        scaled = image.fromarray(photo).resize((2 * width // 5, 2 * height // 5))
+        return np.asarray(scaled)[4:-4]
+
+    loaded = LoadedModel(None, lambda seen: seen[None], 32, 32, fit="measured", view=view)
+    assert fitted(loaded, (100, 150, 3)) == Crop((100, 150), (32, 60), (40, 60), (4, 0))
+    photo = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    assert np.array_equal(PhotoInput.for_model(loaded, photo).inputs[0], view(photo))
+    turned = replace(loaded, view=lambda seen: seen[::-1])
+    with pytest.raises(InputError, match="more than scaled, cropped and filled up"):
+        fitted(turned, (100, 150, 3))

@@ -16,6 +16,7 @@ from camcore.viz import (
     figure,
     heat_map,
     overlay,
+    panels,
     png_bytes,
     signed_map,
     signed_overlay,
@@ -54,6 +55,22 @@ def test_batches_in_one_array_and_a_lone_image(maps):
     batch = np.random.default_rng(2).random((2, 20, 20, 3))
     assert len(rows(figure(batch, np.stack(maps)), 3)) == 2
     assert len(rows(figure(batch[0], maps[0]), 3)) == 1
+
+
+def test_a_large_picture_is_scaled_down_in_its_own_coordinates(maps, monkeypatch):
+    monkeypatch.setattr(panels, "_PIXELS", 300)
+    photo = np.random.default_rng(3).integers(0, 256, (31, 40, 3), dtype=np.uint8)
+    drawn = figure(photo, maps[0])
+    row = rows(drawn, 3)[0]
+    # 31 x 40 is more than 4 x 300, so squares of 3 become one pixel.
+    assert [picture.shape for picture in row] == [(11, 14, 3)] * 3
+    whole = overlay(photo, maps[0])[0]
+    square = whole[3:6, 6:9].astype(float).mean((0, 1))
+    assert np.abs(row[2][1, 2] - square).max() <= 0.5
+    panel = drawn.axes[0]
+    assert panel.images[0].get_extent() == [-0.5, 41.5, 32.5, -0.5]
+    assert panel.get_xlim() == (-0.5, 39.5)
+    assert panel.get_ylim() == (30.5, -0.5)
 
 
 def test_without_images_the_maps_are_shown_as_they_are(maps):
