@@ -29,6 +29,9 @@ EXTRAS = {
     "typer",
     "rich",
     "jinja2",
+    "nibabel",
+    "pydicom",
+    "monai",
 }
 # Rooms of their own, behind an extra.
 APART = {"cli", "viz"}
@@ -109,7 +112,7 @@ def test_adapters_import_their_own_framework_and_never_one_another(package):
 
 def test_public_names_are_those_of_the_docstring():
     table = re.findall(r"^`(?:camcore\.)?(\w+)`", camcore.__doc__, re.M)
-    assert len(table) == 30
+    assert len(table) == 31
     assert sorted(table) == camcore.__all__
     for name in table:
         thing = camcore.__getattr__(name)  # also where an import has set it
