@@ -16,6 +16,7 @@ from camcore._shared.atomic import check_apart, whole
 from camcore._shared.reading import read_arrays, reading
 from camcore.adapter import Array
 from camcore.errors import InputError
+from camcore.medical.space import check_affines, resized_affine
 from camcore.methods.table import TABLE
 from camcore.metrics.boxes import Component, boxes_of, mask_of
 from camcore.outputs import look_like_probabilities
@@ -87,6 +88,9 @@ class Explanation:
         What was done to the photographs before the model saw them, in words.
     names : tuple of str or None
         Names of the classes by index, where they are known.
+    affines : (B, 4, 4) float64 array or None
+        From the voxels of maps ``(B, I, J, K)`` to millimetres in RAS+, where volumes that know
+        it were explained, such as MONAI's MetaTensors.
     """
 
     maps: Array
@@ -106,6 +110,7 @@ class Explanation:
     photographs: tuple[PhotoInput, ...] = field(default=(), repr=False)
     preprocessing: str | None = None
     names: tuple[str, ...] | None = None
+    affines: Array | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -205,7 +210,8 @@ class Explanation:
             "outputs": self.outputs,
             **{f"raw_{i}": maps for i, maps in enumerate(self.raw.values())},
         }
-        return arrays if self.classes is None else {**arrays, "classes": self.classes}
+        at_times = {"classes": self.classes, "affines": self.affines}
+        return arrays | {name: some for name, some in at_times.items() if some is not None}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -330,7 +336,10 @@ class Explanation:
             if row.name == self.method:
                 signed = row.joined(signed, self.fusion)
         maps = found.render(signed, tuple(size), self.fusion, self.method)
-        return replace(self, maps=maps)
+        affines = self.affines
+        if affines is not None:
+            affines = resized_affine(affines, self.maps.shape[1:], size)
+        return replace(self, maps=maps, affines=affines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything into one ``.npz`` file without pickles; `load` reads it back.
@@ -462,6 +471,43 @@ class Explanation:
         check_apart(sources, list(map(Path, names)))
         for name, picture in zip(names, self.overlay(**style), strict=True):
             write_image(name, picture)
+
+    def save_nifti(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        like: Any = None,
+        *,
+        stretch: bool = False,
+    ) -> None:
+        """Write the maps of volumes as NIfTI files that lie over the volumes in any viewer.
+
+        Parameters
+        ----------
+        path : path, or B paths
+            A name for each map, in ``.nii.gz`` or ``.nii``; each file appears whole or not at all.
+        like : path, nibabel image, Volume, MetaTensor, (4, 4) array, or B of these, optional
+            What was explained, or its affine, from voxels to millimetres in RAS+: a NIfTI file,
+            a DICOM series' folder, what `camcore.medical.read_volume` read. Left out, the
+            affines that the explained volumes brought with them, as MONAI's do.
+        stretch : bool
+            Make the maps again at the size of `like`, of which the model was shown all, only at
+            another size.
+
+        Raises
+        ------
+        InputError
+            These are no maps of volumes, or lie on the layer's own grid; there are more or fewer
+            names than maps; it is not known where the voxels lie; maps and volumes differ in
+            size; or a name ends otherwise.
+        FileError
+            A file cannot be written, or is one that `like` was read from.
+        MissingExtraError
+            The extra ``medical`` is not installed.
+        """
+        from camcore.medical.maps import save_maps
+
+        self._check_over_input("written over volumes")
+        save_maps(self, path, like, stretch)
 
     def maps_on_photographs(self) -> list[Array]:
         """Lay each map over its whole photograph.
@@ -743,6 +789,7 @@ def _assemble(
         raw={name: arrays[f"raw_{i}"] for i, name in enumerate(settings["layers"])},
         scores=arrays["scores"],
         classes=arrays.get("classes"),
+        affines=arrays.get("affines"),
         empty=arrays["empty"],
         outputs=arrays["outputs"],
         activation=settings["activation"],
@@ -842,6 +889,11 @@ def _fault(one: Explanation) -> str:
         return f"it has {len(one.photographs)} photographs of {len(one)} samples"
     if one.names is not None and not all(isinstance(name, str) for name in one.names):
         return "its classes are to be named by strings"
+    if one.affines is not None:
+        try:
+            check_affines(one.affines, len(one))
+        except InputError as error:
+            return f"its affines are none: {error}"
     if not isinstance(one.preprocessing, str | None):
         return f"its preprocessing is to be said in words, not {one.preprocessing!r}"
     if not isinstance(one.input, str | None):
@@ -881,5 +933,6 @@ _KINDS: Mapping[str, tuple[str, range]] = {
     "classes": ("iu", range(1, 2)),
     "empty": ("b", range(1, 2)),
     "outputs": ("biuf", range(1, 33)),
+    "affines": ("f", range(3, 4)),
 }
 """Kinds of dtype and numbers of axes of arrays, by name; maps are floating ``(B, *S)``."""
