@@ -48,11 +48,11 @@ def read_image(
     """
     dataset = read_dataset(path)
     if "PixelData" not in dataset:
-        raise InputError("holds no image; give a DICOM file with pixels.")
+        raise InputError(f"{path} holds no image; give a DICOM file with pixels.")
     if frames_of(dataset) > 1:
         raise InputError(
-            "holds several frames. As a volume it is read by camcore.medical.read_volume; of a "
-            "film, give one frame as an array (H, W, 3)."
+            f"{path} holds {frames_of(dataset)} frames. As a volume it is read by "
+            "camcore.medical.read_volume; of a film, give one frame as an array (H, W, 3)."
         )
     if dataset.get("SamplesPerPixel", 1) > 1 or dataset.get("RedPaletteColorLookupTableData"):
         colours = decoded(dataset)
