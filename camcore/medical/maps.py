@@ -15,7 +15,7 @@ from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.medical.nifti import Forms, check_name, write_nifti
 from camcore.medical.reading import read_volume
-from camcore.medical.space import affine_of, check_affine, check_affines
+from camcore.medical.space import affine_of, check_affine, check_affines, check_covers
 from camcore.medical.volume import Volume
 
 Like = Any
@@ -64,6 +64,10 @@ def save_maps(
     for file in files:
         check_name(file)
     places = _places(explanation, like, count)
+    if explanation.affines is not None:
+        for affine, place in zip(explanation.affines, places, strict=True):
+            if place.shape is not None:
+                check_covers(affine, explanation.maps.shape[1:], place.affine, place.shape)
     check_apart([place.path for place in places if place.path is not None], files)
     about = f"{explanation.method}, camcore {installed_version('camcore')}"
     for i, (file, place) in enumerate(zip(files, places, strict=True)):

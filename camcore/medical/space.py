@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.optional import needs
 from camcore.errors import InputError
 
 Affine: TypeAlias = npt.NDArray[np.float64]
@@ -21,6 +21,9 @@ LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _FLAT: Final = 1e-6
 """Volume of a voxel, relative to its sides' product, below which its axes do not span space."""
+
+_NEAR: Final = 0.1
+"""Share of a voxel's shortest side within which places are one: files round them."""
 
 _ASLANT: Final = 0.26
 """Share of another axis, the sine of 15°, from which on its letter is written too."""
@@ -107,6 +110,34 @@ def resized_affine(affine: Affine, size: Sequence[int], new: Sequence[int]) -> A
     return moved
 
 
+def check_covers(
+    affine: Affine, size: Sequence[int], over: Affine, over_size: Sequence[int]
+) -> None:
+    """Refuse to lay a map over a volume that shows something else than what was explained.
+
+    Parameters
+    ----------
+    affine : (4, 4) array
+        Of the map, whose `size` is three ints.
+    over : (4, 4) array
+        Of the volume, whose `over_size` may be another over the same field of view.
+
+    Raises
+    ------
+    InputError
+        They lie in different places.
+    """
+    expected = resized_affine(affine, size, over_size)
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*over_size, 1]
+    apart = float(np.abs(corners @ (expected - over).T).max())
+    if apart > _NEAR * min(spacing_of(over)):
+        raise InputError(
+            f"The volume lies up to {apart:.4g} mm from what was explained: it was turned, cropped "
+            "or resampled before the model was shown it. Give the volume as the model was shown "
+            "it, or bring the map back: camcore.medical.undo_transforms(result, transforms, data)."
+        )
+
+
 def orientation(affine: Affine) -> npt.NDArray[np.int64]:
     """Find which axis of RAS+ each axis of a grid is nearest to.
 
@@ -117,17 +148,13 @@ def orientation(affine: Affine) -> npt.NDArray[np.int64]:
     Returns
     -------
     (3, 2) int array
-        For each axis of the grid the axis of RAS+, and 1, or -1 where it runs against it.
-
-    Raises
-    ------
-    MissingExtraError
-        nibabel is not installed.
+        For each axis of the grid the axis of RAS+, each of which is taken once, and 1, or -1
+        where it runs against it.
     """
-    with needs("medical", "orienting volumes"):
-        from nibabel.orientations import io_orientation
-    found: npt.NDArray[np.int64] = io_orientation(affine).astype(np.int64)
-    return found
+    shares = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = list(max(permutations(range(3)), key=lambda p: np.abs(shares[p, range(3)]).sum()))
+    signs = np.where(shares[axes, range(3)] > 0, 1, -1)
+    return np.stack([np.array(axes, np.int64), signs], axis=1)
 
 
 def letters(direction: npt.ArrayLike) -> str:

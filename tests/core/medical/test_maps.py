@@ -126,6 +126,20 @@ def test_nothing_is_guessed_or_written_over(explained, hot, oblique, nibabel, tm
         explained.save_nifti(tmp_path / "map.nii", like=np.diag([1, 1, 0, 1]))
 
 
+def test_a_scan_that_lies_elsewhere_than_what_was_explained_is_refused(
+    explained, hot, oblique, nibabel, tmp_path
+):
+    """As the file of a volume that was turned before the model saw it, of the same size."""
+    placed = replace(explained, affines=oblique[None])
+    flipped = oblique @ [[-1, 0, 0, 6], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    with pytest.raises(InputError, match="mm from what was explained"):
+        placed.save_nifti(tmp_path / "map.nii", like=Volume(hot[::-1], flipped))
+    placed.save_nifti(tmp_path / "map.nii", like=Volume(hot, oblique.astype(np.float32)))
+    large = Volume(np.zeros((14, 18, 10)), placed.at((14, 18, 10)).affines[0])
+    placed.save_nifti(tmp_path / "map.nii", like=large, stretch=True)
+    assert nibabel.load(tmp_path / "map.nii").shape == (14, 18, 10)
+
+
 def test_affines_are_kept_sliced_joined_and_rescaled(explained, oblique, nibabel, tmp_path):
     placed = replace(explained, affines=oblique[None])
     placed.save(tmp_path / "one.npz")

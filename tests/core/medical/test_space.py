@@ -49,6 +49,20 @@ def test_an_oblique_affine_by_hand(oblique, require):
     assert nibabel.aff2axcodes(oblique) == ("L", "A", "S")
 
 
+def test_nearest_axes_are_those_that_nibabel_finds(require):
+    orientations, rng = require("nibabel.orientations"), np.random.default_rng(0)
+    for _ in range(200):
+        turn = np.eye(4)
+        axis = rng.normal(size=3)
+        axis /= np.linalg.norm(axis)
+        angle = np.deg2rad(rng.uniform(0, 35))
+        cross = np.cross(np.eye(3), axis)
+        turn[:3, :3] += np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+        grid = np.eye(4)[:, [*rng.permutation(3), 3]] * [*rng.choice([-1, 1], 3), 1]
+        affine = turn @ grid @ np.diag([*rng.uniform(0.3, 6, 3), 1])
+        assert np.array_equal(orientation(affine), orientations.io_orientation(affine))
+
+
 @pytest.mark.parametrize(
     ("direction", "name"),
     [
