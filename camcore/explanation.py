@@ -685,9 +685,10 @@ class Explanation:
         Parameters
         ----------
         images : (B, H, W, 3), (B, D, H, W), (B, L), (B, C, L) or (B, L, C) array, optional
-            What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes;
-            signals as the model takes them. Left out, what the model saw of the photographs that
-            were explained; of arrays, only the maps are shown.
+            What is explained, for people: RGB, uint8 or floating in [0, 1]; grey volumes, as
+            arrays or each a `camcore.medical.Volume`; signals as the model takes them. Left out,
+            what the model saw of the photographs that were explained; of arrays, only the maps
+            are shown.
         kind : {"map", "signed", "layers"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
             colours; or a column for each layer. Volumes are drawn in three planes, signals
@@ -700,7 +701,7 @@ class Explanation:
             `letters=True` for (a), (b), ... before titles; `caption=True` for a caption below in
             place of the heading, whose text `camcore.viz.caption_text` gives. The others are as
             `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
-            `colormap`, `marks`, ...
+            `colormap`, `marks`; of volumes `window`, `contour`, `convention`; ...
 
         Returns
         -------
