@@ -11,6 +11,7 @@ import camcore
 from camcore import Explanation
 from camcore.errors import InputError
 from camcore.medical import Volume, read_volume
+from camcore.testing import random_network
 
 
 @pytest.fixture
@@ -138,6 +139,12 @@ def test_a_scan_that_lies_elsewhere_than_what_was_explained_is_refused(
     large = Volume(np.zeros((14, 18, 10)), placed.at((14, 18, 10)).affines[0])
     placed.save_nifti(tmp_path / "map.nii", like=large, stretch=True)
     assert nibabel.load(tmp_path / "map.nii").shape == (14, 18, 10)
+
+
+def test_a_volume_is_no_batch(hot, oblique, nibabel):
+    for scan in (Volume(hot, oblique), nibabel.Nifti1Image(hot, oblique)):
+        with pytest.raises(InputError, match=r"shape \(7, 9, 5\) is no batch.*\[None, None\]"):
+            camcore.explain(random_network(), scan)
 
 
 def test_affines_are_kept_sliced_joined_and_rescaled(explained, oblique, nibabel, tmp_path):
