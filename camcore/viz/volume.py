@@ -118,9 +118,10 @@ def volume_figure(
     ]
     drawing, grid = _panels(rows)
     for index, (panels, planes, heat) in enumerate(zip(grid, rows, heats, strict=True)):
-        grey = None if volumes is None else _grey(shown[index], window, percentiles)
+        ends = None if volumes is None else _ends(shown[index], window, percentiles)
         for panel, plane in zip(panels, planes, strict=True):
-            _draw_plane(panel, plane, grey, heat, colours, levels)
+            grey = None if ends is None else _grey(plane.cut(shown[index]), ends)
+            _draw_plane(panel, plane, grey, plane.cut(heat), colours, levels)
         if titles is not None:
             panels[0].set_ylabel(titles[index], fontsize=9, labelpad=8)
     veiled = volumes is not None and not levels
@@ -198,24 +199,25 @@ def _inside(point: Sequence[int], size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(point)
 
 
-def _grey(volume: Floats, window: Window | None, percentiles: Window) -> Picture:
-    """Turn values into grey levels, ``(D, H, W, 3)``."""
-    low, high = _ends(volume, percentiles) if window is None else window
-    if not (np.isfinite((low, high)).all() and low < high):
-        raise InputError(f"window={window} is none; pass the values of black and of white.")
-    shares = np.clip((volume - np.float32(low)) / np.float32(high - low), 0, 1)
-    levels = np.rint(shares * 255).astype(np.uint8)
-    return np.repeat(levels[..., None], 3, axis=-1)
-
-
-def _ends(volume: Floats, percentiles: Window) -> Window:
+def _ends(volume: Floats, window: Window | None, percentiles: Window) -> Window:
     """Find the values that are black and white, though a few voxels are far beyond them."""
-    if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
+    if window is not None:
+        if np.shape(window) != (2,) or not -np.inf < window[0] < window[1] < np.inf:
+            raise InputError(f"window={window} is none; pass the values of black and of white.")
+        return window
+    if np.shape(percentiles) != (2,) or not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise InputError(f"percentiles={percentiles} are none; pass two, from 0 to 100.")
     low, high = map(float, np.percentile(volume, percentiles))
     if not high > low:  # few voxels differ from the rest, as in a mask of a small organ
         low, high = float(volume.min()), float(volume.max())
     return low, high if high > low else low + 1
+
+
+def _grey(cut: Floats, ends: Window) -> Picture:
+    """Turn values into grey levels, ``(h, w, 3)``."""
+    low, high = ends
+    shares = np.clip((cut - np.float32(low)) / np.float32(high - low), 0, 1)
+    return np.repeat(np.rint(shares * 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _panels(rows: Sequence[Sequence[Plane]]) -> tuple[Figure, npt.NDArray[Any]]:
@@ -235,17 +237,14 @@ def _draw_plane(
     panel: Axes,
     plane: Plane,
     grey: Picture | None,
-    heat: Floats,
+    cut: Floats,
     colours: Colormap,
     levels: Sequence[float],
 ) -> None:
-    cut = plane.cut(heat)
     if grey is None:
         picture = colours.heat(cut, cut.shape)
-    elif levels:
-        picture = plane.cut(grey)
     else:
-        picture = colours.over(plane.cut(grey), cut)
+        picture = grey if levels else colours.over(grey, cut)
     panel.imshow(picture, aspect=plane.aspect)
     level_lines(panel, cut, levels, colours.scale())
     down, across = plane.lines

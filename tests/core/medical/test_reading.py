@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from camcore.errors import InputError, MissingFileError
+from camcore.errors import InputError, MissingExtraError, MissingFileError
 from camcore.medical import Volume, read_volume
 
 
@@ -253,3 +254,36 @@ def test_a_shear_is_kept_by_the_transform_that_can_say_it(nibabel, tmp_path, hot
     image = nibabel.load(tmp_path / "a.nii")
     assert image.affine == pytest.approx(oblique, abs=1e-5)
     assert int(image.header["qform_code"]) == 0
+
+
+@pytest.mark.parametrize("package", ["nibabel", "pydicom"])
+def test_a_missing_package_is_named_with_its_extra(
+    package, monkeypatch, write_slices, hot, oblique, tmp_path
+):
+    source = tmp_path / "a.nii"
+    if package == "nibabel":
+        Volume(hot, oblique).save(source)
+    else:
+        source = write_slices(np.zeros((1, 4, 4)), [(0, 0, 0)])
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"camcore\[medical\]"):
+        read_volume(source)
+    if package == "nibabel":
+        with pytest.raises(MissingExtraError, match=r"camcore\[medical\]"):
+            Volume(hot, oblique).save(tmp_path / "b.nii")
+        assert not (tmp_path / "b.nii").exists()
+
+
+def test_files_appear_whole_or_not_at_all(nibabel, monkeypatch, hot, oblique, tmp_path):
+    Volume(hot, oblique).save(tmp_path / "a.nii.gz")
+    before = (tmp_path / "a.nii.gz").read_bytes()
+
+    def broken(image, path):
+        Path(path).write_bytes(b"half")
+        raise RuntimeError("the disk burns")
+
+    monkeypatch.setattr(nibabel, "save", broken)
+    with pytest.raises(RuntimeError):
+        Volume(hot * 2, oblique).save(tmp_path / "a.nii.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+    assert (tmp_path / "a.nii.gz").read_bytes() == before

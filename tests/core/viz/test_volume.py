@@ -277,7 +277,7 @@ def test_volumes_that_do_not_fit_are_named(volume, heat):
         volume_figure(volume, heat, affine=RAS, spacing=(4, 3, 2))
     with pytest.raises(InputError, match="'radiological' or 'neurological'"):
         volume_figure(volume, heat, affine=RAS, convention="left")
-    for window in ((1, 1), (2, 1), (0, np.nan)):
+    for window in ((1, 1), (2, 1), (0, np.nan), 40, (0, 1, 2)):
         with pytest.raises(InputError, match="window="):
             volume_figure(volume, heat, window=window)
     with pytest.raises(InputError, match="percentiles="):
