@@ -76,8 +76,8 @@ def undo_transforms(
     Returns
     -------
     list of B Volume
-        Each map on its volume's own grid, with its affine; 0 where the model was shown nothing,
-        as outside of a crop.
+        Each map on its volume's own grid, with its affine, an identity where none is known; 0
+        where the model was shown nothing, as outside of a crop.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def _samples(data: Any, key: str, count: int) -> list[Any]:
             f"There is no {key!r} among {list(missing[0])}. Say what the volumes are called, key=."
         )
     tensors = [part[key] if isinstance(part, Mapping) else part for part in parts]
-    if bare := [one for one in tensors if affine_of(one) is None]:
+    if bare := [one for one in tensors if not hasattr(one, "applied_operations")]:
         raise InputError(
             f"A {type(bare[0]).__name__} does not know what was done to it. Give what the "
             "transforms returned, a MetaTensor, or a dict of some."
@@ -128,6 +128,5 @@ def _undone(heat: Array, transforms: Any, like: Any, key: str | None) -> Volume:
         with allow_missing_keys_mode(transforms):
             back = transforms.inverse({key: tensor})[key]
     array = np.asarray(back)[0].astype(np.float32, copy=False)
-    affine = affine_of(back)
-    assert affine is not None  # the inverse of a MetaTensor is one
-    return Volume(array, affine)
+    known = affine_of(back)
+    return Volume(array, np.asarray(back.affine) if known is None else known)

@@ -190,7 +190,8 @@ def affine_of(source: Any) -> Affine | None:
     Parameters
     ----------
     source : object
-        Its `meta` may say that its millimetres are in ``"LPS"``, as of DICOM.
+        Its `meta` may say that its millimetres are in ``"LPS"``, as of DICOM; an identity that
+        no file said is none.
 
     Returns
     -------
@@ -201,6 +202,10 @@ def affine_of(source: Any) -> Affine | None:
     if found is None:
         return None
     affine: Affine = np.asarray(found, dtype=np.float64)
-    space = (getattr(source, "meta", None) or {}).get("space")
+    meta = getattr(source, "meta", None)
+    # MONAI writes the identity where nothing is known; what a file said is kept beside it.
+    if meta is not None and "original_affine" not in meta and np.all(affine == np.eye(4)):
+        return None
+    space = (meta or {}).get("space")
     space = space[0] if isinstance(space, (list, tuple)) and space else space
     return LPS_TO_RAS @ affine if str(space) == "LPS" else affine

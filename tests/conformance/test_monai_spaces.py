@@ -148,6 +148,26 @@ def test_a_reader_that_keeps_the_coordinates_of_dicom(monai, scans, network, req
     assert np.array_equal(found.affines[0], image.affine.numpy())
 
 
+def test_a_meta_tensor_of_which_no_place_is_known_has_none(network, require, torch, tmp_path):
+    """MONAI gives it the identity, from which letters would be drawn as if they were known."""
+    data, nibabel = require("monai.data"), require("nibabel")
+    transforms = require("monai.transforms")
+    array = torch.rand(1, 1, 12, 12, 12)
+    bare = camcore.explain(network, data.MetaTensor(array))
+    assert bare.affines is None
+    assert bare.figure().axes[0].get_title().startswith("depth")
+    flip = transforms.Compose([transforms.Flip(0)])
+    flipped = flip(data.MetaTensor(array[0]))
+    shown = camcore.explain(network, flipped[None])
+    (back,) = undo_transforms(shown, flip, flipped)
+    assert np.array_equal(back.array, shown.maps[0, ::-1])
+    nibabel.save(nibabel.Nifti1Image(array[0, 0].numpy(), np.eye(4)), tmp_path / "a.nii")
+    image = transforms.LoadImage(ensure_channel_first=True)(tmp_path / "a.nii")
+    read = camcore.explain(network, image[None])
+    assert np.array_equal(read.affines, np.eye(4)[None])
+    assert read.figure().axes[0].get_title().startswith("axial")
+
+
 def test_maps_at_another_size_lie_where_monai_resizes_to(monai, network, steps, scans):
     image = steps({"image": scans[0]})["image"]
     resized = monai.Resize((24, 8, 20))(image)
