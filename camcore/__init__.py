@@ -26,6 +26,7 @@ What is public is listed here; anything else may change.
 `camcore.viz`       pictures of maps
 `camcore.report`    one HTML file of many explanations
 `camcore.photos`    photographs read, cropped, preprocessed and written
+`camcore.medical`   volumes read from NIfTI and DICOM, and MONAI's transforms undone
 `camcore.batch`     folders of photographs, and videos, through one explainer
 `camcore.training`  maps of the same images while a model is trained
 `camcore.zoo`       models loaded by name
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         batch,
         errors,
         layers,
+        medical,
         methods,
         metrics,
         photos,
@@ -94,6 +96,7 @@ __all__ = [
     "layers",
     "load",
     "load_model",
+    "medical",
     "methods",
     "metrics",
     "photos",

@@ -38,6 +38,7 @@ from camcore.layers.geometry import Geometry
 from camcore.layers.known import known_of
 from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
+from camcore.medical.meta_tensor import affines_of
 from camcore.methods.spectral import smoothed
 from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
 from camcore.mistakes import answered, check_given, check_options, check_order
@@ -351,6 +352,7 @@ class Explainer(Generic[Result]):
                 [replace(one, photographs=photographs, preprocessing=said) for one in of_method]
                 for of_method in found
             ]
+        found = [[_placed(one, inputs) for one in of_method] for of_method in found]
         results = dict(zip(self._names(), found, strict=True))
         ordered = {name: each if several else each[0] for name, each in results.items()}
         return ordered if self._several_methods else next(iter(ordered.values()))
@@ -787,6 +789,12 @@ def explain(
         **options,
     )
     return explainer(inputs, target)
+
+
+def _placed(one: Explanation, inputs: Any) -> Explanation:
+    """Keep where the voxels lie, where the volumes that were given say it."""
+    affines = affines_of(inputs, one.input, one.maps) if one.frame == "input" else None
+    return one if affines is None else replace(one, affines=affines)
 
 
 def _described(model: object) -> registry.LoadedModel | None:

@@ -16,6 +16,7 @@ from camcore._shared.atomic import check_apart, whole
 from camcore._shared.reading import read_arrays, reading
 from camcore.adapter import Array
 from camcore.errors import InputError
+from camcore.medical.space import check_affines, resized_affine
 from camcore.methods.table import TABLE
 from camcore.metrics.boxes import Component, boxes_of, mask_of
 from camcore.outputs import look_like_probabilities
@@ -92,6 +93,9 @@ class Explanation:
         of a signal or the bands of an image: what `raw` is joined from, before its channels are
         summed, say, or the largest is taken. C as the input has them, whatever its layout.
         None for all others.
+    affines : (B, 4, 4) float64 array or None
+        From the voxels of maps ``(B, I, J, K)`` to millimetres in RAS+, where volumes that know
+        it were explained, such as MONAI's MetaTensors.
     """
 
     maps: Array
@@ -112,6 +116,7 @@ class Explanation:
     preprocessing: str | None = None
     names: tuple[str, ...] | None = None
     by_channel: Array | None = None
+    affines: Array | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -211,8 +216,12 @@ class Explanation:
             "outputs": self.outputs,
             **{f"raw_{i}": maps for i, maps in enumerate(self.raw.values())},
         }
-        optional = {"classes": self.classes, "by_channel": self.by_channel}
-        return {**arrays, **{name: one for name, one in optional.items() if one is not None}}
+        at_times = {
+            "classes": self.classes,
+            "by_channel": self.by_channel,
+            "affines": self.affines,
+        }
+        return arrays | {name: some for name, some in at_times.items() if some is not None}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -337,7 +346,10 @@ class Explanation:
             if row.name == self.method:
                 signed = row.joined(signed, self.fusion)
         maps = found.render(signed, tuple(size), self.fusion, self.method)
-        return replace(self, maps=maps)
+        affines = self.affines
+        if affines is not None:
+            affines = resized_affine(affines, self.maps.shape[1:], size)
+        return replace(self, maps=maps, affines=affines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything into one ``.npz`` file without pickles; `load` reads it back.
@@ -472,6 +484,43 @@ class Explanation:
         check_apart(sources, list(map(Path, names)))
         for name, picture in zip(names, self.overlay(**style), strict=True):
             write_image(name, picture)
+
+    def save_nifti(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        like: Any = None,
+        *,
+        stretch: bool = False,
+    ) -> None:
+        """Write the maps of volumes as NIfTI files that lie over the volumes in any viewer.
+
+        Parameters
+        ----------
+        path : path, or B paths
+            A name for each map, in ``.nii.gz`` or ``.nii``; each file appears whole or not at all.
+        like : path, nibabel image, Volume, MetaTensor, (4, 4) array, or B of these, optional
+            What was explained, or its affine, from voxels to millimetres in RAS+: a NIfTI file,
+            a DICOM series' folder, what `camcore.medical.read_volume` read. Left out, the
+            affines that the explained volumes brought with them, as MONAI's do.
+        stretch : bool
+            Make the maps again at the size of `like`, of which the model was shown all, only at
+            another size.
+
+        Raises
+        ------
+        InputError
+            These are no maps of volumes, or lie on the layer's own grid; there are more or fewer
+            names than maps; it is not known where the voxels lie; maps and volumes differ in
+            size; or a name ends otherwise.
+        FileError
+            A file cannot be written, or is one that `like` was read from.
+        MissingExtraError
+            The extra ``medical`` is not installed.
+        """
+        from camcore.medical.maps import save_maps
+
+        self._check_over_input("written over volumes")
+        save_maps(self, path, like, stretch)
 
     def maps_on_photographs(self) -> list[Array]:
         """Lay each map over its whole photograph.
@@ -650,8 +699,9 @@ class Explanation:
         ----------
         images : (B, H, W, 3), (B, D, H, W), (B, L), (B, C, L) or (B, L, C) array, optional
             What is explained, for people: RGB, or grey (B, H, W), uint8 or floating in [0, 1];
-            grey volumes; signals as the model takes them. Left out, what the model saw of the
-            photographs that were explained; of arrays, only the maps are shown.
+            grey volumes, as arrays or each a `camcore.medical.Volume`; signals as the model takes
+            them. Left out, what the model saw of the photographs that were explained; of arrays,
+            only the maps are shown.
         kind : {"map", "signed", "layers", "channels"}
             Photograph, heat map and overlay; the same of the signed map, in diverging
             colours; a column for each layer; or, of input attributions, for each band of an
@@ -666,7 +716,7 @@ class Explanation:
             place of the heading, whose text `camcore.viz.caption_text` gives. The others are as
             `camcore.viz.figure`, `grid`, `volume_figure` or `signal_figure` take them:
             `colormap`, `marks`, ...; names of `channels`, and `rate`, `times` or `frequencies`
-            of signals and spectrograms.
+            of signals and spectrograms; of volumes `window`, `contour`, `convention`.
 
         Returns
         -------
@@ -755,6 +805,7 @@ def _assemble(
         raw={name: arrays[f"raw_{i}"] for i, name in enumerate(settings["layers"])},
         scores=arrays["scores"],
         classes=arrays.get("classes"),
+        affines=arrays.get("affines"),
         empty=arrays["empty"],
         outputs=arrays["outputs"],
         activation=settings["activation"],
@@ -855,6 +906,11 @@ def _fault(one: Explanation) -> str:
         return f"it has {len(one.photographs)} photographs of {len(one)} samples"
     if one.names is not None and not all(isinstance(name, str) for name in one.names):
         return "its classes are to be named by strings"
+    if one.affines is not None:
+        try:
+            check_affines(one.affines, len(one))
+        except InputError as error:
+            return f"its affines are none: {error}"
     if not isinstance(one.preprocessing, str | None):
         return f"its preprocessing is to be said in words, not {one.preprocessing!r}"
     if not isinstance(one.input, str | None):
@@ -899,5 +955,6 @@ _KINDS: Mapping[str, tuple[str, range]] = {
     "empty": ("b", range(1, 2)),
     "outputs": ("biuf", range(1, 33)),
     "by_channel": ("f", range(3, 6)),
+    "affines": ("f", range(3, 4)),
 }
 """Kinds of dtype and numbers of axes of arrays, by name; maps are floating ``(B, *S)``."""

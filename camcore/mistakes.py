@@ -9,6 +9,7 @@ import numpy as np
 
 from camcore.adapter import Adapter
 from camcore.errors import InputError, MethodError
+from camcore.medical.volume import Volume
 from camcore.nest import flatten, shape_of
 
 _WORDS: Mapping[str, str] = {
@@ -103,6 +104,12 @@ def check_given(inputs: Any, preprocess: Any) -> None:
             f"A {kind} gives one batch after the other, and one is explained at a time: make "
             "explainer = camcore.Explainer(model), and for images, labels in loader: "
             "explainer(images)."
+        )
+    if isinstance(inputs, Volume) or hasattr(inputs, "dataobj"):
+        raise InputError(
+            f"A {kind} of shape {inputs.shape} is no batch. Give its array as the model takes it, "
+            "such as torch.from_numpy(camcore.medical.read_volume(...).array)[None, None], and "
+            "then the volume to figure(volume) and save_nifti(path, like=volume)."
         )
     leaves = dict(flatten(inputs))
     if not leaves:

@@ -14,7 +14,7 @@ from camcore.photos.stamp import read_stamp
 PHOTOS = frozenset(
     f".{kind}"
     for kind in (
-        *("apng", "avif", "bmp", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpe"),
+        *("apng", "avif", "bmp", "dcm", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpe"),
         *("jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
     )
 )

@@ -15,7 +15,11 @@ import numpy.typing as npt
 
 from camcore._shared.atomic import whole
 from camcore._shared.optional import needs
+from camcore._shared.reading import reading
 from camcore.errors import InputError
+from camcore.medical.dicom import is_dicom
+from camcore.medical.dicom_image import read_image
+from camcore.medical.nifti import is_nifti_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,14 +58,16 @@ def read_photo(
     Parameters
     ----------
     path : path
-        A file in any format that Pillow reads; deep colours in any that OpenCV reads.
+        A file in any format that Pillow reads; deep colours in any that OpenCV reads; a DICOM
+        image, such as a radiograph, rescaled as it says, and inverted where it is MONOCHROME1.
     max_dim : int, optional
         A longer side than this is scaled down to it, with the aspect ratio kept.
     value_range : (float, float), optional
         The file's values that become 0 and 255; those beyond are cut off. Left out, of 8 bits
         the values are kept. Of whole numbers up to 65535 it is from 0 to the largest of 8, 10,
         12, 14 or 16 bits, the fewest that hold them all; of floating values within [0, 1] it is
-        0 and 1; of all others the smallest and the largest.
+        0 and 1; of all others the smallest and the largest. Of DICOM it is the file's first
+        window, else from the 0.5th to the 99.5th percentile.
 
     Returns
     -------
@@ -74,7 +80,7 @@ def read_photo(
         There is no such file, or it is no image, damaged, or too large to unpack safely; or
         its values are not finite, or the range is none.
     MissingExtraError
-        Pillow is not installed.
+        Pillow is not installed, or pydicom to read DICOM.
     """
     pixels, _ = read_pixels(path, max_dim=max_dim, value_range=value_range)
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
@@ -98,7 +104,8 @@ def read_pixels(
     pixels : (H, W, 3) uint8 or float32 array
         RGB from 0 to 255; float32 where the file holds more than 8 bits, or a range is given.
     value_range : (float, float) or None
-        The file's values that became 0 and 255; None where they are the pixels themselves.
+        The file's values that became 0 and 255, the first the larger where low ones are white;
+        None where they are the pixels themselves.
     """
     with needs("viz", "reading photographs"):
         from PIL import Image, UnidentifiedImageError
@@ -113,6 +120,8 @@ def read_pixels(
         kind = "is a folder" if path.is_dir() else "is a device or pipe"
         state = kind if path.exists() else "does not exist"
         raise InputError(f"{path} {state}; pass the path of a photograph.")
+    if is_dicom(path):
+        return _dicom_pixels(path, max_dim, value_range)
     try:
         # Pillow warns from half its limit on; up to the limit the photograph is read and scaled.
         with _WARNINGS, warnings.catch_warnings():
@@ -131,6 +140,11 @@ def read_pixels(
             f"{path} holds more pixels than is safe to unpack; scale it down first ({error})."
         ) from error
     except UnidentifiedImageError as error:
+        if is_nifti_name(path):
+            raise InputError(
+                f"{path} is named as a volume, no photograph. Read it with "
+                "camcore.medical.read_volume, and give the model what it takes of that."
+            ) from error
         raise InputError(
             f"{path} is no image that Pillow can read; pass a JPEG, PNG, WebP, TIFF, GIF or BMP, "
             "and floating values as one channel of a TIFF."
@@ -141,6 +155,19 @@ def read_pixels(
         raise InputError(f"{path} may not be read by you; change its permissions.") from error
     except Exception as error:  # Pillow raises anything on files that contradict themselves
         raise InputError(f"{path} is damaged or cut short ({error}); save it again.") from error
+
+
+def _dicom_pixels(
+    path: Path, max_dim: int | None, value_range: ValueRange | None
+) -> tuple[npt.NDArray[Any], ValueRange | None]:
+    """Read an image of DICOM, within its window."""
+    from PIL import Image
+
+    with reading(path, "a DICOM image"):
+        values, found = read_image(path, value_range)
+        if found is None:
+            return np.array(_within(Image.fromarray(values), max_dim)), None
+        return _floats(values, found, 1, max_dim), found
 
 
 def image_pixels(

@@ -29,8 +29,9 @@ MONAI = Recipe(
     },
     overlay=OverlayStyle("jet", 0.5, "mix"),
     notes=(
-        "the map is inverted: 0 where the model looks, 1 where it does not; a map without "
-        "evidence stays 0 and so reads as evidence everywhere",
+        "the map is inverted: 0 where the model looks, 1 where it does not, since its "
+        "default_normalizer takes (min, max) to (1, 0) on purpose; 1 - map turns it over; a map "
+        "without evidence stays 0 and so reads as evidence everywhere; docs/medical.md has more",
         "a batch shares its targets there: with several, or with the predicted ones, each "
         "image's gradient is that of their sum; explained one by one they agree with camcore's",
         "Grad-CAM++: its factor exp(y) cancels in the scaling and is left out",

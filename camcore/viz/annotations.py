@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from camcore.errors import InputError
 from camcore.viz.arrays import Floats, resized
+from camcore.viz.panels import Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,6 +103,17 @@ def _outline(panel: Axes, mask: npt.NDArray[Any], shape: tuple[int, ...]) -> Non
     limits = panel.get_xlim(), panel.get_ylim()
     _legible(panel.contour(columns, rows, padded, [0.5], colors=_MASK, linewidths=1.5))
     panel.set(xlim=limits[0], ylim=limits[1])
+
+
+def level_lines(panel: Axes, heat: Floats, levels: Sequence[float], scale: Scale) -> None:
+    """Draw lines of a map at some values, each in the colour that its scale has there."""
+    # A level outside of the map's range has no line.
+    crossed = [level for level in levels if heat.min() < level < heat.max()]
+    if crossed:
+        shares = (np.array(crossed) - scale.low) / (scale.high - scale.low)
+        places = np.clip(np.rint(shares * (len(scale.table) - 1)), 0, len(scale.table) - 1)
+        colours = scale.table[places.astype(int)].tolist()
+        _legible(panel.contour(heat, crossed, colors=colours, linewidths=1.4, linestyles="solid"))
 
 
 def _legible(artist: Any) -> None:

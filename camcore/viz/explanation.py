@@ -12,6 +12,7 @@ import numpy as np
 from camcore._shared.optional import installed_version
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
+from camcore.medical.space import check_affines, check_covers, resized_affine
 from camcore.methods.table import registered
 from camcore.recipes import OverlayStyle
 from camcore.viz.channels import channels_figure
@@ -21,7 +22,7 @@ from camcore.viz.figure import figure
 from camcore.viz.grid import ExplainedMaps, grid
 from camcore.viz.panels import add_caption, add_heading, add_letters, label, panels, show
 from camcore.viz.signal import signal_figure
-from camcore.viz.volume import volume_figure
+from camcore.viz.volume import own_affines, volume_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +68,10 @@ class ExplainedBatch(ExplainedMaps, Protocol):
     @property
     def by_channel(self) -> Array | None:
         """What signed maps are joined from, ``(B, C, *S)``, where the method joins channels."""
+
+    @property
+    def affines(self) -> Array | None:
+        """From voxels to millimetres, ``(B, 4, 4)``, where volumes that know it were explained."""
 
     @property
     def names(self) -> Sequence[str] | None:
@@ -180,7 +185,20 @@ def _figure(
             )
         return grid(images, explanation, kind="signed" if signed else "overlay", **options)
     maps = next(iter(explanation.raw.values())) if signed else explanation.maps
-    return _drawn(images, maps, signed=signed, **options)
+    return _drawn(images, maps, signed=signed, **{**_place(explanation, images, maps), **options})
+
+
+def _place(explanation: ExplainedBatch, images: Any, maps: Array) -> dict[str, Any]:
+    """Tell where voxels lie that are drawn, unless the images bring that with them."""
+    affines, own = explanation.affines, own_affines(images)
+    if affines is None:
+        return {}
+    size = maps.shape[1:] if images is None else np.shape(images)[-3:]
+    if own is not None:
+        pairs = zip(affines, check_affines(own, len(affines)), strict=True)
+        for affine, over in pairs:
+            check_covers(affine, explanation.maps.shape[1:], over, size)
+    return {"affine": resized_affine(affines, explanation.maps.shape[1:], size)[: len(maps)]}
 
 
 def _by_channel(explanation: ExplainedBatch) -> Array:
@@ -234,7 +252,8 @@ def png(explanation: ExplainedBatch) -> bytes | None:
         if maps.ndim == 3:
             drawing = _strip(maps, signed, explanation.overlay_style)
         else:
-            drawing = _drawn(None, maps, signed=signed, style=explanation.overlay_style)
+            place = _place(explanation, None, maps)
+            drawing = _drawn(None, maps, signed=signed, style=explanation.overlay_style, **place)
         return png_bytes(drawing, dpi=80)
     except MissingExtraError:
         return None

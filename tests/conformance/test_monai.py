@@ -124,3 +124,17 @@ def test_a_keras_model_is_shown_as_the_library_shows_its_twin(
 ):
     for here, there in twins:
         assert_alike(there.explain(method, RECIPE).maps, theirs(kind, here), 1e-4)
+
+
+def test_its_map_turned_over_is_the_papers_between_its_ends(
+    torch_cases, theirs, require, assert_alike
+):
+    """As docs/medical.md says, and as its own option for it gives."""
+    scale = require("monai.transforms").ScaleIntensity()
+    for batch in torch_cases.few:
+        paper = batch.explain("gradcam", "paper")
+        turned = 1 - batch.explain("gradcam", RECIPE).maps
+        low, high = (end(paper.maps, (1, 2), keepdims=True) for end in (np.min, np.max))
+        assert not paper.empty.any()
+        assert_alike(turned, (paper.maps - low) / (high - low))
+        assert_alike(turned, theirs("GradCAM", batch, postprocessing=scale))

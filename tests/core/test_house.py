@@ -17,6 +17,7 @@ ROWS = [
     {"_shared"},
     {"adapter"},
     {"nest", "registry", "resize", "postprocess", "input_layout"},
+    {"medical"},
     {"inputs", "mistakes", "photos", "augment", "targets"},
     {"zoo", "layers", "methods", "outputs"},
     {"recipes", "evidence", "metrics"},

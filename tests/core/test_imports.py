@@ -29,6 +29,9 @@ EXTRAS = {
     "typer",
     "rich",
     "jinja2",
+    "nibabel",
+    "pydicom",
+    "monai",
 }
 # Rooms of their own, behind an extra.
 APART = {"cli", "viz"}

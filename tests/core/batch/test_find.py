@@ -62,8 +62,8 @@ def test_finding_nothing_is_an_error(tree):
 
 
 def test_which_suffixes_are_photographs_and_which_are_videos():
-    photos = "apng avif bmp gif heic heif ico j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga "
-    photos += "tif tiff webp"
+    photos = "apng avif bmp dcm gif heic heif ico j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm "
+    photos += "tga tif tiff webp"
     assert {f".{kind}" for kind in photos.split()} == PHOTOS
     assert {
         f".{kind}" for kind in ["avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm", "wmv"]
