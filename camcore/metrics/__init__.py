@@ -1,7 +1,10 @@
 """Metrics: whether a score follows a map, what it points at, and how far two maps are apart."""
 
 from camcore.metrics.agreement import (
+    SIMILARITIES,
     Pair,
+    find_similarity,
+    hog_similarity,
     largest_difference,
     pearson,
     spearman,
@@ -20,11 +23,14 @@ from camcore.metrics.faithfulness import (
 )
 
 __all__ = [
+    "SIMILARITIES",
     "Curve",
     "Pair",
     "average_drop",
     "boxes_of",
     "deletion",
+    "find_similarity",
+    "hog_similarity",
     "increase_in_confidence",
     "insertion",
     "largest_difference",
