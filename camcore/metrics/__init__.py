@@ -12,6 +12,15 @@ from camcore.metrics.agreement import (
     top_overlap,
 )
 from camcore.metrics.boxes import boxes_of, mask_of
+from camcore.metrics.controls import (
+    CONTROLS,
+    Control,
+    centre_maps,
+    edge_maps,
+    ones_maps,
+    random_maps,
+    reversed_maps,
+)
 from camcore.metrics.faithfulness import (
     Curve,
     average_drop,
@@ -23,12 +32,16 @@ from camcore.metrics.faithfulness import (
 )
 
 __all__ = [
+    "CONTROLS",
     "SIMILARITIES",
+    "Control",
     "Curve",
     "Pair",
     "average_drop",
     "boxes_of",
+    "centre_maps",
     "deletion",
+    "edge_maps",
     "find_similarity",
     "hog_similarity",
     "increase_in_confidence",
@@ -36,7 +49,10 @@ __all__ = [
     "largest_difference",
     "mask_of",
     "masked_scores",
+    "ones_maps",
     "pearson",
+    "random_maps",
+    "reversed_maps",
     "spearman",
     "ssim",
     "top_overlap",
