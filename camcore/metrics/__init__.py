@@ -30,6 +30,13 @@ from camcore.metrics.faithfulness import (
     masked_scores,
     win,
 )
+from camcore.metrics.robustness import (
+    average_sensitivity,
+    coherency,
+    max_sensitivity,
+    other_classes,
+    random_logit,
+)
 
 __all__ = [
     "CONTROLS",
@@ -38,8 +45,10 @@ __all__ = [
     "Curve",
     "Pair",
     "average_drop",
+    "average_sensitivity",
     "boxes_of",
     "centre_maps",
+    "coherency",
     "deletion",
     "edge_maps",
     "find_similarity",
@@ -49,8 +58,11 @@ __all__ = [
     "largest_difference",
     "mask_of",
     "masked_scores",
+    "max_sensitivity",
     "ones_maps",
+    "other_classes",
     "pearson",
+    "random_logit",
     "random_maps",
     "reversed_maps",
     "spearman",
