@@ -1,4 +1,7 @@
-"""Metrics: whether a score follows a map, what it points at, and how far two maps are apart."""
+"""Metrics: whether a score follows a map, what it points at, and how far two maps are apart.
+
+And whether a map depends on the network at all, with maps that do not, as controls.
+"""
 
 from camcore.metrics.agreement import (
     SIMILARITIES,
@@ -37,6 +40,15 @@ from camcore.metrics.robustness import (
     other_classes,
     random_logit,
 )
+from camcore.metrics.sanity import (
+    Randomiser,
+    Sanity,
+    efficient_mprt,
+    model_parameter_randomisation,
+    permuted,
+    randomiser,
+    smooth_mprt,
+)
 
 __all__ = [
     "CONTROLS",
@@ -44,6 +56,8 @@ __all__ = [
     "Control",
     "Curve",
     "Pair",
+    "Randomiser",
+    "Sanity",
     "average_drop",
     "average_sensitivity",
     "boxes_of",
@@ -51,6 +65,7 @@ __all__ = [
     "coherency",
     "deletion",
     "edge_maps",
+    "efficient_mprt",
     "find_similarity",
     "hog_similarity",
     "increase_in_confidence",
@@ -59,12 +74,16 @@ __all__ = [
     "mask_of",
     "masked_scores",
     "max_sensitivity",
+    "model_parameter_randomisation",
     "ones_maps",
     "other_classes",
     "pearson",
+    "permuted",
     "random_logit",
     "random_maps",
+    "randomiser",
     "reversed_maps",
+    "smooth_mprt",
     "spearman",
     "ssim",
     "top_overlap",

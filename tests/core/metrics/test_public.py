@@ -5,13 +5,13 @@ from __future__ import annotations
 from inspect import getmembers, isclass, isfunction
 
 import camcore.comparison
-from camcore.metrics import agreement, boxes, controls, faithfulness, robustness
+from camcore.metrics import agreement, boxes, controls, faithfulness, robustness, sanity
 
 
 def test_package_exports_every_public_metric():
     defined = {
         name
-        for module in (agreement, boxes, controls, faithfulness, robustness)
+        for module in (agreement, boxes, controls, faithfulness, robustness, sanity)
         for name, thing in getmembers(module, lambda thing: isfunction(thing) or isclass(thing))
         if thing.__module__ == module.__name__ and not name.startswith("_")
     }
