@@ -16,7 +16,7 @@ from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.activation import random_map
-from camcore.methods.arrays import at_least_one, floating
+from camcore.methods.arrays import at_least_one, floating, ratio
 from camcore.metrics.agreement import Floats
 from camcore.postprocess import normalise
 from camcore.resize import resize
@@ -154,7 +154,10 @@ def edge_maps(images: Array) -> Floats:
     InputError
         Images are not ``(B, C, *S)``, or not finite.
     """
-    grey = finite(floating(images, "images"), "Images").astype(np.float64).mean(axis=1)
+    values = finite(floating(images, "images"), "Images").astype(np.float64)
+    # Scaled first, so that squares neither vanish nor overflow; the result has no scale.
+    largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+    grey = ratio(values, np.broadcast_to(largest, values.shape)).mean(axis=1)
     axes = range(1, grey.ndim)
     squares = np.zeros(grey.shape)
     for along in axes:
@@ -162,7 +165,7 @@ def edge_maps(images: Array) -> Floats:
         for axis in axes:
             slope = _sobel(slope, axis, derive=axis == along)
         squares += slope**2
-    edges: Floats = normalise(without_overflow(np.sqrt(squares), "The gradient of images"))
+    edges: Floats = normalise(np.sqrt(squares))
     return edges
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.methods.arrays import at_least_one, batches, floating, shaped
+from camcore.methods.arrays import at_least_one, batches, floating, ratio, shaped
 from camcore.metrics.agreement import Floats, find_similarity, pearson
 
 ExplainImages: TypeAlias = Callable[[int, Array], Array]
@@ -240,7 +240,8 @@ def _changes(
         np.random.default_rng([seed, draw]).uniform(-radius, radius, images.shape[1:])
         for draw in range(draws)
     ]
-    norms = np.linalg.norm(original, axis=1)[:, None]
+    # Scaled first, so that squares of tiny or huge values neither vanish nor overflow.
+    scale = np.abs(original).max(axis=1)
     gaps = np.zeros((len(maps), draws))
     for sample, image in enumerate(images):
         for part in batches(range(draws), batch_size):
@@ -248,8 +249,12 @@ def _changes(
             noisy = without_overflow(noisy, "Noise on the images")
             answer = explain_images(sample, noisy)
             answer = shaped(answer, (len(part), *maps.shape[1:]), "Maps of altered images")
-            change = answer.reshape(len(part), -1) - original[sample]
-            gaps[sample, list(part)] = np.linalg.norm(change, axis=1)
+            if scale[sample] > 0:
+                change = answer.reshape(len(part), -1) - original[sample]
+                with np.errstate(over="ignore"):
+                    gaps[sample, list(part)] = np.linalg.norm(change / scale[sample], axis=1)
     gaps = without_overflow(gaps, "The change of maps")
-    ratio: Floats = np.divide(gaps, norms, out=np.full_like(gaps, np.nan), where=norms > 0)
-    return ratio
+    whole = ratio(original, np.broadcast_to(scale[:, None], original.shape))
+    norms = np.linalg.norm(whole, axis=1)[:, None]
+    relative: Floats = np.divide(gaps, norms, out=np.full_like(gaps, np.nan), where=norms > 0)
+    return relative

@@ -26,6 +26,7 @@ from camcore.errors import InputError, LayerError
 from camcore.methods.arrays import at_least_one, floating, one_of, shaped
 from camcore.methods.noise import noisy_inputs
 from camcore.metrics.agreement import Floats, find_similarity
+from camcore.postprocess import normalise
 
 Order: TypeAlias = Literal["cascading", "independent", "bottom-up"]
 
@@ -427,7 +428,10 @@ def efficient_mprt(maps: Array, maps_of_random: Array, *, bins: int = 100) -> Fl
     at_least_one(bins=bins)
     maps = _maps(maps)
     others = shaped(maps_of_random, maps.shape, "Maps of the random network")
-    before, after = (np.array([_entropy(one, bins) for one in both]) for both in (maps, others))
+    before, after = (
+        np.array([_entropy(one, bins) for one in normalise(both, "min_max")])
+        for both in (maps, others)
+    )
     rise: Floats = np.divide(
         after - before, before, out=np.full_like(before, np.nan), where=before > 0
     )
@@ -435,7 +439,7 @@ def efficient_mprt(maps: Array, maps_of_random: Array, *, bins: int = 100) -> Fl
 
 
 def _entropy(values: Array, bins: int) -> float:
-    counts, _ = np.histogram(values.astype(np.float64), bins=bins)
+    counts, _ = np.histogram(values, bins=bins, range=(0, 1))
     shares = counts[counts > 0] / values.size
     return float(abs(-(shares * np.log(shares)).sum()))
 

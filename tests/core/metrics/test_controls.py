@@ -111,6 +111,13 @@ def test_inserting_by_a_reversed_map_is_what_deleting_by_the_map_leaves():
     np.testing.assert_allclose(backwards.scores, deleted.scores[:, ::-1], atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_edges_do_not_mind_the_images_scale(scale):
+    images = np.random.default_rng(0).normal(size=(2, 3, 5, 6))
+    with np.errstate(over="raise", invalid="raise"):
+        np.testing.assert_allclose(edge_maps(scale * images), edge_maps(images), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

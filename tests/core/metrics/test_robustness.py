@@ -138,6 +138,15 @@ def test_other_classes_are_any_but_the_own():
     np.testing.assert_array_equal(other_classes([0, 1], 2), [1, 0])
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_sensitivity_does_not_mind_the_maps_scale(scale):
+    with np.errstate(over="raise", invalid="raise"):
+        found = max_sensitivity(
+            IMAGES, scale * summed(0, IMAGES), lambda s, x: scale * summed(s, x)
+        )
+    np.testing.assert_allclose(found, max_sensitivity(IMAGES, summed(0, IMAGES), summed))
+
+
 MAPS = IMAGES[:, 0]
 
 

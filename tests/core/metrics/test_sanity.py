@@ -258,6 +258,13 @@ def test_entropies_are_scipys_of_numpys_histograms(require):
     np.testing.assert_allclose(efficient_mprt(maps, others), (after - before) / before, rtol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e300])
+def test_entropy_does_not_mind_the_maps_scale(scale):
+    maps, others = np.random.default_rng(0).integers(0, 9, (2, 3, 8, 8)).astype(float)
+    found = efficient_mprt(scale * maps, scale * others, bins=7)
+    np.testing.assert_allclose(found, efficient_mprt(maps, others, bins=7), rtol=1e-12)
+
+
 class Least(Adapter):
     """An adapter that offers no more than it must."""
 
