@@ -596,6 +596,11 @@ def not_offered(adapter: object, what: str) -> NotOfferedError:
     instead = ""
     if what == "native scores":
         instead = " Give a class or another camcore.targets.Target in place of a function."
+    if what.startswith("parameters"):
+        instead = (
+            " Where layers are drawn anew, give a function randomised(names, seed) of your own "
+            "that returns a copy of the model."
+        )
     return NotOfferedError(f"{type(adapter).__name__} offers no {what}.{instead}")
 
 

@@ -294,7 +294,7 @@ def run(**options):
             InputError,
             r"Maps must be of shape \(1, 2, 2\); got \(1, 3, 3\)",
         ),
-        (lambda: randomiser(Least()), MethodError, "Least offers no parameters"),
+        (lambda: randomiser(Least()), MethodError, "Least offers no parameters. Where layers"),
         (
             lambda: randomiser(random_network(), draw=lambda v, _: v[:1])(["fc"]),
             InputError,
