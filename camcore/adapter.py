@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from camcore.errors import GradientError, LayerError, NotOfferedError, TargetError
+from camcore.errors import GradientError, InputError, LayerError, NotOfferedError, TargetError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -28,6 +28,9 @@ Leaves: TypeAlias = Mapping[str, Array]
 
 Path steps are joined with dots: ``logits``, ``0``, ``boxes.1``.
 """
+
+Parameters: TypeAlias = Mapping[str, Sequence[Array]]
+"""What layers have learnt, by the layer's name: kernels, biases, running statistics."""
 
 Seed: TypeAlias = Callable[[Leaves], Leaves]
 """Given the model's outputs, the cotangent of the score for each output leaf that matters.
@@ -534,10 +537,40 @@ class Adapter(Protocol):
         raise not_offered(self, "biases")
 
 
+@runtime_checkable
+class HasParameters(Protocol):
+    """What an adapter may offer beside: the model's parameters, and copies with others."""
+
+    def parameters(self) -> Parameters:
+        """Copy each layer's own parameters and running statistics, in the model's order.
+
+        A kernel of a linear layer or convolution is ``(O, C, *K)``; one that several layers
+        share is the first one's. What the model itself holds is under the empty name. Half
+        precision arrives as float32.
+        """
+
+    def with_parameters(self, parameters: Parameters) -> Any:
+        """Copy the model, as the user would have it, with these in place of its layers' own.
+
+        Parameters
+        ----------
+        parameters : mapping of str to sequence of array
+            All those of some layers, as `parameters` gives them; others stay as they are.
+
+        Raises
+        ------
+        InputError
+            They are not those of the model's layers by name, number or shape.
+        BackendError
+            The model cannot be copied.
+        """
+
+
 OPTIONAL: Final = (
     "resume",
     "classifier",
     "biases",
+    "parameters",
     "second_order",
     "rectifier",
     "native scores",
@@ -563,6 +596,11 @@ def not_offered(adapter: object, what: str) -> NotOfferedError:
     instead = ""
     if what == "native scores":
         instead = " Give a class or another camcore.targets.Target in place of a function."
+    if what.startswith("parameters"):
+        instead = (
+            " Where layers are drawn anew, give a function randomised(names, seed) of your own "
+            "that returns a copy of the model."
+        )
     return NotOfferedError(f"{type(adapter).__name__} offers no {what}.{instead}")
 
 
@@ -643,6 +681,31 @@ def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
             raise TargetError(
                 f"The target's cotangent for output {path!r} has shape {np.shape(cotangent)}; "
                 f"the output has {outputs[path].shape}."
+            )
+
+
+def check_parameters(parameters: Parameters, own: Parameters) -> None:
+    """Refuse parameters that are not those of a model's layers.
+
+    Parameters
+    ----------
+    parameters : mapping of str to sequence of array
+        What is to take the place of some layers' own.
+    own : mapping of str to sequence of array
+        What they are.
+
+    Raises
+    ------
+    InputError
+        A layer has none, or others by number or shape.
+    """
+    for layer, arrays in parameters.items():
+        given = [np.shape(array) for array in arrays]
+        expected = [np.shape(array) for array in own.get(layer, ())]
+        if given != expected:
+            raise InputError(
+                f"Layer {layer!r} has parameters of shapes {expected or 'none'}; got {given}. Pass "
+                "all of its own, as adapter.parameters() gives them."
             )
 
 

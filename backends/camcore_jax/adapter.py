@@ -22,9 +22,11 @@ from camcore.adapter import (
     LayerRecord,
     LayerTrace,
     NativeScore,
+    Parameters,
     Rectifier,
     Seed,
     Trace,
+    check_parameters,
     not_offered,
 )
 from camcore.layers.layout import shape_of_one
@@ -173,6 +175,29 @@ class JaxAdapter:
         if held is None:
             raise not_offered(self, "biases")
         return list(weights.biases(held))
+
+    def parameters(self) -> Parameters:
+        """Copy what Flax modules have of their own.
+
+        Raises
+        ------
+        NotOfferedError
+            The model is of another library.
+        """
+        held = self._model.held()
+        if held is None:
+            raise not_offered(self, "parameters of models that are not Flax's")
+        return {name: [to_numpy(array).copy() for array in own] for name, own in held.items()}
+
+    def with_parameters(self, parameters: Parameters) -> Any:
+        """Make a model like the user's, with these in place of its modules' own."""
+        check_parameters(parameters, self.parameters())
+        twin = self._model.holding(parameters)
+        # What is compiled takes parameters as arguments, so it serves the copy too.
+        kept = remembered(_kept, twin, Kept(self._kept.programs))
+        if "seen" in self._kept.found:  # the layers that only a run tells of
+            kept.found["seen"] = dict(self._kept.found["seen"])
+        return twin
 
     def _layer(self, name: str, parsed: LayerName, graph: Graph, done: Pass) -> LayerTrace:
         leaves = graph.calls.get(parsed.path, {})

@@ -10,7 +10,18 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias, Channels, Layer, LayerRecord, Mode, Rectifier, Trace
+from camcore.adapter import (
+    Array,
+    Bias,
+    Channels,
+    Layer,
+    LayerRecord,
+    Mode,
+    Parameters,
+    Rectifier,
+    Trace,
+    check_parameters,
+)
 from camcore.errors import LayerError
 from camcore.layers.layout import shape_of_one
 from camcore.nest import path_of
@@ -167,6 +178,19 @@ class TensorFlowAdapter:
     def biases(self) -> Sequence[Bias]:
         """List what dense layers, convolutions and batch normalisations add, unless not built."""
         return list(weights.biases(self._model))
+
+    @uninterrupted
+    def parameters(self) -> Parameters:
+        """Copy each layer's own weights and moving statistics; empty for layers not built."""
+        return weights.parameters(self._model)
+
+    @uninterrupted
+    def with_parameters(self, parameters: Parameters) -> Any:
+        """Copy the model, and write these into the copy."""
+        check_parameters(parameters, weights.parameters(self._model))
+        twin = weights.copied(self._model)
+        weights.assign(self._model, parameters, twin)
+        return twin
 
     def _read(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature, dict[str, Any]]:
         """Prepare the inputs, and list the layers by path of a model that is built by now."""

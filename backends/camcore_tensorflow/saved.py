@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias, Layer, LayerRecord, not_offered
+from camcore.adapter import Array, Bias, Layer, LayerRecord, Parameters, not_offered
 from camcore.layers.ends import ends
 
 from . import graph
@@ -110,6 +110,14 @@ class SavedAdapter(TensorFlowAdapter):
     def biases(self) -> Sequence[Bias]:
         """Refuse: the graph does not tell."""
         raise not_offered(self, "biases")
+
+    def parameters(self) -> Parameters:
+        """Refuse: the graph does not tell."""
+        raise not_offered(self, "parameters")
+
+    def with_parameters(self, parameters: Parameters) -> Any:
+        """Refuse: the graph does not tell."""
+        raise not_offered(self, "parameters")
 
     def _read(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature, dict[str, Any]]:
         tensors, signature = prepare(self._model, inputs)

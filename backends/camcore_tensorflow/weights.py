@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias, LayerName
+from camcore.adapter import Array, Bias, LayerName, Parameters
+from camcore.errors import BackendError
 
 from .capture import edge
 from .layers import keras_of, walk
@@ -69,6 +71,85 @@ def biases(model: Any) -> Iterator[Bias]:
         added = layer.beta if isinstance(layer, shifted) else added
         if added is not None and len(added.shape) == 1:
             yield Bias(str(LayerName(path, "linear")) if _activates(layer) else path, array(added))
+
+
+def own_variables(model: Any) -> dict[str, list[Any]]:
+    """List each layer's own floating weights and moving statistics, each variable once."""
+    found: dict[str, list[Any]] = {}
+    seen: set[int] = set()
+    for path, layer in [("", model), *walk(model)]:
+        trained = getattr(layer, "_trainable_variables", None)  # of Keras 3, else of tf_keras
+        trained = layer._trainable_weights if trained is None else trained
+        moving = (getattr(layer, name, None) for name in ("moving_mean", "moving_variance"))
+        own = [
+            variable
+            for variable in (*trained, *moving)
+            if variable is not None
+            and tf.as_dtype(variable.dtype).is_floating
+            and id(variable) not in seen
+        ]
+        seen.update(map(id, own))
+        if own:
+            found[path] = own
+    return found
+
+
+def parameters(model: Any) -> dict[str, list[Array]]:
+    """Copy each layer's own weights, kernels of dense layers and convolutions as (O, C, *K)."""
+    layers = {"": model, **dict(walk(model))}
+    return {
+        path: [_channels_first(np.array(array(v)), layers[path]) for v in variables]
+        for path, variables in own_variables(model).items()
+    }
+
+
+def assign(model: Any, parameters: Parameters, copy: Any) -> None:
+    """Write parameters of a model's layers into a copy of it, whose layers may have other names."""
+    names = list(own_variables(model))
+    layers = {"": model, **dict(walk(model))}
+    for path, variables in zip(names, own_variables(copy).values(), strict=True):
+        for variable, values in zip(variables, parameters.get(path, ()), strict=False):
+            variable.assign(_channels_last(np.asarray(values), layers[path]))
+
+
+def copied(model: Any) -> Any:
+    """Copy a model with its weights.
+
+    Raises
+    ------
+    BackendError
+        Keras cannot make it anew from what its layers say of themselves.
+    """
+    try:
+        twin = keras_of(model).models.clone_model(model)
+        twin.set_weights(model.get_weights())
+        return twin
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        cause = error
+    try:  # layers of Python's own functions are not cloned, but pickled
+        return deepcopy(model)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+        said = str(cause).strip().partition("\n")[0]
+        raise BackendError(
+            f"The {type(model).__name__} cannot be copied, which drawing its parameters anew needs "
+            f"({said}). Give classes of your own a get_config(), or pass **kwargs on to "
+            "super().__init__()."
+        ) from cause
+
+
+def _has_kernel(values: Array, layer: Any) -> bool:
+    return values.ndim > 1 and isinstance(layer, _kinds(layer, "Dense", *_CONVOLUTIONS))
+
+
+def _channels_first(values: Array, layer: Any) -> Array:
+    """Bring the kernel ``(*K, C, O)`` of a dense layer or convolution to (O, C, *K)."""
+    if not _has_kernel(values, layer):
+        return values
+    return np.ascontiguousarray(np.moveaxis(values, (-1, -2), (0, 1)))
+
+
+def _channels_last(values: Array, layer: Any) -> Array:
+    return np.moveaxis(values, (0, 1), (-1, -2)) if _has_kernel(values, layer) else values
 
 
 def array(variable: Any) -> Array:

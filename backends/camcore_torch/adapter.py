@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import jit, nn
 
@@ -20,9 +21,12 @@ from camcore.adapter import (
     Leaves,
     Mode,
     NativeScore,
+    Parameters,
     Rectifier,
     Seed,
     Trace,
+    check_parameters,
+    not_offered,
 )
 from camcore.errors import BackendError, CamcoreError
 from camcore.layers.layout import shape_of_one
@@ -37,7 +41,7 @@ from camcore_torch.forward import Pass, forward
 from camcore_torch.inputs import floating, to_numpy
 from camcore_torch.layers import LayerCall
 from camcore_torch.logits import detected_classes, stated
-from camcore_torch.preserve import preserved
+from camcore_torch.preserve import copied, preserved
 from camcore_torch.shells import Shells
 from camcore_torch.sparse_linear import skip_zero_rows
 from camcore_torch.traits import on_shells, traits_of
@@ -257,6 +261,38 @@ class TorchAdapter:
     def biases(self) -> Sequence[Bias]:
         """List the layers that add a bias or normalise by running statistics."""
         return weights.biases(self.model)
+
+    def parameters(self) -> Parameters:
+        """Copy each module's own parameters, and the running statistics of normalisations.
+
+        Raises
+        ------
+        NotOfferedError
+            The model is one of Keras on the torch backend.
+        """
+        if layers_of.is_keras(self.model):
+            raise not_offered(self, "parameters of Keras models on torch")
+        own = weights.own_tensors(self.model)
+        return {name: [to_numpy(t, copy=True) for t in tensors] for name, tensors in own.items()}
+
+    def with_parameters(self, parameters: Parameters) -> nn.Module:
+        """Copy the model, and write these into the copy.
+
+        Raises
+        ------
+        InputError
+            They are not those of the model's modules.
+        BackendError
+            The model cannot be copied.
+        """
+        check_parameters(parameters, self.parameters())
+        with torch.inference_mode(False), torch.no_grad():
+            twin = copied(self.model, "drawing its parameters anew needs")
+            own = weights.own_tensors(twin)
+            for name, arrays in parameters.items():
+                for tensor, array in zip(own[name], arrays, strict=True):
+                    tensor.copy_(torch.from_numpy(np.array(array)))
+        return twin
 
     def _prepare_shells(
         self, shells: Shells, calls: Mapping[str, LayerCall], *, plain: bool

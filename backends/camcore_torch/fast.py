@@ -5,7 +5,6 @@ The copy follows the model: it is made anew when a weight was written to, or any
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -23,6 +22,7 @@ from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
 from camcore_torch.adapter import TorchAdapter
 from camcore_torch.layers import LayerCall
+from camcore_torch.preserve import copied
 from camcore_torch.shells import Shells
 from camcore_torch.traits import traits_of
 
@@ -128,14 +128,8 @@ class FastAdapter(TorchAdapter):
         state = [(id(each), inputs_of.version(each), each.data_ptr()) for each in tensors]
         if self._modules and self._modules.is_current() and state == self._weights:
             return
-        try:
-            twin = copy.deepcopy(self._original).eval().requires_grad_(False)
-        except (RuntimeError, TypeError) as error:
-            said = str(error).partition("\n")[0].rstrip(".")
-            raise BackendError(
-                f"The {type(self._original).__name__} cannot be copied, which the fast ways need: "
-                f"{said}. Leave `fast` out."
-            ) from error
+        wanted = "the fast ways need; leave `fast` out"
+        twin = copied(self._original, wanted).eval().requires_grad_(False)
         for module in twin.modules():
             weighs = isinstance(module, (nn.Linear, conv._ConvNd))
             if "channels_last" in self.ways and isinstance(module, conv._ConvNd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn.modules import module as every_module
 
 from camcore.adapter import Mode
+from camcore.errors import BackendError
 from camcore_torch import checkpoints, modes
 from camcore_torch.shells import Shells, stop_originals
 from camcore_torch.traits import traits_of
@@ -62,6 +64,30 @@ def preserved(
     traits.writes_buffers |= shells.wrote_buffers and mode == "eval"
     shells.drop()  # where something was raised, its traceback shows what they hold
     return result
+
+
+def copied(model: nn.Module, wanted: str) -> nn.Module:
+    """Copy a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    wanted : str
+        What the copy is for, in the error: ``"the fast ways need"``.
+
+    Raises
+    ------
+    BackendError
+        It cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise BackendError(
+            f"The {type(model).__name__} cannot be copied, which {wanted}: {said}."
+        ) from error
 
 
 def reached(model: nn.Module, shells: Shells, body: Callable[[], T]) -> T:

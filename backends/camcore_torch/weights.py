@@ -13,7 +13,7 @@ from torch.nn.modules import batchnorm, conv
 from camcore.adapter import Array, Bias
 from camcore.errors import MethodError
 from camcore_torch.inputs import to_numpy
-from camcore_torch.layers import hookable, is_keras
+from camcore_torch.layers import hookable, is_keras, named_modules
 
 ADDING = (nn.Linear, conv._ConvNd, nn.GroupNorm, nn.LayerNorm, batchnorm._NormBase)
 
@@ -90,6 +90,23 @@ def _bias(name: str, module: Any) -> Bias | None:
     if bias is None or not (is_keras(module) or isinstance(module, ADDING)) or bias.ndim != 1:
         return None
     return Bias(_before_activation(name, module), _array(bias))
+
+
+def own_tensors(root: nn.Module) -> dict[str, list[torch.Tensor]]:
+    """List each module's own floating parameters and running statistics, each tensor once."""
+    found: dict[str, list[torch.Tensor]] = {}
+    seen: set[int] = set()
+    for name, module in named_modules(root).items():
+        buffers = (module._buffers.get(key) for key in ("running_mean", "running_var"))
+        own = [
+            tensor
+            for tensor in (*module._parameters.values(), *buffers)
+            if tensor is not None and tensor.is_floating_point() and id(tensor) not in seen
+        ]
+        seen.update(map(id, own))
+        if own:
+            found[name] = own
+    return found
 
 
 def _before_activation(name: str, module: Any) -> str:

@@ -41,18 +41,20 @@ ImageGradients: TypeAlias = Callable[[Array], Array]
     level="input",
 )
 @joins_channels
-def saliency(image_gradients: Array) -> Array:
+def saliency(image_gradients: Array, *, signed: bool = False) -> Array:
     """Compute Saliency: max_c |g_c|.
 
     Parameters
     ----------
     image_gradients : (B, C, *S) array
         The score's gradient at the input.
+    signed : bool
+        Give Σ_c g_c, as sanity checks compare gradients with their signs [2]_.
 
     Returns
     -------
     (B, *S) array
-        Map without negative values, at the input's size.
+        Map without negative values unless `signed`, at the input's size.
 
     Raises
     ------
@@ -61,10 +63,14 @@ def saliency(image_gradients: Array) -> Array:
 
     References
     ----------
-    Simonyan et al., "Deep Inside Convolutional Networks: Visualising Image
-    Classification Models and Saliency Maps", ICLR Workshops 2014, sec. 3.1.
+    .. [1] Simonyan et al., "Deep Inside Convolutional Networks: Visualising Image
+       Classification Models and Saliency Maps", ICLR Workshops 2014, sec. 3.1.
+    .. [2] Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
     """
-    largest: Array = kept(np.abs(floating(image_gradients, "image_gradients"))).max(axis=1)
+    image_gradients = floating(image_gradients, "image_gradients")
+    if signed:
+        return sum_channels(kept(image_gradients))
+    largest: Array = kept(np.abs(image_gradients)).max(axis=1)
     return largest
 
 
@@ -120,6 +126,7 @@ def smoothgrad(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    signed: bool = False,
     progress: bool | None = None,
 ) -> Array:
     """Compute SmoothGrad: max_c |mean of g_c over noisy inputs|.
@@ -136,13 +143,15 @@ def smoothgrad(
         Standard deviation of the noise, as a share of each image's range.
     seed : int
         Of the noise; the same seed gives the same map in every framework.
+    signed : bool
+        Give Σ_c of the mean, with its signs; see `saliency`.
     progress : bool, optional
         Show a progress bar; see `camcore._shared.progress.track`.
 
     Returns
     -------
     (B, *S) array
-        Map without negative values, at the input's size.
+        Map without negative values unless `signed`, at the input's size.
 
     Raises
     ------
@@ -158,7 +167,7 @@ def smoothgrad(
     total = np.zeros(images.shape)
     for at in noisy:
         total += shaped(gradients_at(at), images.shape, "Gradients at other inputs")
-    return saliency((total / samples).astype(images.dtype))
+    return saliency((total / samples).astype(images.dtype), signed=signed)
 
 
 @register(
@@ -267,18 +276,20 @@ def average_on_path(
 )
 @described("Guided backpropagation: max_c |g_c|, with only positive gradients past each rectifier")
 @joins_channels
-def guided_backprop(guided_gradients: Array) -> Array:
+def guided_backprop(guided_gradients: Array, *, signed: bool = False) -> Array:
     """Compute Guided backpropagation: max_c |g_c|, only positive gradients passing rectifiers.
 
     Parameters
     ----------
     guided_gradients : (B, C, *S) array
         The score's gradient at the input under the guided rule.
+    signed : bool
+        Give Σ_c g_c; see `saliency`.
 
     Returns
     -------
     (B, *S) array
-        Map without negative values, at the input's size.
+        Map without negative values unless `signed`, at the input's size.
 
     Raises
     ------
@@ -290,7 +301,7 @@ def guided_backprop(guided_gradients: Array) -> Array:
     Springenberg et al., "Striving for Simplicity: The All Convolutional Net",
     ICLR Workshops 2015, sec. 3.4.
     """
-    return saliency(guided_gradients)
+    return saliency(guided_gradients, signed=signed)
 
 
 @register(
@@ -300,7 +311,9 @@ def guided_backprop(guided_gradients: Array) -> Array:
     "2 + backward",
     "Selvaraju et al., ICCV 2017",
 )
-def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array) -> Array:
+def guided_gradcam(
+    activations: Array, gradients: Array, guided_gradients: Array, *, signed: bool = False
+) -> Array:
     """Compute Guided Grad-CAM: guided backpropagation × the enlarged positive part of Grad-CAM.
 
     Parameters
@@ -309,11 +322,13 @@ def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array
         A layer's output and the score's gradient there.
     guided_gradients : (B, C, *S) array
         The score's gradient at the input under the guided rule.
+    signed : bool
+        Give guided backpropagation with its signs; see `saliency`.
 
     Returns
     -------
     (B, *S) array
-        Map without negative values, at the input's size.
+        Map without negative values unless `signed`, at the input's size.
 
     Raises
     ------
@@ -327,7 +342,8 @@ def guided_gradcam(activations: Array, gradients: Array, guided_gradients: Array
     """
     coarse = relu(gradcam(activations, gradients))
     guided_gradients = floating(guided_gradients, "guided_gradients")
-    return guided_backprop(guided_gradients) * over_images(coarse, guided_gradients)
+    guided = guided_backprop(guided_gradients, signed=signed)
+    return guided * over_images(coarse, guided_gradients)
 
 
 @register(

@@ -1,10 +1,29 @@
 """Metrics: whether a score follows a map, what it points at, and how far two maps are apart."""
 
-from camcore.metrics.agreement import Pair, largest_difference, pearson, spearman, ssim, top_overlap
+from camcore.metrics.agreement import (
+    SIMILARITIES,
+    Pair,
+    find_similarity,
+    hog_similarity,
+    largest_difference,
+    pearson,
+    spearman,
+    ssim,
+    top_overlap,
+)
 from camcore.metrics.box_accuracy import BoxAccuracy, max_box_accuracy, top1_localisation
 from camcore.metrics.boxes import boxes_of, mask_of
 from camcore.metrics.complexity import effective_complexity, entropy, l1_complexity, sparseness
 from camcore.metrics.composite import adcc, arcc
+from camcore.metrics.controls import (
+    CONTROLS,
+    Control,
+    centre_maps,
+    edge_maps,
+    ones_maps,
+    random_maps,
+    reversed_maps,
+)
 from camcore.metrics.faithfulness import (
     Curve,
     average_drop,
@@ -35,31 +54,59 @@ from camcore.metrics.overlap import (
 )
 from camcore.metrics.ranking import order_of, tied_share
 from camcore.metrics.removal import Road, road
+from camcore.metrics.robustness import (
+    average_sensitivity,
+    coherency,
+    max_sensitivity,
+    other_classes,
+    random_logit,
+)
+from camcore.metrics.sanity import (
+    Randomiser,
+    Sanity,
+    efficient_mprt,
+    model_parameter_randomisation,
+    permuted,
+    randomiser,
+    smooth_mprt,
+)
 from camcore.metrics.subsets import faithfulness_correlation, infidelity, irof, sensitivity_n
 
 __all__ = [
+    "CONTROLS",
+    "SIMILARITIES",
     "BoxAccuracy",
+    "Control",
     "Curve",
     "LinearImputer",
     "OverlapCurve",
     "Pair",
     "PixelHistograms",
+    "Randomiser",
     "Road",
+    "Sanity",
     "adcc",
     "arcc",
     "average_drop",
     "average_gain",
+    "average_sensitivity",
     "baseline_of",
     "blurred",
     "boxes_of",
+    "centre_maps",
+    "coherency",
     "deletion",
     "drop",
+    "edge_maps",
     "effective_complexity",
+    "efficient_mprt",
     "energy_pointing_game",
     "entropy",
     "faithfulness_correlation",
+    "find_similarity",
     "gain",
     "grid_pointing_game",
+    "hog_similarity",
     "increase_in_confidence",
     "increased",
     "infidelity",
@@ -72,14 +119,24 @@ __all__ = [
     "mask_of",
     "masked_scores",
     "max_box_accuracy",
+    "max_sensitivity",
+    "model_parameter_randomisation",
+    "ones_maps",
     "order_of",
+    "other_classes",
     "pearson",
+    "permuted",
     "pixel_histograms",
     "pointing_game",
     "px_ap",
+    "random_logit",
+    "random_maps",
+    "randomiser",
     "relevance_rank",
+    "reversed_maps",
     "road",
     "sensitivity_n",
+    "smooth_mprt",
     "sparseness",
     "spearman",
     "ssim",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore._shared.finite import finite, without_overflow
 from camcore._shared.optional import needs
+from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import InputError
+from camcore.postprocess import normalise
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -123,7 +128,7 @@ def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     return correlation
 
 
-def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
+def spearman(first: npt.ArrayLike, second: npt.ArrayLike, *, absolute: bool = False) -> Floats:
     """Correlate the ranks of each pair of maps.
 
     Equal values share the mean of their ranks.
@@ -132,6 +137,8 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     ----------
     first, second : (B, *S) array
         Maps, signed or not.
+    absolute : bool
+        Rank magnitudes, without their signs.
 
     Returns
     -------
@@ -144,6 +151,8 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
         The shapes differ, or are not (B, *S).
     """
     a, b = _rows_of(first, second)
+    if absolute:
+        a, b = np.abs(a), np.abs(b)
     return pearson(*(np.stack([_ranks_of(row) for row in rows]) for rows in (a, b)))
 
 
@@ -194,6 +203,66 @@ def ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     return without_overflow(similarities, "The structural similarity of maps")
 
 
+def hog_similarity(
+    first: npt.ArrayLike, second: npt.ArrayLike, *, cell: int | None = None
+) -> Floats:
+    """Correlate the histograms of oriented gradients (HOG) of each pair of flat maps.
+
+    Each map is scaled to [0, 1] by its own extremes; then its gradients are counted in nine
+    directions, in cells, and normalised over blocks of three by three cells (``L2-Hys``).
+
+    Parameters
+    ----------
+    first, second : (B, H, W) array
+        Maps, signed or not.
+    cell : int, optional
+        Side of a cell in pixels. Left out, 16 as in the paper's code, or what lets three cells
+        fit the shorter side of a smaller map.
+
+    Returns
+    -------
+    (B,) float64 array
+        Pearson's correlation of the descriptors, in [-1, 1]; NaN where a map is constant, or a
+        side shorter than 3.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not (B, H, W), or three cells do not fit.
+    MissingExtraError
+        scikit-image is not installed.
+
+    References
+    ----------
+    Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, sec. 3; descriptors are
+    scikit-image's. The paper says Pearson's correlation; its code takes Spearman's.
+    """
+    a, b = _rows_of(first, second)
+    shape = np.shape(first)
+    if len(shape) != 3:
+        raise InputError(
+            f"Maps of shape {shape} have no histograms of oriented gradients; pass flat ones, "
+            "(B, H, W)."
+        )
+    fits = min(shape[1:]) // 3
+    side = min(16, fits) if cell is None else cell
+    if cell is not None and not 1 <= cell <= fits:
+        raise InputError(
+            f"cell={cell}: three cells must fit the shorter side of maps of {shape[1:]}; pass 1 to "
+            f"{fits}."
+        )
+    with needs("metrics", "comparing histograms of oriented gradients"):
+        from skimage.feature import hog
+    if side == 0:
+        return np.full(len(a), np.nan)
+
+    def described(maps: Floats) -> Floats:
+        scaled = normalise(maps, "min_max").reshape(shape)
+        return np.stack([hog(one, pixels_per_cell=(side, side)) for one in scaled])
+
+    return pearson(described(a), described(b))
+
+
 def top_overlap(first: npt.ArrayLike, second: npt.ArrayLike, share: float = 0.1) -> Floats:
     """Measure the share of the strongest positions that each pair of maps has in common.
 
@@ -223,6 +292,55 @@ def top_overlap(first: npt.ArrayLike, second: npt.ArrayLike, share: float = 0.1)
     common = [len(np.intersect1d(*pair)) for pair in zip(*strongest, strict=True)]
     overlap: Floats = np.array(common) / count
     return overlap
+
+
+Similarity: TypeAlias = Callable[[npt.ArrayLike, npt.ArrayLike], Floats]
+"""From two arrays of maps ``(B, *S)`` to how alike each pair is, ``(B,)``."""
+
+
+def _scaled_ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
+    """Measure the structural similarity of maps scaled to [0, 1], each by its own extremes."""
+    a, b = _rows_of(first, second)
+    shape = np.shape(first)
+    return ssim(*(normalise(maps, "min_max").reshape(shape) for maps in (a, b)))
+
+
+SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
+    {
+        "pearson": pearson,
+        "spearman": spearman,
+        "absolute-spearman": partial(spearman, absolute=True),
+        "ssim": _scaled_ssim,
+        "hog": hog_similarity,
+    }
+)
+"""How alike two maps are, whatever their scale, by name.
+
+``absolute-spearman`` ranks magnitudes; ``ssim`` scales each map to [0, 1] by its own extremes,
+so that the maps of a random network are compared by structure and not by size.
+"""
+
+
+def find_similarity(name: str) -> Similarity:
+    """Find a similarity by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `SIMILARITIES`.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    InputError
+        There is no such similarity.
+    """
+    if name not in SIMILARITIES:
+        raise InputError(f"There is no similarity {name!r}. {hint(name, SIMILARITIES)}")
+    return SIMILARITIES[name]
 
 
 def _rows_of(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:

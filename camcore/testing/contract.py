@@ -9,7 +9,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from camcore.adapter import INPUT, Adapter, Array, LayerName, Leaves, NativeScore
+from camcore import registry
+from camcore.adapter import (
+    INPUT,
+    Adapter,
+    Array,
+    HasParameters,
+    LayerName,
+    Leaves,
+    NativeScore,
+    Parameters,
+    not_offered,
+)
 from camcore.errors import InputError, LayerError, MethodError, TargetError
 from camcore.inputs import Inputs
 from camcore.layers import layout, selection
@@ -388,6 +399,29 @@ def describes_biases(subject: Subject) -> None:
         path = LayerName.parse(entry.layer).path
         assert path in names, f"a bias is of {entry.layer!r}, no layer"
         same(entry.added.ndim, 1, f"axes of what {entry.layer!r} adds, and 1")
+
+
+@promise_of("parameters")
+def copies_with_parameters(subject: Subject) -> None:
+    """A copy with the model's own parameters gives its outputs, and one with others does not."""
+    adapter = subject.adapter
+    if not isinstance(adapter, HasParameters):
+        raise not_offered(adapter, "parameters")
+    own = adapter.parameters()
+    before = {name: [array.copy() for array in arrays] for name, arrays in own.items()}
+    assert own, "parameters() of a model whose layers have none"
+
+    def scores(parameters: Parameters) -> Array:
+        copied = registry.adapter(adapter.with_parameters(parameters))
+        return scores_of(copied.run(subject.inputs).outputs)
+
+    subject.close(scores({}), subject.scores, "outputs of a copy and of the model")
+    subject.close(scores(own), subject.scores, "outputs with the same parameters")
+    halved = {name: [array / 2 for array in arrays] for name, arrays in own.items()}
+    assert np.abs(scores(halved) - subject.scores).max() > subject.tolerance, "they are not used"
+    for name, arrays in adapter.parameters().items():
+        for array, known in zip(arrays, before[name], strict=True):
+            same(array.tolist(), known.tolist(), f"parameters of {name!r} afterwards and before")
 
 
 @promise_of("native scores")

@@ -21,10 +21,12 @@ from camcore.adapter import (
     LayerTrace,
     Leaves,
     NativeScore,
+    Parameters,
     Rectifier,
     Seed,
     Trace,
     check_cotangents,
+    check_parameters,
 )
 from camcore.errors import GradientError, InputError
 from camcore.layers.names import unknown_layer
@@ -245,6 +247,21 @@ class NumpyAdapter:
         return [
             Bias(name, op.bias) for name, op in self.ops.items() if isinstance(op, (Conv, Dense))
         ]
+
+    def parameters(self) -> Parameters:
+        """Copy the weights and bias of every convolution and linear layer."""
+        weighted = {name: op for name, op in self.ops.items() if isinstance(op, (Conv, Dense))}
+        return {name: [op.weights.copy(), op.bias.copy()] for name, op in weighted.items()}
+
+    def with_parameters(self, parameters: Parameters) -> NumpyAdapter:
+        """Make a network of the same layers, with these in place of their own."""
+        own = self.parameters()
+        check_parameters(parameters, own)
+        held = {
+            name: type(self.ops[name])(*map(np.array, parameters.get(name, own[name])))
+            for name in own
+        }
+        return NumpyAdapter(**{**self.ops, **held})
 
     def _place(self, layer: str) -> int:
         """Count the layers that have run once this one has; 0 for the input."""

@@ -187,6 +187,21 @@ class Bent(Broken):
         return trace if rectifier is None else replace(trace, outputs={"": 2 * trace.outputs[""]})
 
 
+class Unheeding(Broken):
+    """Copies itself as it is, whatever the parameters."""
+
+    def with_parameters(self, parameters):
+        return super().with_parameters({})
+
+
+class Written(Broken):
+    """Writes the parameters of the copy to itself too."""
+
+    def with_parameters(self, parameters):
+        self.ops = super().with_parameters(parameters).ops
+        return NumpyAdapter(**self.ops)
+
+
 class Mute(Broken):
     """Refuses what it may leave out, without its name."""
 
@@ -296,6 +311,8 @@ WRONG = {
         "Hessian products, and",
     ),
     "a classifier the wrong way round": (Misweighed(), "the classifier's bias and rows differ"),
+    "parameters that are not used": (Unheeding(), "they are not used"),
+    "parameters written to the model": (Written(), "afterwards and before differ"),
     "gradients for Hessian products": (Curved(), "the Hessian product predicts a change of"),
     "seeds that threads share": (Forgetful(), "in one of four threads and alone differ"),
     "outputs under the rectifiers' rule": (Bent(), "outputs under the guided rule differ"),

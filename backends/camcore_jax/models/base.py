@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
 
 from camcore.adapter import Channels, Layer
 
@@ -47,3 +50,36 @@ class Model(ABC):
     def weights(self) -> Mapping[str, Weights] | None:
         """Read what layers hold, by their names; None where nothing says which layer holds what."""
         return None
+
+    def held(self) -> Mapping[str, Sequence[Any]] | None:
+        """List the floating parameters and running statistics of layers; None where not known."""
+        return None
+
+    def holding(self, parameters: Mapping[str, Sequence[Any]]) -> Any:
+        """Make a model like the user's, with these arrays in place of its layers' own."""
+        raise NotImplementedError(f"{type(self).__name__}.holding")
+
+
+_FIRST = ("kernel", "embedding", "scale", "bias", "mean", "var")
+
+
+def in_parameter_order(names: Iterable[str]) -> list[str]:
+    """Sort the names of a layer's parameters as other frameworks list them."""
+    ranks = {name: rank for rank, name in enumerate(_FIRST)}
+    return sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name))
+
+
+def channels_first(name: str, array: Any) -> Any:
+    """Bring a kernel ``(*K, C, O)`` to (O, C, *K)."""
+    return jnp.moveaxis(array, (-1, -2), (0, 1)) if name == "kernel" and array.ndim > 1 else array
+
+
+def channels_last(name: str, array: Any, like: Any) -> Any:
+    """Bring a kernel (O, C, *K) to ``(*K, C, O)``, and any array to the dtype of another."""
+    moves = name == "kernel" and np.ndim(array) > 1
+    return jnp.asarray(np.moveaxis(array, (0, 1), (-1, -2)) if moves else array, like.dtype)
+
+
+def is_floating(array: Any) -> bool:
+    """Tell whether something is an array of floating numbers."""
+    return hasattr(array, "dtype") and bool(jnp.issubdtype(array.dtype, jnp.floating))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flax import linen as nn
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from camcore.adapter import Layer
 from camcore.errors import BackendError
@@ -14,7 +14,7 @@ from camcore.errors import BackendError
 from ..inputs import call
 from ..marks import run_layer
 from ..weights import Weights
-from .base import Model
+from .base import Model, channels_first, channels_last, in_parameter_order, is_floating
 
 
 class LinenModel(Model):
@@ -72,6 +72,37 @@ class LinenModel(Model):
             held.setdefault("/".join(map(str, path)), {})[str(name)] = array
         names = [name for name in self.in_order(held) if name in held and name]
         return {name: self._weights(name, held[name]) for name in names}
+
+    def held(self) -> Mapping[str, Sequence[Any]]:
+        """List what each module has of its own; once modules ran, in the order of that."""
+        return {
+            name: [channels_first(path[-1], array) for path, array in arrays.items()]
+            for name, arrays in self._floating().items()
+        }
+
+    def holding(self, parameters: Mapping[str, Sequence[Any]]) -> Any:
+        """Bind the module to variables of which these take the place of their own."""
+        module, variables = self.model.unbind()
+        flat = flatten_dict(dict(variables))
+        own = self._floating()
+        for name, arrays in parameters.items():
+            for (path, old), new in zip(own[name].items(), arrays, strict=True):
+                flat[path] = channels_last(path[-1], new, old)
+        return module.bind(unflatten_dict(flat))
+
+    def _floating(self) -> dict[str, dict[tuple[str, ...], Any]]:
+        """List the floating variables of each module by their paths."""
+        flat = {p: a for p, a in flatten_dict(dict(self.model.variables)).items() if is_floating(a)}
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for path in flat:
+            found.setdefault("/".join(map(str, path[1:-1])), {})[str(path[-1])] = path
+        names = [name for name in self.in_order(found) if name in found]
+        return {
+            name: {
+                found[name][key]: flat[found[name][key]] for key in in_parameter_order(found[name])
+            }
+            for name in names
+        }
 
     def _weights(self, name: str, arrays: Mapping[str, Any]) -> Weights:
         module = self._seen.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from camcore.adapter import Layer
 from ..inputs import call
 from ..marks import NAME, marking_class
 from ..weights import Weights
-from .base import Model
+from .base import Model, channels_first, channels_last, in_parameter_order, is_floating
 
 
 class Constant:
@@ -87,6 +87,52 @@ class NnxModel(Model):
         """Read the weights of Flax's own layers."""
         found = {_name(path): _weights(module) for path, module in _below(self.model)}
         return {name: held for name, held in found.items() if held is not None}
+
+    def held(self) -> Mapping[str, Sequence[Any]]:
+        """List the parameters and running statistics that each module has of its own."""
+        return {
+            name: [channels_first(key, variable.get_value()) for key, variable in own.items()]
+            for name, own in _own(self.model).items()
+        }
+
+    def holding(self, parameters: Mapping[str, Sequence[Any]]) -> Any:
+        """Copy the module, and write these into the copy."""
+        twin = _copied(self.model)
+        own = _own(twin)
+        for name, arrays in parameters.items():
+            for (key, variable), new in zip(own[name].items(), arrays, strict=True):
+                variable.set_value(channels_last(key, new, variable.get_value()))
+        return twin
+
+
+def _copied(model: Any) -> Any:
+    """Copy a module, its attributes in their order; Flax's own copies have them in another."""
+    twin = nnx.clone(model)
+    below = dict(_below(twin))
+    for path, module in [((), model), *_below(model)]:
+        held = vars(twin if path == () else below[path])
+        items = {name: held[name] for name in vars(module) if name in held}
+        held.clear()
+        held.update(items)
+    return twin
+
+
+def _own(model: Any) -> dict[str, dict[str, Any]]:
+    """List the floating parameters and running statistics of each module, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    seen: set[int] = set()
+    for path, module in [((), model), *_below(model)]:
+        held = {
+            name: value
+            for name, value in vars(module).items()
+            if isinstance(value, (nnx.Param, nnx.BatchStat))
+            and is_floating(value.get_value())
+            and id(value) not in seen
+        }
+        seen.update(map(id, held.values()))
+        if held:
+            found[_name(path)] = {name: held[name] for name in in_parameter_order(held)}
+    return found
 
 
 def _sizes(modules: Iterable[Any]) -> list[int]:

@@ -19,6 +19,20 @@ def test_smoothgrad_is_the_magnitude_of_the_mean_gradient():
     np.testing.assert_allclose(maps, expected, rtol=1e-13)
 
 
+def test_signed_maps_sum_the_channels_with_their_signs():
+    gradients = np.array([[[[1.0, -4.0], [2.0, 0.5]], [[-3.0, 1.0], [2.0, -0.5]]]])
+    expected = [[[-2, -3], [4, 0]]]
+    np.testing.assert_array_equal(methods.saliency(gradients, signed=True), expected)
+    np.testing.assert_array_equal(methods.saliency(gradients), [[[3, 4], [2, 0.5]]])
+    np.testing.assert_array_equal(methods.guided_backprop(gradients, signed=True), expected)
+    smooth = methods.smoothgrad(gradients, lambda x: gradients, samples=2, signed=True)
+    np.testing.assert_array_equal(smooth, expected)
+    # Grad-CAM [[-1, 0], [0.5, 2]]: its positive part weighs.
+    activations = np.array([[[[-1.0, 0.0], [0.5, 2.0]]]])
+    guided = methods.guided_gradcam(activations, np.ones_like(activations), gradients, signed=True)
+    np.testing.assert_array_equal(guided, [[[0, 0], [2, 0]]])
+
+
 def test_integrated_gradients_of_a_cubic_are_exact():
     # The score sum(x^3) has the gradient 3 x^2: from b to x it changes by x^3 - b^3, and two
     # nodes integrate polynomials up to the third degree.

@@ -131,7 +131,8 @@ DEFAULTS = {
         **{"window": 15, "stride": 8, "baseline": 0.0, "edge": "shift", "batch_size": 32}
     },
     "rise": {"masks": 4000, "cells": 7, "keep": 0.5, **DRAWN, "batch_size": 32},
-    "smoothgrad": {"samples": 25, "sigma": 0.15, **DRAWN},
+    **{name: {"signed": False} for name in ("saliency", "guidedbackprop", "guidedgradcam")},
+    "smoothgrad": {"samples": 25, "sigma": 0.15, **DRAWN, "signed": False},
     "integratedgradients": {"steps": 50, "baseline": 0.0},
 }
 """What a map is made with where nothing is said: as the papers have it, or their authors' code."""

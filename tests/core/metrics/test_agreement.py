@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from camcore.errors import InputError
-from camcore.metrics.agreement import Pair, largest_difference, pearson, spearman
+from camcore.metrics.agreement import (
+    SIMILARITIES,
+    Pair,
+    find_similarity,
+    hog_similarity,
+    largest_difference,
+    pearson,
+    spearman,
+)
 
 
 @pytest.fixture
@@ -89,3 +97,70 @@ def test_zeros_beside_values_correlate_with_nothing_and_values_with_themselves()
             found = measure(maps, [[1.0, 2.0, 5.0], [0.1, 0.2, 0.4]])
             assert np.isnan(found[0])
             assert found[1] == pytest.approx(1, abs=1e-12)
+
+
+def test_absolute_spearman_ranks_magnitudes():
+    # Signed ranks 1, 4, 2, 3 against 4, 1, 2, 3: covariance -4, variances 5. Magnitudes 4, 3, 1, 2
+    # against 4, 3, 1, 2.
+    first, second = [[[-4.0, 3.0], [-1.0, 2.0]]], [[[4.0, -3.0], [-1.0, 2.0]]]
+    assert spearman(first, second) == pytest.approx([-0.8], abs=1e-15)
+    assert spearman(first, second, absolute=True) == pytest.approx([1], abs=1e-15)
+    assert find_similarity("absolute-spearman")(first, second) == pytest.approx([1], abs=1e-15)
+    assert find_similarity("spearman")(first, second) == pytest.approx([-0.8], abs=1e-15)
+
+
+def test_histograms_of_a_slope_along_either_axis_have_nothing_in_common(require):
+    require("skimage")
+    # Each has three equal entries of 81, of its own direction: r = -(3 / 81) / (1 - 3 / 81).
+    slope = np.tile([0.0, 1.0, 2.0], (3, 1))
+    assert hog_similarity([slope], [slope.T]) == pytest.approx([-1 / 26], abs=1e-12)
+    assert hog_similarity([slope], [slope]) == pytest.approx([1], abs=1e-12)
+
+
+def test_histograms_are_skimages_and_do_not_mind_a_maps_scale(require):
+    hog = require("skimage.feature").hog
+    first, second = np.random.default_rng(0).random((2, 3, 48, 50))
+    expected = []
+    for pair in zip(first, second, strict=True):
+        scaled = [(one - one.min()) / np.ptp(one) for one in pair]
+        described = [hog(one, pixels_per_cell=(16, 16)) for one in scaled]
+        expected.append(np.corrcoef(*described)[0, 1])
+    assert hog_similarity(first, second) == pytest.approx(expected, abs=1e-12)
+    assert hog_similarity(1e6 * first - 3, second) == pytest.approx(expected, abs=1e-6)
+    by_nine = hog_similarity(first[:, :28, :28], second[:, :28, :28])
+    same = hog_similarity(first[:, :28, :28], second[:, :28, :28], cell=9)
+    assert by_nine.tolist() == same.tolist()
+    assert hog_similarity(first, second, cell=5) != pytest.approx(expected, abs=1e-3)
+
+
+def test_histograms_of_maps_without_gradients_are_not_defined(require):
+    require("skimage")
+    assert np.isnan(hog_similarity(np.ones((1, 6, 6)), np.arange(36.0).reshape(1, 6, 6))).all()
+    assert np.isnan(hog_similarity([[[1.0, 2], [3, 4]]], [[[1.0, 2], [3, 4]]])).all()
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman", "ssim", "hog"])
+def test_similarities_by_name_do_not_mind_a_maps_scale(name, require):
+    require("skimage")
+    first, second = np.random.default_rng(1).normal(size=(2, 2, 16, 16))
+    measure = SIMILARITIES[name]
+    assert measure(first, 100 * first - 7) == pytest.approx([1, 1], abs=1e-12)
+    assert measure(first, 100 * second - 7) == pytest.approx(measure(first, second), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hog_similarity(np.ones((1, 9)), np.ones((1, 9))), r"shape \(1, 9\) have no hist"),
+        (lambda: hog_similarity(np.ones((1, 9, 9)), np.ones((1, 9, 8))), "cannot be compared"),
+        (
+            lambda: hog_similarity(np.ones((1, 9, 9)), np.ones((1, 9, 9)), cell=4),
+            "cell=4: three cells must fit .* pass 1 to 3",
+        ),
+        (lambda: hog_similarity(*[np.ones((1, 9, 9))] * 2, cell=0), "cell=0: three cells"),
+        (lambda: find_similarity("spearmen"), "no similarity 'spearmen'. Did you mean 'spearman'"),
+    ],
+)
+def test_what_has_no_similarity_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,324 @@
+"""The same draws of the same network's parameters in every framework, and models left alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore import registry
+from camcore.errors import BackendError, InputError, MethodError
+from camcore.metrics import model_parameter_randomisation, randomiser
+
+LAYERS = ("fc", "conv2", "norm", "conv1")
+IMAGES = np.random.default_rng(0).normal(size=(4, 3, 12, 12)).astype(np.float32)
+TARGET = [0, 1, 2, 3]
+
+
+def torch_model(torch):
+    nn = torch.nn
+    parts = {
+        "conv1": nn.Conv2d(3, 6, 3),
+        "norm": nn.BatchNorm2d(6, eps=1e-3),
+        "relu1": nn.ReLU(),
+        "conv2": nn.Conv2d(6, 8, 3, stride=2),
+        "relu2": nn.ReLU(),
+        "pool": nn.AdaptiveAvgPool2d(1),
+        "flat": nn.Flatten(),
+        "fc": nn.Linear(8, 5),
+    }
+    model = nn.Sequential()
+    for name, part in parts.items():
+        model.add_module(name, part)
+    return model
+
+
+def keras_model(keras):
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(6, 3, name="conv1"),
+            layers.BatchNormalization(epsilon=1e-3, name="norm"),
+            layers.ReLU(name="relu1"),
+            layers.Conv2D(8, 3, strides=2, name="conv2"),
+            layers.ReLU(name="relu2"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dense(5, name="fc"),
+        ]
+    )
+
+
+def nnx_model(nnx):
+    rngs = nnx.Rngs(0)
+
+    class Relu(nnx.Module):
+        def __call__(self, x):
+            return nnx.relu(x)
+
+    class Network(nnx.Module):
+        def __init__(self):
+            self.conv1 = nnx.Conv(3, 6, (3, 3), padding="VALID", rngs=rngs)
+            self.norm = nnx.BatchNorm(6, epsilon=1e-3, rngs=rngs)
+            self.relu1 = Relu()
+            self.conv2 = nnx.Conv(6, 8, (3, 3), 2, padding="VALID", rngs=rngs)
+            self.relu2 = Relu()
+            self.fc = nnx.Linear(8, 5, rngs=rngs)
+
+        def __call__(self, x):
+            x = self.relu2(self.conv2(self.relu1(self.norm(self.conv1(x)))))
+            return self.fc(x.mean((1, 2)))
+
+    return Network()
+
+
+def linen_model(nn, jax):
+    class Relu(nn.Module):
+        def __call__(self, x):
+            return nn.relu(x)
+
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(6, (3, 3), padding="VALID", name="conv1")(x)
+            x = nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="norm")(x)
+            x = nn.Conv(8, (3, 3), 2, padding="VALID", name="conv2")(Relu(name="relu1")(x))
+            return nn.Dense(5, name="fc")(Relu(name="relu2")(x).mean((1, 2)))
+
+    network = Network()
+    return network.bind(network.init(jax.random.key(0), np.zeros((1, 12, 12, 3), np.float32)))
+
+
+@pytest.fixture(scope="module")
+def weights():
+    random = np.random.default_rng(1)
+    shapes = {
+        "conv1": [(6, 3, 3, 3), (6,)],
+        "norm": [(6,)] * 4,
+        "conv2": [(8, 6, 3, 3), (8,)],
+        "fc": [(5, 8), (5,)],
+    }
+    drawn = {
+        name: [random.normal(0, 0.5, shape).astype(np.float32) for shape in every]
+        for name, every in shapes.items()
+    }
+    drawn["norm"][0], drawn["norm"][3] = random.uniform(0.5, 2, (2, 6)).astype(np.float32)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def subjects(torch, keras, require, weights):
+    """One network in every framework, with the images as it takes them."""
+    nnx, linen, jax = map(require, ("flax.nnx", "flax.linen", "jax"))
+    models = {
+        "torch": torch_model(torch),
+        "keras": keras_model(keras),
+        "nnx": nnx_model(nnx),
+        "linen": linen_model(linen, jax),
+    }
+    made = {
+        name: SimpleNamespace(
+            model=registry.adapter(model).with_parameters(weights),
+            images=IMAGES if name == "torch" else np.moveaxis(IMAGES, 1, -1),
+        )
+        for name, model in models.items()
+    }
+    camcore.explain(made["linen"].model, made["linen"].images, 1)  # tells its layers once it ran
+    return made
+
+
+@pytest.fixture(params=["torch", "keras", "nnx", "linen"])
+def subject(request, subjects):
+    return subjects[request.param]
+
+
+def explained(subject, model, method="gradcam", **options):
+    found = camcore.explain(model, subject.images, TARGET, "relu2", method, **options)
+    return next(iter(found.raw.values()))
+
+
+def outputs(subject, model):
+    return registry.adapter(model).run(subject.images).outputs[""]
+
+
+def test_parameters_are_those_that_were_written(subject, weights):
+    found = registry.adapter(subject.model).parameters()
+    assert list(found) == list(weights)
+    assert randomiser(subject.model).layers == LAYERS
+    for name, arrays in weights.items():
+        for array, expected in zip(found[name], arrays, strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+def test_only_the_layers_named_are_drawn_and_the_users_model_is_not_written_to(subject, weights):
+    copies = randomiser(subject.model)
+    before = outputs(subject, subject.model)
+    drawn = registry.adapter(copies(["conv2"], seed=1)).parameters()
+    for name, arrays in weights.items():
+        for array, own in zip(drawn[name], arrays, strict=True):
+            if name == "conv2":
+                assert (array != own).any()
+                np.testing.assert_array_equal(np.sort(array.ravel()), np.sort(own.ravel()))
+            else:
+                np.testing.assert_array_equal(array, own)
+    model_parameter_randomisation(partial(explained, subject), copies, similarities=["pearson"])
+    for name, arrays in registry.adapter(subject.model).parameters().items():
+        for array, own in zip(arrays, weights[name], strict=True):
+            np.testing.assert_array_equal(array, own)
+    np.testing.assert_array_equal(outputs(subject, subject.model), before)
+    np.testing.assert_array_equal(outputs(subject, copies([])), before)
+    assert type(copies([])) is type(subject.model)
+    assert copies([]) is not subject.model
+
+
+@pytest.mark.parametrize("names", [["fc"], ["fc", "conv2"], [*LAYERS]], ids=str)
+def test_a_seed_draws_the_same_network_in_every_framework(subjects, names):
+    drawn = {
+        framework: outputs(subject, randomiser(subject.model)(names, seed=5))
+        for framework, subject in subjects.items()
+    }
+    own = outputs(subjects["torch"], subjects["torch"].model)
+    scale = np.abs(drawn["torch"]).max()
+    assert np.abs(drawn["torch"] - own).max() > 0.1 * scale
+    for framework in ("keras", "nnx", "linen"):
+        np.testing.assert_allclose(drawn[framework], drawn["torch"], rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "order"),
+    [
+        ("gradcam", {}, "cascading"),
+        ("saliency", {"signed": True}, "independent"),
+        ("guidedbackprop", {"signed": True}, "bottom-up"),
+    ],
+)
+def test_similarities_are_those_of_every_framework(subjects, method, options, order, require):
+    require("skimage")
+    flat = method != "gradcam"  # a layer of 4 x 4 has too few cells
+    names = ("pearson", "spearman", "absolute-spearman", *(["ssim", "hog"] if flat else []))
+    found = {
+        framework: model_parameter_randomisation(
+            partial(explained, subject, method=method, **options),
+            randomiser(subject.model),
+            LAYERS,
+            order=order,
+            similarities=names,
+        )
+        for framework, subject in subjects.items()
+    }
+    for name in names:
+        expected = found["torch"].similarity[name]
+        assert np.nanmin(expected) < 0.9
+        for framework in ("keras", "nnx", "linen"):
+            np.testing.assert_allclose(
+                found[framework].similarity[name], expected, rtol=0, atol=1e-4
+            )
+
+
+def test_a_model_of_pytorch_keeps_modes_gradients_and_hooks(torch):
+    model = torch_model(torch).train()
+    model.norm.eval()
+    model.fc.weight.requires_grad_(False)
+    model(torch.from_numpy(IMAGES)).sum().backward()
+    state = {name: (t.clone(), t._version) for name, t in model.state_dict().items()}
+    gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    drawn = randomiser(model)(["conv1", "norm"], seed=0)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name][0])
+        assert tensor._version == state[name][1]
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert gradient is None or torch.equal(parameter.grad, gradient)
+    assert (model.training, model.norm.training) == (True, False)
+    assert not torch.equal(drawn.conv1.weight, model.conv1.weight)
+    assert drawn.conv1.weight.data_ptr() != model.conv1.weight.data_ptr()
+    assert not drawn.fc.weight.requires_grad
+
+
+def test_half_precision_and_shared_weights_of_pytorch(torch):
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    model = model.to(torch.bfloat16)
+    copies = randomiser(model)
+    assert copies.layers == ("2", "0")
+    assert [len(arrays) for arrays in registry.adapter(model).parameters().values()] == [2, 1]
+    drawn = copies(["0"], seed=1)
+    assert drawn[0].weight.dtype == torch.bfloat16
+    assert drawn[2].weight is drawn[0].weight
+    assert sorted(drawn[0].weight.flatten().tolist()) == sorted(model[0].weight.flatten().tolist())
+
+
+def test_parameters_of_the_model_itself_are_under_the_empty_name(torch):
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.arange(9.0))
+            self.fc = torch.nn.Linear(9, 2)
+
+    model = Scaled()
+    assert randomiser(model).layers == ("fc", "")
+    drawn = randomiser(model)([""], seed=1)
+    assert drawn.scale.tolist() != list(range(9))
+    assert torch.equal(drawn.fc.weight, model.fc.weight)
+
+
+def test_a_model_that_cannot_be_copied_is_named(torch):
+    model = torch_model(torch)
+    model.kept = model.fc(torch.zeros(1, 8))  # hangs on the graph
+    with pytest.raises(BackendError, match="The Sequential cannot be copied, which drawing its"):
+        randomiser(model)(["fc"])
+
+
+def test_layers_of_python_functions_and_models_of_ones_own_are_copied_in_keras(keras):
+    layers = keras.layers
+
+    class Own(keras.Model):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.conv, self.fc = layers.Conv2D(4, 3), layers.Dense(5)
+
+        def call(self, x):
+            return self.fc(keras.ops.mean(self.conv(x), (1, 2)))
+
+    inputs = keras.Input((12, 12, 3))
+    doubled = layers.Lambda(lambda x: 2 * x)(layers.Conv2D(4, 3)(inputs))
+    with_function = keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(doubled)))
+    images = np.moveaxis(IMAGES, 1, -1)
+    for model in (with_function, Own()):
+        before = np.asarray(model(images))
+        copies = randomiser(model)
+        assert len(copies.layers) == 2
+        np.testing.assert_array_equal(np.asarray(copies([])(images)), before)
+        drawn = copies(copies.layers[:1], seed=2)
+        assert np.abs(np.asarray(drawn(images)) - before).max() > 1e-3
+        np.testing.assert_array_equal(drawn.get_weights()[0], model.get_weights()[0])
+        np.testing.assert_array_equal(np.asarray(model(images)), before)
+
+
+def test_parameters_that_do_not_fit_are_refused(subject):
+    adapter = registry.adapter(subject.model)
+    with pytest.raises(InputError, match=r"'fc' has parameters of shapes \[\(5, 8\), \(5,\)\]"):
+        adapter.with_parameters({"fc": [np.zeros((8, 5)), np.zeros(5)]})
+    with pytest.raises(InputError, match="'fc2' has parameters of shapes none"):
+        adapter.with_parameters({"fc2": [np.zeros(5)]})
+
+
+def test_what_is_compiled_in_jax_serves_the_copies(subjects):
+    for framework in ("nnx", "linen"):
+        subject = subjects[framework]
+        explained(subject, subject.model)
+        copy = randomiser(subject.model)([*LAYERS], seed=3)
+        explained(subject, copy)
+        assert registry.adapter(copy).traces == 0
+
+
+def test_a_file_of_onnx_is_refused_in_words(torch, require):
+    require("onnxruntime")
+    from onnx_files import exported
+
+    file = exported(torch_model(torch).eval(), [IMAGES[:1]])
+    with pytest.raises(MethodError, match="OnnxAdapter offers no parameters"):
+        randomiser(file)
