@@ -248,6 +248,7 @@ def _curve(
 ) -> Curve:
     """Score images on the way from `start` to `end`, by falling importance of positions."""
     at_least_one(batch_size=batch_size)
+    _check_scores_images(score)
     # Integers without a sign cannot be negated.
     importance = maps.reshape(len(maps), -1).astype(np.float64)
     counts = np.round(np.linspace(0, importance.shape[1], steps + 1)).astype(int)
@@ -261,6 +262,15 @@ def _curve(
             answer = score(sample, np.stack(images))
             scores[sample, part] = shaped(answer, (len(images),), "Scores of altered images")
     return Curve(counts / importance.shape[1], scores)
+
+
+def _check_scores_images(score: object) -> None:
+    """Refuse a model where a function of a sample's index and its images is meant."""
+    if not callable(score) or hasattr(score, "parameters") or hasattr(score, "layers"):
+        raise InputError(
+            f"score_images is a function of a sample's index and of images; got a "
+            f"{type(score).__name__}. Give camcore.Explainer(model).evidence(images).score_images."
+        )
 
 
 def _image_and_baseline(
@@ -285,6 +295,9 @@ def _image_and_baseline(
 def _checked(images: Array, maps: Array) -> Array:
     """Check that maps fit the images, and return these as floating numbers."""
     images = finite(floating(images, "images"), "Images")
+    if hasattr(maps, "maps"):
+        raise InputError("An explanation was given in place of its maps: give explanation.maps.")
+    maps = np.asarray(maps)
     if maps.shape != (len(images), *images.shape[2:]):
         raise InputError(
             f"Images of shape {images.shape} and maps of shape {maps.shape} do not fit one "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -134,6 +135,13 @@ def check_weight(alpha: float) -> None:
 
 def _batch(values: npt.ArrayLike, name: str, rank: int) -> npt.NDArray[Any]:
     """Convert to an array; one of `rank` axes gets a batch axis."""
+    first = values[0] if isinstance(values, (list, tuple)) and values else values
+    if isinstance(first, (str, PathLike)):
+        raise InputError(
+            f"{name} are arrays here; got the name of a file. Photographs that are given to "
+            "camcore.explain are kept, for overlay() and figure(); a figure is written by "
+            "figure().savefig(path)."
+        )
     try:
         array = np.asarray(values)
     except ValueError as error:

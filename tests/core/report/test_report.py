@@ -258,7 +258,9 @@ def test_a_report_of_photographs_needs_the_explanations_alone(require):
         square = CentreCrop(picture.shape, 8).to_model(picture)
         return np.moveaxis(square[..., :2] / 255, -1, 0)
 
-    result = camcore.explain(network, photos, preprocess=prepare_picture(prepare), classes="abcde")
+    result = camcore.explain(
+        network, photos, preprocess=prepare_picture(prepare), classes=[*"abcde"]
+    )
     alone = camcore.report.html(result, title="T", call="c")
     crops = [one.crop for one in result.photographs]
     entry = Entry(result, crops=crops, classes=result.names)
