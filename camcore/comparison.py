@@ -179,7 +179,14 @@ def _by_name(explanations: Explanations) -> dict[str, Explanation]:
 def _listed(explanations: Explanations) -> list[Explanation]:
     if isinstance(explanations, Explanation):
         return [explanations]
-    return list(explanations.values() if isinstance(explanations, Mapping) else explanations)
+    listed = list(explanations.values() if isinstance(explanations, Mapping) else explanations)
+    for one in listed:
+        if not isinstance(one, Explanation):
+            raise InputError(
+                f"Explanations are compared; got a {type(one).__name__} in a "
+                f"{type(explanations).__name__}. Give results of camcore.explain."
+            )
+    return listed
 
 
 def _matches(first: Explanations, second: Explanations) -> list[_Match]:

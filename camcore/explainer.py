@@ -25,7 +25,7 @@ from camcore import registry
 from camcore._shared.warn import warn
 from camcore.adapter import Adapter, Array, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation
-from camcore.errors import CamcoreError, InputError, LayerError, MethodError
+from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
 from camcore.input_layout import InputLayout
@@ -41,7 +41,14 @@ from camcore.layers.names import LayerLike
 from camcore.medical.meta_tensor import affines_of
 from camcore.methods.spectral import smoothed
 from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
-from camcore.mistakes import answered, check_given, check_options, check_order
+from camcore.mistakes import (
+    answering,
+    check_addresses,
+    check_given,
+    check_options,
+    check_order,
+    check_settings,
+)
 from camcore.outputs import Activation, OutputSelector, check_finite
 from camcore.photos.photo import are_photos, photos_of
 from camcore.photos.preparation import Preparation, preparation
@@ -181,6 +188,7 @@ class Explainer(Generic[Result]):
         **options: Any,
     ) -> None:
         check_options(options)
+        check_settings(layout, augment, classes)
         loaded = registry.loaded(model)
         self.model = model = model if loaded is None else loaded.model
         self._run = (fast, mode)
@@ -279,10 +287,13 @@ class Explainer(Generic[Result]):
         """
         levels = {method.level for method in self.methods}
         level: Level = "attention" if levels == {"attention"} else "layer"
-        given = self._read(self._prepared(inputs)[0])
-        settled = self._settle([level], given)
-        if level == "layer" and not self._is_tried:
-            self._try(self._reader(given, settled["layer"]), given, settled["layer"], [any_score])
+        inputs, *_ = self._prepared(inputs)
+        with answering(inputs, self.model, self.adapter):
+            given = self._read(inputs)
+            settled = self._settle([level], given)
+            if level == "layer" and not self._is_tried:
+                read = self._reader(given, settled["layer"])
+                self._try(read, given, settled["layer"], [any_score])
         return self._layers[level]
 
     @overload
@@ -338,15 +349,8 @@ class Explainer(Generic[Result]):
         targets = target.targets if isinstance(target, Each) else (target,)
         wanted = [self._target(one) for one in targets]
         inputs, photographs, said = self._prepared(inputs)
-        try:
+        with answering(inputs, self.model, self.adapter):
             found = self._explanations(self._read(inputs), wanted)
-        except CamcoreError:
-            raise
-        except Exception as error:
-            # The model's own error, which stays as it is where nothing is wrong with the inputs.
-            if (known := answered(inputs, self.model, self.adapter)) is None:
-                raise
-            raise known from error
         if photographs:
             found = [
                 [replace(one, photographs=photographs, preprocessing=said) for one in of_method]
@@ -372,9 +376,11 @@ class Explainer(Generic[Result]):
         Rerun
             At the explainer's first layer; its attributes are ``(B, C, *S)`` arrays.
         """
-        method, given = self.methods[0], self._read(self._prepared(inputs)[0])
-        given, layers = self._aimed(given)
-        found = self._evidence(given, layers, [method.aim(self._target(target))])
+        method, wanted = self.methods[0], self._target(target)
+        inputs, *_ = self._prepared(inputs)
+        with answering(inputs, self.model, self.adapter):
+            given, layers = self._aimed(self._read(inputs))
+            found = self._evidence(given, layers, [method.aim(wanted)])
         return found[{**layers, **self._layers}[method.level][0], 0]
 
     def by_method(self, method: MethodLike) -> Explainer[Explanation]:
@@ -423,6 +429,7 @@ class Explainer(Generic[Result]):
             It is neither what a model takes nor photographs, or it is not known how photographs
             are shown to this model.
         """
+        check_addresses(inputs)
         several = self._preprocess is not None and are_photos(inputs)
         flat = self.input_layout is not None and len(self.input_layout.axes) == 2
         taken = flat and getattr(inputs, "ndim", None) == 2  # no grey photograph

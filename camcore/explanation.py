@@ -334,6 +334,9 @@ class Explanation:
         RecipeError
             The recipe is not known by name.
         """
+        if isinstance(size, (int, np.integer)):
+            one = ", ".join([str(size)] * (self.maps.ndim - 1))
+            raise InputError(f"size={size}; a size is a length for each axis: at(({one})).")
         if len(size) != self.maps.ndim - 1:
             raise InputError(
                 f"Maps of shape {self.maps.shape} have {self.maps.ndim - 1} spatial axes, and the "
@@ -648,6 +651,8 @@ class Explanation:
     def _check_aspect(self, shape: tuple[int, ...]) -> None:
         """Refuse images that the maps, enlarged alike along both axes, would not cover."""
         sides = shape[-3:-1]
+        if shape[-1:] not in ((1,), (3,)):
+            return  # no images, or with the channel axis elsewhere, which is said in other words
         if self.maps.ndim != 3 or len(sides) != 2 or 0 in sides:
             return
         (height, width), (rows, columns) = sides, self._grid

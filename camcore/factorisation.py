@@ -109,9 +109,9 @@ def factorise(
     batch, channels, *size = activations.shape
     positions = np.moveaxis(activations, 1, -1).reshape(-1, channels)
     limit = min(positions.shape)
-    if not 1 <= concepts <= limit:
+    if not isinstance(concepts, (int, np.integer)) or not 1 <= concepts <= limit:
         raise MethodError(
-            f"concepts={concepts} is out of range; the layer {names[0]!r} allows 1 to {limit} "
+            f"concepts={concepts!r} is out of range; the layer {names[0]!r} allows 1 to {limit} "
             f"({channels} channels, {len(positions)} positions)."
         )
     shift = min(float(positions.min()), 0.0)

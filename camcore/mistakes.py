@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from camcore.adapter import Adapter
-from camcore.errors import InputError, MethodError
+from camcore.adapter import Adapter, Channels
+from camcore.errors import CamcoreError, InputError, MethodError
 from camcore.medical.volume import Volume
 from camcore.nest import flatten, shape_of
 
@@ -65,6 +67,39 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise MethodError(f"Unknown option {name!r}: camcore's word for it is {_WORDS[name]}.")
 
 
+def check_settings(layout: Any, augment: Any, classes: Any) -> None:
+    """Refuse settings of an explainer that are of another kind than what is taken.
+
+    Parameters
+    ----------
+    layout, augment, classes : object
+        As `camcore.Explainer` takes them.
+
+    Raises
+    ------
+    InputError
+        Says what to write in place of the first of them.
+    """
+    if isinstance(layout, str):
+        raise InputError(f"layout={layout!r}; expected camcore.Layout({layout!r}).")
+    views = augment if isinstance(augment, (list, tuple)) else [augment]
+    if views is not augment or not all(hasattr(view, "undo") for view in views):
+        raise InputError(
+            f"augment={augment!r}; expected a list of views, such as "
+            "camcore.augment.FLIPS_AND_SCALES or [camcore.augment.Flip()]."
+        )
+    if isinstance(classes, Mapping):
+        raise InputError(
+            "classes= is a mapping; expected a list of names in the order of the classes: "
+            "[names[i] for i in range(len(names))]."
+        )
+    if isinstance(classes, (str, PathLike)):
+        raise InputError(
+            f"classes={str(classes)!r}; expected a list of names in the order of the classes, such "
+            "as Path(file).read_text().splitlines()."
+        )
+
+
 def check_order(model: object, inputs: object) -> None:
     """Refuse a model and inputs that have changed places.
 
@@ -80,7 +115,7 @@ def check_order(model: object, inputs: object) -> None:
         )
 
 
-def check_given(inputs: Any, preprocess: Any) -> None:
+def check_given(inputs: Any, preprocess: Any = None) -> None:
     """Refuse what no model takes and no photograph is.
 
     Parameters
@@ -93,13 +128,21 @@ def check_given(inputs: Any, preprocess: Any) -> None:
     Raises
     ------
     InputError
-        It is nothing, or a loader of batches, or an empty batch, or holds no array; or a
+        It is nothing, or a loader of batches, or an empty batch, or holds no array; or it is read
+        otherwise, such as a file that is open; or a
         preprocessing is said, and it is no photograph.
     """
     if inputs is None:
         raise InputError("There is nothing to explain: got None. Give a batch, or photographs.")
     kind = type(inputs).__name__
-    if isinstance(inputs, Iterator) or kind.endswith(("DataLoader", "Dataset")):
+    if advice := _photograph_otherwise(inputs):
+        raise InputError(f"A {kind} is none of what is explained. {advice}")
+    gives_batches = isinstance(inputs, Iterator) or kind.endswith(("DataLoader", "Dataset"))
+    leaves = {} if gives_batches else dict(flatten(inputs))
+    if not leaves and not gives_batches:
+        raise InputError(f"There is nothing to explain: got an empty {kind}. Give a batch.")
+    arrays = {path: leaf for path, leaf in leaves.items() if hasattr(leaf, "shape")}
+    if gives_batches or (not arrays and _is_loader(inputs)):
         raise InputError(
             f"A {kind} gives one batch after the other, and one is explained at a time: make "
             "explainer = camcore.Explainer(model), and for images, labels in loader: "
@@ -111,10 +154,8 @@ def check_given(inputs: Any, preprocess: Any) -> None:
             "such as torch.from_numpy(camcore.medical.read_volume(...).array)[None, None], and "
             "then the volume to figure(volume) and save_nifti(path, like=volume)."
         )
-    leaves = dict(flatten(inputs))
-    if not leaves:
-        raise InputError(f"There is nothing to explain: got an empty {kind}. Give a batch.")
-    arrays = {path: leaf for path, leaf in leaves.items() if hasattr(leaf, "shape")}
+    if not arrays:
+        raise InputError(_without_arrays(inputs, leaves.values()))
     if preprocess is not None:
         raise InputError(
             f"preprocess= turns photographs into what the model takes, and {_listed(arrays)} is "
@@ -132,6 +173,95 @@ def check_given(inputs: Any, preprocess: Any) -> None:
             raise InputError(
                 f"An array of {leaf.dtype} of shape {shape} holds no numbers. Give one array of "
                 "numbers, (B, C, H, W) or as the model takes it; or photographs as a list."
+            )
+
+
+@contextmanager
+def answering(inputs: Any, model: object, adapter: Adapter) -> Iterator[None]:
+    """Answer a model's failure in the words of its inputs, where they are what is wrong.
+
+    Parameters
+    ----------
+    inputs, model, adapter
+        As `answered` takes them.
+
+    Raises
+    ------
+    InputError
+        What is wrong with the inputs, from the model's own error. That stays as it is where
+        nothing is known to be wrong with them.
+    """
+    try:
+        yield
+    except CamcoreError:
+        raise
+    except Exception as error:
+        if (known := answered(inputs, model, adapter)) is None:
+            raise
+        raise known from error
+
+
+def _photograph_otherwise(inputs: Any) -> str | None:
+    """Say how photographs are given that are given in a way that is not read."""
+    if isinstance(inputs, (bytes, bytearray, memoryview)):
+        return "Give a photograph's path, or PIL.Image.open(io.BytesIO(data))."
+    if callable(getattr(inputs, "read", None)):
+        return "Give the photograph's path, or PIL.Image.open(file)."
+    if isinstance(inputs, (set, frozenset)):
+        return "Give a list, which has an order."
+    return None
+
+
+def _is_photograph(leaf: Any) -> bool:
+    return isinstance(leaf, (str, PathLike)) or type(leaf).__module__.startswith("PIL.")
+
+
+def _is_loader(inputs: Any) -> bool:
+    """Tell whether an object of no known kind gives one thing after the other."""
+    nothing_else = not (callable(inputs) or _is_nest(inputs) or _is_photograph(inputs))
+    return isinstance(inputs, Iterable) and nothing_else
+
+
+def _is_nest(inputs: Any) -> bool:
+    return [path for path, _ in flatten(inputs)] != [""]
+
+
+def _without_arrays(inputs: Any, leaves: Collection[Any]) -> str:
+    """Say what to give in place of what holds no array."""
+    kind = type(inputs).__name__
+    if all(_is_photograph(leaf) for leaf in leaves):
+        return (
+            "Photographs are read by camcore.explain and camcore.Explainer; here, give a batch as "
+            "the model takes it."
+        )
+    if all(isinstance(leaf, (bool, int, float)) for leaf in leaves):
+        what = f"a {kind} of numbers" if _is_nest(inputs) else "a number"
+        advice = "Make an array of it, np.asarray(images, np.float32), batch first."
+        return f"Got {what}, where the model takes arrays. {advice}"
+    return (
+        f"A {kind} holds no array to be explained. Give a batch as the model takes it, an array or "
+        "a tensor; or photographs: paths, PIL images, or arrays (H, W, 3) of uint8."
+    )
+
+
+def check_addresses(inputs: Any) -> None:
+    """Refuse photographs that are elsewhere.
+
+    Parameters
+    ----------
+    inputs : object
+        What a user gives to be explained.
+
+    Raises
+    ------
+    InputError
+        Names the address of the first of them.
+    """
+    for one in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
+        if isinstance(one, str) and "://" in one:
+            raise InputError(
+                f"{one} is an address, and photographs are read from files alone. Download it, and "
+                "give the path."
             )
 
 
@@ -157,19 +287,50 @@ def answered(inputs: Any, model: object, adapter: Adapter) -> InputError | None:
     leaves = [(path, leaf) for path, leaf in flatten(inputs) if hasattr(leaf, "shape")]
     if not leaves or not isinstance(wanted, tuple) or isinstance(wanted[0], tuple):
         return None
-    if len(leaves) == 2 and not shape_of(leaves[1][1])[1:]:
-        both = "They look like the images and labels of a loader: give the images alone."
-        return _failed(inputs, wanted, both)
     leaf = max(leaves, key=lambda one: len(shape_of(one[1])))[1]
-    advice = _advice(shape_of(leaf), _dtype(leaf), wanted, adapter)
-    return None if advice is None else _failed(inputs, wanted, advice)
+    said = _of_several([leaf for _, leaf in leaves], wanted) or advice(
+        shape_of(leaf), _dtype(leaf), wanted, adapter.input_channels
+    )
+    if said is None and isinstance(inputs, Mapping) and len(leaves) == 1:
+        said = f"It is given by the name {leaves[0][0]!r}: give the array alone."
+    return None if said is None else _failed(inputs, wanted, said)
 
 
-def _advice(
-    shape: tuple[int, ...], dtype: str, wanted: tuple[int | None, ...], adapter: Adapter
+def _of_several(leaves: Sequence[Any], wanted: tuple[int | None, ...]) -> str | None:
+    """Say what to give in place of several arrays, where the model takes one."""
+    shapes = [shape_of(leaf) for leaf in leaves]
+    if len(shapes) == 2 and not shapes[1][1:]:
+        return "They look like the images and labels of a loader: give the images alone."
+    if len(shapes) > 1 and len({len(shape) for shape in shapes}) == 1:
+        if len(shapes[0]) == len(wanted) - 1:
+            return "They look like images without a batch axis: make one batch, np.stack(images)."
+        if len(shapes[0]) == len(wanted):
+            return "A list is what a model of several inputs takes: join it, np.concatenate(list)."
+    return None
+
+
+def advice(
+    shape: tuple[int, ...], dtype: str, wanted: Sequence[int | None], input_channels: Channels
 ) -> str | None:
-    """Say what to change of an array, where that is known."""
-    first = adapter.input_channels == "first"
+    """Say what to change of an array that a model does not take.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The array's shape.
+    dtype : str
+        Its dtype's name.
+    wanted : sequence of int or None
+        What the model takes: a length for each axis, None where it may be any.
+    input_channels : {"first", "last"}
+        Where the model takes the channel axis.
+
+    Returns
+    -------
+    str or None
+        None where nothing is known to be wrong.
+    """
+    first = input_channels == "first"
     rank, channels = len(wanted), wanted[1 if first else -1]
     said: list[str] = []
     several_grey = len(shape) == 3 and channels == 1 and 1 not in shape
@@ -206,7 +367,9 @@ def _advice(
         if sides:
             size = "×".join(str(side) for side in (wanted[2:] if first else wanted[1:-1]))
             said.append(f"The model takes pictures of {size}: scale them to that size.")
-    if "int" in dtype or "bool" in dtype:
+    if "complex" in dtype:
+        said.insert(0, f"It holds complex numbers ({dtype}): give np.abs(images), or two channels.")
+    elif "int" in dtype or "bool" in dtype:
         said.insert(
             0,
             f"It holds whole numbers ({dtype}), and the model takes floating ones. Photographs "

@@ -271,6 +271,11 @@ _WAYS_OUT = {
     "builtins.method": "Give the model that the method belongs to.",
     "functools.partial": "Give the model that the function calls.",
     "builtins.dict": "It holds weights: make the model, and load them into it.",
+    "builtins.list": "Explain one model after the other.",
+    "builtins.tuple": "Give the model alone.",
+    "builtins.NoneType": "What was to make the model returned nothing.",
+    "camcore.Explainer": "It holds its model: call it, explainer(images).",
+    "camcore.Explanation": "It is a result: explain the model again.",
     "PjitFunction": (
         "Give the model that the function calls, or the function that was compiled as "
         "camcore_jax.Function(function, parameters, inputs)."

@@ -35,7 +35,7 @@ from camcore.nest import flatten, map_leaves
 from . import graph as graphs
 from . import weights
 from .graph import Graph
-from .inputs import Inputs
+from .inputs import Inputs, image_shape
 from .models import Model
 from .places import find
 from .program import Pass, Program, to_numpy
@@ -87,6 +87,11 @@ class JaxAdapter:
     def input_channels(self) -> Channels:
         """As the model's library has them."""
         return self._model.channels
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """What the first convolution takes, of libraries whose convolutions say it."""
+        return image_shape(self._model.layers(), self.input_channels)
 
     def layers(self) -> Sequence[Layer]:
         """List every layer; of Linen and Haiku, those without weights are known once they ran."""

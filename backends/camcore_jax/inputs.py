@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from camcore.adapter import Channels, Layer
 from camcore.errors import InputError
 from camcore.nest import fill, flatten
 
@@ -97,6 +98,26 @@ def call(function: Callable[..., Any], inputs: Any, about: Callable[..., Any] | 
         return function(**inputs, **options)
     several = isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields")
     return function(*(inputs if several else [inputs]), **options)
+
+
+def image_shape(layers: Iterable[Layer], channels: Channels) -> tuple[int | None, ...] | None:
+    """Read what images a model takes off its first convolution; None where none says it.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        All of the model's. Those of Flax NNX and of Equinox say how many channels they take.
+    channels : {"first", "last"}
+        Where the model takes them.
+    """
+    for layer in layers:
+        kernel: Any = getattr(layer.native, "kernel_size", None)
+        features = ("in_channels", "in_features")
+        count = next((n for f in features if (n := getattr(layer.native, f, None))), None)
+        if isinstance(kernel, (tuple, list)) and isinstance(count, int):
+            sides = [None] * len(kernel)
+            return (None, count, *sides) if channels == "first" else (None, *sides, count)
+    return None
 
 
 def _needed(parameters: Mapping[str, inspect.Parameter]) -> Iterator[str]:

@@ -213,7 +213,12 @@ class Program:
         def score(ends: Sequence[jax.Array]) -> jax.Array:
             floating, others = iter(ends), zip(self._graph.ends.values(), plain, strict=True)
             given = [next(floating) if is_floating(end) else array for end, array in others]
-            scores = jnp.asarray(seed.function(fill(self._graph.skeleton, iter(given))))
+            returned = seed.function(fill(self._graph.skeleton, iter(given)))
+            if returned is None:
+                raise TargetError(
+                    "The target's function returned None; expected one score per sample."
+                )
+            scores = jnp.asarray(returned)
             if scores.ndim != 1 or not jnp.issubdtype(scores.dtype, jnp.floating):
                 raise TargetError(
                     "A native score must be a floating array of shape (B,), one number a sample; "

@@ -11,6 +11,8 @@ from onnx import ValueInfoProto, helper
 
 from camcore.adapter import Array, Channels, LayerName
 from camcore.errors import InputError, LayerError
+from camcore.layers.names import listed
+from camcore.mistakes import advice
 from camcore.nest import flatten
 
 from .graph import Graph, attributes
@@ -89,13 +91,15 @@ def prepare(graph: Graph, inputs: Any) -> Given:
     elif len(leaves) == len(graph.inputs):
         names = dict(zip(leaves, graph.inputs, strict=True))
     else:
+        count = len(graph.inputs)
         raise InputError(
-            f"The model takes {len(graph.inputs)} inputs ({_declared(graph)}), and {len(leaves)} "
-            f"arrays were given: {', '.join(map(repr, leaves)) or 'none'}. Give one for each, by "
-            "name or in order."
+            f"The model takes {count} {'input' if count == 1 else 'inputs'} ({_declared(graph)}), "
+            f"and {len(leaves)} arrays were given: {listed(list(leaves)) or 'none'}. Give one for "
+            "each, by name or in order; several images are one array, np.stack(images)."
         )
     paths = {name: path for path, name in names.items()}
-    feed = {n: _typed(_array(leaves[paths[n]]), one) for n, one in graph.inputs.items()}
+    channels = input_channels(graph)
+    feed = {n: _typed(_array(leaves[paths[n]]), one, channels) for n, one in graph.inputs.items()}
     return Given(feed, names)
 
 
@@ -130,7 +134,7 @@ def _array(leaf: Any) -> Array:
     return np.asarray(leaf.detach().cpu() if hasattr(leaf, "detach") else leaf)
 
 
-def _typed(array: Array, declared: ValueInfoProto) -> Array:
+def _typed(array: Array, declared: ValueInfoProto, channels: Channels) -> Array:
     """Check an array's shape, and bring it to the dtype that the file declares."""
     kind = declared.type.tensor_type
     dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
@@ -141,8 +145,16 @@ def _typed(array: Array, declared: ValueInfoProto) -> Array:
         what = "holds no sample" if array.shape else "is a single number, not a batch"
         raise InputError(f"Input {declared.name!r} {what}. Give an array (B, ...).")
     if known and (len(lengths) != array.ndim or any(a not in (None, b) for a, b in free)):
+        # Whatever number of samples the file takes, it is given them in batches of as many.
+        said = advice(array.shape, dtype.name, [None, *lengths[1:]], channels)
         raise InputError(
-            f"Input {declared.name!r} has shape {array.shape}; the file takes {_shape(declared)}."
+            f"Input {declared.name!r} has shape {array.shape}; the file takes {_shape(declared)}. "
+            f"{said}"
+        )
+    if array.dtype.kind == "c" and dtype.kind != "c":
+        raise InputError(
+            f"Input {declared.name!r} is of {dtype}, and what was given is complex. Give "
+            "np.abs(images), or what the model was trained on."
         )
     if dtype.kind in "iu" and array.dtype.kind == "f" and (array != np.round(array)).any():
         raise InputError(

@@ -144,7 +144,10 @@ def native_score(native: NativeScore, outputs: Any) -> tf.Tensor:
     TargetError
         It is not one floating number a sample.
     """
-    score = tf.convert_to_tensor(native.function(outputs))
+    returned = native.function(outputs)
+    if returned is None:
+        raise TargetError("The target's function returned None; expected one score per sample.")
+    score = tf.convert_to_tensor(returned)
     if score.shape.rank != 1 or not score.dtype.is_floating:
         raise TargetError(
             "A native score must be a floating tensor of shape (B,), one number a sample; "

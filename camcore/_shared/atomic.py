@@ -41,6 +41,8 @@ def whole(path: Path, *, suffix: str = "") -> Iterator[Path]:
         The file cannot be written: the disk is full, it is no place for files, it is a folder
         or a device.
     """
+    if not path.name:
+        raise FileError(f"{path} is a folder, which no file can replace. Choose another name.")
     # Its length does not depend on the file's, whose name may be as long as names can be.
     draft = path.with_name(f".camcore.{uuid.uuid4().hex[:16]}.part{suffix}")
     try:

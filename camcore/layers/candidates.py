@@ -17,6 +17,7 @@ from camcore.layers.dependent import any_score, dependent_layers, has_gradient
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import Known
 from camcore.layers.places import Places
+from camcore.mistakes import answering, check_given
 
 _MOST: Final = 6
 """Grids of which the last layer is listed."""
@@ -97,8 +98,14 @@ def candidates(
     """
     adapter = registry.adapter(model)
     said = None if input_layout is None else InputLayout(input_layout)
-    given = Inputs.of(inputs, adapter, layout=said)
-    one = Geometry(model, adapter).laid_out(given).sample(0)
+    check_given(inputs)
+    with answering(inputs, model, adapter):
+        given = Inputs.of(inputs, adapter, layout=said)
+        return _of_sample(adapter, Geometry(model, adapter).laid_out(given).sample(0))
+
+
+def _of_sample(adapter: Adapter, one: Inputs) -> tuple[Candidate, ...]:
+    """List the layers that run for one sample."""
     about = one.size, one.channels
     known = Known()
     surveyed = known.survey(adapter, one)

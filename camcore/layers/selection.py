@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TypeAlias
 
 from camcore.adapter import ACTIVATED, ATTENTION, Adapter, Channels, LayerName, LayerRecord
@@ -352,6 +353,7 @@ def rejections(
     found: list[str] = []
     attending = [record.layer.name for record in records if record.attends]
     detecting = [record.layer.name for record in records if _DETECTS.search(record.layer.kind)]
+    detecting += _scales_joined(records)
     # Of a layer that runs several times it is not known which call is returned again.
     once = {record.layer.name for record in records if record.calls == 1}
     places = places or Places.of(records, input_size, input_channels)
@@ -396,6 +398,31 @@ def rejections(
         if following.repeats == records[i].layer.name and found[i + 1] == _SCALE:
             found[i] = _SCALE  # a layer shared with the rest of the model, in its last call
     return found
+
+
+def _scales_joined(records: Sequence[LayerRecord]) -> list[str]:
+    """Name the heads that return the output, and join a pyramid's scales on the way.
+
+    Files keep no kinds of modules, so a detector's head is told by what it joins. What also
+    holds larger maps from before is no head, but has the backbone in it.
+    """
+    returning = [record.layer.name for record in records if record.is_output]
+    found: list[str] = []
+    for i, record in enumerate(records):
+        largest = max((lengths[0] for lengths in record.joins if _are_scales(lengths)), default=0)
+        if not largest:
+            continue
+        for head in returning:
+            before = [r for r in records[:i] if _is_inside(r.layer.name, head)]
+            is_around = head == record.layer.name or _is_inside(record.layer.name, head)
+            if is_around and before and all(math.prod(r.shape[2:]) <= largest for r in before):
+                found.append(head)
+    return list(dict.fromkeys(found))
+
+
+def _are_scales(lengths: Sequence[int]) -> bool:
+    """Tell whether lengths are of three or more scales, each a quarter of the one before."""
+    return len(lengths) > 2 and all(a == 4 * b for a, b in pairwise(lengths))
 
 
 def map_size(

@@ -165,7 +165,7 @@ def one_of(choices: object, **options: str) -> None:
 
 
 def at_least_one(**options: int) -> None:
-    """Refuse options below 1.
+    """Refuse options that are no whole numbers, or below 1.
 
     Raises
     ------
@@ -173,5 +173,7 @@ def at_least_one(**options: int) -> None:
         Names the option.
     """
     for name, value in options.items():
+        if not isinstance(value, (int, np.integer)):
+            raise MethodError(f"{name}={value!r}; it must be a whole number.")
         if value < 1:
             raise MethodError(f"{name}={value}; it must be at least 1.")

@@ -39,9 +39,9 @@ def mask_of(heat: npt.ArrayLike, threshold: float = 0.5) -> npt.NDArray[np.bool_
     .. [2] Selvaraju et al., "Grad-CAM", ICCV 2017, sec. 4.1.
     """
     values = np.asarray(heat)
-    if not 0 < threshold <= 1:
+    if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold <= 1:
         raise InputError(
-            f"threshold={threshold}; expected a share of the map's largest value, above 0 and at "
+            f"threshold={threshold!r}; expected a share of the map's largest value, above 0 and at "
             "most 1."
         )
     if not np.isfinite(values).all() or (values < 0).any():

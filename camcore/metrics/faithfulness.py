@@ -123,7 +123,7 @@ def deletion(
     Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC 2018, sec. 4.2.
     """
-    images = checked(images, maps)
+    images, maps = checked(images, maps)
     ends = images, baseline_of(images, baseline)
     order = order_of(maps, ties, seed=seed)
     counts = _counts(order.shape[1], steps, up_to)
@@ -171,7 +171,7 @@ def insertion(
     Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC 2018, sec. 4.2.
     """
-    images = checked(images, maps)
+    images, maps = checked(images, maps)
     ends = baseline_of(images, baseline), images
     order = order_of(maps, ties, seed=seed)
     counts = _counts(order.shape[1], steps, up_to)
@@ -212,7 +212,7 @@ def masked_scores(
     MethodError
         `batch_size` is below 1.
     """
-    images = checked(images, maps)
+    images, maps = checked(images, maps)
     low, high = float(maps.min()), float(maps.max())
     if low < 0 or high > 1:
         raise InputError(

@@ -128,7 +128,7 @@ def road(
     Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods",
     ICML 2022.
     """
-    images = checked(images, maps)
+    images, maps = checked(images, maps)
     wanted = np.asarray(shares, dtype=np.float64)
     if wanted.ndim != 1 or not len(wanted) or not np.all((wanted > 0) & (wanted < 1)):
         raise InputError(f"shares={shares!r}; expected numbers above 0 and below 1.")

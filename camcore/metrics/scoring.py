@@ -28,12 +28,15 @@ class Scorer:
 
     Raises
     ------
+    InputError
+        `score_images` is no such callable.
     MethodError
         `batch_size` is below 1.
     """
 
     def __init__(self, score_images: ScoreImages, batch_size: int = 32) -> None:
         at_least_one(batch_size=batch_size)
+        _check_scores_images(score_images)
         self._one = score_images
         self._many = getattr(score_images, "many", None)
         self._batch_size = batch_size
@@ -87,13 +90,29 @@ class Scorer:
         return shaped(answer, (len(samples),), "Scores of altered images").astype(np.float64)
 
 
-def checked(images: Array, maps: Array) -> Array:
-    """Check that maps fit the images, and return these as floating numbers."""
-    images = finite(floating(images, "images"), "Images")
+def checked(images: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Array, Array]:
+    """Read images as floating numbers, and maps that fit them.
+
+    Raises
+    ------
+    InputError
+        They do not fit one another, or are not finite.
+    """
+    if hasattr(maps, "maps"):
+        raise InputError("An explanation was given in place of its maps: give explanation.maps.")
+    images, maps = finite(floating(np.asarray(images), "images"), "Images"), np.asarray(maps)
     if maps.shape != (len(images), *images.shape[2:]):
         raise InputError(
             f"Images of shape {images.shape} and maps of shape {maps.shape} do not fit one "
             "another; pass (B, C, *S) and (B, *S)."
         )
-    finite(maps, "Maps")
-    return images
+    return images, finite(maps, "Maps")
+
+
+def _check_scores_images(score: object) -> None:
+    """Refuse a model where a function of a sample's index and its images is meant."""
+    if not callable(score) or hasattr(score, "parameters") or hasattr(score, "layers"):
+        raise InputError(
+            f"score_images is a function of a sample's index and of images; got a "
+            f"{type(score).__name__}. Give camcore.Explainer(model).evidence(images).score_images."
+        )

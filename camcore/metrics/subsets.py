@@ -70,7 +70,7 @@ def infidelity(
     Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019, def. 2.1.
     """
     per_channel = np.ndim(maps) == np.ndim(images)
-    images = checked(images, maps[:, 0] if per_channel else maps)
+    images, _ = checked(images, maps[:, 0] if per_channel else maps)
     at_least_one(draws=draws)
     if not 0 < sigma < np.inf:
         raise InputError(f"sigma={sigma}; expected a positive number, in the input's units.")
@@ -158,7 +158,7 @@ def faithfulness_correlation(
     Bhatt et al., "Evaluating and Aggregating Feature-based Model Explanations", IJCAI 2020;
     on a grid and by ranks: Fel et al., "Look at the Variance!", NeurIPS 2021 (MuFidelity).
     """
-    images = checked(images, maps)
+    images, maps = checked(images, maps)
     if not 0 < share < 1:
         raise InputError(f"share={share}; expected a number above 0 and below 1.")
     cells = _cells(images.shape[2:], grid)
@@ -271,7 +271,7 @@ def irof(
     Rieger and Hansen, "IROF: a low resource evaluation metric for explanation methods",
     arXiv:2003.08747.
     """
-    images = checked(images, maps)
+    images, maps = checked(images, maps)
     labels = np.asarray(segments)
     if labels.shape != maps.shape or labels.dtype.kind not in "iu":
         raise InputError(

@@ -159,6 +159,15 @@ class Preprocessing:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        for name in ("size", "resize"):
+            pixels = getattr(self, name)
+            if pixels is not None and (not isinstance(pixels, (int, np.integer)) or pixels < 1):
+                raise InputError(f"{name}={pixels!r}; expected a number of pixels, at least 1.")
+        if not callable(self.mode) and self.mode not in get_args(Mode):
+            choices = ", ".join(get_args(Mode))
+            raise InputError(f"mode={self.mode!r} is unknown; choose from {choices}.")
+        if not np.all(self.std):
+            raise InputError(f"std={self.std}; pixels cannot be divided by 0.")
         if self.grey and not callable(self.mode) and self.mode != "raw":
             raise InputError(
                 f"mode={self.mode!r} scales three colours, but grey=True leaves one; pass "

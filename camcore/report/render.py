@@ -152,6 +152,10 @@ def _kept(entry: Entry) -> tuple[list[Any], list[str]]:
     return [one.photo for one in photographs], called
 
 
+_OTHER_FORMATS = {".pdf", ".png", ".jpg", ".jpeg", ".svg", ".doc", ".docx", ".md", ".json", ".npz"}
+"""Endings of files that are no web pages."""
+
+
 def write(
     path: str | os.PathLike[str],
     photos: Any,
@@ -175,7 +179,8 @@ def write(
     Raises
     ------
     InputError
-        Photographs and explanations do not belong together.
+        Photographs and explanations do not belong together, or the file's name ends as one of
+        another format.
     MissingExtraError
         The extra ``report`` is not installed.
 
@@ -186,8 +191,18 @@ def write(
     >>> results = camcore.explain(model, ["cat.jpg", "dog.jpg"])                  # doctest: +SKIP
     >>> camcore.report.write("report.html", results)                              # doctest: +SKIP
     """
-    page = html(photos, explanations, **options)
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(
+            f"The name of the file comes first, then what is reported; got a "
+            f"{type(path).__name__} first. Write camcore.report.write('report.html', explanations)."
+        )
     target = Path(path)
+    if target.suffix.lower() in _OTHER_FORMATS:
+        raise InputError(
+            f"{target} has the ending of another format, and a report is a web page. Give a name "
+            "that ends in .html; browsers print it to a PDF."
+        )
+    page = html(photos, explanations, **options)
     with whole(target) as draft:
         draft.write_text(page, "utf-8")
     return target

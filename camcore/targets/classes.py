@@ -28,7 +28,7 @@ class OfClass(Target):
         if index is not None and (self.index is None or self.index.ndim > 1):
             raise TargetError(
                 f"A class is an integer, or one integer per sample; got {index!r}. "
-                "For soft weights over classes use camcore.targets.Linear."
+                f"{_instead_of(index)}"
             )
         if rank < 0 or (rank and index is not None):
             raise TargetError(
@@ -254,6 +254,21 @@ def integers(value: Any) -> Array | None:
     except ValueError:  # ragged
         return None
     return array if array.size and np.issubdtype(array.dtype, np.integer) else None
+
+
+def _instead_of(index: Any) -> str:
+    """Say what to give in place of what names no class."""
+    if isinstance(index, str):
+        return "Names are looked up where they are given as the target itself: target='cat'."
+    try:
+        array = np.asarray(index)
+    except ValueError:
+        array = np.empty(0)
+    if array.ndim == 2 and array.shape[1] == 1:
+        return "Give one axis: labels[:, 0]."
+    if array.ndim == 2 and array.size and np.isin(array, (0, 1)).all():
+        return "Of labels that are one-hot, give the indices: labels.argmax(1)."
+    return "For soft weights over classes use camcore.targets.Linear."
 
 
 def check_classes(classes: Array, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -43,6 +44,8 @@ def top(count: int) -> Each:
     Each
         One result for each rank.
     """
+    if not isinstance(count, (int, np.integer)):
+        raise TargetError(f"top({count!r}): expected how many classes, a whole number.")
     return Each(*(Class(rank=rank) for rank in range(count)))
 
 
@@ -96,9 +99,25 @@ def as_target(target: TargetLike, names: Sequence[str] | None = None) -> Target 
             f"got {target!r}."
         )
     if callable(target):
+        _check_takes_outputs(target)
         return NativeScore(target)
     indices: Any = target
     return Class(indices)
+
+
+def _check_takes_outputs(function: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the model's outputs alone."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some that are written in C say nothing of themselves
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TargetError(
+            f"The target's function takes {signature}, and is called with the model's outputs "
+            "alone. Give one of one argument that returns one score per sample, (B,)."
+        ) from error
 
 
 def _of_peer(target: Any) -> Target | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -174,6 +175,13 @@ def _batch(values: npt.ArrayLike, name: str, rank: int) -> npt.NDArray[Any]:
 
 
 def _array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    first = values[0] if isinstance(values, (list, tuple)) and values else values
+    if isinstance(first, (str, PathLike)):
+        raise InputError(
+            f"{name} are arrays here; got the name of a file. Photographs that are given to "
+            "camcore.explain are kept, for overlay() and figure(); a figure is written by "
+            "figure().savefig(path)."
+        )
     try:
         return np.asarray(values)
     except ValueError as error:

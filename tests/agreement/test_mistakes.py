@@ -35,5 +35,7 @@ def test_a_models_own_error_arrives_unchanged_where_the_inputs_are_right(torch):
         def forward(self, images):
             raise KeyError("of the model's own")
 
-    with pytest.raises(KeyError, match="of the model's own"):
-        camcore.explain(Fails(), torch.zeros(1, 3, 8, 8), layer="conv")
+    explainer, images = camcore.Explainer(Fails(), layer="conv"), torch.zeros(1, 3, 8, 8)
+    for call in (explainer, explainer.evidence, camcore.Explainer(Fails()).layers):
+        with pytest.raises(KeyError, match="of the model's own"):
+            call(images)

@@ -145,6 +145,7 @@ def test_factorise_scores_the_chosen_output(found):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"concepts": "3"}, MethodError, "concepts='3' .* allows 1 to 6"),
         ({"concepts": 0}, MethodError, "concepts=0 .* the layer 'conv' allows 1 to 6"),
         ({"concepts": 7}, MethodError, r"concepts=7 .* \(6 channels, 32 positions\)"),
         (

@@ -117,3 +117,14 @@ def test_resnet_50_differs_from_float64_by_the_side_of_rectifiers_alone(torch, r
     assert apart(found, at_input) < 1e-5
     assert apart(trace.layers[rectifiers[-1]].gradients[0], at_layer) < 1e-5
     assert apart(found, double(torch.nn.ReLU())[0]) < 2e-2
+
+
+def test_of_a_detector_the_layer_is_chosen_that_is_of_the_module(torch, require, exported):
+    """The file does not say which of its scopes is the head, and it joins three scales."""
+    row = ROWS["ultralytics YOLOv8, a box and a class"]
+    for package in row.needs:
+        require(package)
+    module = row.make().eval()
+    images = torch.rand(1, 3, 64, 64, generator=torch.manual_seed(0))
+    for model in (module, exported(module, images)):
+        assert camcore.Explainer(model, output="0").layers(images) == ("model.21",)

@@ -7,6 +7,7 @@ writes docs/mistakes.md.
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import numpy as np
 
 import camcore
 from camcore.errors import CamcoreError
+from camcore.layers import candidates
 
 PAGE = Path(__file__).parents[2] / "docs/mistakes.md"
 SIDE = 16
@@ -120,6 +122,11 @@ def _photo(kit: Kit, name: str = "cat.png", shape: tuple[int, ...] = (24, 36, 3)
     return camcore.photos.write_image(kit.folder / name, photo)
 
 
+class _Loader:
+    def __iter__(self) -> Iterator[Any]:
+        yield from ()
+
+
 def _flip(picture: Any) -> np.ndarray:
     return np.asarray(picture)[None, :SIDE, :SIDE] * np.random.default_rng().random()
 
@@ -208,6 +215,162 @@ MISTAKES = [
         "explain(model, next(iter(loader)))",
         lambda kit: _explain(kit, tuple(next(iter(kit.loader())))),
         "images and labels of a loader: give the images alone",
+    ),
+    Mistake(
+        "one image without a batch axis, for the names of layers",
+        "Explainer(model).layers(images[0])",
+        lambda kit: camcore.Explainer(kit.model).layers(kit.images()[0]),
+        r"no batch axis: give images\[None\]",
+    ),
+    Mistake(
+        "channels at the other end, for what maps are made of",
+        "Explainer(model).evidence(images)",
+        lambda kit: camcore.Explainer(kit.model).evidence(kit.other(kit.images(2))),
+        "channels (last|first), and the model takes them (first|last)",
+    ),
+    Mistake(
+        "channels at the other end, for a list of layers",
+        "camcore.layers.candidates(model, images)",
+        lambda kit: candidates(kit.model, kit.other(kit.images(2))),
+        "channels (last|first), and the model takes them (first|last)",
+    ),
+    Mistake(
+        "a photograph, for a list of layers",
+        'camcore.layers.candidates(model, "cat.png")',
+        lambda kit: candidates(kit.model, _photo(kit)),
+        "Photographs are read by camcore.explain and camcore.Explainer",
+    ),
+    Mistake(
+        "channels at the other end, for concepts",
+        "factorise(model, images)",
+        lambda kit: camcore.factorise(kit.model, kit.other(kit.images(2))),
+        "channels (last|first), and the model takes them (first|last)",
+    ),
+    Mistake(
+        "a list of images",
+        "explain(model, [image, image])",
+        lambda kit: _explain(kit, [kit.images()[0], kit.images()[0]]),
+        r"images without a batch axis: make one batch, np.stack\(images\)",
+    ),
+    Mistake(
+        "a list of batches",
+        "explain(model, [images, images])",
+        lambda kit: _explain(kit, [kit.images(), kit.images()]),
+        r"join it, np.concatenate\(list\)",
+    ),
+    Mistake(
+        "numbers in lists",
+        "explain(model, images.tolist())",
+        lambda kit: _explain(kit, kit.images().tolist()),
+        r"a list of numbers.*np.asarray\(images, np.float32\)",
+    ),
+    Mistake(
+        "images by a name that the model does not have",
+        'explain(model, {"pixels": images})',
+        lambda kit: _explain(kit, {"pixels": kit.images()}),
+        "given by the name 'pixels': give the array alone",
+    ),
+    Mistake(
+        "a loader of one's own",
+        "explain(model, loader)",
+        lambda kit: _explain(kit, _Loader()),
+        "A _Loader gives one batch after the other",
+    ),
+    Mistake(
+        "the bytes of a photograph",
+        "explain(model, file.read())",
+        lambda kit: _explain(kit, _photo(kit).read_bytes()),
+        r"Give a photograph's path, or PIL.Image.open\(io.BytesIO\(data\)\)",
+    ),
+    Mistake(
+        "a file that is open",
+        'explain(model, open("cat.png", "rb"))',
+        lambda kit: _explain(kit, io.BufferedReader(io.BytesIO(_photo(kit).read_bytes()))),
+        r"Give the photograph's path, or PIL.Image.open\(file\)",
+    ),
+    Mistake(
+        "an address",
+        'explain(model, "https://example.com/cat.png")',
+        lambda kit: _explain(kit, "https://example.com/cat.png"),
+        "https://example.com/cat.png is an address.*Download it",
+    ),
+    Mistake(
+        "a set of photographs",
+        "explain(model, {paths})",
+        lambda kit: _explain(kit, {"cat.png"}),
+        "Give a list, which has an order",
+    ),
+    Mistake(
+        "the model twice",
+        "explainer(model)",
+        lambda kit: camcore.Explainer(kit.model)(kit.model),
+        "holds no array to be explained",
+    ),
+    Mistake(
+        "an explainer in place of a model",
+        "explain(explainer, images)",
+        lambda kit: camcore.explain(camcore.Explainer(kit.model), kit.images()),
+        r"It holds its model: call it, explainer\(images\)",
+    ),
+    Mistake(
+        "nothing in place of a model",
+        "explain(make_model(), images)",
+        lambda kit: camcore.explain(None, kit.images()),
+        "What was to make the model returned nothing",
+    ),
+    Mistake(
+        "one-hot labels in place of classes",
+        "explain(model, images, one_hot)",
+        lambda kit: _explain(kit, kit.images(2), np.eye(5)[[1, 2]]),
+        r"give the indices: labels.argmax\(1\)",
+    ),
+    Mistake(
+        "labels with an axis too many",
+        "explain(model, images, labels)",
+        lambda kit: _explain(kit, kit.images(2), np.array([[1], [2]])),
+        r"Give one axis: labels\[:, 0\]",
+    ),
+    Mistake(
+        "a loss in place of a score",
+        "explain(model, images, lambda outputs, labels: ...)",
+        lambda kit: _explain(kit, kit.images(), lambda outputs, labels: outputs),
+        "takes \\(outputs, labels\\), and is called with the model's outputs alone",
+    ),
+    Mistake(
+        "a score that returns nothing",
+        "explain(model, images, lambda outputs: print(outputs.shape))",
+        lambda kit: _explain(kit, kit.images(), lambda outputs: None),
+        "returned (a )?None.*expected one .*score per sample",
+    ),
+    Mistake(
+        "names of classes as a dictionary",
+        'explain(model, images, "dog", classes={0: "cat", 1: "dog"})',
+        lambda kit: _explain(kit, kit.images(), "dog", classes={0: "cat", 1: "dog"}),
+        "classes= is a mapping; expected a list of names",
+    ),
+    Mistake(
+        "names of classes as a file",
+        'explain(model, images, "dog", classes="labels.txt")',
+        lambda kit: _explain(kit, kit.images(), "dog", classes="labels.txt"),
+        r"read_text\(\).splitlines\(\)",
+    ),
+    Mistake(
+        "smoothing as a switch",
+        "explain(model, images, augment=True)",
+        lambda kit: _explain(kit, kit.images(), augment=True),
+        "expected a list of views, such as camcore.augment.FLIPS_AND_SCALES",
+    ),
+    Mistake(
+        "a layout as a word",
+        'explain(model, images, layout="tokens")',
+        lambda kit: _explain(kit, kit.images(), layout="tokens"),
+        r"expected camcore.Layout\('tokens'\)",
+    ),
+    Mistake(
+        "an option as text",
+        'explain(model, images, method="integratedgradients", steps="8")',
+        lambda kit: _explain(kit, kit.images(), method="integratedgradients", steps="8"),
+        "steps='8'; it must be a whole number",
     ),
     Mistake(
         "NaN among the pixels",
@@ -430,6 +593,84 @@ MISTAKES = [
         "result.save_overlay(photo)",
         lambda kit: _explain(kit, _photo(kit), preprocess=_scaled(kit)).save_overlay(_photo(kit)),
         "would be written over",
+    ),
+    Mistake(
+        "a photograph under the map by its name",
+        'result.overlay("cat.png")',
+        lambda kit: _explain(kit, kit.images()).overlay("cat.png"),
+        "Images are arrays here; got the name of a file",
+    ),
+    Mistake(
+        "what the model took under the map",
+        "result.overlay(images)",
+        lambda kit: _explain(kit, kit.images()).overlay(np.zeros((1, 3, SIDE, SIDE))),
+        "looks channels-first",
+    ),
+    Mistake(
+        "a size that is one number",
+        "result.at(224)",
+        lambda kit: _explain(kit, kit.images()).at(224),
+        r"a length for each axis: at\(\(224, 224\)\)",
+    ),
+    Mistake(
+        "a mask by the name of a rule",
+        'result.mask("otsu")',
+        lambda kit: _explain(kit, kit.images()).mask("otsu"),  # type: ignore[arg-type]
+        "threshold='otsu'; expected a share of the map's largest value",
+    ),
+    Mistake(
+        "boxes by a value of 8 bits",
+        "result.boxes(127)",
+        lambda kit: _explain(kit, kit.images()).boxes(127),
+        "threshold=127; expected a share of the map's largest value",
+    ),
+    Mistake(
+        "a result under the name of a folder",
+        'result.save(".")',
+        lambda kit: _explain(kit, kit.images()).save("."),
+        r"\. is a folder, which no file can replace",
+    ),
+    Mistake(
+        "a report as a PDF",
+        'report.write("cat.pdf", result)',
+        lambda kit: camcore.report.write("cat.pdf", _explain(kit, kit.images())),
+        "a report is a web page. Give a name that ends in .html",
+    ),
+    Mistake(
+        "a report before its name",
+        'report.write(result, "report.html")',
+        lambda kit: camcore.report.write(_explain(kit, kit.images()), "report.html"),  # type: ignore[arg-type]
+        "The name of the file comes first",
+    ),
+    Mistake(
+        "a report of arrays, without pictures",
+        'report.write("report.html", result)',
+        lambda kit: camcore.report.write("report.html", _explain(kit, kit.images())),
+        "Give the photographs before the explanations",
+    ),
+    Mistake(
+        "a comparison of models",
+        "camcore.compare([model, model])",
+        lambda kit: camcore.compare([kit.model, kit.model]),
+        "Explanations are compared; got a",
+    ),
+    Mistake(
+        "a result in place of its maps",
+        "metrics.deletion(images, result, score_images)",
+        lambda kit: camcore.metrics.deletion(
+            np.zeros((1, 3, SIDE, SIDE), np.float32),
+            _explain(kit, kit.images()),
+            lambda i, images: np.zeros(len(images)),
+        ),
+        "give explanation.maps",
+    ),
+    Mistake(
+        "a model in place of its scores",
+        "metrics.deletion(images, result.maps, model)",
+        lambda kit: camcore.metrics.deletion(
+            np.zeros((1, 3, SIDE, SIDE), np.float32), _explain(kit, kit.images()).maps, kit.model
+        ),
+        r"Give camcore.Explainer\(model\).evidence\(images\).score_images",
     ),
 ]
 

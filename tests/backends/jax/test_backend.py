@@ -10,7 +10,7 @@ from jax_nets import CASES
 
 import camcore
 from camcore import registry
-from camcore.errors import BackendError
+from camcore.errors import BackendError, InputError
 
 
 @pytest.fixture
@@ -58,3 +58,21 @@ def test_what_holds_no_layers_is_told_from_what_does(registered, jax):
         registry.adapter(CASES["nnx"]().model, mode="train")
     with pytest.raises(BackendError, match="JAX has no faster way"):
         registry.adapter(CASES["nnx"]().model, fast=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("nnx", (None, None, None, 3)), ("equinox", (None, 3, None, None)), ("function", None)],
+)
+def test_the_first_convolution_says_what_images_are_taken(jax, kind, shape):
+    from camcore_jax import backend
+
+    assert backend.adapt(CASES[kind]().model).input_shape == shape
+
+
+def test_a_batch_with_its_channels_elsewhere_is_answered(jax):
+    case = CASES["nnx"]()
+    with pytest.raises(InputError, match="channels first, and the model takes them last"):
+        camcore.explain(case.model, np.moveaxis(case.images, -1, 1))
+    with pytest.raises(InputError, match=r"no batch axis: give images\[None\]"):
+        camcore.Explainer(case.model).layers(case.images[0, :, :15])

@@ -32,6 +32,13 @@ def test_whole_replaces_at_the_end_and_leaves_no_draft(tmp_path):
     assert path.read_text() == "after"
 
 
+def test_a_folder_without_a_name_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"\. is a folder, which no file"), whole(Path(".")):
+        pytest.fail("nothing is to be written")
+    assert not list(tmp_path.iterdir())
+
+
 def test_drafts_are_beside_the_file_unique_and_short(tmp_path):
     longest = tmp_path / ("n" * 251 + ".txt")
     with whole(longest, suffix=".mp4") as draft, whole(longest) as other:

@@ -6,7 +6,7 @@ import pytest
 
 from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
-from camcore.layers.selection import choose, with_rectified
+from camcore.layers.selection import choose, rejections, with_rectified
 
 
 def survey(*rows):
@@ -258,3 +258,39 @@ def test_layer_with_several_outputs_is_chosen_only_alone():
     ]
     assert choose(records, (224, 224)) == "stage.blocks"
     assert choose(records[1:], (224, 224)) == "stage"
+
+
+def pyramid(lengths=(64, 16, 4), head="head", early=(1, 32, 8, 8), is_output=True):
+    """A network of a file, whose last scope joins what it makes of three scales."""
+    return [
+        record("backbone.3", "Relu", (1, 64, 8, 8)),
+        record("neck_of_it", "Relu", (1, 64, 2, 2)),
+        record(f"{head}.conv_0", "Conv", early),
+        record(f"{head}.conv_1", "Conv", (1, 32, 4, 4)),
+        record(f"{head}.conv_2", "Conv", (1, 32, 2, 2)),
+        record(f"{head}.Concat", "Concat", (1, 32, 84), joins=(lengths,)),
+        record(f"{head}.Mul", "Mul", (1, 32, 84)),
+        record(head, "Module", (1, 32, 84), is_output=is_output),
+    ]
+
+
+def test_a_head_that_joins_scales_for_the_output_is_passed_over():
+    """Files do not keep what kinds of modules their scopes were."""
+    assert choose(pyramid(), (64, 64)) == "neck_of_it"
+    assert choose(pyramid((256, 64, 16, 4)), (64, 64)) == "neck_of_it"
+    passed_over = rejections(pyramid(), (64, 64))
+    assert passed_over == ["", "", *["one scale of a detector"] * 6]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        pyramid((64, 16)),  # two lengths may be so by chance
+        pyramid((64, 32, 16)),
+        pyramid((4, 2, 1)),
+        pyramid(early=(1, 32, 16, 16)),  # larger than the scales, as in a backbone
+        [*pyramid(is_output=False), record("scores", "Gemm", (1, 5), is_output=True)],
+    ],
+)
+def test_what_else_joins_arrays_is_no_head(records):
+    assert "one scale of a detector" not in rejections(records, (64, 64))

@@ -99,6 +99,7 @@ def test_fullgrad_scales_terms_however_small():
     ("call", "message"),
     [
         (lambda: methods.smoothgrad(IMAGES, abs, samples=0), "samples=0; it must be at least 1"),
+        (lambda: methods.smoothgrad(IMAGES, abs, samples=2.5), "samples=2.5; it must be a whole"),
         (lambda: methods.smoothgrad(IMAGES, abs, sigma=-1), "sigma=-1; it must be finite and at"),
         (lambda: methods.smoothgrad(IMAGES, abs, sigma=np.inf), "sigma=inf; it must be finite"),
         (

@@ -27,6 +27,21 @@ def test_the_modes_are_keras_own(mode, keras, require):
     np.testing.assert_allclose(found, expected, rtol=0, atol=3e-7)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": "224"}, "size='224'; expected a number of pixels"),
+        ({"size": 0}, "size=0; expected a number of pixels, at least 1"),
+        ({"resize": 25.5}, "resize=25.5; expected a number of pixels"),
+        ({"mode": "keras"}, "mode='keras' is unknown; choose from torch, tf, caffe, raw"),
+        ({"std": (1, 0, 1)}, r"std=\(1, 0, 1\); pixels cannot be divided by 0"),
+    ],
+)
+def test_settings_that_prepare_nothing(settings, words):
+    with pytest.raises(InputError, match=words):
+        Preprocessing(**settings)
+
+
 def test_the_modes_by_hand():
     pixel = np.array([[255, 0, 51]], np.uint8)
     assert scaled(pixel, "tf").tolist() == [pytest.approx([1, -1, -0.6])]

@@ -58,6 +58,11 @@ def test_as_target_keeps_targets_and_reads_indices():
         (lambda: as_target([[1], [2, 3]]), r"A class is an integer.*got \[\[1\], \[2, 3\]\]"),
         (lambda: Each(), r"Each\(\) names no target"),
         (lambda: top(0), r"names no target"),
+        (lambda: top("5"), r"top\('5'\): expected how many classes, a whole number"),
+        (lambda: as_target(lambda scores, labels: scores), r"takes \(scores, labels\), and is"),
+        (lambda: as_target(np.eye(3)[[0, 2]]), r"give the indices: labels.argmax\(1\)"),
+        (lambda: as_target([[1], [2]]), r"Give one axis: labels\[:, 0\]"),
+        (lambda: as_target([0.5, 2]), "For soft weights over classes use camcore.targets.Linear"),
     ],
 )
 def test_as_target_refuses_what_is_no_target(make, message):
