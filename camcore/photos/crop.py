@@ -155,6 +155,39 @@ class Crop:
         canvas = self.carried_on(resize(heat[None], self.grid))[0]
         return resized_rows(canvas, (height, width))
 
+    def mask_to_model(self, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Bring a mask of the photograph to what the model sees of it.
+
+        Parameters
+        ----------
+        mask : (H, W) array
+            True, or not 0, on the object.
+
+        Returns
+        -------
+        (h, w) bool array
+            Each pixel of the grid is that of the photograph in which its centre lies; False
+            where it lies beyond the photograph.
+
+        Raises
+        ------
+        InputError
+            The mask is not of the photograph's size.
+        """
+        marked: npt.NDArray[np.bool_] = np.asarray(mask) != 0
+        if marked.shape != tuple(self.photo_shape[:2]):
+            raise InputError(
+                f"A mask of shape {marked.shape} does not lie over a photograph of "
+                f"{tuple(self.photo_shape[:2])}; give one of its height and width."
+            )
+        for axis, (corner, side) in enumerate(zip(self.corner, self.grid, strict=True)):
+            length, scaled = self.photo_shape[axis], self.scaled[axis]
+            centres = (np.arange(side) + corner + 0.5) * length / scaled
+            inside = (centres >= 0) & (centres < length)
+            marked = np.take(marked, np.clip(centres.astype(int), 0, length - 1), axis=axis)
+            marked &= inside[:, None] if axis == 0 else inside
+        return marked
+
     def carried_on(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring maps of the grid to the scaled photograph, edge values carried outwards.
 

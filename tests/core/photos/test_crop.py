@@ -143,3 +143,22 @@ def test_what_is_not_scaled_is_enlarged_once():
     crop = Crop((46, 60), (48, 64), (46, 60), (-2, 0))
     heat = np.random.default_rng(0).random((6, 8)).astype(np.float32)
     assert np.array_equal(crop.to_photo(heat), resize(heat, (48, 64), LINEAR)[2:, :60])
+
+
+def test_a_mask_goes_where_the_model_sees_it():
+    # 4 x 8 scaled by a half to 2 x 4, of which the middle two columns are seen.
+    mask = np.zeros((4, 8), bool)
+    mask[:2, 2:4] = True
+    crop = Crop((4, 8), (2, 2), (2, 4), (0, 1))
+    np.testing.assert_array_equal(crop.mask_to_model(mask), [[True, False], [False, False]])
+    # A letterbox: a row above and one below lie beyond the photograph.
+    boxed = Crop((2, 4), (4, 4), (2, 4), (-1, 0))
+    found = boxed.mask_to_model(np.ones((2, 4)))
+    np.testing.assert_array_equal(found.sum(axis=1), [0, 4, 4, 0])
+    # Enlarged three times, each pixel is nine.
+    larger = Crop.whole((2, 2), (6, 6))
+    np.testing.assert_array_equal(
+        larger.mask_to_model([[1, 0], [0, 2]]), np.kron([[1, 0], [0, 1]], np.ones((3, 3)))
+    )
+    with pytest.raises(InputError, match=r"does not lie over a photograph of \(2, 2\)"):
+        larger.mask_to_model(np.ones((3, 2)))
