@@ -1,0 +1,241 @@
+"""Metrics against the installed torchcam, pytorch-grad-cam and captum, and authors' definitions.
+
+On EfficientNet-Lite0's ImageNet weights, with Grad-CAM's maps as they come, of which a quarter of
+the positions tie, and with maps without ties.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+
+import camcore
+from camcore.metrics import (
+    LinearImputer,
+    arcc,
+    baseline_of,
+    blurred,
+    deletion,
+    drop,
+    increased,
+    infidelity,
+    insertion,
+    masked_scores,
+    order_of,
+    road,
+    tied_share,
+)
+from camcore.targets import Probability
+
+STEPS = 14
+SIDE = 112
+"""Photographs are cut to their middle, so that a curve takes seconds."""
+
+
+@pytest.fixture(scope="session")
+def subject(torch_lite0):
+    """A model, three photographs, their classes, Grad-CAM's maps, and scores in probabilities.
+
+    In double precision, since batches of other sizes sum in another order.
+    """
+    model, cut = copy.deepcopy(torch_lite0.four.model).double(), (224 - SIDE) // 2
+    images = np.concatenate([one.images for one in torch_lite0.alone[:3]])
+    images = images[..., cut : cut + SIDE, cut : cut + SIDE].astype(np.float64)
+    explainer = camcore.Explainer(model, layer="bn2")
+    classes = explainer(images).classes
+    evidence = explainer.evidence(images, Probability(classes))
+    return model, images, classes, explainer(images, classes).maps, evidence.score_images
+
+
+@pytest.fixture(params=["as they come", "without ties"])
+def maps(subject, request):
+    *_, heat, _ = subject
+    if request.param == "as they come":
+        assert tied_share(heat).min() > 0.1
+        return heat
+    ranks = np.argsort(order_of(heat, "random"), axis=1)
+    apart = (1 - ranks / heat[0].size).astype(np.float32).reshape(heat.shape)
+    assert not tied_share(apart).any()
+    return apart
+
+
+def test_deletion_and_insertion_are_torchcams(require, torch, subject, maps, monkeypatch):
+    theirs = require("torchcam.metrics")
+    model, images, classes, _, score = subject
+    given = torch.from_numpy(maps), torch.from_numpy(classes)
+    monkeypatch.setattr(theirs, "_get_cam", lambda *args: given)
+    softmax = partial(torch.softmax, dim=-1)
+    with require("torchcam.methods").GradCAM(model, "bn2") as extractor:
+        metric = theirs.DeletionInsertionMetric(extractor, softmax, steps=STEPS)
+        metric.update(torch.from_numpy(images))
+        found = metric.summary()
+        positions = maps[0].size
+        steps = [*range(0, positions, -(-positions // STEPS)), positions]
+        options = {"steps": steps, "baseline": 0.0}
+        deleted = deletion(images, maps, score, **options)
+        inserted = insertion(images, maps, score, **options)
+    known = {key: value for key, value in found.items() if "del" in key or "ins" in key}
+    expected = [deleted.auc.mean(), inserted.auc.mean()]
+    np.testing.assert_allclose(list(known.values()), expected, atol=1e-6)
+
+
+def test_average_drop_and_increase_are_torchcams(require, torch, subject, monkeypatch):
+    theirs = require("torchcam.metrics")
+    model, images, classes, heat, score = subject
+    given = torch.from_numpy(heat), torch.from_numpy(classes)
+    monkeypatch.setattr(theirs, "_get_cam", lambda *args: given)
+    softmax = partial(torch.softmax, dim=-1)
+    with require("torchcam.methods").GradCAM(model, "bn2") as extractor:
+        metric = theirs.ClassificationMetric(extractor, softmax)
+        metric.update(torch.from_numpy(images))
+        found = metric.summary()
+    scores = masked_scores(images, np.ones_like(heat), score)
+    masked = masked_scores(images, heat, score)
+    assert found["avg_drop"] == pytest.approx(drop(scores, masked).mean(), abs=1e-6)
+    assert found["conf_increase"] == pytest.approx(increased(scores, masked).mean(), abs=1e-6)
+
+
+def test_drop_is_pytorch_grad_cams_divided_by_the_score(require, torch, subject):
+    theirs = require("pytorch_grad_cam.metrics.cam_mult_image")
+    target = require("pytorch_grad_cam.utils.model_targets").ClassifierOutputSoftmaxTarget
+    model, images, classes, heat, score = subject
+    given = torch.from_numpy(images), heat, [target(int(one)) for one in classes], model
+    scores = masked_scores(images, np.ones_like(heat), score)
+    masked = masked_scores(images, heat, score)
+    np.testing.assert_allclose(
+        theirs.DropInConfidence()(*given), scores * drop(scores, masked), atol=1e-6
+    )
+    np.testing.assert_array_equal(theirs.IncreaseInConfidence()(*given), increased(scores, masked))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_what_road_fills_in_is_pytorch_grad_cams(require, torch, subject, share):
+    theirs = require("pytorch_grad_cam.metrics.road")
+    _, images, *_ = subject
+    removed = np.random.default_rng(0).random((SIDE, SIDE)) < share
+    expected = theirs.NoisyLinearImputer(noise=0)(
+        torch.from_numpy(images[0].astype(np.float32)),
+        torch.from_numpy((~removed).astype(np.float32)),
+    )
+    found = LinearImputer(removed)(images[0])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.ptp(images[0]))
+
+
+def test_road_is_pytorch_grad_cams_where_nothing_ties(require, torch, subject):
+    theirs = require("pytorch_grad_cam.metrics.perturbation_confidence")
+    single = require("pytorch_grad_cam.metrics.road").NoisyLinearImputer(noise=0)
+
+    def imputer(image, mask):  # it knows single precision alone
+        return single(image.float(), mask).double()
+
+    target = require("pytorch_grad_cam.utils.model_targets").ClassifierOutputSoftmaxTarget
+    model, images, classes, heat, score = subject
+    rank = np.random.default_rng(0).permutation(heat[0].size).reshape(heat.shape[1:])
+    heat = np.stack([(rank / rank.size).astype(np.float32)] * len(images))
+    given = torch.from_numpy(images), heat, [target(int(one)) for one in classes], model
+    # What they call the percentile is kept of the most relevant, and goes of the least.
+    counts = [int((heat[0] >= np.percentile(heat[0], p)).sum()) for p in (80, 40)]
+    found = road(images, heat, score, shares=[c / rank.size for c in counts], noise=0.0)
+    for kind, scores in (("Most", found.most), ("Least", found.least)):
+        for percentile, ours in zip((80, 40), scores.T, strict=True):
+            remove = getattr(theirs, f"Remove{kind}RelevantFirst")(percentile, imputer)
+            metric = theirs.PerturbationConfidenceMetric(remove)
+            np.testing.assert_allclose(metric(*given, return_diff=False), ours, atol=1e-5)
+
+
+def test_arcc_is_pytorch_grad_cams(require):
+    theirs = require("pytorch_grad_cam.metrics.arcc").ARCC(None)
+    alike, heat, told = np.array([0.9, 0.4]), np.full((2, 3, 3), 0.3), np.array([0.31, -0.1])
+    theirs.coherency, theirs.road = (lambda *args: alike), (lambda *args: told)
+    expected = theirs(None, heat, None, None)
+    np.testing.assert_allclose(arcc(told, alike, np.full(2, 0.3)), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("step", [1024, 900])
+def test_curves_are_those_of_rises_authors(torch, subject, maps, step):
+    """Their `single_run`, from its description: a step of pixels at a time, NumPy's own order."""
+    from scipy.ndimage import gaussian_filter
+
+    model, images, classes, _, score = subject
+    point = np.zeros((11, 11))
+    point[5, 5] = 1
+    kernel = torch.zeros(3, 3, 11, 11, dtype=torch.float64)
+    kernel[range(3), range(3)] = torch.from_numpy(gaussian_filter(point, 5))
+    blur = torch.nn.functional.conv2d(torch.from_numpy(images), kernel, padding=5).numpy()
+    np.testing.assert_allclose(blurred(images), blur, atol=1e-12)
+    positions = SIDE * SIDE
+    steps = -(-positions // step)
+    for mode, curve in (("del", deletion), ("ins", insertion)):
+        first, last = (images, np.zeros_like(images)) if mode == "del" else (blur, images)
+        scores = np.empty((len(images), steps + 1))
+        for sample, heat in enumerate(maps):
+            order = np.flip(np.argsort(heat.reshape(-1)))
+            now = first[sample].reshape(3, -1).copy()
+            for i in range(steps + 1):
+                probability = model(torch.from_numpy(now.reshape(1, 3, SIDE, SIDE))).softmax(1)
+                scores[sample, i] = probability[0, classes[sample]].item()
+                at = order[step * i : step * (i + 1)]
+                now[:, at] = last[sample].reshape(3, -1)[:, at]
+        area = (scores.sum(1) - scores[:, 0] / 2 - scores[:, -1] / 2) / steps
+        counts = [*range(0, positions, step), positions]
+        found = curve(images, maps, score, steps=counts, ties="numpy")
+        np.testing.assert_allclose(found.scores, scores, atol=1e-9)
+        if positions % step == 0:
+            np.testing.assert_allclose(found.auc, area, atol=1e-9)
+
+
+def test_deletion_is_xpliques(torch, subject, maps):
+    """Its `CausalFidelity`, from its description: truncated steps, NumPy's order, their middles."""
+    model, images, classes, _, score = subject
+    counts = np.linspace(0, SIDE * SIDE, STEPS + 1).astype(int)
+    curves = []
+    for sample, heat in enumerate(maps):
+        order = np.argsort(heat.reshape(-1))[::-1]
+        altered = np.stack([images[sample].reshape(3, -1)] * len(counts))
+        for one, count in zip(altered, counts, strict=True):
+            one[:, order[:count]] = 0
+        answer = model(torch.from_numpy(altered.reshape(-1, 3, SIDE, SIDE))).softmax(1)
+        curves.append(answer[:, classes[sample]].detach().numpy())
+    mean = np.mean(curves, axis=0)
+    found = deletion(images, maps, score, steps=counts, ties="numpy")
+    np.testing.assert_allclose(found.scores.mean(0), mean, atol=1e-9)
+    middles = ((mean[1:] + mean[:-1]) / 2).mean()
+    # Theirs takes steps for equally long, which differ by a position here.
+    assert found.auc.mean() == pytest.approx(middles, abs=1e-5)
+
+
+def test_infidelity_is_captums(require, torch):
+    theirs = require("captum.metrics").infidelity
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 7), torch.nn.Tanh())
+    model, rng = model.double(), np.random.default_rng(0)
+    images, maps = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 3, 4, 4))
+    score = camcore.Explainer(model, layer="0").evidence(torch.from_numpy(images), 5).score_images
+    drawn = np.random.default_rng(3)
+    noise = torch.from_numpy(np.stack([0.2 * drawn.standard_normal((3, 4, 4)) for _ in range(12)]))
+
+    def perturb(x):
+        # One after the other for each sample, as captum repeats them.
+        same = noise.repeat(len(x) // len(noise), 1, 1, 1)
+        return same, x - same
+
+    expected = theirs(
+        model, perturb, torch.from_numpy(images), torch.from_numpy(maps), target=5,
+        n_perturb_samples=12,
+    )  # fmt: skip
+    found = infidelity(images, maps, score, draws=12, sigma=0.2, scaled=False, seed=3)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_black_is_not_the_mean_colour(subject):
+    """Two baselines of one name: the model's zero, and each image's darkest value."""
+    _, images, _, heat, score = subject
+    zero, dark = (
+        deletion(images, heat, score, baseline=baseline, steps=STEPS).auc
+        for baseline in (0.0, "min")
+    )
+    np.testing.assert_array_equal(baseline_of(images, "min").max((1, 2, 3)), images.min((1, 2, 3)))
+    assert np.abs(zero - dark).max() > 0.02
