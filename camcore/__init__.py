@@ -14,6 +14,8 @@ What is public is listed here; anything else may change.
 `imagenet_classes`  the names of ImageNet's 1,000 classes
 `compare`           measure how far explanations are apart
 `Comparison`        what `compare` returns
+`evaluate`          measure how good methods' maps are, beside controls
+`Evaluation`        what `evaluate` returns
 `factorise`         find the concepts of a layer
 `Factorisation`     what `factorise` returns
 `Layout`            how a layer's arrays are laid out, where it must be said
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         zoo,
     )
     from camcore.comparison import Comparison, compare
+    from camcore.evaluation import Evaluation, evaluate
     from camcore.explainer import Explainer, explain
     from camcore.explanation import Explanation, load
     from camcore.factorisation import Factorisation, factorise
@@ -78,6 +81,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "Factorisation",
@@ -89,6 +93,7 @@ __all__ = [
     "batch",
     "compare",
     "errors",
+    "evaluate",
     "explain",
     "explain_tiles",
     "factorise",
@@ -113,6 +118,7 @@ __all__ = [
 
 _DEFINED_IN = {
     "Comparison": "comparison",
+    "Evaluation": "evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Factorisation": "factorisation",
@@ -120,6 +126,7 @@ _DEFINED_IN = {
     "Preprocessing": "photos.preprocessing",
     "Recipe": "recipes",
     "compare": "comparison",
+    "evaluate": "evaluation",
     "explain": "explainer",
     "explain_tiles": "tiles",
     "factorise": "factorisation",

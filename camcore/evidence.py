@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -270,6 +271,16 @@ class Rerun(Evidence):
     def score_images(self) -> ImageScores:
         """Scores of altered inputs: ``score_images(sample, images)``; see `ImageScores`."""
         return ImageScores(self)
+
+    def inputs_of(self, images: Array, sample: int) -> Any:
+        """Put N alterations of one sample's input, ``(N, C, *S)``, into what the model takes.
+
+        Returns
+        -------
+        array, or nest of arrays
+            In the model's own layout; the sample's other inputs are repeated.
+        """
+        return self._with_images(images, sample).native
 
     @property
     def resume(self) -> Callable[[int], AbstractContextManager[Callable[[Array], Array]]]:

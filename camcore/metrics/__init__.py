@@ -71,14 +71,17 @@ from camcore.metrics.sanity import (
     smooth_mprt,
 )
 from camcore.metrics.subsets import faithfulness_correlation, infidelity, irof, sensitivity_n
+from camcore.metrics.table import TABLE, Metric, find_metric
 
 __all__ = [
     "CONTROLS",
     "SIMILARITIES",
+    "TABLE",
     "BoxAccuracy",
     "Control",
     "Curve",
     "LinearImputer",
+    "Metric",
     "OverlapCurve",
     "Pair",
     "PixelHistograms",
@@ -103,6 +106,7 @@ __all__ = [
     "energy_pointing_game",
     "entropy",
     "faithfulness_correlation",
+    "find_metric",
     "find_similarity",
     "gain",
     "grid_pointing_game",

@@ -148,12 +148,16 @@ def insertion(
 
     Parameters
     ----------
-    images, maps, score_images, steps, batch_size, ties, up_to, seed
+    images, maps, score_images
         As in `deletion`.
     baseline : {"blur", "mean", "min"}, float, array or callable
         What positions are put into; the image blurred, with the authors.
+    steps, batch_size, ties, up_to
+        As in `deletion`.
     start, end : (B,) array, optional
         Scores of the baselines and of the images, where they are known already.
+    seed : int
+        Of random ties.
 
     Returns
     -------

@@ -185,10 +185,12 @@ def sensitivity_n(
 
     Parameters
     ----------
-    images, maps, score_images, subsets, grid, correlation, baseline, batch_size, seed
-        As in `faithfulness_correlation`; zero is the authors' baseline.
+    images, maps, score_images
+        As in `faithfulness_correlation`.
     shares : sequence of float in (0, 1)
         Share of positions in a set; n is that share of all.
+    subsets, grid, correlation, baseline, batch_size, seed
+        As in `faithfulness_correlation`; zero is the authors' baseline.
 
     Returns
     -------

@@ -24,7 +24,7 @@ ROWS = [
     {"viz"},
     {"explanation"},
     {"explainer", "comparison"},
-    {"factorisation", "training", "tiles", "batch", "testing"},
+    {"evaluation", "factorisation", "training", "tiles", "batch", "testing"},
     {"report"},
     {"camcore"},
     {"cli"},

@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import camcore.comparison
 from camcore.metrics import faithfulness
 
-INNER = {"arrays", "scoring"}
+INNER = {"arrays", "case", "scoring"}
 """Modules that metrics share, and nobody else needs."""
 
 

@@ -1,0 +1,545 @@
+"""Evaluate methods by metrics: a table of values for each sample, with intervals and controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore._shared.atomic import whole
+from camcore._shared.optional import needs
+from camcore.adapter import Array
+from camcore.errors import InputError
+from camcore.evidence import Rerun
+from camcore.explainer import Explainer
+from camcore.explanation import Explanation
+from camcore.metrics.case import Case, Counted
+from camcore.metrics.controls import CONTROLS, Control
+from camcore.metrics.robustness import ExplainImages
+from camcore.metrics.table import TABLE, Metric, find_metric
+from camcore.targets import Probability, Target
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Evaluation", "Interval", "evaluate"]
+
+Floats = npt.NDArray[np.float64]
+
+METRICS = ("deletion", "insertion", "average_drop", "increase", "adcc")
+"""The metrics that are computed unless others are asked for."""
+
+_RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """A mean, and where 95 % of the means of resampled samples lie.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        NaN where there is no value, or, of the ends, a single one.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        ends = "" if np.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"{self.mean:.3g}{ends}"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Values of metrics by method and sample.
+
+    Parameters
+    ----------
+    values : mapping of str to mapping of str to (N,) float64 array
+        By row, which is a method or a control, and by metric; NaN where a metric is undefined.
+    controls : tuple of str
+        The rows that are controls.
+    forwards : mapping of str to int
+        How many altered images were scored for each row.
+    seconds : mapping of str to float
+        What each row took, its maps not included.
+    empty : mapping of str to int
+        How many of each row's maps are constant, so that they rank nothing.
+    settings : mapping of str to str
+        What the numbers depend on: recipe, layer, steps, seed, and more.
+    """
+
+    values: Mapping[str, Mapping[str, Floats]]
+    controls: tuple[str, ...] = ()
+    forwards: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    empty: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Methods and controls, in the order of the table."""
+        return tuple(self.values)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics."""
+        return tuple(next(iter(self.values.values()), {}))
+
+    def __len__(self) -> int:
+        return max((len(v) for row in self.values.values() for v in row.values()), default=0)
+
+    def interval(self, row: str, metric: str, *, seed: int = 0) -> Interval:
+        """Average a metric over samples, with a 95 % bootstrap interval.
+
+        Parameters
+        ----------
+        row, metric : str
+            Of `rows` and `metrics`.
+        seed : int
+            Of the resampling.
+
+        Returns
+        -------
+        Interval
+            By percentiles of 2,000 resamples; undefined values are left out.
+
+        Raises
+        ------
+        InputError
+            There is no such row or metric.
+        MissingExtraError
+            SciPy is not installed, which scikit-image (extra ``metrics``) brings.
+        """
+        return _interval(self._of(row, metric), seed)
+
+    def difference(self, row: str, other: str, metric: str, *, seed: int = 0) -> Interval:
+        """Average the paired differences of two rows, with a 95 % bootstrap interval.
+
+        Parameters
+        ----------
+        row, other : str
+            Of `rows`; the one minus the other.
+        metric : str
+            Of `metrics`.
+        seed : int
+            Of the resampling.
+
+        Returns
+        -------
+        Interval
+            It holds 0 where the samples do not tell the rows apart.
+
+        Raises
+        ------
+        InputError, MissingExtraError
+            As `interval` raises them.
+        """
+        return _interval(self._of(row, metric) - self._of(other, metric), seed)
+
+    def best(self, metric: str) -> str | None:
+        """Name the row that is better than each other one, controls among them.
+
+        Parameters
+        ----------
+        metric : str
+            Of `metrics`.
+
+        Returns
+        -------
+        str or None
+            None where the interval of a paired difference to another row holds 0.
+        """
+        sign = 1 if TABLE[metric].better == "higher" else -1
+        means = {row: sign * self.interval(row, metric).mean for row in self.rows}
+        known = {row: mean for row, mean in means.items() if not np.isnan(mean)}
+        if len(known) < 2:
+            return None
+        first = max(known, key=known.__getitem__)
+        for other in known:
+            if other != first:
+                _, *ends = self.difference(first, other, metric)
+                if not min(sign * end for end in ends) > 0:
+                    return None
+        return first
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Join evaluations of other samples by the same rows and metrics.
+
+        Parameters
+        ----------
+        parts : sequence of Evaluation
+            One or more.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        InputError
+            There is none, or they have other rows, metrics or settings.
+        """
+        if not parts:
+            raise InputError("No evaluations to join; pass one or more.")
+        first = parts[0]
+        for part in parts[1:]:
+            for name in ("rows", "metrics", "settings"):
+                if getattr(part, name) != getattr(first, name):
+                    raise InputError(
+                        f"Evaluations of other {name} cannot be joined: {getattr(first, name)} "
+                        f"and {getattr(part, name)}."
+                    )
+        values = {
+            row: {m: np.concatenate([p.values[row][m] for p in parts]) for m in first.metrics}
+            for row in first.rows
+        }
+        return cls(
+            values,
+            first.controls,
+            {row: sum(part.forwards[row] for part in parts) for row in first.rows},
+            {row: sum(part.seconds[row] for part in parts) for row in first.rows},
+            {row: sum(part.empty[row] for part in parts) for row in first.rows},
+            first.settings,
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """List every value, as a table with columns sample, row, control, metric and value.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed (extra ``metrics``).
+        """
+        with needs("metrics", "tables of values"):
+            import pandas
+        return pandas.DataFrame(
+            [
+                (sample, row, row in self.controls, metric, value)
+                for row, columns in self.values.items()
+                for metric, values in columns.items()
+                for sample, value in enumerate(values.tolist())
+            ],
+            columns=["sample", "row", "control", "metric", "value"],
+        )
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write every value to a CSV file, as `to_pandas` lists them.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        FileError
+            The file cannot be written.
+        MissingExtraError
+            As `to_pandas` raises it.
+        """
+        values = self.to_pandas()
+        with whole(Path(path)) as draft:
+            values.to_csv(draft, index=False)
+
+    def to_latex(self) -> str:
+        """Write the table of means and intervals for LaTeX, with booktabs' rules.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        MissingExtraError
+            pandas or Jinja2 is not installed (extra ``metrics``).
+        """
+        with needs("metrics", "tables for LaTeX"):
+            import jinja2  # noqa: F401
+            import pandas
+        heads, *rows = self._cells()
+        table = pandas.DataFrame([row[1:] for row in rows], [row[0] for row in rows], heads[1:])
+        style = table.style.format(escape="latex").format_index(escape="latex", axis=1)
+        text: str = style.to_latex(hrules=True)
+        return text.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
+
+    def to_markdown(self) -> str:
+        """Write the table of means and intervals in Markdown.
+
+        Returns
+        -------
+        str
+        """
+        heads, *rows = self._cells()
+        lines = [heads, ["---"] * len(heads), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        return "\n".join([*lines, *self.notes()])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+    def _cells(self) -> list[list[str]]:
+        """Write the table's cells, a head first; the best of each metric has a star."""
+        best = {metric: self.best(metric) for metric in self.metrics}
+        arrows = {"higher": "↑", "lower": "↓"}
+        heads = [f"{TABLE[m].label} {arrows[TABLE[m].better]}" for m in self.metrics]
+        rows = [["", *heads, "passes", "seconds"]]
+        for row in self.rows:
+            values = [
+                f"{self.interval(row, m)}{' *' if best[m] == row else ''}" for m in self.metrics
+            ]
+            named = f"({row})" if row in self.controls else row
+            passes, took = self.forwards.get(row, 0), self.seconds.get(row, 0.0)
+            rows.append([named, *values, str(passes), f"{took:.1f}"])
+        return rows
+
+    def notes(self) -> Iterator[str]:
+        """Say what the numbers are, what a control does better, and what is missing.
+
+        Yields
+        ------
+        str
+            A sentence each.
+        """
+        many = "s" if len(self) != 1 else ""
+        yield f"{len(self)} sample{many}; means [95 % bootstrap interval]; (controls)."
+        if any(self.best(metric) for metric in self.metrics):
+            yield "* better than every other row: no interval of a paired difference holds 0."
+        for metric in self.metrics:
+            for row in self.rows:
+                over = [] if row in self.controls else self._beaten_by(row, metric)
+                if over:
+                    yield f"{metric}: {row} is beaten by {', '.join(over)}."
+        for row in self.rows:
+            if self.empty.get(row, 0) and row not in self.controls:
+                yield f"{self.empty[row]} of {len(self)} maps of {row} are constant: no order."
+            missing = {m: int(np.isnan(values).sum()) for m, values in self.values[row].items()}
+            told = ", ".join(f"{metric} ({count})" for metric, count in missing.items() if count)
+            if told:
+                yield f"Left out as undefined, of {row}: {told}."
+
+    def _beaten_by(self, row: str, metric: str) -> list[str]:
+        """List the controls that are better by a metric that looks at the model or the object."""
+        if not {"scores", "masks"} & set(TABLE[metric].needs):
+            return []  # a map that never changes is coherent, robust and as simple as can be
+        sign = 1 if TABLE[metric].better == "higher" else -1
+        return [
+            control
+            for control in self.controls
+            if min(sign * end for end in self.difference(control, row, metric)[1:]) > 0
+        ]
+
+    def _of(self, row: str, metric: str) -> Floats:
+        for name, known in ((row, self.rows), (metric, self.metrics)):
+            if name not in known:
+                raise InputError(f"There is no {name!r} here, but {', '.join(known)}.")
+        return self.values[row][metric]
+
+
+def evaluate(
+    model: object,
+    inputs: Any,
+    target: Any = None,
+    *,
+    methods: str | Sequence[Any] = ("gradcam", "gradcampp", "layercam"),
+    metrics: str | Sequence[str | Metric] = METRICS,
+    layer: Any = None,
+    recipe: Any = "paper",
+    masks: Any = None,
+    controls: bool | Sequence[str] = True,
+    score: Target | None = None,
+    steps: int = 50,
+    batch_size: int = 32,
+    seed: int = 0,
+    **options: Any,
+) -> Evaluation:
+    """Evaluate methods by metrics on a batch.
+
+    Parameters
+    ----------
+    model, inputs, target
+        As `camcore.explain` takes them; the predicted class of each sample unless said.
+    methods : str, or sequence of str
+        The methods.
+    metrics : str, or sequence of str
+        Of `camcore.metrics.TABLE`.
+    layer, recipe
+        As `camcore.explain` takes them.
+    masks : (B, *S) bool array, or sequence of these, optional
+        Where the object is, over the model's input, or over the photograph where these are
+        explained; metrics of localisation need them.
+    controls : bool or sequence of str
+        Maps that know nothing of the model, as rows of their own: those of
+        `camcore.metrics.CONTROLS`, some of them by name, or none.
+    score : Target, optional
+        What is scored; the probability of the explained class unless said.
+    steps : int
+        Of deletion and insertion.
+    batch_size : int
+        How many altered images are scored at once.
+    seed : int
+        Of whatever is drawn.
+    **options
+        Of `camcore.Explainer`, and of the methods.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        There is no such metric or control, or the maps do not lie over the input; and what
+        `camcore.explain` raises.
+    """
+    names = [methods] if isinstance(methods, str) else list(methods)
+    rows = [find_metric(one) for one in ([metrics] if isinstance(metrics, str) else metrics)]
+    chosen = _chosen(controls)
+    about = {"layer": layer, "recipe": recipe, **options}
+    explainer = Explainer(model, method=names, **about)
+    explained: dict[str, Explanation] = explainer(inputs, target)
+    first = next(iter(explained.values()))
+    wanted = target if first.classes is None else first.classes.tolist()
+    scored = score or (wanted if first.classes is None else Probability(wanted))
+    # A method of the input names no layer, and takes no gradient.
+    shared = {key: value for key, value in options.items() if key in ("preprocess", "activation")}
+    evidence = Explainer(model, method="rise", **shared).evidence(inputs, scored)
+    images, score_images = evidence.images, evidence.score_images
+    scores = np.concatenate([score_images(i, images[i : i + 1]) for i in range(len(images))])
+    where = None if masks is None else _masks(masks, images, first)
+    known: dict[str, Array] = {}
+
+    def case(maps: Array, again: ExplainImages) -> Case:
+        return Case(
+            images,
+            maps,
+            Counted(score_images),
+            again,
+            scores,
+            where,
+            steps,
+            batch_size,
+            seed,
+            known,
+        )
+
+    cases: dict[str, Case] = {}
+    for name, explanation in explained.items():
+        if explanation.maps.shape[1:] != images.shape[2:]:
+            raise InputError(
+                f"The maps of {name!r} are {explanation.maps.shape[1:]} and the input is "
+                f"{images.shape[2:]}; metrics need maps over the input. Choose recipe='paper'."
+            )
+        one = Explainer(model, method=name, **about)
+        cases[name] = case(explanation.maps, partial(_explained, one, evidence, wanted))
+    base = next(iter(cases.values()))
+    for control in chosen:
+        cases[control.name] = _control_case(control, base, case)
+    values, seconds = {}, {}
+    for name, each in cases.items():
+        start = time.perf_counter()
+        values[name] = {row.name: row(each) for row in rows}
+        seconds[name] = time.perf_counter() - start
+    return Evaluation(
+        values,
+        tuple(control.name for control in chosen),
+        {name: each.score_images.forwards for name, each in cases.items()},
+        seconds,
+        {name: int(_constant(each.maps).sum()) for name, each in cases.items()},
+        {
+            "recipe": first.recipe,
+            "layers": ", ".join(dict.fromkeys(n for e in explained.values() for n in e.raw)),
+            "steps": str(steps),
+            "seed": str(seed),
+        },
+    )
+
+
+def _explained(
+    explainer: Explainer[Explanation], evidence: Rerun, wanted: Any, sample: int, images: Array
+) -> Array:
+    """Explain N alterations of one sample's input, for that sample's class."""
+    given = evidence.inputs_of(images, sample)
+    target = [wanted[sample]] * len(images) if isinstance(wanted, list) else wanted
+    return explainer(given, target).maps
+
+
+def _control_case(control: Control, base: Case, case: Any) -> Case:
+    if control.made_of == "images":
+        maps = control.function(base.images).astype(np.float32)
+        made: Case = case(maps, lambda _, images: control.function(images))
+        return made
+    maps = control.function(base.maps).astype(np.float32)
+    turned: Case = case(
+        maps, lambda sample, images: control.function(base.explain_images(sample, images))
+    )
+    return turned
+
+
+def _chosen(controls: bool | Sequence[str]) -> list[Control]:
+    if isinstance(controls, bool):
+        return list(CONTROLS.values()) if controls else []
+    for name in controls:
+        if name not in CONTROLS:
+            raise InputError(f"There is no control {name!r}, but {', '.join(CONTROLS)}.")
+    return [CONTROLS[name] for name in controls]
+
+
+def _masks(masks: Any, images: Array, explained: Explanation) -> Array:
+    """Bring masks of photographs, or of the model's input, to the input's size."""
+    given = [np.asarray(mask).astype(bool) for mask in masks]
+    for sample, photograph in enumerate(explained.photographs[: len(given)]):
+        if photograph.crop is not None and given[sample].shape == photograph.photo.shape[:2]:
+            given[sample] = photograph.crop.mask_to_model(given[sample])
+    shapes = {mask.shape for mask in given}
+    if len(given) != len(images) or shapes != {images.shape[2:]}:
+        raise InputError(
+            f"{len(given)} masks of {' and '.join(map(str, sorted(shapes)))} do not lie over "
+            f"{len(images)} inputs of {images.shape[2:]}; pass one for each, True on the object."
+        )
+    return np.stack(given)
+
+
+def _constant(maps: Array) -> npt.NDArray[np.bool_]:
+    flat: npt.NDArray[np.bool_] = np.ptp(maps.reshape(len(maps), -1), axis=1) == 0
+    return flat
+
+
+def _interval(values: Floats, seed: int) -> Interval:
+    known = values[~np.isnan(values)]
+    if len(known) < 2:
+        mean = float(known[0]) if len(known) else np.nan
+        return Interval(mean, np.nan, np.nan)
+    mean = float(known.mean())
+    if np.ptp(known) == 0:
+        return Interval(mean, mean, mean)
+    with needs("metrics", "intervals"):
+        from scipy.stats import bootstrap
+    found = bootstrap(
+        (known,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
