@@ -11,6 +11,7 @@ import camcore
 from camcore.cli import console, listing
 from camcore.cli.compare import command as compare
 from camcore.cli.demo import demo
+from camcore.cli.evaluate import evaluate_photos
 from camcore.cli.explain.command import explain
 from camcore.errors import CamcoreError
 
@@ -52,6 +53,7 @@ def start(
 app.command("demo")(demo)
 app.command("explain")(explain)
 app.command("compare", help=compare.HELP)(compare.compare)
+app.command("evaluate")(evaluate_photos)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)
 app.command("recipes")(listing.recipes)

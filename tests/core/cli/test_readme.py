@@ -13,7 +13,9 @@ import pytest
 
 README = Path(__file__).parents[3] / "README.md"
 COMMANDS = re.findall(
-    r"^    (camcore (?:explain|compare|layers|methods) .*)$", README.read_text("utf-8"), re.M
+    r"^    (camcore (?:explain|compare|evaluate|layers|methods) .*)$",
+    README.read_text("utf-8"),
+    re.M,
 )
 INLINE = sorted(set(re.findall(r"`(camcore [a-z -]+)`", README.read_text("utf-8"))))
 
@@ -74,7 +76,7 @@ def here(tmp_path, photographs, require):
 
 
 def test_the_readme_shows_commands():
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
     shown = {"camcore recipes", "camcore methods", "camcore --help", "camcore demo"}
     assert set(INLINE) == {*shown, "camcore compare", "camcore --install-completion"}
 
@@ -110,6 +112,7 @@ def test_a_command_of_the_readme_does_what_it_says(command, here, require):
         ],
         "explain walk": ["camcore-walk/walk.overlay.mp4"],
         "compare": ["camcore-compare/report.html"],
+        "evaluate": ["camcore-evaluate/per_sample.csv", "camcore-evaluate/table.md"],
         "layers": [],
         "methods": [],
     }

@@ -1,0 +1,107 @@
+"""``camcore evaluate``: the library's own numbers, and files to work on with."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import camcore as library
+from camcore.photos.io import write_image
+
+MODEL = ("--model", "tiny_models:named")
+QUICK = ("--method", "gradcam", "--metric", "deletion", "--metric", "average-drop", "--steps", 4)
+
+
+@pytest.fixture(autouse=True)
+def _tables(require):
+    for package in ("scipy", "pandas"):
+        require(package)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    home = tmp_path / "photos"
+    home.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        write_image(home / f"{name}.png", random.integers(0, 256, (30, 45, 3), dtype=np.uint8))
+    return home
+
+
+@pytest.fixture
+def evaluated(camcore, folder, tmp_path):
+    def run(*words, code=0):
+        done = camcore("evaluate", folder, *MODEL, *words, "--output", tmp_path / "out")
+        assert done.exit_code == code, done.output
+        return done
+
+    return run
+
+
+def test_numbers_are_the_librarys_own_whatever_the_batch(evaluated, folder, tiny):
+    found = json.loads(evaluated(*QUICK, "--json", "--batch", 2).stdout)
+    expected = library.evaluate(
+        tiny.named(),
+        [folder / f"{name}.png" for name in "abc"],
+        methods="gradcam",
+        metrics=["deletion", "average_drop"],
+        steps=4,
+    )
+    assert list(found["rows"]) == list(expected.rows)
+    assert found["photographs"] == ["a.png", "b.png", "c.png"]
+    assert [row for row, one in found["rows"].items() if one["control"]] == list(expected.controls)
+    for row, one in found["rows"].items():
+        for metric in expected.metrics:
+            interval = expected.interval(row, metric)
+            assert one["metrics"][metric]["mean"] == pytest.approx(
+                interval.mean, rel=1e-4, abs=1e-4
+            )
+    assert found["settings"]["model"] == "tiny_models:named"
+    assert found["settings"]["steps"] == "4"
+
+
+def test_files_hold_every_value_and_the_table(evaluated, tmp_path):
+    done = evaluated(*QUICK, "--no-controls")
+    assert "deletion: lower is better" in done.stdout
+    assert "3 samples; means [95 % bootstrap interval]; (controls)." in done.stdout
+    with (tmp_path / "out" / "per_sample.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["sample"] for row in rows] == ["0", "1", "2"] * 2
+    known = json.loads((tmp_path / "out" / "table.json").read_text())
+    mean = known["rows"]["gradcam"]["metrics"]["deletion"]["mean"]
+    assert np.mean([float(r["value"]) for r in rows[:3]]) == pytest.approx(mean)
+    lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert lines[2].startswith("| gradcam | ")
+    assert len(lines) == 3
+
+
+def test_masks_lie_over_their_photographs(evaluated, folder, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    marked = np.zeros((30, 45, 3), np.uint8)
+    marked[:, :22] = 255
+    for name in "abc":
+        write_image(masks / f"{name}.png", marked)
+    asked = ("--metric", "energy-pointing-game", "--masks", masks, "--json")
+    found = json.loads(evaluated(*QUICK[:2], *asked).stdout)
+    # The model sees 8 pixels of 3 from column 12 on, of which three have their centres below 22.
+    ones = found["rows"]["ones"]["metrics"]["energy_pointing_game"]["mean"]
+    assert ones == pytest.approx((3 * 8 - 1) / 63)
+    (masks / "b.png").unlink()
+    done = evaluated(*QUICK[:2], *asked, code=1)
+    assert "There is no mask of b.png" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--metric", "deletoin"), "There is no metric 'deletoin'. Did you mean 'deletion'"),
+        (("--method", "gradcamm"), "gradcam"),
+        (("--recipe", "papier"), "paper"),
+    ],
+)
+def test_what_names_nothing_ends_with_2(evaluated, words, message):
+    assert message in evaluated(*words, code=2).output
