@@ -41,7 +41,7 @@ def volume_figure(
     convention: Convention = "radiological",
     window: Window | None = None,
     percentiles: Window = _WINDOW,
-    contour: float | Sequence[float] | None = None,
+    contour: bool | float | Sequence[float] | None = None,
     signed: bool = False,
     titles: Sequence[str] | None = None,
     style: OverlayStyle | None = None,
@@ -70,8 +70,9 @@ def volume_figure(
         The volumes' values that are black and white, such as ``(-160, 240)`` Hounsfield units.
     percentiles : (float, float)
         Without a window, the percentiles of each volume's values that are black and white.
-    contour : float or sequence of float, optional
-        Values of the maps at which lines are drawn over the volumes, in place of a veil.
+    contour : bool, float or sequence of float, optional
+        Values of the maps at which lines are drawn over the volumes, in place of a veil; True
+        is half of the largest value, of either sign where the maps are signed.
     signed : bool
         Draw the maps' signs, in diverging colours around zero.
     titles : B strings, optional
@@ -109,6 +110,9 @@ def volume_figure(
     affines = _affines(own if affine is None else affine, spacing, convention, len(heats))
     # All slices share their colours, so all are checked and scaled as one long picture.
     _, colours = coloured(heats.reshape(-1, *size[1:]), signed, style, colormap)
+    if contour is True:
+        half = float(np.abs(heats).max()) / 2
+        contour = [-half, half] if signed else half
     levels = _levels(contour, volumes is None)
     rows = [
         plain_planes(size, point, spacing)
@@ -174,8 +178,8 @@ def _affines(
     return list(found)
 
 
-def _levels(contour: float | Sequence[float] | None, alone: bool) -> list[float]:
-    if contour is None:
+def _levels(contour: bool | float | Sequence[float] | None, alone: bool) -> list[float]:
+    if contour is None or contour is False:
         return []
     levels = np.atleast_1d(np.asarray(contour, dtype=np.float64))
     if levels.ndim != 1 or not levels.size or not np.isfinite(levels).all():

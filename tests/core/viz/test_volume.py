@@ -128,6 +128,12 @@ def test_contours_in_place_of_a_veil(volume):
     signed = volume_figure(volume, ramp - 0.5, at=[(2, 3, 4)], contour=-0.25, signed=True)
     (line,) = signed.axes[0].collections[0].get_paths()
     assert line.vertices[:, 0] == pytest.approx(2.25, abs=1e-5)
+    half = volume_figure(volume, 0.8 * ramp, at=[(2, 3, 4)], contour=True)
+    assert half.axes[0].collections[0].levels == pytest.approx([0.4])
+    both = volume_figure(volume, ramp - 0.5, at=[(2, 3, 4)], contour=True, signed=True)
+    assert both.axes[0].collections[0].levels == pytest.approx([-0.25, 0.25])
+    veiled = volume_figure(volume, ramp, at=[(2, 3, 4)], contour=False)
+    assert not veiled.axes[0].collections
 
 
 RAS = np.array([[2.0, 0, 0, -7], [0, 3, 0, 5], [0, 0, 4, -20], [0, 0, 0, 1]])
