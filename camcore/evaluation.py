@@ -22,9 +22,10 @@ from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.metrics.case import Case, Counted
 from camcore.metrics.controls import CONTROLS, Control
+from camcore.metrics.recipes import MetricRecipe, find_metric_recipe
 from camcore.metrics.robustness import ExplainImages
 from camcore.metrics.table import TABLE, Metric, find_metric
-from camcore.targets import Probability, Target
+from camcore.targets import Class, Probability, Target
 
 if TYPE_CHECKING:
     import pandas
@@ -367,6 +368,7 @@ def evaluate(
     recipe: Any = "paper",
     masks: Any = None,
     controls: bool | Sequence[str] = True,
+    metric_recipe: str | MetricRecipe = "paper",
     score: Target | None = None,
     steps: int = 50,
     batch_size: int = 32,
@@ -391,8 +393,12 @@ def evaluate(
     controls : bool or sequence of str
         Maps that know nothing of the model, as rows of their own: those of
         `camcore.metrics.CONTROLS`, some of them by name, or none.
+    metric_recipe : str or MetricRecipe
+        Whose definitions of the metrics: of `camcore.metrics.METRIC_RECIPES`. Other than the
+        papers', numbers are in the library's own units, and `steps` are the library's.
     score : Target, optional
-        What is scored; the probability of the explained class unless said.
+        What is scored; unless said the probability of the explained class, or its logit where
+        the recipe has that.
     steps : int
         Of deletion and insertion.
     batch_size : int
@@ -414,13 +420,17 @@ def evaluate(
     """
     names = [methods] if isinstance(methods, str) else list(methods)
     rows = [find_metric(one) for one in ([metrics] if isinstance(metrics, str) else metrics)]
+    convention = find_metric_recipe(metric_recipe)
+    for row in rows:
+        convention.check(row)
     chosen = _chosen(controls)
     about = {"layer": layer, "recipe": recipe, **options}
     explainer = Explainer(model, method=names, **about)
     explained: dict[str, Explanation] = explainer(inputs, target)
     first = next(iter(explained.values()))
     wanted = target if first.classes is None else first.classes.tolist()
-    scored = score or (wanted if first.classes is None else Probability(wanted))
+    kind = Probability if convention.score == "probability" else Class
+    scored = score or (wanted if first.classes is None else kind(wanted))
     # A method of the input names no layer, and takes no gradient.
     shared = {key: value for key, value in options.items() if key in ("preprocess", "activation")}
     evidence = Explainer(model, method="rise", **shared).evidence(inputs, scored)
@@ -453,22 +463,25 @@ def evaluate(
         one = Explainer(model, method=name, **about)
         cases[name] = case(explanation.maps, partial(_explained, one, evidence, wanted))
     base = next(iter(cases.values()))
-    for control in chosen:
-        cases[control.name] = _control_case(control, base, case)
+    # There is a method of the name "random", too.
+    titles = [f"{c.name} control" if c.name in cases else c.name for c in chosen]
+    for title, control in zip(titles, chosen, strict=True):
+        cases[title] = _control_case(control, base, case)
     values, seconds = {}, {}
     for name, each in cases.items():
         start = time.perf_counter()
-        values[name] = {row.name: row(each) for row in rows}
+        values[name] = {row.name: convention(row, each) for row in rows}
         seconds[name] = time.perf_counter() - start
     return Evaluation(
         values,
-        tuple(control.name for control in chosen),
+        tuple(titles),
         {name: each.score_images.forwards for name, each in cases.items()},
         seconds,
         {name: int(_constant(each.maps).sum()) for name, each in cases.items()},
         {
             "recipe": first.recipe,
             "layers": ", ".join(dict.fromkeys(n for e in explained.values() for n in e.raw)),
+            "metrics": convention.source,
             "steps": str(steps),
             "seed": str(seed),
         },

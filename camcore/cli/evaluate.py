@@ -32,6 +32,7 @@ from camcore.errors import InputError
 from camcore.evaluation import METRICS, Evaluation, evaluate
 from camcore.methods.table import find
 from camcore.metrics.controls import CONTROLS
+from camcore.metrics.recipes import METRIC_RECIPES, find_metric_recipe
 from camcore.metrics.table import TABLE, find_metric
 from camcore.photos.io import read_photo
 from camcore.recipes import find_recipe
@@ -92,6 +93,14 @@ def evaluate_photos(
             metavar="NAME", help="`camcore recipes` lists them.", rich_help_panel=WHAT_PANEL
         ),
     ] = "paper",
+    metric_recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"Whose definitions of the metrics: {', '.join(METRIC_RECIPES)}.",
+            rich_help_panel=WHAT_PANEL,
+        ),
+    ] = "paper",
     activation: ActivationOption = None,
     masks: Annotated[
         Path | None,
@@ -134,6 +143,9 @@ def evaluate_photos(
         methods = list(dict.fromkeys(find(one).name for one in method or METHODS))
         metrics = list(dict.fromkeys(find_metric(one).name for one in metric or METRICS))
         recipe = find_recipe(recipe).name
+        convention = find_metric_recipe(metric_recipe)
+        for name in metrics:
+            convention.check(TABLE[name])
     found = PhotoSet.read(photos, 64, output)
     objects = None if masks is None else [_mask(masks, path) for path in found.paths]
     written = [output / name for name in ("per_sample.csv", "table.md", "table.json")]
@@ -156,6 +168,7 @@ def evaluate_photos(
                         metrics=metrics,
                         layer=layer or None,
                         recipe=recipe,
+                        metric_recipe=convention,
                         masks=None if objects is None else [objects[i] for i in group],
                         controls=controls,
                         steps=steps,

@@ -53,6 +53,7 @@ from camcore.metrics.overlap import (
     px_ap,
 )
 from camcore.metrics.ranking import order_of, tied_share
+from camcore.metrics.recipes import METRIC_RECIPES, MetricRecipe, find_metric_recipe
 from camcore.metrics.removal import Road, road
 from camcore.metrics.robustness import (
     average_sensitivity,
@@ -75,6 +76,7 @@ from camcore.metrics.table import TABLE, Metric, find_metric
 
 __all__ = [
     "CONTROLS",
+    "METRIC_RECIPES",
     "SIMILARITIES",
     "TABLE",
     "BoxAccuracy",
@@ -82,6 +84,7 @@ __all__ = [
     "Curve",
     "LinearImputer",
     "Metric",
+    "MetricRecipe",
     "OverlapCurve",
     "Pair",
     "PixelHistograms",
@@ -107,6 +110,7 @@ __all__ = [
     "entropy",
     "faithfulness_correlation",
     "find_metric",
+    "find_metric_recipe",
     "find_similarity",
     "gain",
     "grid_pointing_game",

@@ -221,7 +221,7 @@ def masked_scores(
     if low < 0 or high > 1:
         raise InputError(
             f"Maps that mask images must lie in [0, 1]; they go from {low:g} to {high:g}. Scale "
-            "each to its range, camcore.postprocess.normalise(maps, 'minmax'), or give an "
+            "each to its range, camcore.postprocess.normalise(maps, 'min_max'), or give an "
             "explanation's maps."
         )
     fill = baseline_of(images, baseline)

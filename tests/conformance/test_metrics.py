@@ -98,6 +98,49 @@ def test_average_drop_and_increase_are_torchcams(require, torch, subject, monkey
     assert found["conf_increase"] == pytest.approx(increased(scores, masked).mean(), abs=1e-6)
 
 
+def test_recipe_torchcam_is_torchcam_as_it_comes(require, torch, subject, monkeypatch):
+    theirs = require("torchcam.metrics")
+    model, images, classes, heat, _ = subject
+    given = torch.from_numpy(heat), torch.from_numpy(classes)
+    monkeypatch.setattr(theirs, "_get_cam", lambda *args: given)
+    names = ["deletion", "insertion", "average_drop", "increase"]
+    found = recipe_values("torchcam", subject, names)
+    with require("torchcam.methods").GradCAM(model, "bn2") as extractor:
+        curves = theirs.DeletionInsertionMetric(extractor)
+        confidence = theirs.ClassificationMetric(extractor)
+        for metric in (curves, confidence):
+            metric.update(torch.from_numpy(images))
+        expected = list({**curves.summary(), **confidence.summary()}.values())
+    assert abs(expected[0]) > 1  # of logits
+    np.testing.assert_allclose([value.mean() for value in found], expected, atol=1e-5)
+
+
+def recipe_values(recipe, subject, names):
+    """Metrics of Grad-CAM as a library has them."""
+    model, images, classes, *_ = subject
+    evaluation = camcore.evaluate(
+        model,
+        images,
+        classes.tolist(),
+        methods="gradcam",
+        metrics=names,
+        layer="bn2",
+        metric_recipe=recipe,
+        controls=False,
+    )
+    return [evaluation.values["gradcam"][name] for name in names]
+
+
+def test_recipe_pytorch_grad_cam_is_pytorch_grad_cam_as_it_comes(require, torch, subject):
+    theirs = require("pytorch_grad_cam.metrics.cam_mult_image")
+    target = require("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
+    model, images, classes, heat, _ = subject
+    given = torch.from_numpy(images), heat, [target(int(one)) for one in classes], model
+    drop, increase = recipe_values("pytorch-grad-cam", subject, ["average_drop", "increase"])
+    np.testing.assert_allclose(theirs.DropInConfidence()(*given), drop, atol=1e-5)
+    np.testing.assert_array_equal(theirs.IncreaseInConfidence()(*given), increase)
+
+
 def test_drop_is_pytorch_grad_cams_divided_by_the_score(require, torch, subject):
     theirs = require("pytorch_grad_cam.metrics.cam_mult_image")
     target = require("pytorch_grad_cam.utils.model_targets").ClassifierOutputSoftmaxTarget

@@ -220,6 +220,23 @@ def test_bad_input(options, message):
         camcore.evaluate(NETWORK, IMAGES, **{"methods": "gradcam", "layer": "relu2", **options})
 
 
+def test_a_method_of_a_controls_name_keeps_its_row():
+    found = camcore.evaluate(
+        NETWORK,
+        IMAGES,
+        methods="random",
+        metrics="complexity",
+        layer="relu2",
+        controls=["random", "ones"],
+    )
+    assert found.rows == ("random", "random control", "ones")
+    assert found.controls == ("random control", "ones")
+    maps = camcore.explain(NETWORK, IMAGES, None, "relu2", "random").maps
+    np.testing.assert_allclose(
+        found.values["random"]["complexity"], 100 * maps.mean(axis=(1, 2)), rtol=1e-5
+    )
+
+
 def test_metrics_are_found_by_hyphens_too():
     assert find_metric("Average-Drop") is TABLE["average_drop"]
     assert find_metric(TABLE["road"]) is TABLE["road"]

@@ -17,6 +17,7 @@ from camcore import metrics
 from camcore.evaluation import evaluate
 from camcore.metrics.case import Counted
 from camcore.metrics.controls import CONTROLS
+from camcore.metrics.recipes import METRIC_RECIPES
 from camcore.metrics.table import TABLE
 from camcore.targets import Class, Probability
 from camcore.zoo import load_model
@@ -50,6 +51,13 @@ Beside the methods stand maps that know nothing of the model. A method that is n
 these has not been shown to look where the model looks.
 """
 
+RECIPE_TEXT = """
+## As libraries have them
+
+`camcore.evaluate(..., metric_recipe="torchcam")`, or `camcore evaluate --metric-recipe torchcam`,
+gives the library's own numbers; tests run the installed libraries beside them.
+"""
+
 TABLE_TEXT = """
 ## An example
 
@@ -78,6 +86,17 @@ def control_rows() -> list[str]:
     """List the controls."""
     rows = [f"| `{row.name}` | {row.label} |" for row in CONTROLS.values()]
     return ["| control | map |", "|---|---|", *rows]
+
+
+def recipe_rows() -> list[str]:
+    """List whose definitions there are, and where they part from the papers'."""
+    lines = ["| recipe | of | has | parts from the papers |", "|---|---|---|---|"]
+    for row in METRIC_RECIPES.values():
+        if row.name != "paper":
+            has = ", ".join((*row.own, *row.alike))
+            said = [*row.notes, *(f"{name} is refused: {why}" for name, why in row.refused.items())]
+            lines.append(f"| `{row.name}` | {row.source} | {has} | {' '.join(said)} |")
+    return lines
 
 
 def photographs() -> list[np.ndarray]:
@@ -178,6 +197,8 @@ def main() -> None:
         *metric_rows(),
         CONTROL_TEXT,
         *control_rows(),
+        RECIPE_TEXT,
+        *recipe_rows(),
         TABLE_TEXT,
         evaluation.to_markdown(),
         "",

@@ -78,6 +78,22 @@ def test_files_hold_every_value_and_the_table(evaluated, tmp_path):
     assert len(lines) == 3
 
 
+def test_metrics_as_a_library_has_them(evaluated, folder, tiny):
+    words = (*QUICK[:2], "--metric", "average-drop", "--metric-recipe", "torchcam", "--json")
+    found = json.loads(evaluated(*words, "--no-controls").stdout)
+    expected = library.evaluate(
+        tiny.named(),
+        [folder / f"{name}.png" for name in "abc"],
+        methods="gradcam",
+        metrics="average_drop",
+        metric_recipe="torchcam",
+        controls=False,
+    )
+    mean = expected.interval("gradcam", "average_drop").mean
+    assert found["rows"]["gradcam"]["metrics"]["average_drop"]["mean"] == pytest.approx(mean)
+    assert found["settings"]["metrics"] == "torchcam 0.5.0"
+
+
 def test_masks_lie_over_their_photographs(evaluated, folder, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -101,6 +117,8 @@ def test_masks_lie_over_their_photographs(evaluated, folder, tmp_path):
         (("--metric", "deletoin"), "There is no metric 'deletoin'. Did you mean 'deletion'"),
         (("--method", "gradcamm"), "gradcam"),
         (("--recipe", "papier"), "paper"),
+        (("--metric-recipe", "torch-cam"), "Did you mean 'torchcam'"),
+        (("--metric-recipe", "torchcam", "--metric", "road"), "does not have road"),
     ],
 )
 def test_what_names_nothing_ends_with_2(evaluated, words, message):
