@@ -188,7 +188,7 @@ class Explainer(Generic[Result]):
         **options: Any,
     ) -> None:
         check_options(options)
-        check_settings(layout, augment, classes)
+        check_settings(layout, augment)
         loaded = registry.loaded(model)
         self.model = model = model if loaded is None else loaded.model
         self._run = (fast, mode)

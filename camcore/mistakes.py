@@ -67,12 +67,12 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise MethodError(f"Unknown option {name!r}: camcore's word for it is {_WORDS[name]}.")
 
 
-def check_settings(layout: Any, augment: Any, classes: Any) -> None:
+def check_settings(layout: Any, augment: Any) -> None:
     """Refuse settings of an explainer that are of another kind than what is taken.
 
     Parameters
     ----------
-    layout, augment, classes : object
+    layout, augment : object
         As `camcore.Explainer` takes them.
 
     Raises
@@ -87,16 +87,6 @@ def check_settings(layout: Any, augment: Any, classes: Any) -> None:
         raise InputError(
             f"augment={augment!r}; expected a list of views, such as "
             "camcore.augment.FLIPS_AND_SCALES or [camcore.augment.Flip()]."
-        )
-    if isinstance(classes, Mapping):
-        raise InputError(
-            "classes= is a mapping; expected a list of names in the order of the classes: "
-            "[names[i] for i in range(len(names))]."
-        )
-    if isinstance(classes, (str, PathLike)):
-        raise InputError(
-            f"classes={str(classes)!r}; expected a list of names in the order of the classes, such "
-            "as Path(file).read_text().splitlines()."
         )
 
 

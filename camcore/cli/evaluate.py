@@ -23,9 +23,12 @@ from camcore.cli.options import (
     CheckpointOption,
     ClassesOption,
     DeviceOption,
+    LayersOption,
     ModelOption,
     NumClassesOption,
     PretrainedOption,
+    RecipeOption,
+    TargetOption,
     WeightsOption,
 )
 from camcore.errors import InputError
@@ -71,28 +74,9 @@ def evaluate_photos(
             rich_help_panel=WHAT_PANEL,
         ),
     ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Where to look; repeat it to join several.",
-            rich_help_panel=WHAT_PANEL,
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASS",
-            help="A class by index or name; the predicted one unless given.",
-            rich_help_panel=WHAT_PANEL,
-        ),
-    ] = None,
-    recipe: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="`camcore recipes` lists them.", rich_help_panel=WHAT_PANEL
-        ),
-    ] = "paper",
+    layer: LayersOption = None,
+    target: TargetOption = None,
+    recipe: RecipeOption = "paper",
     metric_recipe: Annotated[
         str,
         typer.Option(

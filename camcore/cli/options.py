@@ -83,6 +83,33 @@ ActivationOption = Annotated[
         show_default=False,
     ),
 ]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="CLASS",
+        help="A class by index or name; the predicted one unless given.",
+        rich_help_panel=WHAT_PANEL,
+    ),
+]
+LayersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="NAME",
+        help="Where to look; repeat it to join several. `camcore layers` lists them.",
+        rich_help_panel=WHAT_PANEL,
+    ),
+]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="`camcore recipes` lists them.",
+        rich_help_panel=WHAT_PANEL,
+    ),
+]
 ValueRangeOption = Annotated[
     tuple[float, float] | None,
     typer.Option(

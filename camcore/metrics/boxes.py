@@ -40,9 +40,9 @@ def mask_of(heat: npt.ArrayLike, threshold: float = 0.5) -> npt.NDArray[np.bool_
     """
     values = np.asarray(heat)
     if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold <= 1:
+        said = repr(threshold) if isinstance(threshold, str) else threshold
         raise InputError(
-            f"threshold={threshold!r}; expected a share of the map's largest value, above 0 and at "
-            "most 1."
+            f"threshold={said}; expected a share of the map's largest value, above 0 and at most 1."
         )
     if not np.isfinite(values).all() or (values < 0).any():
         raise InputError("The map has values below 0 or not finite. Give one in [0, 1].")

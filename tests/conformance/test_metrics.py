@@ -24,6 +24,7 @@ from camcore.metrics import (
     infidelity,
     insertion,
     masked_scores,
+    max_sensitivity,
     order_of,
     road,
     tied_share,
@@ -271,6 +272,30 @@ def test_infidelity_is_captums(require, torch):
     )  # fmt: skip
     found = infidelity(images, maps, score, draws=12, sigma=0.2, scaled=False, seed=3)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_max_sensitivity_is_captums(require, torch):
+    sensitivity_max = require("captum.metrics").sensitivity_max
+    arrays = np.random.default_rng(0).normal(size=(3, 2, 2, 2))
+    images = torch.from_numpy(arrays)
+    noise = [np.random.default_rng([0, d]).uniform(-0.02, 0.02, (2, 2, 2)) for d in range(6)]
+    repeated = torch.from_numpy(np.stack(noise * 3))  # each sample's draws in a row
+
+    def explain(given):
+        return tuple(torch.tanh(one) ** 2 for one in given)
+
+    def perturb(given, radius=0.02):
+        return (given + repeated,)
+
+    theirs = sensitivity_max(explain, (images,), perturb_func=perturb, n_perturb_samples=6)
+    maps = np.tanh(arrays) ** 2
+    ours = max_sensitivity(
+        arrays,
+        maps.reshape(3, -1),
+        lambda _, given: (np.tanh(given) ** 2).reshape(len(given), -1),
+        draws=6,
+    )
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
 
 
 def test_black_is_not_the_mean_colour(subject):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -187,3 +189,19 @@ def test_data_that_do_not_fit_are_named(steps, scans, network):
         undo_transforms(result, steps, data["image"].as_tensor())
     with pytest.raises(InputError, match=r"\(8, 8, 8\) is not of a volume of \(16, 16, 16\)"):
         undo_transforms(result.at((8, 8, 8)), steps, data)
+
+
+def test_a_real_series_lies_where_monai_says(require):
+    examples = Path(require("pydicom.data").__file__).parent / "test_files"
+    reader = require("monai.data").PydicomReader()
+    folder = examples / "dicomdirtests/98892001/CT5N"
+    theirs, about = reader.get_data(reader.read(str(folder)))
+    ours = read_volume(folder)
+    assert ours.axes == "LPS"
+    # It orders slices from the head, so the same voxels are counted from the other end.
+    assert np.array_equal(ours.array, theirs[..., ::-1])
+    last = ours.shape[2] - 1
+    for voxel in ((0, 0, 0), (3, 7, 2), (15, 0, 4)):
+        i, j, k = voxel
+        place = about["affine"] @ [i, j, last - k, 1]
+        assert ours.millimetres(voxel) == pytest.approx(place[:3], abs=1e-9)

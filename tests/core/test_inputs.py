@@ -81,7 +81,7 @@ def test_with_images_takes_the_place_of_the_batch():
 
 def test_with_images_repeats_what_is_beside_a_sample():
     inputs = Inputs((AGES, IMAGES, 7, [*IMAGES]), "first", {"0": AGES, "1": IMAGES})
-    ages, images, seven, others = inputs.with_images(np.stack([IMAGES[1]] * 3), sample=1).native
+    ages, images, seven, others = inputs.with_images(np.stack([IMAGES[1]] * 3), 1).native
     np.testing.assert_array_equal(ages, [[60.0]] * 3)
     assert isinstance(others, list)
     np.testing.assert_array_equal(others, [IMAGES[1]] * 3)

@@ -343,16 +343,16 @@ MISTAKES = [
         "returned (a )?None.*expected one .*score per sample",
     ),
     Mistake(
-        "names of classes as a dictionary",
-        'explain(model, images, "dog", classes={0: "cat", 1: "dog"})',
-        lambda kit: _explain(kit, kit.images(), "dog", classes={0: "cat", 1: "dog"}),
-        "classes= is a mapping; expected a list of names",
+        "names of classes with a gap",
+        'explain(model, images, "dog", classes={0: "cat", 2: "dog"})',
+        lambda kit: _explain(kit, kit.images(), "dog", classes={0: "cat", 2: "dog"}),
+        "expected every index from 0 to 1",
     ),
     Mistake(
-        "names of classes as a file",
+        "names of classes from a file that is not there",
         'explain(model, images, "dog", classes="labels.txt")',
         lambda kit: _explain(kit, kit.images(), "dog", classes="labels.txt"),
-        r"read_text\(\).splitlines\(\)",
+        "there is no file of that name",
     ),
     Mistake(
         "smoothing as a switch",

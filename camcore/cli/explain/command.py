@@ -25,9 +25,12 @@ from camcore.cli.options import (
     CheckpointOption,
     ClassesOption,
     DeviceOption,
+    LayersOption,
     ModelOption,
     NumClassesOption,
     PretrainedOption,
+    RecipeOption,
+    TargetOption,
     ValueRangeOption,
     WeightsOption,
 )
@@ -124,22 +127,8 @@ def explain(
             rich_help_panel=_SHOWN,
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASS",
-            help="A class by index or name; the predicted one unless given.",
-            rich_help_panel=WHAT_PANEL,
-        ),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Where to look; repeat it to join several. `camcore layers` lists them.",
-            rich_help_panel=WHAT_PANEL,
-        ),
-    ] = None,
+    target: TargetOption = None,
+    layer: LayersOption = None,
     method: Annotated[
         str,
         typer.Option(
@@ -148,14 +137,7 @@ def explain(
             rich_help_panel=WHAT_PANEL,
         ),
     ] = "gradcam",
-    recipe: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="`camcore recipes` lists them.",
-            rich_help_panel=WHAT_PANEL,
-        ),
-    ] = "paper",
+    recipe: RecipeOption = "paper",
     activation: ActivationOption = None,
     augment: AugmentOption = None,
     recursive: Annotated[

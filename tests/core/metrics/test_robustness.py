@@ -85,29 +85,6 @@ def test_noise_stays_within_the_radius_and_in_the_images_type():
     assert 0.45 < max(seen) <= 0.5 + 1e-6
 
 
-def test_max_sensitivity_is_captums(require):
-    sensitivity_max = require("captum.metrics").sensitivity_max
-    torch = require("torch")
-    images = torch.from_numpy(IMAGES.copy())
-    repeated = torch.from_numpy(np.stack(noise(0, 6) * 3))  # each sample's draws in a row
-
-    def explain(given):
-        return tuple(torch.tanh(one) ** 2 for one in given)
-
-    def perturb(given, radius=0.02):
-        return (given + repeated,)
-
-    theirs = sensitivity_max(explain, (images,), perturb_func=perturb, n_perturb_samples=6)
-    maps = np.tanh(IMAGES) ** 2
-    ours = max_sensitivity(
-        IMAGES,
-        maps.reshape(3, -1),
-        lambda _, given: (np.tanh(given) ** 2).reshape(len(given), -1),
-        draws=6,
-    )
-    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
-
-
 def test_coherency_by_hand():
     maps = [[[0.0, 1], [2, 3]]] * 3 + [[[1.0, 1], [1, 1]]]
     masked = [[[0.0, 1], [2, 3]], [[3.0, 2], [1, 0]], [[0.0, 1], [0, 1]], [[0.0, 1], [2, 3]]]

@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_refused(signals, volumes):
     flat, deep = explained(1), explained(3)
     with pytest.raises(InputError, match="no option 'spacing'; choose from channel_axis, channels"):
         camcore.report.html(signals, flat, spacing=(1, 1, 1))
-    with pytest.raises(InputError, match=r"no option 'leads'; choose from at, .*spacing"):
+    with pytest.raises(InputError, match=r"no option 'leads'; choose from affine, at, .*spacing"):
         camcore.report.html(volumes, deep, leads=LEADS)
     with pytest.raises(InputError, match="1 signals and explanations of 2"):
         camcore.report.html(signals[:1], flat)
