@@ -646,7 +646,7 @@ MISTAKES = [
         "a report of arrays, without pictures",
         'report.write("report.html", result)',
         lambda kit: camcore.report.write("report.html", _explain(kit, kit.images())),
-        "Give the photographs before the explanations",
+        "Give the photographs, volumes or signals before the explanations",
     ),
     Mistake(
         "a comparison of models",

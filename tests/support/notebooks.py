@@ -73,14 +73,15 @@ def keep(notebook: Any) -> Any:
 
 
 def texts(notebook: Any) -> list[str]:
-    """What a notebook says, cell by cell, without the last digits of small numbers."""
+    """What a notebook says, cell by cell, without small numbers and where they are."""
     found = []
     for cell in notebook.cells:
         for out in cell.get("outputs", ()):
             data = out.get("data", {})
             drawn = data.keys() & {"image/png", "image/jpeg"}
             said = out.get("text", "" if drawn else data.get("text/plain", ""))
-            found.append(re.sub(r"\d\.\d+e-\d+", "small", said))
+            said = re.sub(r"\d\.\d+e-\d+", "small", said)
+            found.append(re.sub(r"(small .*) image \d+ at \(.*\)", r"\1 somewhere", said))
     return found
 
 

@@ -90,7 +90,7 @@ def test_the_folder_and_a_function_of_it_are_explained_alike(saved, folder):
 def test_a_saved_model_keeps_the_promises_of_an_adapter(saved):
     offered = check_adapter(registry.adapter(saved), IMAGES, named(saved, "second"), tolerance=1e-5)
     left_out = {what for what, is_offered in offered.items() if not is_offered}
-    assert left_out == {"classifier", "biases"}
+    assert left_out == {"classifier", "biases", "parameters"}
 
 
 def test_what_a_graph_does_not_tell_is_refused(saved):
