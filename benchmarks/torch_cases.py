@@ -35,6 +35,7 @@ def cases() -> Iterator[Case]:
     for name in ("vit_b_16", "swin_t"):
         yield Case(f"PyTorch {name}, five classes", 1.25, partial(five, name))
     yield Case("PyTorch ResNet-50, all gradient methods", 1.15, all_methods)
+    yield Case("PyTorch ResNet-50, explain in one call (to one explainer's)", 1.05, one_call)
     yield Case("PyTorch ResNet-50, layer1 (to the same by hand)", 1.05, early)
     yield Case("PyTorch ResNet-50, Ablation-CAM, 2048 channels", 12, ablation, rounds=5)
     yield Case(
@@ -87,6 +88,17 @@ def all_methods() -> tuple[Run, dict[str, Run]]:
     model, images = model_and_images("resnet50", 1)
     explainer = camcore.Explainer(model, layer="layer4", method=GRADIENT_METHODS)
     return forward(model, images), {"camcore": lambda: explainer(images)}
+
+
+def one_call() -> tuple[Run, dict[str, Run]]:
+    """Explain by `camcore.explain`, which makes an explainer each time, next to one kept."""
+    model, images = model_and_images("resnet50", 1)
+    explainer = camcore.Explainer(model)
+
+    def explain() -> object:
+        return camcore.explain(model, images)
+
+    return lambda: explainer(images), {"camcore": explain}
 
 
 def early() -> tuple[Run, dict[str, Run]]:

@@ -10,6 +10,10 @@ import pytest
 # Pictures that each shows.
 SHOWN = {"pytorch": 6, "keras": 5, "comparison": 3}
 
+# The picture whose last quarter shows by how much the frameworks round otherwise, which each
+# processor does in its own way.
+ROUNDED = ("comparison", 1)
+
 
 @pytest.fixture(scope="module")
 def notebooks(require):
@@ -42,8 +46,10 @@ def test_what_a_notebook_keeps_is_what_it_shows(name, executed, notebooks):
     assert notebooks.texts(kept) == notebooks.texts(ran)
     found = notebooks.pictures(notebooks.keep(ran))
     assert len(found) == SHOWN[name]
-    for one, other in zip(found, notebooks.pictures(kept), strict=True):
+    for number, (one, other) in enumerate(zip(found, notebooks.pictures(kept), strict=True)):
         assert one.shape == other.shape
+        if (name, number) == ROUNDED:
+            one, other = (picture[:, : 3 * picture.shape[1] // 4] for picture in (one, other))
         # What JPEG makes of the last digit of a model's float32.
         assert np.abs(one.astype(int) - other.astype(int)).mean() < 1
 
