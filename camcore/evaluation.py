@@ -39,6 +39,17 @@ METRICS = ("deletion", "insertion", "average_drop", "increase", "adcc")
 
 _RESAMPLES = 2000
 
+_OF_THE_MODEL = (
+    "output",
+    "input",
+    "input_layout",
+    "activation",
+    "mode",
+    "preprocess",
+    "classes",
+)
+"""Options that say how the model is run and read, whatever the method."""
+
 
 class Interval(NamedTuple):
     """A mean, and where 95 % of the means of resampled samples lie.
@@ -432,7 +443,7 @@ def evaluate(
     kind = Probability if convention.score == "probability" else Class
     scored = score or (wanted if first.classes is None else kind(wanted))
     # A method of the input names no layer, and takes no gradient.
-    shared = {key: value for key, value in options.items() if key in ("preprocess", "activation")}
+    shared = {key: value for key, value in options.items() if key in _OF_THE_MODEL}
     evidence = Explainer(model, method="rise", **shared).evidence(inputs, scored)
     images, score_images = evidence.images, evidence.score_images
     scores = np.concatenate([score_images(i, images[i : i + 1]) for i in range(len(images))])

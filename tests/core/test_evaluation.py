@@ -237,6 +237,36 @@ def test_a_method_of_a_controls_name_keeps_its_row():
     )
 
 
+def test_the_output_that_is_explained_is_the_one_that_is_scored(require):
+    torch = require("torch")
+    torch.manual_seed(0)
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU())
+            self.a, self.b = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+
+        def forward(self, images):
+            pooled = self.body(images).mean((2, 3))
+            return {"a": self.a(pooled), "b": self.b(pooled)}
+
+    class One(Two):
+        def forward(self, images):
+            return super().forward(images)["b"]
+
+    two, one = Two().eval(), One().eval()
+    one.load_state_dict(two.state_dict())
+    images = torch.from_numpy(IMAGES[:2].astype(np.float32))
+    about = {"methods": "gradcam", "metrics": "deletion", "layer": "body.1", "steps": 4}
+    found = camcore.evaluate(two, images, 1, output="b", **about)
+    expected = camcore.evaluate(one, images, 1, **about)
+    for row in expected.rows:
+        np.testing.assert_allclose(
+            found.values[row]["deletion"], expected.values[row]["deletion"], rtol=1e-5
+        )
+
+
 def test_metrics_are_found_by_hyphens_too():
     assert find_metric("Average-Drop") is TABLE["average_drop"]
     assert find_metric(TABLE["road"]) is TABLE["road"]
