@@ -98,6 +98,12 @@ def rows_of(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.reshape(len(array), -1)
 
 
+def is_constant(maps: npt.NDArray[Any]) -> Bools:
+    """Tell of each map whether all its values are equal, so that it ranks nothing."""
+    constant: Bools = np.ptp(rows_of(maps), axis=1) == 0
+    return constant
+
+
 def without_scale(rows: Floats) -> Floats:
     """Divide each row by a power of two, so that its largest value is in [0.5, 1).
 

@@ -16,6 +16,7 @@ from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import ScoreImages, shaped
+from camcore.metrics.arrays import is_constant
 from camcore.metrics.imputation import Baseline, baseline_of
 from camcore.metrics.ranking import Ties, order_of, tied_share
 from camcore.metrics.scoring import Scorer, checked
@@ -496,8 +497,7 @@ def _curve(
     scores[:, found] = score(on_the_way()).reshape(batch, len(asked))
     for place in np.flatnonzero(~found):
         scores[:, place] = shaped(np.asarray(known[int(counts[place])]), (batch,), "Known scores")
-    empty = np.ptp(maps.reshape(batch, -1), axis=1) == 0
-    return Curve(counts / positions, scores, score.forwards, tied_share(maps), empty)
+    return Curve(counts / positions, scores, score.forwards, tied_share(maps), is_constant(maps))
 
 
 def _pair(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from camcore._shared.finite import finite
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import ScoreImages
+from camcore.metrics.arrays import is_constant
 from camcore.metrics.imputation import LinearImputer
 from camcore.metrics.ranking import Ties, order_of, tied_share
 from camcore.metrics.scoring import Scorer, checked
@@ -144,8 +145,8 @@ def road(
             order = order_of(maps, ties, least=which == "least", seed=seed)
             altered = _filled_in(images, order, counts, spread, seed)
             found[which] = score(altered).reshape(len(images), len(counts))
-    empty = np.ptp(maps.reshape(len(maps), -1), axis=1) == 0
-    return Road(wanted, found["most"], found["least"], score.forwards, tied_share(maps), empty)
+    counted = score.forwards, tied_share(maps), is_constant(maps)
+    return Road(wanted, found["most"], found["least"], *counted)
 
 
 def _spread(noise: npt.ArrayLike, images: Array) -> Array:

@@ -164,7 +164,7 @@ def faithfulness_correlation(
     cells = _cells(images.shape[2:], grid)
     count = min(max(1, round(share * (cells.max() + 1))), int(cells.max()))
     chosen = _random_sets(cells, count, subsets, seed)
-    said, falls, _ = _removed(images, maps, score_images, chosen, baseline, batch_size)
+    said, falls = _removed(images, maps, score_images, chosen, baseline, batch_size)
     return _correlated(said, falls, correlation)
 
 
@@ -337,7 +337,7 @@ def _removed(
     sets: Sequence[Bools],
     baseline: Baseline,
     batch_size: int,
-) -> tuple[Array, Array, int]:
+) -> tuple[Array, Array]:
     """Sum maps over sets, and see the score fall without them, ``(B, N)`` each."""
     fill = baseline_of(images, baseline)
     score = Scorer(score_images, batch_size)
@@ -350,7 +350,7 @@ def _removed(
 
     scores = score(altered()).reshape(len(images), 1 + len(sets))
     said = np.array([[one[mark].sum(dtype=np.float64) for mark in sets] for one in maps])
-    return said, scores[:, :1] - scores[:, 1:], score.forwards
+    return said, scores[:, :1] - scores[:, 1:]
 
 
 def _correlated(said: Array, falls: Array, correlation: Correlation) -> Array:
