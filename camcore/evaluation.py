@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,10 +20,12 @@ from camcore.errors import InputError
 from camcore.evidence import Rerun
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
+from camcore.metrics.arrays import is_constant
 from camcore.metrics.case import Case, Counted
 from camcore.metrics.controls import CONTROLS, Control
 from camcore.metrics.recipes import MetricRecipe, find_metric_recipe
 from camcore.metrics.robustness import ExplainImages
+from camcore.metrics.scoring import Scorer
 from camcore.metrics.table import TABLE, Metric, find_metric
 from camcore.targets import Class, Probability, Target
 
@@ -310,15 +312,20 @@ class Evaluation:
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
 
+    @cached_property
+    def _best(self) -> dict[str, str | None]:
+        """The best row by metric; intervals are resampled, which takes a while."""
+        return {metric: self.best(metric) for metric in self.metrics}
+
     def _cells(self) -> list[list[str]]:
         """Write the table's cells, a head first; the best of each metric has a star."""
-        best = {metric: self.best(metric) for metric in self.metrics}
         arrows = {"higher": "↑", "lower": "↓"}
         heads = [f"{TABLE[m].label} {arrows[TABLE[m].better]}" for m in self.metrics]
         rows = [["", *heads, "passes", "seconds"]]
         for row in self.rows:
             values = [
-                f"{self.interval(row, m)}{' *' if best[m] == row else ''}" for m in self.metrics
+                f"{self.interval(row, m)}{' *' if self._best[m] == row else ''}"
+                for m in self.metrics
             ]
             named = f"({row})" if row in self.controls else row
             passes, took = self.forwards.get(row, 0), self.seconds.get(row, 0.0)
@@ -335,7 +342,7 @@ class Evaluation:
         """
         many = "s" if len(self) != 1 else ""
         yield f"{len(self)} sample{many}; means [95 % bootstrap interval]; (controls)."
-        if any(self.best(metric) for metric in self.metrics):
+        if any(self._best.values()):
             yield "* better than every other row: no interval of a paired difference holds 0."
         for metric in self.metrics:
             for row in self.rows:
@@ -446,7 +453,7 @@ def evaluate(
     shared = {key: value for key, value in options.items() if key in _OF_THE_MODEL}
     evidence = Explainer(model, method="rise", **shared).evidence(inputs, scored)
     images, score_images = evidence.images, evidence.score_images
-    scores = np.concatenate([score_images(i, images[i : i + 1]) for i in range(len(images))])
+    scores = Scorer(score_images, batch_size)(enumerate(images))
     where = None if masks is None else _masks(masks, images, first)
     known: dict[str, Array] = {}
 
@@ -488,7 +495,7 @@ def evaluate(
         tuple(titles),
         {name: each.score_images.forwards for name, each in cases.items()},
         seconds,
-        {name: int(_constant(each.maps).sum()) for name, each in cases.items()},
+        {name: int(is_constant(each.maps).sum()) for name, each in cases.items()},
         {
             "recipe": first.recipe,
             "layers": ", ".join(dict.fromkeys(n for e in explained.values() for n in e.raw)),
@@ -542,11 +549,6 @@ def _masks(masks: Any, images: Array, explained: Explanation) -> Array:
             f"{len(images)} inputs of {images.shape[2:]}; pass one for each, True on the object."
         )
     return np.stack(given)
-
-
-def _constant(maps: Array) -> npt.NDArray[np.bool_]:
-    flat: npt.NDArray[np.bool_] = np.ptp(maps.reshape(len(maps), -1), axis=1) == 0
-    return flat
 
 
 def _interval(values: Floats, seed: int) -> Interval:
