@@ -41,10 +41,14 @@ from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("camcore", "backends/camcore_torch", "backends/camcore_tensorflow")
+SOURCES = (
+    "camcore",
+    *(f"backends/camcore_{name}" for name in ("torch", "tensorflow", "jax", "onnx")),
+)
 EQUIVALENTS = Path(__file__).with_name("mutation_equivalents.toml")
 OUT_OF_TIME = -1
-# In this order: torchvision's LLVM ends a process that has TensorFlow's already.
+# In this order: torchvision's LLVM ends a process that has TensorFlow's already. JAX is not among
+# them: its threads do not survive a fork.
 PRELOADED = (
     *("pytest", "hypothesis", "numpy", "cv2", "PIL.Image", "matplotlib.figure", "typer", "rich"),
     *("jinja2", "sklearn.datasets", "sklearn.decomposition", "skimage.metrics", "torchvision"),
@@ -85,11 +89,15 @@ WIDER = {
         "tests/backends/tensorflow",
         "tests/threads/test_tensorflow.py",
     ),
+    "backends/camcore_jax": ("tests/backends/jax", "tests/backends/test_contract.py"),
+    "backends/camcore_onnx": ("tests/backends/onnx", "tests/backends/test_contract.py"),
 }
 MIRRORS = {
     "camcore": "tests/core",
     "backends/camcore_torch": "tests/backends/torch",
     "backends/camcore_tensorflow": "tests/backends/tensorflow",
+    "backends/camcore_jax": "tests/backends/jax",
+    "backends/camcore_onnx": "tests/backends/onnx",
 }
 TYPING = m.OneOf(*map(m.Name, ("Callable", "Literal", "Mapping", "Sequence", "Union", "tuple")))
 NOT_BEHAVIOUR = m.OneOf(
