@@ -9,9 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from timing import Case, Run
+from timing import Case, Run, explained
 
-import camcore
 from camcore.targets import top
 from camcore_jax.zoo_efficientnet_lite import EfficientNetLite0
 
@@ -100,21 +99,17 @@ def forward(model: Any, images: np.ndarray) -> Run:
 def gradcam(make: Any, batch: int) -> tuple[Run, dict[str, Run]]:
     """Explain the predicted class by Grad-CAM."""
     model, images = model_and_images(make, batch)
-    explainer = camcore.Explainer(model)
-    explainer.layers(images)
-    return forward(model, images), {"camcore": lambda: explainer(images)}
+    return explained(model, images, forward(model, images))
 
 
 def five() -> tuple[Run, dict[str, Run]]:
     """Explain five classes of one image."""
     model, images = model_and_images(ResNet50, 1)
-    explainer, target = camcore.Explainer(model), top(5)
-    explainer.layers(images)
-    return forward(model, images), {"camcore": lambda: explainer(images, target)}
+    return explained(model, images, forward(model, images), top(5))
 
 
 def ablation() -> tuple[Run, dict[str, Run]]:
     """Ablate all 2,048 channels of the last block."""
     model, images = model_and_images(ResNet50, 1)
-    explainer = camcore.Explainer(model, method="ablationcam", progress=False)
-    return forward(model, images), {"camcore": lambda: explainer(images)}
+    passes = forward(model, images)
+    return explained(model, images, passes, method="ablationcam", progress=False)

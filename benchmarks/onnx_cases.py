@@ -11,9 +11,8 @@ import onnx
 import onnxruntime
 import torch
 import torchvision
-from timing import Case, Run
+from timing import Case, Run, explained
 
-import camcore
 from camcore import zoo
 from camcore.targets import top
 
@@ -72,21 +71,17 @@ def forward(model: onnx.ModelProto, images: np.ndarray) -> Run:
 def gradcam(name: str, batch: int) -> tuple[Run, dict[str, Run]]:
     """Explain the predicted class by Grad-CAM."""
     model, images = model_and_images(name, batch)
-    explainer = camcore.Explainer(model)
-    explainer.layers(images)
-    return forward(model, images), {"camcore": lambda: explainer(images)}
+    return explained(model, images, forward(model, images))
 
 
 def five(name: str) -> tuple[Run, dict[str, Run]]:
     """Explain five classes of one image."""
     model, images = model_and_images(name, 1)
-    explainer, target = camcore.Explainer(model), top(5)
-    explainer.layers(images)
-    return forward(model, images), {"camcore": lambda: explainer(images, target)}
+    return explained(model, images, forward(model, images), top(5))
 
 
 def ablation() -> tuple[Run, dict[str, Run]]:
     """Ablate all 2,048 channels of the last block."""
     model, images = model_and_images("resnet50", 1)
-    explainer = camcore.Explainer(model, method="ablationcam", progress=False)
-    return forward(model, images), {"camcore": lambda: explainer(images)}
+    passes = forward(model, images)
+    return explained(model, images, passes, method="ablationcam", progress=False)

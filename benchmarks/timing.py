@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import camcore
 
 Run = Callable[[], object]
 BASELINE = "baseline"
@@ -44,6 +47,18 @@ class Timed:
     ratios: Mapping[str, float]
     took: Mapping[str, float]
     first: Mapping[str, float]
+
+
+def explained(
+    model: Any, images: Any, forward: Run, target: Any = None, **options: Any
+) -> tuple[Run, dict[str, Run]]:
+    """Explain a batch, its layer chosen beforehand, next to the forward pass.
+
+    `options` are those of `camcore.Explainer`.
+    """
+    explainer = camcore.Explainer(model, **options)
+    explainer.layers(images)
+    return forward, {"camcore": lambda: explainer(images, target)}
 
 
 def against(

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 import torchvision
-from timing import GRADIENT_METHODS, Case, Run
+from timing import GRADIENT_METHODS, Case, Run, explained
 
 import camcore
 from camcore.targets import top
@@ -78,9 +78,7 @@ def gradcam(name: str, batch: int, layer: str | None = None) -> tuple[Run, dict[
 def five(name: str) -> tuple[Run, dict[str, Run]]:
     """Explain five classes of one image."""
     model, images = model_and_images(name, 1)
-    explainer, target = camcore.Explainer(model), top(5)
-    explainer.layers(images)
-    return forward(model, images), {"camcore": lambda: explainer(images, target)}
+    return explained(model, images, forward(model, images), top(5))
 
 
 def all_methods() -> tuple[Run, dict[str, Run]]:

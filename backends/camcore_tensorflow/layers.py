@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from camcore._shared import keras_layers
 from camcore.adapter import Channels, LayerName, LayerRecord
 from camcore.errors import LayerError
 from camcore.layers.names import unknown_layer
@@ -28,24 +29,7 @@ def keras_of(model: object) -> Any:
 
 def walk(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield every layer below the model, parents first, with its unique path ``outer/inner``."""
-    taken: set[str] = set()
-    seen: set[int] = set()
-    metric = keras_of(model).metrics.Metric
-
-    def below(parent: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-        for layer in parent._flatten_layers(include_self=False, recursive=False):
-            if id(layer) in seen or isinstance(layer, metric):
-                continue
-            seen.add(id(layer))
-            path, copies = prefix + layer.name, 0
-            while path in taken:
-                copies += 1
-                path = f"{prefix}{layer.name}_{copies}"
-            taken.add(path)
-            yield path, layer
-            yield from below(layer, path + "/")
-
-    return below(model, "")
+    return keras_layers.walk(model, keras_of(model).metrics.Metric)
 
 
 def check_reachable(records: Sequence[LayerRecord], layers: Mapping[str, Any]) -> None:

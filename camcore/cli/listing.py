@@ -6,10 +6,10 @@ import json
 import math
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import requires
 from textwrap import fill
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import typer
@@ -36,6 +36,8 @@ from camcore.methods.cards import CARDS, cost, formula, needed
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
 
+_T = TypeVar("_T")
+
 
 def methods(
     names: Annotated[
@@ -45,12 +47,7 @@ def methods(
 ) -> None:
     """List the methods; with names, a card of each: formula, use, cost, paper and BibTeX."""
     if names:
-        with console.misuse():
-            found = [find_method(name) for name in names]
-        for number, method in enumerate(found):
-            if number:
-                console.out.print()
-            _print_card(method)
+        _describe(names, find_method, _print_card)
         return
     table = console.table("method", "needs", "forward passes, source")
     table.columns[1].no_wrap = True
@@ -81,6 +78,16 @@ _LEVELS = {
 
 
 _SYMBOLS = "A: the layer's output, g: the gradient there, c: channels, s: places"
+
+
+def _describe(names: Sequence[str], find: Callable[[str], _T], show: Callable[[_T], None]) -> None:
+    """Show each of these at length, all names looked up beforehand."""
+    with console.misuse():
+        found = [find(name) for name in names]
+    for number, one in enumerate(found):
+        if number:
+            console.out.print()
+        show(one)
 
 
 def _print_card(method: Method) -> None:
@@ -122,12 +129,7 @@ def recipes(
 ) -> None:
     """List the recipes; with names, what each does next to the papers' formulas."""
     if names:
-        with console.misuse():
-            found = [find_recipe(name) for name in names]
-        for number, recipe in enumerate(found):
-            if number:
-                console.out.print()
-            console.out.print(recipe.describe(), markup=False, soft_wrap=True)
+        _describe(names, find_recipe, lambda recipe: console.say(recipe.describe()))
         return
     table = console.table("recipe", "of, and its methods")
     for recipe in RECIPES.values():

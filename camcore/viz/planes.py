@@ -103,19 +103,10 @@ def plain_planes(
     planes = []
     for axis in range(3):
         down, across = (other for other in range(3) if other != axis)
-        planes.append(
-            Plane(
-                axis,
-                point[axis],
-                down,
-                across,
-                (False, False),
-                (point[down], point[across]),
-                (spacing[down], spacing[across]),
-                (size[down], size[across]),
-                f"{AXES[axis]} {point[axis]}",
-            )
-        )
+        lines = point[down], point[across]
+        where = axis, point[axis], down, across, (False, False), lines
+        title = f"{AXES[axis]} {point[axis]}"
+        planes.append(Plane(*where, *_extent(spacing, size, down, across), title))
     return planes
 
 
@@ -158,18 +149,15 @@ def anatomical_planes(
         )
         right = affine[:3, across] * (-1 if flips[1] else 1)
         bottom = affine[:3, down] * (-1 if flips[0] else 1)
-        planes.append(
-            Plane(
-                axis,
-                point[axis],
-                down,
-                across,
-                flips,
-                (lines[0], lines[1]),
-                (spacing[down], spacing[across]),
-                (size[down], size[across]),
-                f"{name}, {millimetres(cut, float(place[cut]))}",
-                (letters(-right), letters(right), letters(-bottom), letters(bottom)),
-            )
-        )
+        where = axis, point[axis], down, across, flips, (lines[0], lines[1])
+        title = f"{name}, {millimetres(cut, float(place[cut]))}"
+        ends = letters(-right), letters(right), letters(-bottom), letters(bottom)
+        planes.append(Plane(*where, *_extent(spacing, size, down, across), title, ends))
     return planes
+
+
+def _extent(
+    spacing: Sequence[float], size: tuple[int, ...], down: int, across: int
+) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Read the sides of a pixel, and the numbers of rows and columns."""
+    return (spacing[down], spacing[across]), (size[down], size[across])

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from camcore._shared import keras_layers
 from camcore._shared.apart import attributes_apart
 from camcore._shared.reads import Read, Snapshot, noting
 from camcore._shared.same import is_installed
@@ -92,22 +93,7 @@ class KerasModel(Model):
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield every layer below the model with its path, parents first."""
-        taken, seen = set[str](), set[int]()
-
-        def below(parent: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-            for layer in parent._flatten_layers(include_self=False, recursive=False):
-                if id(layer) in seen or isinstance(layer, keras.metrics.Metric):
-                    continue
-                seen.add(id(layer))
-                path, copies = prefix + layer.name, 0
-                while path in taken:
-                    copies += 1
-                    path = f"{prefix}{layer.name}_{copies}"
-                taken.add(path)
-                yield path, layer
-                yield from below(layer, path + "/")
-
-        return below(self.model, "")
+        return keras_layers.walk(self.model, keras.metrics.Metric)
 
 
 def _marked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
