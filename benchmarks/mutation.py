@@ -1,25 +1,32 @@
 """How many small mistakes in the code the tests see: a seeded sample of mutants, one at a time.
 
+    python benchmarks/mutation.py --map
     python benchmarks/mutation.py --sample 300 --seed 1 [--only camcore/methods ...]
+    python benchmarks/mutation.py --again [--only camcore/methods ...]
 
 mutmut makes the mutants; this script draws some and says which tests are to see them: those that
-mirror the file, then those of its package, then the wider ones. A mutant is written into a copy of
-the tree, and its tests run in a fork of a process that has imported the frameworks already. Writes
+mirror the file, then those that run the changed lines, as `--map` has seen with coverage.py; or,
+where nothing has been seen, those of its package and the wider ones. A mutant is written into a
+copy of the tree, and its tests run in a fork of a process that has imported the frameworks. Writes
 the survivors, each with its place and its change, to results/mutation.md. Mutants that change
-nothing anybody can see stand in mutation_equivalents.toml, with why, and are not drawn.
+nothing anybody can see stand in mutation_equivalents.toml, with why, and are not drawn. `--again`
+runs those once more that the page lists, and says what became of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
 import gc
 import importlib
 import itertools
+import json
 import math
 import os
 import platform
 import random
+import re
 import resource
 import shutil
 import signal
@@ -27,10 +34,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import libcst as cst
 import libcst.matchers as m
@@ -46,7 +55,16 @@ SOURCES = (
     *(f"backends/camcore_{name}" for name in ("torch", "tensorflow", "jax", "onnx")),
 )
 EQUIVALENTS = Path(__file__).with_name("mutation_equivalents.toml")
+SEEN = ROOT / ".mutation"
+"""Where `--map` writes which tests run which line, a file for each of these groups of tests."""
+MAPPED = {
+    "core": ("tests/core",),
+    "adapters": ("tests/backends", "tests/agreement", "tests/threads"),
+}
+BUDGET = 60
+"""Seconds that the tests of a changed line may take together, as they took under coverage.py."""
 OUT_OF_TIME = -1
+Stages: TypeAlias = list[list[str]]
 # In this order: torchvision's LLVM ends a process that has TensorFlow's already. JAX is not among
 # them: its threads do not survive a fork.
 PRELOADED = (
@@ -56,6 +74,12 @@ PRELOADED = (
 )
 # Tests of the source's own text, which any change of it turns red.
 ABOUT_TEXT = ("tests/core/test_house.py",)
+# Tests of what a signal interrupts, which under coverage.py interrupts nothing else.
+UNMAPPED = (
+    "tests/core/_shared/test_interrupts.py",
+    "tests/threads/test_interrupts_torch.py",
+    "tests/threads/test_interrupts_tensorflow.py",
+)
 # What takes the better part of a minute and sees little that the rest does not.
 SLOW = "not (readme or browser or five_hundred or one_network_in_both or real_weights)"
 # The wider tests of a file, by the longest beginning of its path.
@@ -193,7 +217,96 @@ def drawn(files: Sequence[str], sample: int, seed: int) -> tuple[list[Mutant], i
     return list(itertools.islice(counted, sample)), len(every)
 
 
-def tests_of(path: str) -> list[list[str]]:
+class Recorder:
+    """A plugin of pytest that tells coverage.py which test runs, and times it."""
+
+    def __init__(self, measured: Any) -> None:
+        self.measured, self.took = measured, dict[str, float]()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Name the test, its parameters left out."""
+        self.measured.switch_context(nodeid.partition("[")[0])
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Add up the seconds of a test and its fixtures."""
+        name = report.nodeid.partition("[")[0]
+        self.took[name] = self.took.get(name, 0.0) + report.duration
+
+
+def map_tests(group: str) -> None:
+    """Run a group of tests under coverage.py, and write which of them run which line."""
+    coverage, pytest = importlib.import_module("coverage"), importlib.import_module("pytest")
+    folders = [str(ROOT / source) for source in SOURCES]
+    measured = coverage.Coverage(data_file=None, source=folders, config_file=False)
+    recorder = Recorder(measured)
+    ignored = [f"--ignore={name}" for name in (*ABOUT_TEXT, *UNMAPPED)]
+    measured.start()
+    pytest.main(
+        ["-q", "-p", "no:cacheprovider", "-k", SLOW, *ignored, *MAPPED[group]], plugins=[recorder]
+    )
+    measured.stop()
+    data = measured.get_data()
+    lines = {
+        str(Path(path).relative_to(ROOT)): {
+            line: sorted(filter(None, tests))
+            for line, tests in data.contexts_by_lineno(path).items()
+        }
+        for path in data.measured_files()
+    }
+    SEEN.mkdir(exist_ok=True)
+    (SEEN / f"{group}.json").write_text(json.dumps({"took": recorder.took, "lines": lines}))
+
+
+def seen() -> tuple[dict[str, float], dict[str, dict[int, list[str]]]]:
+    """Read how long each test takes, and which tests run which line of which file."""
+    took: dict[str, float] = {}
+    lines: dict[str, dict[int, list[str]]] = {}
+    for path in SEEN.glob("*.json"):
+        part = json.loads(path.read_text())
+        took |= part["took"]
+        for file, found in part["lines"].items():
+            for line, tests in found.items():
+                lines.setdefault(file, {}).setdefault(int(line), []).extend(tests)
+    return took, lines
+
+
+def statement(path: str, line: int) -> tuple[range, range]:
+    """Find the lines of the statement at a line, without what it holds, and of its function."""
+    inner = function = range(line, line + 1)
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if not isinstance(node, ast.stmt):
+            continue
+        body = getattr(node, "body", None)
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if first <= line <= node.end_lineno:
+                function = range(node.body[0].lineno, node.end_lineno + 1)
+        elif first <= line < (body[0].lineno if body else node.end_lineno + 1):
+            inner = range(first, body[0].lineno if body else node.end_lineno + 1)
+    return inner, function
+
+
+def tests_seen(
+    mutant: Mutant, took: Mapping[str, float], lines: Mapping[int, list[str]]
+) -> list[str]:
+    """List tests that run the changed lines, or else their function or file, within the budget.
+
+    Those come first that run the fewest lines of the file: they are about the change.
+    """
+    wide = Counter(test for tests in lines.values() for test in tests)
+    for place in (*statement(mutant.path, mutant.line), lines):
+        found = {test for line in place for test in lines.get(line, ())}
+        if found:
+            chosen, total = [], 0.0
+            for test in sorted(found, key=lambda test: (wide[test], took.get(test, 0.0), test)):
+                if (total := total + took.get(test, 0.0)) > BUDGET and chosen:
+                    break
+                chosen.append(test)
+            return chosen
+    return []
+
+
+def tests_of(path: str) -> Stages:
     """List the tests of a file, in stages from near to far."""
     source = next(source for source in SOURCES if path.startswith(source + "/"))
     inner = Path(path).relative_to(source)
@@ -204,7 +317,7 @@ def tests_of(path: str) -> list[list[str]]:
     exports = ["tests/core/test_imports.py"] if inner.name == "__init__.py" else []
     package = [folder] if inner.parent.name else []
     wider = WIDER[max((start for start in WIDER if path.startswith(start)), key=len)]
-    stages: list[list[str]] = []
+    stages: Stages = []
     for stage in ([near, *idea], exports, package, wider):
         names = [str(s) for s in stage if str(s).startswith("--") or (ROOT / s).exists()]
         if names and names not in stages:
@@ -249,7 +362,16 @@ def pytest_status(copy: Path, tests: Sequence[str], limit: float, *options: str)
     return OUT_OF_TIME
 
 
-def outcome(mutant: Mutant, copy: Path, limit: float) -> str:
+def stages_of(mutant: Mutant, known: tuple[Mapping[str, float], Mapping[str, Any]]) -> Stages:
+    """List the tests of a mutant, in stages from near to far."""
+    took, lines = known
+    stages = tests_of(mutant.path)
+    if not lines:
+        return stages
+    return [*stages[:1], tests_seen(mutant, took, lines.get(mutant.path, {}))]
+
+
+def outcome(mutant: Mutant, copy: Path, limit: float, known: Any) -> str:
     """Run a mutant's tests, near ones first, until one of them is red or takes too long."""
     place = copy / mutant.path
     original = place.read_text("utf-8")
@@ -257,7 +379,7 @@ def outcome(mutant: Mutant, copy: Path, limit: float) -> str:
         cached.unlink()
     place.write_text(mutant.code, "utf-8")
     try:
-        for stage in tests_of(mutant.path):
+        for stage in filter(None, stages_of(mutant, known)):
             status = pytest_status(copy, stage, limit, "-x")
             if status not in (0, 5):  # 5: all of them are among the slow ones
                 return "out of time" if status == OUT_OF_TIME else "killed"
@@ -282,10 +404,11 @@ def work(mutants: Sequence[Mutant], copy: Path, limit: float, answers: Path) -> 
     # A mutant must never be met again as bytecode.
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    known = seen()
     with answers.open("w", buffering=1) as lines:
         for mutant in mutants:
             started = time.monotonic()
-            found = outcome(mutant, copy, limit)
+            found = outcome(mutant, copy, limit, known)
             print(f"{found} {time.monotonic() - started:.0f} s {mutant}", flush=True)
             lines.write(found + "\n")
 
@@ -319,6 +442,8 @@ def outcomes(mutants: Sequence[Mutant], workers: int, limit: float, green: bool)
 def main() -> None:
     """Draw, run and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--map", choices=[*MAPPED, "all"], nargs="?", const="all")
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", nargs="*", default=SOURCES, help="files or folders")
@@ -329,17 +454,35 @@ def main() -> None:
     parser.add_argument("--green", action="store_true", help="the tests were just seen green")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/mutation.md")
     options = parser.parse_args()
+    if options.map:
+        for group in MAPPED if options.map == "all" else [options.map]:
+            # A group is a process of its own: coverage.py measures one run of pytest.
+            command = [sys.executable, "-c", f"import mutation; mutation.map_tests({group!r})"]
+            places = [str(ROOT), str(ROOT / "backends"), str(Path(__file__).parent)]
+            paths = os.pathsep.join(places)
+            subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PYTHONPATH": paths})
+        return
     files = sorted(
         str(path.relative_to(ROOT))
         for name in options.only
         for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
     )
-    mutants, every = drawn(files, options.sample, options.seed)
-    print(f"seed {options.seed}: {len(mutants)} of {every} mutants", flush=True)
     for name in PRELOADED:
         importlib.import_module(name)
     # pytest collects garbage at its end, which would copy every page of the frameworks.
     gc.freeze()
+    if options.again:
+        page = again(options.output.read_text("utf-8"), files, options)
+    else:
+        page = sampled(files, options)
+    options.output.write_text(page, "utf-8")
+    print(page)
+
+
+def sampled(files: Sequence[str], options: argparse.Namespace) -> str:
+    """Draw and run a sample, and write its page."""
+    mutants, every = drawn(files, options.sample, options.seed)
+    print(f"seed {options.seed}: {len(mutants)} of {every} mutants", flush=True)
     started = time.monotonic()
     found = outcomes(mutants, options.workers, options.limit, options.green)
     lived = sorted(mutant for mutant, how in zip(mutants, found, strict=True) if how == "survived")
@@ -352,8 +495,63 @@ def main() -> None:
     page += f"mutmut {version('mutmut')}, Python {platform.python_version()}.\n"
     for mutant in lived:
         page += f"\n    {mutant.path}:{mutant.line}\n    - {mutant.before}\n    + {mutant.after}\n"
-    options.output.write_text(page, "utf-8")
-    print(page)
+    return page
+
+
+_LISTED = re.compile(r"^    (\S+):(\d+)(?:, (.+))?\n    - (.*)\n    \+ (.*)\n", re.M)
+"""A survivor on the page: file, line, what became of it, and its change."""
+
+
+def again(page: str, files: Sequence[str], options: argparse.Namespace) -> str:
+    """Run the survivors that a page lists, as far as they are of these files, and write it anew."""
+    table = tomllib.loads(EQUIVALENTS.read_text("utf-8"))["equivalent"]
+    same = {(row["path"], row["before"], row["after"]) for row in table}
+    listed = [Listed(*row.groups()) for row in _LISTED.finditer(page)]
+    todo = {one.key for one in listed if one.path in files} - same
+    mutants = []
+    for path in sorted({path for path, _, _ in todo}):
+        module, mutations = mutations_of(path)
+        of_file = {key[1:] for key in todo if key[0] == path}
+        every = (applied(path, module, mutation) for mutation in mutations)
+        mutants += {mutant.key: mutant for mutant in every if mutant.key[1:] in of_file}.values()
+    found = outcomes(mutants, options.workers, options.limit, options.green)
+    became = {
+        m.key: "" if how == "survived" else "killed since"
+        for m, how in zip(mutants, found, strict=True)
+    }
+    became |= dict.fromkeys(todo - became.keys(), "gone since")
+    became |= dict.fromkeys(same, "which changes nothing")
+    rows = [one._replace(became=became.get(one.key, one.became)) for one in listed]
+    killed, drawn_then = map(int, re.search(r"(\d+) of (\d+) killed", page).groups())
+    counts = Counter(one.became for one in rows)
+    killed += counts["killed since"]
+    counted = drawn_then - counts["which changes nothing"] - counts["gone since"]
+    head = page.split("\n\n")[:2]
+    since = f"Tests that came since kill {counts['killed since']} of those that follow, "
+    since += f"{counts['which changes nothing']} change nothing (mutation_equivalents.toml says "
+    since += f"why), {counts['gone since']} are gone with their code: {killed} of {counted} killed "
+    since += f"({killed / counted:.1%})."
+    lines = [
+        f"    {one.path}:{one.line}{', ' + one.became if one.became else ''}\n"
+        f"    - {one.before}\n    + {one.after}"
+        for one in sorted(rows, key=lambda one: one.became or "")
+    ]
+    return "\n\n".join([*(text.strip("\n") for text in head), since, *lines]) + "\n"
+
+
+class Listed(NamedTuple):
+    """A survivor that a page lists."""
+
+    path: str
+    line: str
+    became: str | None
+    before: str
+    after: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What names it, as a `Mutant`'s."""
+        return self.path, self.before, self.after
 
 
 if __name__ == "__main__":
