@@ -153,11 +153,12 @@ def photographs(setting: Setting) -> Photographs:
     shipped = _scikit_image()
     if setting.small:
         return Photographs(shipped[:4], "four that scikit-image ships")
-    pictures = [*_foolbox(), *shipped, *_scikit_learn()]
+    parts = [_foolbox(), shipped, _scikit_learn()]
+    first, second, third = map(len, parts)
     return Photographs(
-        pictures,
-        f"{len(pictures)}, of which foolbox 3.3.4 ships {len(_foolbox())} of ImageNet's classes, "
-        f"scikit-image {len(shipped)} and scikit-learn {len(_scikit_learn())}",
+        [one for part in parts for one in part],
+        f"{first + second + third}, of which foolbox ships {first} of ImageNet's classes, "
+        f"scikit-image {second} and scikit-learn {third}",
     )
 
 
