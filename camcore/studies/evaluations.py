@@ -73,12 +73,14 @@ class Network:
     loaded: LoadedModel
 
     @classmethod
-    def lite0(cls, framework: str) -> Network:
-        """Load EfficientNet-Lite0.
+    def lite(cls, framework: str, size: int = 0) -> Network:
+        """Load EfficientNet-Lite0 or -Lite2.
 
         Parameters
         ----------
         framework : {"torch", "tensorflow"}
+        size : {0, 2}
+            Which of them.
 
         Returns
         -------
@@ -89,8 +91,8 @@ class Network:
         MissingExtraError
             The framework, or the package with the weights, is not installed.
         """
-        loaded = load_model(f"{_SCHEMES[framework]}:efficientnet_lite0")
-        return cls("EfficientNet-Lite0", framework, loaded)
+        loaded = load_model(f"{_SCHEMES[framework]}:efficientnet_lite{size}")
+        return cls(f"EfficientNet-Lite{size}", framework, loaded)
 
     def evaluate(
         self, photographs: Photographs, layer: str, runs: Sequence[Run], **options: Any

@@ -158,7 +158,7 @@ def run(setting: Setting) -> Outcome:
         The photographs, the network's weights or the framework are not there.
     """
     every = photographs(setting)
-    network = Network.lite0(setting.framework)
+    network = Network.lite(setting.framework)
     fewer = {"channels": 8} if setting.small else {}
     runs = [
         Run({name: name for name in ("gradcam", "gradcampp", "fasterscorecam")}),
@@ -272,7 +272,7 @@ STUDY = Study(
     ),
     protocol=PROTOCOL,
     criteria=CRITERIA,
-    data=(FOOLBOX, PACKAGES),
+    data=(PACKAGES, FOOLBOX),
     minutes=20,
     run=run,
     apart=0.1,

@@ -55,3 +55,23 @@ def test_score_cam_is_the_same_in_both_frameworks(small):
         assert np.isfinite(list(outcome.values.values())).all()
         losses = [v for key, v in outcome.values.items() if "scorecam average_drop" in key]
         assert max(losses) > 1  # a map that was multiplied
+
+
+def test_the_larger_network_is_the_same_in_both_frameworks(torch, tf, require):
+    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite, load_torch_state
+
+    model = require("timm").create_model("tf_efficientnet_lite2", pretrained=False).eval()
+    random = np.random.default_rng(0)
+    for name, values in model.state_dict().items():
+        if name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight")):
+            values.copy_(torch.from_numpy(random.uniform(0.5, 1.5, tuple(values.shape))))
+        elif name.endswith(("running_mean", "bias")):
+            values.copy_(torch.from_numpy(random.normal(scale=0.1, size=tuple(values.shape))))
+    ported = efficientnet_lite("efficientnet_lite2")
+    load_torch_state(ported, [values.numpy() for values in model.state_dict().values()])
+    images = random.normal(size=(1, 260, 260, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(
+        ported(images).numpy(), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+    )

@@ -37,16 +37,17 @@ def evaluation(lost=(0, 0.2), risen=(0, 100), joined=(0, 0), method=(70, 70), bl
 
 
 def held(**values):
-    return [finding.held for finding in findings(evaluation(**values))]
+    return [finding.held for finding in findings({"Lite0": evaluation(**values)})]
 
 
 def test_all_hold_where_the_paper_is_right():
     assert held() == [True, True, True]
     assert STUDY.name == "fakecam"
     assert tuple(STUDY.criteria) == CRITERIA
-    found = findings(evaluation())
+    found = findings({"Lite0": evaluation()})
     assert [one.criterion for one in found] == list(CRITERIA)
-    assert found[0].figures.startswith("Fake-CAM's average drop 0.1 [0.0")
+    assert found[0].figures.startswith("average drop 0.1 [0.0")
+    assert found[0].figures.endswith("] % with Lite0.")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,12 @@ def test_all_hold_where_the_paper_is_right():
 )
 def test_a_criterion_fails_alone(values, expected):
     assert held(**values) == expected
+
+
+def test_a_criterion_has_to_hold_for_every_network():
+    found = findings({"Lite0": evaluation(), "Lite2": evaluation(lost=(1, 1))})
+    assert [one.held for one in found] == [False, True, True]
+    assert found[0].figures.endswith("] % with Lite0; 1 [1, 1] % with Lite2.")
 
 
 @pytest.mark.parametrize(
@@ -84,44 +91,48 @@ def test_about_half(low, high, expected):
 
 
 @pytest.mark.parametrize(
-    ("method", "blob", "said"),
+    ("method", "said"),
     [
-        ((70, 70), (60, 60), "of 60 [60, 60] %, below Grad-CAM."),
-        ((50, 50), (60, 60), "of 60 [60, 60] % and beats Grad-CAM."),
-        ((50, 70), (60, 60), "and ADCC does not tell it from Grad-CAM: these intervals hold 0."),
+        ((70, 70), ", below Grad-CAM."),
+        ((50, 50), " and beats Grad-CAM."),
+        ((50, 70), ", and ADCC does not tell it from Grad-CAM: these intervals hold 0."),
     ],
 )
-def test_the_blob_is_said_to_be_where_it_is(method, blob, said):
-    found = outcome({"Lite0": evaluation(method=method, blob=blob)}, ["Photographs: ten."])
+def test_the_blob_is_said_to_be_where_it_is(method, said):
+    found = outcome({"Lite0": {LAST: evaluation(method=method)}}, ["Photographs: ten."])
     assert found.notes[0] == "Photographs: ten."
-    assert [note for note in found.notes if "blob that never saw" in note] == [
-        f"At Lite0, the blob that never saw the model has an ADCC of 60 [60, 60] %, {said}"
-        if said.startswith("and ADCC")
-        else f"At Lite0, the blob that never saw the model has an ADCC {said}"
-    ]
+    (note,) = [note for note in found.notes if "blob that never saw" in note]
+    assert note == (
+        "At Lite0, the last activation, the blob that never saw the model has an ADCC of "
+        f"60 [60, 60] %{said}"
+    )
 
 
 def test_an_outcome_has_tables_values_and_what_beats_what():
-    found = outcome({"here": evaluation(method=(50, 50)), "there": evaluation()}, [])
+    found = outcome({"Lite0": {"here": evaluation(method=(50, 50)), "there": evaluation()}}, [])
     assert found.verdict == "reproduced"
-    assert [table.title[:4] for table in found.tables] == ["here", "here", "ther", "ther"]
+    assert [table.title[:11] for table in found.tables] == [
+        *["Lite0, here"] * 2,
+        *["Lite0, ther"] * 2,
+    ]
     assert [row[0] for row in found.tables[1].rows] == [
         "Grad-CAM − centre blob",
         "Grad-CAM − random 7 × 7",
     ]
-    assert found.values["here: gradcam adcc"] == 50
-    assert found.values["there: gradcam adcc"] == 70
-    assert "At here, centre blob, a control, beats Grad-CAM by ADCC." in found.notes
-    assert "At there, centre blob, a control, beats Grad-CAM by ADCC." not in found.notes
-    assert "At there, Fake-CAM, a control, beats Grad-CAM by average drop." in found.notes
+    assert found.values["Lite0, here: gradcam adcc"] == 50
+    assert found.values["Lite0, there: gradcam adcc"] == 70
+    assert "At Lite0, here, centre blob, a control, beats Grad-CAM by ADCC." in found.notes
+    assert "At Lite0, there, centre blob, a control, beats Grad-CAM by ADCC." not in found.notes
+    assert "At Lite0, there, Fake-CAM, a control, beats Grad-CAM by average drop." in found.notes
 
 
 def test_scores_that_hardly_move_are_counted():
     # Eight photographs do not move, and eight rise; then eight fall instead.
-    notes = outcome({"here": evaluation(lost=(0, 0))}, []).notes
-    assert notes[0].startswith("One corner's zero moves the score of 8 of 16 photographs by less")
-    notes = outcome({"here": evaluation(lost=(0.2, 0))}, []).notes
-    assert notes[0].startswith("One corner's zero moves the score of 0 of 16 photographs by less")
+    for lost, count in (((0, 0), 8), ((0.2, 0), 0)):
+        note = outcome({"Lite0": {LAST: evaluation(lost=lost)}}, []).notes[0]
+        assert note.startswith(
+            f"With Lite0, one corner's zero moves the score of {count} of 16 photographs by less"
+        )
 
 
 @pytest.mark.parametrize("size", [(4, 6), (224, 224)])
