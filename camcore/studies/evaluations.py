@@ -121,7 +121,7 @@ class Network:
         """
         parts = []
         for group in photographs.groups():
-            found = []
+            found: list[Evaluation] = []
             for run in runs:
                 chosen = {**options, **run.options} | ({"controls": False} if found else {})
                 methods = list(run.rows)
