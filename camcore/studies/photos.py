@@ -144,10 +144,17 @@ def photographs(setting: Setting) -> Photographs:
     Raises
     ------
     InputError
-        The folder holds no photograph.
+        The folder holds no photograph, or there are masks or data, which these studies have no
+        use for.
     MissingExtraError
         A package that brings photographs is not installed.
     """
+    for name in ("masks", "data"):
+        if getattr(setting, name) is not None:
+            raise InputError(
+                f"This study has no use for --{name} {getattr(setting, name)}. Leave it out; a "
+                "folder of photographs is given by --photos."
+            )
     if setting.photos is not None:
         return _drawn(setting.photos, 4 if setting.small else MOST, setting.seed)
     shipped = _scikit_image()

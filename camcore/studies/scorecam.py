@@ -88,7 +88,9 @@ values on the rest. The criteria take whole maps, as Grad-CAM++ defined both mea
 bootstrapped over photographs, 95 %, and differences are paired.
 
 The paper's third measure, the share of the map's energy inside the object's box, needs to know
-where objects are, which these photographs do not say. It is not measured here.
+where objects are, which these photographs do not say. It is not measured here;
+`camcore reproduce localisation` measures it, of methods that take one pass, on scenes that are
+composed of cut-out objects.
 
 The paper takes VGG16 and 2,000 images of ImageNet's validation set.
 """

@@ -129,3 +129,9 @@ def test_a_folder_without_photographs_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="folder without photographs"):
         photos.photographs(Setting("torch", photos=tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("name", ["masks", "data"])
+def test_what_has_no_use_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=f"no use for --{name} .* Leave it out"):
+        photos.photographs(Setting("torch", small=True, **{name: tmp_path}))
