@@ -236,7 +236,7 @@ def _blob(evaluation: Evaluation, where: str) -> Iterator[str]:
 
 STUDY = Study(
     name="fakecam",
-    title="Fake-CAM, and a blob that ADCC does not expose",
+    title="Fake-CAM against ADCC, and a blob in the middle",
     claim=(
         "Average drop and increase in confidence can be fooled: Fake-CAM, a map of ones but for "
         "one corner, has a drop near zero and an increase around 50 %. ADCC, which joins the drop "

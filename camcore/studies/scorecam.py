@@ -222,7 +222,7 @@ def _halves(evaluation: Evaluation, layer: str) -> Iterator[str]:
     """Say what the criteria's differences are where half of the positions are muted."""
     for metric, what in ((HALF_DROP, "average drop"), (HALF_RISE, "increase")):
         gaps = [
-            f"{evaluation.difference('scorecam', other, metric)} to {label(other)}"
+            f"{evaluation.difference('scorecam', other, metric)} from {label(other)}'s"
             for other in ("gradcam", "gradcampp")
         ]
         yield (
@@ -254,9 +254,10 @@ def findings(evaluations: Mapping[str, Evaluation]) -> list[Finding]:
             held = all(gap.high < 0 for gap in gaps.values())
         else:
             held = all(gap.low > 0 for gap in gaps.values())
-        told = "; ".join(f"{gap} to {label(other)}" for other, gap in gaps.items())
+        told = "; ".join(f"{gap} from {label(other)}'s" for other, gap in gaps.items())
         what = "average drop" if metric == DROP else "increase"
-        found.append(Finding(criterion, held, f"{what} at {layer}, in points: {told}."))
+        text = f"at {layer}, Score-CAM's {what} differs, in points, by {told}."
+        found.append(Finding(criterion, held, text))
     return found
 
 

@@ -67,8 +67,8 @@ def test_a_criterion_fails_alone_and_at_its_layer(values, expected):
 def test_figures_are_the_differences():
     found = findings({LAST: evaluation(), BOTTLENECK: evaluation(drops=(60, 60))})
     assert found[2].figures == (
-        "average drop at the last bottleneck, in points: 30 [30, 30] to Grad-CAM; 25 [25, 25] to "
-        "Grad-CAM++."
+        "at the last bottleneck, Score-CAM's average drop differs, in points, by 30 [30, 30] from "
+        "Grad-CAM's; 25 [25, 25] from Grad-CAM++'s."
     )
 
 
@@ -89,7 +89,8 @@ def test_an_outcome_compares_both_forms_and_names_the_controls_that_win():
     muted = [note for note in found.notes if "half muted as the paper" in note]
     assert muted[0] == (
         "At the last activation, with half muted as the paper has it, Score-CAM's average drop "
-        "differs by -10 [-10, -10] to Grad-CAM and -15 [-15, -15] to Grad-CAM++, in points."
+        "differs by -10 [-10, -10] from Grad-CAM's and -15 [-15, -15] from Grad-CAM++'s, in "
+        "points."
     )
 
 
