@@ -249,7 +249,7 @@ STUDY = Study(
     protocol=PROTOCOL,
     criteria=CRITERIA,
     data=(PACKAGES, FOOLBOX, LITE2),
-    minutes=10,
+    minutes=3,
     run=run,
     apart=0.1,
 )
