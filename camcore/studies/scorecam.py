@@ -43,6 +43,14 @@ PAIRS = tuple(
 DROP, RISE = "average_drop", "increase"
 HALF_DROP, HALF_RISE = "average_drop half", "increase half"
 
+NAMED = {
+    DROP: "average drop",
+    RISE: "increase",
+    HALF_DROP: "average drop, half muted",
+    HALF_RISE: "increase, half muted",
+}
+"""The metrics, and what they are called."""
+
 HEADS = {
     DROP: "average drop % ↓",
     RISE: "increase % ↑",
@@ -203,24 +211,21 @@ def outcome(evaluations: Mapping[str, Evaluation], notes: list[str]) -> Outcome:
     """
     told, tables = list(notes), []
     values: dict[str, float] = {}
-    points = {metric: f"{head.split(' %')[0]}, points" for metric, head in HEADS.items()}
-    points |= {metric: f"{points[metric]}, half muted" for metric in (HALF_DROP, HALF_RISE)}
-    named = {metric: head.removesuffix(", points") for metric, head in points.items()}
-    named |= {HALF_DROP: "average drop, half muted", HALF_RISE: "increase, half muted"}
+    points = {metric: f"{name}, points" for metric, name in NAMED.items()}
     for layer, one in evaluations.items():
         where = layer[0].upper() + layer[1:]
         tables += [
             means(f"{where}: means of {len(one)} photographs (controls in brackets)", one, HEADS),
             differences(f"{where}: paired differences", one, PAIRS, points),
         ]
-        told += [*_halves(one, layer), *beaten(one, named, layer), *undefined(one, layer)]
+        told += [*_halves(one, layer), *beaten(one, NAMED, layer), *undefined(one, layer)]
         values |= numbers(one, layer)
     return Outcome(findings(evaluations), tables, told, values)
 
 
 def _halves(evaluation: Evaluation, layer: str) -> Iterator[str]:
     """Say what the criteria's differences are where half of the positions are muted."""
-    for metric, what in ((HALF_DROP, "average drop"), (HALF_RISE, "increase")):
+    for metric, what in ((HALF_DROP, NAMED[DROP]), (HALF_RISE, NAMED[RISE])):
         gaps = [
             f"{evaluation.difference('scorecam', other, metric)} from {label(other)}'s"
             for other in ("gradcam", "gradcampp")
@@ -255,8 +260,7 @@ def findings(evaluations: Mapping[str, Evaluation]) -> list[Finding]:
         else:
             held = all(gap.low > 0 for gap in gaps.values())
         told = "; ".join(f"{gap} from {label(other)}'s" for other, gap in gaps.items())
-        what = "average drop" if metric == DROP else "increase"
-        text = f"at {layer}, Score-CAM's {what} differs, in points, by {told}."
+        text = f"at {layer}, Score-CAM's {NAMED[metric]} differs, in points, by {told}."
         found.append(Finding(criterion, held, text))
     return found
 
