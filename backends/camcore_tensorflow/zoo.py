@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from camcore._shared.efficientnet_lite import SIZES
 from camcore._shared.reading import reading
 from camcore.errors import InputError
 from camcore.photos.preprocessing import Preprocessing
@@ -152,15 +153,15 @@ def _loss_takes(path: str) -> str | None:
 
 def _demo(name: str, options: LoadOptions) -> LoadedModel:
     options.only({"weights"}, f"demo-keras:{name} is for ImageNet's classes, with their weights")
-    if name != "efficientnet_lite0":
-        raise unknown_model("demo-keras", name, ["efficientnet_lite0"])
-    from .zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
+    if name not in SIZES:
+        raise unknown_model("demo-keras", name, SIZES)
+    from .zoo_efficientnet_lite import efficientnet_lite, load_torch_state
 
-    model = efficientnet_lite0()
+    model = efficientnet_lite(name)
     if not options.has_weights:
-        load_torch_state(model, demonstration_weights().values())
+        load_torch_state(model, demonstration_weights(name).values())
     _load_weights(model, options)
-    return demonstration(model, channels_first=False)
+    return demonstration(model, channels_first=False, side=SIZES[name].side)
 
 
 SCHEMES: Mapping[str, Callable[[str, LoadOptions], LoadedModel]] = {

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 for Keras: the same network that PyTorch users know, weight for weight."""
+"""EfficientNet-Lite for Keras: the same network that PyTorch users know, weight for weight."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ import keras
 import numpy as np
 from keras import layers
 
-from camcore._shared.efficientnet_lite import EPSILON, HEAD, SIZE, STEM, Block, blocks
+from camcore._shared.efficientnet_lite import EPSILON, HEAD, SIZES, STEM, Block, blocks
 from camcore.adapter import Array
 
 
-def efficientnet_lite0(classes: int = 1000) -> keras.Model:
+def efficientnet_lite(name: str = "efficientnet_lite0", classes: int = 1000) -> keras.Model:
     """Build the network with random weights.
 
     Parameters
     ----------
+    name : {"efficientnet_lite0", "efficientnet_lite2"}
+        Which size of it.
     classes : int
         Number of logits.
 
     Returns
     -------
     keras.Model
-        Takes photographs, ``(B, 224, 224, 3)``, as ``(x - 127) / 128`` of their pixels, and
-        gives logits, ``(B, classes)``.
+        Takes photographs, ``(B, 224, 224, 3)`` or ``(B, 260, 260, 3)``, as ``(x - 127) / 128`` of
+        their pixels, and gives logits, ``(B, classes)``.
     """
-    inputs = keras.Input((SIZE, SIZE, 3), name="image")
+    network = SIZES[name]
+    inputs = keras.Input((network.side, network.side, 3), name="image")
     x = _convolution(inputs, "stem", STEM, kernel=3, stride=2)
-    for block in blocks():
+    for block in blocks(network):
         x = _block(x, block)
     x = _convolution(x, "head", HEAD)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="efficientnet_lite0")
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
 
 
 def load_torch_state(model: keras.Model, tensors: Iterable[Array]) -> None:
@@ -42,7 +45,7 @@ def load_torch_state(model: keras.Model, tensors: Iterable[Array]) -> None:
     Parameters
     ----------
     model : keras.Model
-        From `efficientnet_lite0`.
+        From `efficientnet_lite`.
     tensors : iterable of array
         The state dict's values in its order, whatever implementation named them.
 
@@ -62,7 +65,7 @@ def load_torch_state(model: keras.Model, tensors: Iterable[Array]) -> None:
         elif isinstance(layer, layers.BatchNormalization):
             layer.set_weights([next(left) for _ in range(4)])
     if next(left, None) is not None:
-        raise ValueError("The state dict holds more tensors than EfficientNet-Lite0 has.")
+        raise ValueError("The state dict holds more tensors than the network has.")
 
 
 def _block(x: Any, block: Block) -> Any:

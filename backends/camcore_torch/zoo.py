@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from camcore._shared.efficientnet_lite import SIZES
 from camcore._shared.reading import reading, said
 from camcore.adapter import Array
 from camcore.errors import InputError, MissingExtraError
@@ -153,20 +154,20 @@ def _timm(name: str, options: LoadOptions) -> LoadedModel:
 
 
 def _demo(name: str, options: LoadOptions) -> LoadedModel:
-    _check_name("demo-torch", name, ["efficientnet_lite0"])
+    _check_name("demo-torch", name, list(SIZES))
     options.only(_OF_WEIGHTS, f"demo-torch:{name} is for ImageNet's classes, with their weights")
-    model = _package("timm").create_model("tf_efficientnet_lite0", pretrained=False)
+    model = _package("timm").create_model(f"tf_{name}", pretrained=False)
     if options.has_weights:
         fill(model, options)
     else:
-        values = map(torch.from_numpy, demonstration_weights().values())
+        values = map(torch.from_numpy, demonstration_weights(name).values())
         # The file's names are another implementation's; its order is this one's.
         model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
     return LoadedModel(
         model,
         preprocess=_normalised(mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
-        size=224,
-        resize=256,
+        size=SIZES[name].side,
+        resize=SIZES[name].side + 32,
         interpolation="bicubic",
         classes=_imagenet_classes(model),
         pretrained=True,

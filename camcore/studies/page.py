@@ -1,0 +1,114 @@
+"""Write what a study found as a page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+
+from camcore.studies.study import FRAMEWORKS, Outcome, Setting, Study, Table
+
+__all__ = ["largest_difference", "page"]
+
+
+def largest_difference(outcomes: Mapping[str, Outcome]) -> float:
+    """Find how far the numbers of any two frameworks are apart.
+
+    Parameters
+    ----------
+    outcomes : mapping of str to Outcome
+        By framework.
+
+    Returns
+    -------
+    float
+        0 for a single framework.
+
+    Raises
+    ------
+    KeyError
+        They have numbers of other names.
+    """
+    first, *others = outcomes.values()
+    return max(
+        (
+            abs(value - other.values[name])
+            for other in others
+            for name, value in first.values.items()
+            if value == value or other.values[name] == other.values[name]
+        ),
+        default=0.0,
+    )
+
+
+def page(study: Study, outcomes: Mapping[str, Outcome], setting: Setting, command: str) -> str:
+    """Write a study's page.
+
+    Parameters
+    ----------
+    study : Study
+    outcomes : mapping of str to Outcome
+        By framework.
+    setting : Setting
+        What was chosen.
+    command : str
+        What a person types for this page.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    return "\n".join(_lines(study, outcomes, setting, command)) + "\n"
+
+
+def _lines(
+    study: Study, outcomes: Mapping[str, Outcome], setting: Setting, command: str
+) -> Iterator[str]:
+    yield f"# {study.title}"
+    yield from ("", f"**Claim.** {study.claim} ({study.source}.)")
+    yield from ("", f"**Verdict.** {_verdicts(outcomes)}.")
+    if setting.small:
+        yield from ("", "*A small run, which shows that the study works; its numbers say nothing.*")
+    yield from ("", f"`{command}` wrote this page, with {_versions(outcomes)}.")
+    yield from ("", "## Protocol", "", study.protocol.strip())
+    if study.data:
+        yield from ("", "Data: " + ", ".join(f"`{one}`" for one in study.data) + ".")
+    yield from ("", "## Criteria, set beforehand", "")
+    yield from (f"{number}. {text}" for number, text in enumerate(study.criteria, 1))
+    for framework, outcome in outcomes.items():
+        yield from ("", f"## {FRAMEWORKS[framework]}: {outcome.verdict}", "")
+        for number, finding in enumerate(outcome.findings, 1):
+            yield f"{number}. {'Held' if finding.held else 'Did not hold'}: {finding.figures}"
+        for table in outcome.tables:
+            yield from ("", *_table(table))
+        if outcome.notes:
+            yield ""
+            yield from (f"- {note}" for note in outcome.notes)
+    if study.apart is not None and len(outcomes) > 1:
+        names = " and ".join(FRAMEWORKS[name] for name in outcomes)
+        yield from ("", "## Both frameworks", "")
+        yield (
+            f"The largest difference between the numbers of {names}, which run the same weights: "
+            f"{largest_difference(outcomes):.1e}, and up to {study.apart:g} is expected."
+        )
+
+
+def _verdicts(outcomes: Mapping[str, Outcome]) -> str:
+    """Say the verdict once where the frameworks agree."""
+    names = [FRAMEWORKS[name] for name in outcomes]
+    verdicts = [outcome.verdict for outcome in outcomes.values()]
+    if len(set(verdicts)) == 1:
+        return f"{verdicts[0].capitalize()}, in {' and in '.join(names)}"
+    said = "; ".join(f"{v} in {name}" for v, name in zip(verdicts, names, strict=True))
+    return said[0].upper() + said[1:]
+
+
+def _versions(outcomes: Mapping[str, Outcome]) -> str:
+    packages = ["camcore", *outcomes]
+    return ", ".join(f"{name} {version(name)}" for name in packages)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield from (f"**{table.title}**", "")
+    for row in (table.heads, ["---"] * len(table.heads), *table.rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
