@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -100,7 +100,7 @@ def parameters(model: Any) -> dict[str, list[Array]]:
     """Copy each layer's own weights, kernels as (O, C, *K)."""
     layers = {"": model, **dict(walk(model))}
     return {
-        path: [_channels_first(np.array(array(v)), layers[path]) for v in variables]
+        path: [channels_first(np.array(array(v)), _kernel(v, layers[path])) for v in variables]
         for path, variables in own_variables(model).items()
     }
 
@@ -111,8 +111,8 @@ def assign(model: Any, parameters: Parameters, copy: Any) -> None:
     layers = {"": model, **dict(walk(model))}
     for path, variables in zip(names, own_variables(copy).values(), strict=True):
         for variable, values in zip(variables, parameters.get(path, ()), strict=False):
-            shape = tuple(variable.shape)
-            variable.assign(_channels_last(np.asarray(values), layers[path], shape))
+            kernel = _kernel(variable, layers[path])
+            variable.assign(channels_last(np.asarray(values), kernel, tuple(variable.shape)))
 
 
 def copied(model: Any) -> Any:
@@ -140,32 +140,39 @@ def copied(model: Any) -> Any:
         ) from cause
 
 
-def _channels_first(values: Array, layer: Any) -> Array:
+Kernel: TypeAlias = Literal["", "plain", "depthwise"]
+"""Whether an array is the kernel of a linear layer or convolution, or of a depthwise one."""
+
+
+def channels_first(values: Array, kernel: Kernel) -> Array:
     """Bring a kernel to (O, C, *K), as `camcore.adapter.HasParameters` has it.
 
     That of a dense layer or convolution is ``(*K, C, O)``, a depthwise one ``(*K, C, M)`` for M
     channels made of each, which become ``(C · M, 1, *K)``. Of a transposed convolution it is
     ``(*K, O, C)``, and becomes (C, O, *K), as in PyTorch.
     """
-    if values.ndim < 2:
-        return values
-    if isinstance(layer, _kinds(layer, *_DEPTHWISE)):
+    if kernel == "depthwise":
         moved = np.moveaxis(values, (-2, -1), (0, 1))
         return np.ascontiguousarray(moved.reshape(-1, 1, *moved.shape[2:]))
-    if isinstance(layer, _kinds(layer, *_KERNELS)):
+    if kernel == "plain":
         return np.ascontiguousarray(np.moveaxis(values, (-1, -2), (0, 1)))
     return values
 
 
-def _channels_last(values: Array, layer: Any, shape: Sequence[int]) -> Array:
-    """Bring a kernel (O, C, *K) back to the shape that Keras has it in."""
-    if values.ndim < 2:
-        return values
-    if isinstance(layer, _kinds(layer, *_DEPTHWISE)):
+def channels_last(values: Array, kernel: Kernel, shape: Sequence[int]) -> Array:
+    """Bring a kernel (O, C, *K) back to the shape that TensorFlow has it in."""
+    if kernel == "depthwise":
         return np.moveaxis(values.reshape(*shape[-2:], *shape[:-2]), (0, 1), (-2, -1))
-    if isinstance(layer, _kinds(layer, *_KERNELS)):
-        return np.moveaxis(values, (0, 1), (-1, -2))
-    return values
+    return np.moveaxis(values, (0, 1), (-1, -2)) if kernel == "plain" else values
+
+
+def _kernel(variable: Any, layer: Any) -> Kernel:
+    """Tell whether a variable of a layer is its kernel."""
+    if len(variable.shape) < 2:
+        return ""
+    if isinstance(layer, _kinds(layer, *_DEPTHWISE)):
+        return "depthwise"
+    return "plain" if isinstance(layer, _kinds(layer, *_KERNELS)) else ""
 
 
 def array(variable: Any) -> Array:
