@@ -40,7 +40,7 @@ _SLOTS: Mapping[str, tuple[int, ...]] = {
 _BY_ELEMENT = {"Add": (0, 1), "Mul": (0, 1)}
 """The same, of operators for which a constant of one number is none."""
 
-_WHOLE = ("Quantize", "QLinear", "Integer")
+_WHOLE = ("quantize", "qlinear", "integer")
 """What operators on whole numbers that stand for floating ones have in their names."""
 
 
@@ -62,7 +62,7 @@ class Slot:
 
 def refusal(graph: Graph) -> str:
     """Say why a file's parameters cannot be told; empty where they can."""
-    if any(word in node.op_type for node in graph.nodes for word in _WHOLE):
+    if any(word in node.op_type.lower() for node in graph.nodes for word in _WHOLE):
         return "parameters of files whose weights are whole numbers"
     for inner in _within(graph.nodes):
         stored = {one.name for one in inner.initializer}

@@ -169,6 +169,7 @@ def onnx_file(weights):
 CHANNELS_FIRST = ("torch", "equinox", "onnx")
 FRAMEWORKS = ("torch", "keras", "nnx", "linen", "haiku", "equinox", "onnx")
 OTHERS = FRAMEWORKS[1:]
+LAYER_OF_LITE0 = {"torch": "bn2", **dict.fromkeys(("keras", "jax", "onnx"), "head_relu")}
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +301,53 @@ def test_similarities_are_those_of_every_framework(subjects, method, options, or
             np.testing.assert_allclose(
                 found[framework].similarity[name], expected, rtol=0, atol=1e-4
             )
+
+
+@pytest.mark.parametrize("other", ["keras", "jax", "onnx"])
+def test_the_same_parameters_of_a_network_with_real_weights_are_drawn_alike(lite0, other):
+    """The top ten layers, a depthwise convolution among them."""
+    own, copies = {}, {}
+    for framework in ("torch", other):
+        model = lite0[framework].model
+        copies[framework] = randomiser(model)
+        own[framework] = registry.adapter(model).parameters()
+    for expected, found in zip(own["torch"].values(), own[other].values(), strict=True):
+        for array, theirs in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(theirs, array)
+    maps = {}
+    for framework in ("torch", other):
+        images, layer = lite0[framework].images[:1], LAYER_OF_LITE0[framework]
+        drawn = copies[framework](copies[framework].layers[:10], seed=3)
+        for name, model in (("drawn", drawn), ("own", lite0[framework].model)):
+            (maps[framework, name],) = camcore.explain(model, images, 282, layer).raw.values()
+    scale = np.abs(maps["torch", "drawn"]).max()
+    assert np.abs(maps["torch", "drawn"] - maps["torch", "own"]).max() > 0.1 * scale
+    np.testing.assert_allclose(
+        maps[other, "drawn"], maps["torch", "drawn"], rtol=0, atol=1e-4 * scale
+    )
+    np.testing.assert_array_equal(
+        [*registry.adapter(lite0[other].model).parameters().values()][-1][0],
+        own[other]["logits"][0],
+    )
+
+
+def test_kernels_of_keras_are_those_of_pytorch(torch, keras):
+    layers, functional = keras.layers, torch.nn.functional
+    images, x = np.moveaxis(IMAGES, 1, -1), torch.from_numpy(IMAGES)
+    every = {
+        "depthwise": (layers.DepthwiseConv2D(3, depth_multiplier=2), functional.conv2d, 3),
+        "grouped": (layers.Conv2D(6, 3, groups=3), functional.conv2d, 3),
+        "transposed": (layers.Conv2DTranspose(4, 3), functional.conv_transpose2d, 1),
+    }
+    for name, (layer, function, groups) in every.items():
+        model = keras.Sequential([keras.Input((12, 12, 3)), layer])
+        adapter = registry.adapter(model)
+        ((kernel, bias),) = adapter.parameters().values()
+        made = function(x, torch.from_numpy(kernel), torch.from_numpy(bias), groups=groups)
+        plain = np.asarray(model(images))
+        np.testing.assert_allclose(plain, made.permute(0, 2, 3, 1), rtol=0, atol=1e-5, err_msg=name)
+        same = adapter.with_parameters(adapter.parameters())
+        np.testing.assert_array_equal(np.asarray(same(images)), plain)
 
 
 def test_a_model_of_pytorch_keeps_modes_gradients_and_hooks(torch):
