@@ -10,7 +10,15 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias, Layer, LayerRecord, Parameters, check_parameters, not_offered
+from camcore.adapter import (
+    Array,
+    Bias,
+    Layer,
+    LayerRecord,
+    Parameters,
+    check_parameters,
+    not_offered,
+)
 from camcore.layers.ends import ends
 
 from . import graph, saved_weights

@@ -10,7 +10,7 @@ import pytest
 
 import camcore
 from camcore import registry
-from camcore.errors import BackendError, InputError, MethodError
+from camcore.errors import BackendError, InputError
 from camcore.metrics import model_parameter_randomisation, randomiser
 
 LAYERS = ("fc", "conv2", "norm", "conv1")
@@ -162,7 +162,9 @@ def onnx_file(weights):
         helper.make_node(kind, [before, *names.get(name, ())], [name], name, **how)
         for before, (kind, name, how) in zip(given, steps, strict=False)
     ]
-    held = {n: a for layer, arrays in weights.items() for n, a in zip(names[layer], arrays, strict=True)}
+    held = {}
+    for layer, arrays in weights.items():
+        held.update(zip(names[layer], arrays, strict=True))
     return file_of(nodes, {"image": ["n", 3, 12, 12]}, ["fc"], held)
 
 

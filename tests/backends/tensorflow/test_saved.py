@@ -138,8 +138,8 @@ def test_variables_without_layers_and_several_outputs_are_copied_too(tf, tmp_pat
     tf.saved_model.save(own, str(tmp_path / "model"), signatures={"serving_default": own.serve})
     saved = tf.saved_model.load(str(tmp_path / "model"))
     copies, images = camcore.metrics.randomiser(saved), IMAGES[:, :8, :8]
-    shapes = {name: [a.shape for a in p] for name, p in registry.adapter(saved).parameters().items()}
-    assert sorted(sum(shapes.values(), [])) == [(4, 3, 3, 3), (5, 4)]
+    own = registry.adapter(saved).parameters().values()
+    assert sorted(array.shape for arrays in own for array in arrays) == [(4, 3, 3, 3), (5, 4)]
     found = registry.adapter(copies(copies.layers, seed=2)).run(images).outputs
     expected = registry.adapter(saved).run(images).outputs
     assert found.keys() == expected.keys() == {"scores", "pooled"}
