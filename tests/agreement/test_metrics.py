@@ -44,6 +44,8 @@ def values(lite0, one_thread):
                     masks=masks,
                     controls=False,
                     steps=5,
+                    # JAX compiles for each size of batch.
+                    batch_size=2 if framework == "jax" else 32,
                 ).values
                 found |= {name: np.stack([values[m][name] for m in methods]) for name in asked}
         return found

@@ -57,6 +57,23 @@ def test_matrices_are_shown_with_outputs_first_however_they_are_stored():
     assert isinstance(copy, onnx.ModelProto)
 
 
+def test_axes_of_a_kernel_that_is_stored_turned_are_turned_back():
+    held = {"kernel": drawn(3, 2, 4)}  # (C, K, O)
+    nodes = [
+        node("Transpose", "kernel", name="turned", perm=[2, 0, 1]),
+        node("Conv", "x", "turned", name="conv"),
+    ]
+    file, x = file_of(nodes, {"x": ["n", 3, 6]}, ["conv"], held), drawn(2, 3, 6)
+    adapter = backend.adapt(file)
+    (own,) = adapter.parameters()["conv"]
+    np.testing.assert_array_equal(own, held["kernel"].transpose(2, 0, 1))
+    new = drawn(4, 3, 2)
+    (kept,) = backend.adapt(adapter.with_parameters({"conv": [new]})).parameters()["conv"]
+    np.testing.assert_array_equal(kept, new)
+    same = adapter.with_parameters({"conv": [own]})
+    np.testing.assert_array_equal(scores(same, x), scores(file, x))
+
+
 def test_what_is_added_or_multiplied_is_a_parameter_and_a_single_number_is_none():
     held = {"shift": drawn(3), "factor": drawn(3), "half": np.float32(0.5), "slope": drawn(3)}
     nodes = [
