@@ -30,7 +30,7 @@ _KERNELS: Mapping[str, Kernel] = {
 
 
 @dataclass(frozen=True)
-class Held:
+class Variable:
     """A variable of a saved model.
 
     Parameters
@@ -48,21 +48,21 @@ class Held:
     kernel: Kernel
 
 
-def held(function: Any, graph: FrozenGraph) -> dict[str, list[Held]]:
+def held(function: Any, graph: FrozenGraph) -> dict[str, list[Variable]]:
     """Find the floating variables of each layer, in the order in which they are read."""
     by_handle = {id(variable.handle): variable for variable in function.graph.variables}
-    found: dict[str, list[Held]] = {}
+    found: dict[str, list[Variable]] = {}
     for handle, placeholder in function.graph.captures:
         variable = by_handle.get(id(handle))
         reader = graph.reader(placeholder.op.name)
         if variable is None or reader is None or not variable.dtype.is_floating:
             continue
         layer, kernel = _layer(variable, reader.name, graph), _KERNELS.get(reader.op, "")
-        found.setdefault(layer, []).append(Held(variable, placeholder.op.name, kernel))
+        found.setdefault(layer, []).append(Variable(variable, placeholder.op.name, kernel))
     return {layer: sorted(own, key=_rank) for layer, own in found.items()}
 
 
-def parameters(own: Mapping[str, list[Held]]) -> dict[str, list[Array]]:
+def parameters(own: Mapping[str, list[Variable]]) -> dict[str, list[Array]]:
     """Copy the variables of each layer, kernels as (O, C, *K)."""
     return {
         layer: [channels_first(np.array(array(one.variable)), one.kernel) for one in every]
@@ -70,7 +70,9 @@ def parameters(own: Mapping[str, list[Held]]) -> dict[str, list[Array]]:
     }
 
 
-def with_parameters(function: Any, own: Mapping[str, list[Held]], given: Parameters) -> tf.Module:
+def with_parameters(
+    function: Any, own: Mapping[str, list[Variable]], given: Parameters
+) -> tf.Module:
     """Make a model of the same function on variables of its own, some of them with these values."""
     values = {
         id(one.variable): channels_last(np.asarray(new), one.kernel, tuple(one.variable.shape))
@@ -121,6 +123,6 @@ def _layer(variable: Any, reader: str, graph: FrozenGraph) -> str:
     return owner
 
 
-def _rank(one: Held) -> tuple[int, str]:
+def _rank(one: Variable) -> tuple[int, str]:
     name = one.variable.name.partition(":")[0].rpartition("/")[2]
     return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
