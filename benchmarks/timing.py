@@ -102,7 +102,7 @@ def seconds(run: Callable[[], object]) -> float:
 def machine() -> str:
     """Say what was measured on: versions, cores, date."""
     names = ["camcore", "numpy", "torch", "torchvision", "timm", "tensorflow", "keras"]
-    names += ["grad-cam", "captum", "torchcam", "monai", "tf-explain", "tf-keras-vis"]
+    names += ["grad-cam", "captum", "torchcam", "quantus", "monai", "tf-explain", "tf-keras-vis"]
     found = []
     for name in names:
         try:

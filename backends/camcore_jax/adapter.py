@@ -182,16 +182,16 @@ class JaxAdapter:
         return list(weights.biases(held))
 
     def parameters(self) -> Parameters:
-        """Copy what Flax modules have of their own.
+        """Copy what modules have of their own.
 
         Raises
         ------
         NotOfferedError
-            The model is of another library.
+            The model is a function, or of Keras.
         """
         held = self._model.held()
         if held is None:
-            raise not_offered(self, "parameters of models that are not Flax's")
+            raise not_offered(self, "parameters of functions and of Keras models")
         return {name: [to_numpy(array).copy() for array in own] for name, own in held.items()}
 
     def with_parameters(self, parameters: Parameters) -> Any:

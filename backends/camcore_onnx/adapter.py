@@ -15,13 +15,16 @@ from camcore.adapter import (
     LayerTrace,
     Leaves,
     NativeScore,
+    Parameters,
     Rectifier,
     Seed,
     Trace,
+    check_parameters,
     not_offered,
 )
 
 from . import inputs as inputs_of
+from . import parameters as parameters_of
 from . import resume, survey, weights
 from .forward import Passes, Program, Request, as_float, ask, path_of
 from .model import Model
@@ -138,3 +141,24 @@ class OnnxAdapter:
     def biases(self) -> Sequence[Bias]:
         """List what linear nodes, convolutions and normalisations add."""
         return list(weights.biases(self._model))
+
+    def parameters(self) -> Parameters:
+        """Copy the constants that layers weigh, add or normalise by.
+
+        A file does not tell what was trained from what was fixed: whatever layers multiply by or
+        add, other than a single number, is listed.
+
+        Raises
+        ------
+        NotOfferedError
+            Weights are whole numbers, or layers are within branches or loops.
+        """
+        if left_out := parameters_of.refusal(self._model.graph):
+            raise not_offered(self, left_out)
+        return parameters_of.parameters(self._model)
+
+    def with_parameters(self, parameters: Parameters) -> Any:
+        """Copy the file with these, as a `ModelProto`; off the processor, ready to run there."""
+        check_parameters(parameters, self.parameters())
+        copy = parameters_of.with_parameters(self._model, parameters)
+        return copy if self._model.runtime.is_plain else Model(copy, self._model.runtime)

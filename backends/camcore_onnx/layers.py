@@ -90,6 +90,12 @@ def owner(graph: Graph, named: Sequence[Named], node: NodeProto) -> str | None:
     return next((one.name for one in named if one.node is node), None)
 
 
+def holder(named: Sequence[Named], node: NodeProto) -> str:
+    """Name the layer that holds what a node reads: the innermost module around it, or the node."""
+    around = _scopes(node)
+    return around[-1] if around else next(one.name for one in named if one.node is node)
+
+
 def channels(graph: Graph) -> dict[str, Channels]:
     """Tell which tensors have their channels behind the batch, as operators define it."""
     found: dict[str, Channels] = {}

@@ -75,6 +75,12 @@ class Runtime:
     providers: Sequence[Any] = ("CPUExecutionProvider",)
     threads: int = 0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether sessions run on the processor, as they do unless anything else is said."""
+        names = [one if isinstance(one, str) else one[0] for one in self.providers]
+        return names == ["CPUExecutionProvider"]
+
     @classmethod
     def of(cls, session: Any) -> Runtime:
         """Take over what a session of the user's runs on."""

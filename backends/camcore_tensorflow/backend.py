@@ -32,7 +32,7 @@ class TensorFlowBackend:
         if keras_of(model) is not None:
             return TensorFlowAdapter(model)
         if saved.function_of(model) is not None:
-            return saved.SavedAdapter(saved.frozen(model))
+            return saved.SavedAdapter(saved.frozen(model), saved.function_of(model))
         kind = type(model).__name__
         raise BackendError(
             f"{kind} is no Keras model on TensorFlow. Give one of Keras or tf_keras."

@@ -66,6 +66,17 @@ class FrozenGraph:
         first = next(filter(None, said), "") == "channels_first"
         self.input_channels: Channels = "first" if first else "last"
 
+    def reader(self, constant: str) -> Any:
+        """Find the first operation that reads a constant for more than to pass it on, or None."""
+        passed = {constant}
+        for node in self._definition.node:  # constants stand first, then what reads them
+            given = {name.partition(":")[0] for name in node.input if name[:1] != "^"}
+            if given & passed:
+                if node.op not in _PASSIVE:
+                    return node
+                passed.add(node.name)
+        return None
+
     def call(self, tensors: Sequence[tf.Tensor], wanted: Sequence[str]) -> tuple[Any, list[Any]]:
         """Put the graph into the one that is traced: what it returns, and tensors of it."""
         if len(tensors) != len(self._placeholders):

@@ -10,10 +10,18 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from camcore.adapter import Array, Bias, Layer, LayerRecord, Parameters, not_offered
+from camcore.adapter import (
+    Array,
+    Bias,
+    Layer,
+    LayerRecord,
+    Parameters,
+    check_parameters,
+    not_offered,
+)
 from camcore.layers.ends import ends
 
-from . import graph
+from . import graph, saved_weights
 from .adapter import TensorFlowAdapter
 from .compile import compiled
 from .frozen import FrozenGraph
@@ -62,16 +70,19 @@ def frozen(model: object) -> FrozenGraph:
 class SavedAdapter(TensorFlowAdapter):
     """A saved model and the verbs that camcore asks for; see `camcore.adapter.Adapter`.
 
-    Its weights are in the graph, and which of them were a classifier's or a bias is not told.
+    Which of its variables were a classifier's or a bias the graph does not tell.
 
     Parameters
     ----------
     model : FrozenGraph
         The model.
+    function : tf.ConcreteFunction
+        The function that it is the graph of.
     """
 
-    def __init__(self, model: FrozenGraph) -> None:
+    def __init__(self, model: FrozenGraph, function: Any) -> None:
         super().__init__(model)
+        self._function = function
 
     @property
     def stated_scales(self) -> Mapping[str, Any]:
@@ -112,12 +123,14 @@ class SavedAdapter(TensorFlowAdapter):
         raise not_offered(self, "biases")
 
     def parameters(self) -> Parameters:
-        """Refuse: the graph does not tell."""
-        raise not_offered(self, "parameters")
+        """Copy the variables that the function reads, by the layers that read them."""
+        return saved_weights.parameters(saved_weights.held(self._function, self._model))
 
     def with_parameters(self, parameters: Parameters) -> Any:
-        """Refuse: the graph does not tell."""
-        raise not_offered(self, "parameters")
+        """Make a `tf.Module` that serves the same function, on variables of its own."""
+        held = saved_weights.held(self._function, self._model)
+        check_parameters(parameters, saved_weights.parameters(held))
+        return saved_weights.with_parameters(self._function, held, parameters)
 
     def _read(self, inputs: Any) -> tuple[dict[str, tf.Tensor], Signature, dict[str, Any]]:
         tensors, signature = prepare(self._model, inputs)

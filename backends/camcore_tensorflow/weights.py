@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,9 @@ from .layers import keras_of, walk
 
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-_SEPARATED = ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+_DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
+_SEPARATED = (*_DEPTHWISE, "SeparableConv1D", "SeparableConv2D")
+_KERNELS = ("Dense", *_CONVOLUTIONS, *_TRANSPOSED)
 _BIASED = ("Dense", "EinsumDense", *_CONVOLUTIONS, *_TRANSPOSED, *_SEPARATED)
 _SHIFTED = ("LayerNormalization", "GroupNormalization")
 
@@ -95,10 +97,10 @@ def own_variables(model: Any) -> dict[str, list[Any]]:
 
 
 def parameters(model: Any) -> dict[str, list[Array]]:
-    """Copy each layer's own weights, kernels of dense layers and convolutions as (O, C, *K)."""
+    """Copy each layer's own weights, kernels as (O, C, *K)."""
     layers = {"": model, **dict(walk(model))}
     return {
-        path: [_channels_first(np.array(array(v)), layers[path]) for v in variables]
+        path: [channels_first(np.array(array(v)), _kernel(v, layers[path])) for v in variables]
         for path, variables in own_variables(model).items()
     }
 
@@ -109,7 +111,8 @@ def assign(model: Any, parameters: Parameters, copy: Any) -> None:
     layers = {"": model, **dict(walk(model))}
     for path, variables in zip(names, own_variables(copy).values(), strict=True):
         for variable, values in zip(variables, parameters.get(path, ()), strict=False):
-            variable.assign(_channels_last(np.asarray(values), layers[path]))
+            kernel = _kernel(variable, layers[path])
+            variable.assign(channels_last(np.asarray(values), kernel, tuple(variable.shape)))
 
 
 def copied(model: Any) -> Any:
@@ -137,19 +140,39 @@ def copied(model: Any) -> Any:
         ) from cause
 
 
-def _has_kernel(values: Array, layer: Any) -> bool:
-    return values.ndim > 1 and isinstance(layer, _kinds(layer, "Dense", *_CONVOLUTIONS))
+Kernel: TypeAlias = Literal["", "plain", "depthwise"]
+"""Whether an array is the kernel of a linear layer or convolution, or of a depthwise one."""
 
 
-def _channels_first(values: Array, layer: Any) -> Array:
-    """Bring the kernel ``(*K, C, O)`` of a dense layer or convolution to (O, C, *K)."""
-    if not _has_kernel(values, layer):
-        return values
-    return np.ascontiguousarray(np.moveaxis(values, (-1, -2), (0, 1)))
+def channels_first(values: Array, kernel: Kernel) -> Array:
+    """Bring a kernel to (O, C, *K), as `camcore.adapter.HasParameters` has it.
+
+    That of a dense layer or convolution is ``(*K, C, O)``, a depthwise one ``(*K, C, M)`` for M
+    channels made of each, which become ``(C · M, 1, *K)``. Of a transposed convolution it is
+    ``(*K, O, C)``, and becomes (C, O, *K), as in PyTorch.
+    """
+    if kernel == "depthwise":
+        moved = np.moveaxis(values, (-2, -1), (0, 1))
+        return np.ascontiguousarray(moved.reshape(-1, 1, *moved.shape[2:]))
+    if kernel == "plain":
+        return np.ascontiguousarray(np.moveaxis(values, (-1, -2), (0, 1)))
+    return values
 
 
-def _channels_last(values: Array, layer: Any) -> Array:
-    return np.moveaxis(values, (0, 1), (-1, -2)) if _has_kernel(values, layer) else values
+def channels_last(values: Array, kernel: Kernel, shape: Sequence[int]) -> Array:
+    """Bring a kernel (O, C, *K) back to the shape that TensorFlow has it in."""
+    if kernel == "depthwise":
+        return np.moveaxis(values.reshape(*shape[-2:], *shape[:-2]), (0, 1), (-2, -1))
+    return np.moveaxis(values, (0, 1), (-1, -2)) if kernel == "plain" else values
+
+
+def _kernel(variable: Any, layer: Any) -> Kernel:
+    """Tell whether a variable of a layer is its kernel."""
+    if len(variable.shape) < 2:
+        return ""
+    if isinstance(layer, _kinds(layer, *_DEPTHWISE)):
+        return "depthwise"
+    return "plain" if isinstance(layer, _kinds(layer, *_KERNELS)) else ""
 
 
 def array(variable: Any) -> Array:

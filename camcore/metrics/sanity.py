@@ -152,7 +152,8 @@ def randomiser(model: object, *, draw: Draw = permuted) -> Randomiser:
     BackendError
         No installed adapter owns the model.
     MethodError
-        The adapter offers no parameters, as that of ONNX files.
+        The adapter offers no parameters, as of functions of JAX, and of files whose weights are
+        whole numbers.
     """
     from camcore import registry  # metrics of arrays need no adapter
 

@@ -10,7 +10,7 @@ import pytest
 
 import camcore
 from camcore import registry
-from camcore.errors import BackendError, InputError, MethodError
+from camcore.errors import BackendError, InputError
 from camcore.metrics import model_parameter_randomisation, randomiser
 
 LAYERS = ("fc", "conv2", "norm", "conv1")
@@ -92,6 +92,88 @@ def linen_model(nn, jax):
     return network.bind(network.init(jax.random.key(0), np.zeros((1, 12, 12, 3), np.float32)))
 
 
+def haiku_model(hk, jax):
+    from camcore_jax import Haiku
+
+    class Relu(hk.Module):
+        def __call__(self, x):
+            return jax.nn.relu(x)
+
+    def network(x, is_training):
+        x = hk.Conv2D(6, 3, padding="VALID", name="conv1")(x)
+        x = hk.BatchNorm(True, True, 0.9, eps=1e-3, name="norm")(x, is_training)
+        x = hk.Conv2D(8, 3, 2, padding="VALID", name="conv2")(Relu(name="relu1")(x))
+        return hk.Linear(5, name="fc")(Relu(name="relu2")(x).mean((1, 2)))
+
+    transformed, key = hk.transform_with_state(network), jax.random.key(0)
+    parameters, state = transformed.init(key, np.zeros((1, 12, 12, 3), np.float32), True)
+    return Haiku(transformed, parameters, state, {"is_training": False})
+
+
+def equinox_model(eqx, jax):
+    from camcore_jax import Equinox
+
+    class Network(eqx.Module):
+        conv1: eqx.nn.Conv2d
+        norm: eqx.nn.BatchNorm
+        relu1: eqx.nn.Lambda
+        conv2: eqx.nn.Conv2d
+        relu2: eqx.nn.Lambda
+        fc: eqx.nn.Linear
+
+        def __call__(self, x, state):
+            x, state = self.norm(self.conv1(x), state)
+            x = self.relu2(self.conv2(self.relu1(x)))
+            return self.fc(x.mean((1, 2))), state
+
+    def made():
+        keys, relu = jax.random.split(jax.random.key(0), 3), eqx.nn.Lambda(jax.nn.relu)
+        return Network(
+            eqx.nn.Conv2d(3, 6, 3, key=keys[0]),
+            eqx.nn.BatchNorm(6, axis_name="batch", mode="ema", eps=1e-3),
+            relu,
+            eqx.nn.Conv2d(6, 8, 3, 2, key=keys[1]),
+            eqx.nn.Lambda(jax.nn.relu),
+            eqx.nn.Linear(8, 5, key=keys[2]),
+        )
+
+    model, state = eqx.nn.make_with_state(made)()
+    return Equinox(model, state=state)
+
+
+def onnx_file(weights):
+    from onnx import helper
+    from onnx_files import file_of
+
+    kernels, norm = ("conv1", "conv2", "fc"), ("gamma", "beta", "mean", "variance")
+    names = {k: [f"{k}.kernel", f"{k}.bias"] for k in kernels} | {"norm": [*norm]}
+    steps = [
+        ("Conv", "conv1", {}),
+        ("BatchNormalization", "norm", {"epsilon": 1e-3}),
+        ("Relu", "relu1", {}),
+        ("Conv", "conv2", {"strides": [2, 2]}),
+        ("Relu", "relu2", {}),
+        ("GlobalAveragePool", "pool", {}),
+        ("Flatten", "flat", {}),
+        ("Gemm", "fc", {"transB": 1}),
+    ]
+    given = ["image", *(name for _, name, _ in steps)]
+    nodes = [
+        helper.make_node(kind, [before, *names.get(name, ())], [name], name, **how)
+        for before, (kind, name, how) in zip(given, steps, strict=False)
+    ]
+    held = {}
+    for layer, arrays in weights.items():
+        held.update(zip(names[layer], arrays, strict=True))
+    return file_of(nodes, {"image": ["n", 3, 12, 12]}, ["fc"], held)
+
+
+CHANNELS_FIRST = ("torch", "equinox", "onnx")
+FRAMEWORKS = ("torch", "keras", "nnx", "linen", "haiku", "equinox", "onnx")
+OTHERS = FRAMEWORKS[1:]
+LAYER_OF_LITE0 = {"torch": "bn2", **dict.fromkeys(("keras", "jax", "onnx"), "head_relu")}
+
+
 @pytest.fixture(scope="module")
 def weights():
     random = np.random.default_rng(1)
@@ -113,24 +195,29 @@ def weights():
 def subjects(torch, keras, require, weights):
     """One network in every framework, with the images as it takes them."""
     nnx, linen, jax = map(require, ("flax.nnx", "flax.linen", "jax"))
+    haiku, equinox, _ = map(require, ("haiku", "equinox", "onnxruntime"))
     models = {
         "torch": torch_model(torch),
         "keras": keras_model(keras),
         "nnx": nnx_model(nnx),
         "linen": linen_model(linen, jax),
+        "haiku": haiku_model(haiku, jax),
+        "equinox": equinox_model(equinox, jax),
+        "onnx": onnx_file(weights),
     }
     made = {
         name: SimpleNamespace(
             model=registry.adapter(model).with_parameters(weights),
-            images=IMAGES if name == "torch" else np.moveaxis(IMAGES, 1, -1),
+            images=IMAGES if name in CHANNELS_FIRST else np.moveaxis(IMAGES, 1, -1),
         )
         for name, model in models.items()
     }
-    camcore.explain(made["linen"].model, made["linen"].images, 1)  # tells its layers once it ran
+    for name in ("linen", "haiku"):  # which tell their layers once they ran
+        camcore.explain(made[name].model, made[name].images, 1)
     return made
 
 
-@pytest.fixture(params=["torch", "keras", "nnx", "linen"])
+@pytest.fixture(params=FRAMEWORKS)
 def subject(request, subjects):
     return subjects[request.param]
 
@@ -183,7 +270,7 @@ def test_a_seed_draws_the_same_network_in_every_framework(subjects, names):
     own = outputs(subjects["torch"], subjects["torch"].model)
     scale = np.abs(drawn["torch"]).max()
     assert np.abs(drawn["torch"] - own).max() > 0.1 * scale
-    for framework in ("keras", "nnx", "linen"):
+    for framework in OTHERS:
         np.testing.assert_allclose(drawn[framework], drawn["torch"], rtol=0, atol=1e-5 * scale)
 
 
@@ -212,10 +299,57 @@ def test_similarities_are_those_of_every_framework(subjects, method, options, or
     for name in names:
         expected = found["torch"].similarity[name]
         assert np.nanmin(expected) < 0.9
-        for framework in ("keras", "nnx", "linen"):
+        for framework in OTHERS:
             np.testing.assert_allclose(
                 found[framework].similarity[name], expected, rtol=0, atol=1e-4
             )
+
+
+@pytest.mark.parametrize("other", ["keras", "jax", "onnx"])
+def test_the_same_parameters_of_a_network_with_real_weights_are_drawn_alike(lite0, other):
+    """The top ten layers, a depthwise convolution among them."""
+    own, copies = {}, {}
+    for framework in ("torch", other):
+        model = lite0[framework].model
+        copies[framework] = randomiser(model)
+        own[framework] = registry.adapter(model).parameters()
+    for expected, found in zip(own["torch"].values(), own[other].values(), strict=True):
+        for array, theirs in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(theirs, array)
+    maps = {}
+    for framework in ("torch", other):
+        images, layer = lite0[framework].images[:1], LAYER_OF_LITE0[framework]
+        drawn = copies[framework](copies[framework].layers[:10], seed=3)
+        for name, model in (("drawn", drawn), ("own", lite0[framework].model)):
+            (maps[framework, name],) = camcore.explain(model, images, 282, layer).raw.values()
+    scale = np.abs(maps["torch", "drawn"]).max()
+    assert np.abs(maps["torch", "drawn"] - maps["torch", "own"]).max() > 0.1 * scale
+    np.testing.assert_allclose(
+        maps[other, "drawn"], maps["torch", "drawn"], rtol=0, atol=1e-4 * scale
+    )
+    np.testing.assert_array_equal(
+        [*registry.adapter(lite0[other].model).parameters().values()][-1][0],
+        own[other]["logits"][0],
+    )
+
+
+def test_kernels_of_keras_are_those_of_pytorch(torch, keras):
+    layers, functional = keras.layers, torch.nn.functional
+    images, x = np.moveaxis(IMAGES, 1, -1), torch.from_numpy(IMAGES)
+    every = {
+        "depthwise": (layers.DepthwiseConv2D(3, depth_multiplier=2), functional.conv2d, 3),
+        "grouped": (layers.Conv2D(6, 3, groups=3), functional.conv2d, 3),
+        "transposed": (layers.Conv2DTranspose(4, 3), functional.conv_transpose2d, 1),
+    }
+    for name, (layer, function, groups) in every.items():
+        model = keras.Sequential([keras.Input((12, 12, 3)), layer])
+        adapter = registry.adapter(model)
+        ((kernel, bias),) = adapter.parameters().values()
+        made = function(x, torch.from_numpy(kernel), torch.from_numpy(bias), groups=groups)
+        plain = np.asarray(model(images))
+        np.testing.assert_allclose(plain, made.permute(0, 2, 3, 1), rtol=0, atol=1e-5, err_msg=name)
+        same = adapter.with_parameters(adapter.parameters())
+        np.testing.assert_array_equal(np.asarray(same(images)), plain)
 
 
 def test_a_model_of_pytorch_keeps_modes_gradients_and_hooks(torch):
@@ -307,18 +441,9 @@ def test_parameters_that_do_not_fit_are_refused(subject):
 
 
 def test_what_is_compiled_in_jax_serves_the_copies(subjects):
-    for framework in ("nnx", "linen"):
+    for framework in ("nnx", "linen", "haiku", "equinox"):
         subject = subjects[framework]
         explained(subject, subject.model)
         copy = randomiser(subject.model)([*LAYERS], seed=3)
         explained(subject, copy)
         assert registry.adapter(copy).traces == 0
-
-
-def test_a_file_of_onnx_is_refused_in_words(torch, require):
-    require("onnxruntime")
-    from onnx_files import exported
-
-    file = exported(torch_model(torch).eval(), [IMAGES[:1]])
-    with pytest.raises(MethodError, match="OnnxAdapter offers no parameters"):
-        randomiser(file)

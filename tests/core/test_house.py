@@ -152,7 +152,8 @@ OWN = {
         ),
     },
     "camcore_tensorflow": {
-        *("compile", "frozen", "saved", "sizes", "training", "zoo_efficientnet_lite"),
+        *("compile", "frozen", "saved", "saved_weights", "sizes", "training"),
+        "zoo_efficientnet_lite",
     },
 }
 

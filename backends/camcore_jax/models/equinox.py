@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from camcore.adapter import Channels, Layer
+from camcore.errors import MethodError
 from camcore.nest import map_parts
 
 from ..marks import NAME, marking_class
 from ..weights import Weights
-from .base import Model
+from .base import Model, is_floating
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,75 @@ class EquinoxModel(Model):
             mean, variance = (one / share for one in self._state.get(norm.batch_state_index))
         return Weights(None, norm.bias, norm.weight, mean, variance, norm.eps)
 
+    def held(self) -> Mapping[str, Sequence[Any]]:
+        """List the floating arrays that each module has of its own, and its running statistics.
+
+        Arrays of NumPy are none: Equinox trains those of JAX alone.
+        """
+        modules = {"": self._module, **dict(self._below(self._module, ""))}
+        return {
+            name: [*(_vector(a) if a is _bias(modules[name]) else a for a in own), *stats]
+            for name, (own, stats) in self._floating().items()
+        }
+
+    def holding(self, parameters: Mapping[str, Sequence[Any]]) -> Any:
+        """Copy the module and its state, with these in place of the modules' own."""
+        news: dict[int, Any] = {}
+        statistics: dict[str, Sequence[Any]] = {}
+        own = self._floating()
+        for name, arrays in parameters.items():
+            olds, stats = own[name]
+            pairs = zip(olds, arrays, strict=False)
+            news.update((id(old), _like(old, new)) for old, new in pairs)
+            if stats:
+                statistics[name] = arrays[len(olds) :]
+        module = jax.tree.map(lambda leaf: news.get(id(leaf), leaf), self._module)
+        if not isinstance(self.model, Equinox):
+            return module
+        return replace(self.model, model=module, state=self._with_statistics(statistics))
+
+    def _with_statistics(self, statistics: Mapping[str, Sequence[Any]]) -> Any:
+        """Copy the state, with these in place of the running statistics of some modules."""
+        modules = dict(self._below(self._module, ""))
+        state = jax.tree.map(lambda leaf: leaf, self._state)  # setting anything spends a state
+        for name, arrays in statistics.items():
+            index = _index(modules[name])
+            pairs = zip(state.get(index), arrays, strict=True)
+            state = state.set(index, tuple(_like(old, new) for old, new in pairs))
+        return state
+
+    def _floating(self) -> dict[str, tuple[list[Any], list[Any]]]:
+        """List each module's own arrays, each once, and the statistics that the state has of it.
+
+        Raises
+        ------
+        MethodError
+            A batch normalisation keeps its statistics in a state that is not given.
+        """
+        found: dict[str, tuple[list[Any], list[Any]]] = {}
+        seen: set[int] = set()
+        for name, module in [("", self._module), *self._below(self._module, "")]:
+            own = [a for a in self._own(module) if id(a) not in seen]
+            seen.update(map(id, own))
+            is_norm = isinstance(module, self._eqx.nn.BatchNorm)
+            if is_norm and self._state is None:
+                raise MethodError(
+                    f"The running statistics of {name!r} are not in the module: give its state, "
+                    "camcore_jax.Equinox(model, state=state)."
+                )
+            stats = [*self._state.get(_index(module))] if is_norm else []
+            if own or stats:
+                found[name] = own, stats
+        return found
+
+    def _own(self, part: Any) -> Iterator[Any]:
+        """Yield the floating arrays of a module that are of no callable one inside it."""
+        for _, inner in _parts(part):
+            if isinstance(inner, jax.Array) and is_floating(inner):
+                yield inner
+            elif not (isinstance(inner, self._eqx.Module) and callable(inner)):
+                yield from self._own(inner)
+
     def _below(self, part: Any, name: str) -> Iterator[tuple[str, Any]]:
         """Yield the modules that can be called, parents first."""
         if isinstance(part, self._eqx.Module) and name and callable(part):
@@ -138,3 +209,21 @@ def _parts(part: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(part, dict):
         return part.items()
     return vars(part).items() if isinstance(part, sys.modules["equinox"].Module) else ()
+
+
+def _index(norm: Any) -> Any:
+    """Find where a state has the running statistics of a batch normalisation."""
+    return norm.ema_state_index if norm.mode == "ema" else norm.batch_state_index
+
+
+def _bias(module: Any) -> Any:
+    return getattr(module, "bias", None)
+
+
+def _vector(bias: Any) -> Any:
+    """Bring the bias of a convolution, (O, 1, 1), to (O,)."""
+    return bias.ravel() if bias.size == max(bias.shape, default=0) else bias
+
+
+def _like(old: Any, new: Any) -> Any:
+    return jnp.asarray(new, old.dtype).reshape(old.shape)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from camcore.adapter import Layer
 
 from ..inputs import call
 from ..marks import run_layer
 from ..weights import Weights
-from .base import Model
+from .base import Model, channels_first, channels_last, in_parameter_order, is_floating
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,3 +99,63 @@ class HaikuModel(Model):
                 _, epsilon = self._seen.get(name, ("", None))
                 found[name] = Weights(None, *held, epsilon)
         return found
+
+    def held(self) -> Mapping[str, Sequence[Any]]:
+        """List the parameters and running averages of each module; in the order of a run."""
+        return {
+            name: [_shown(key, self._at(path)) for key, path in own.items()]
+            for name, own in self._floating().items()
+        }
+
+    def holding(self, parameters: Mapping[str, Sequence[Any]]) -> Any:
+        """Make a `Haiku` with these in place of the modules' own; nothing given is written to."""
+        written = {
+            which: {module: dict(arrays) for module, arrays in held.items()}
+            for which, held in self._held().items()
+        }
+        own = self._floating()
+        for name, arrays in parameters.items():
+            for (key, path), new in zip(own[name].items(), arrays, strict=True):
+                which, module, entry = path
+                old = self._at(path)
+                written[which][module][entry] = channels_last(key, new, old).reshape(old.shape)
+        state = None if self.model.state is None else written["state"]
+        return replace(self.model, parameters=written["parameters"], state=state)
+
+    def _floating(self) -> dict[str, dict[str, _Path]]:
+        """Find what each module has, by the names that Flax has for it."""
+        found: dict[str, dict[str, _Path]] = {}
+        for which, held in self._held().items():
+            for module, arrays in held.items():
+                owner, _, average = module.rpartition("/~/")
+                is_average = which == "state" and average in _AVERAGES
+                for entry in arrays if which == "parameters" else ["average"] * is_average:
+                    path = which, module, entry
+                    key = _AVERAGES[average] if is_average else _AS_FLAX.get(entry, entry)
+                    if is_floating(self._at(path)):
+                        found.setdefault(owner if is_average else module, {})[key] = path
+        return {
+            name: {key: found[name][key] for key in in_parameter_order(found[name])}
+            for name in self.in_order(found)
+            if name in found
+        }
+
+    def _held(self) -> Mapping[str, Any]:
+        return {"parameters": self.model.parameters, "state": self.model.state or {}}
+
+    def _at(self, path: _Path) -> Any:
+        which, module, entry = path
+        return self._held()[which][module][entry]
+
+
+_Path: TypeAlias = tuple[str, str, str]
+"""Whether it is a parameter or of the state, the module's name, and its own."""
+
+_AS_FLAX = {"w": "kernel", "b": "bias", "offset": "bias"}
+_AVERAGES = {"mean_ema": "mean", "var_ema": "var"}
+
+
+def _shown(name: str, array: Any) -> Any:
+    """Bring a kernel to (O, C, *K), and the vectors of a normalisation, (1, 1, 1, O), to (O,)."""
+    is_vector = name != "kernel" and array.size == max(array.shape, default=0)
+    return array.ravel() if is_vector else channels_first(name, array)

@@ -230,3 +230,78 @@ def test_a_function_of_haiku_without_a_state(jax, backend):
     assert [record.layer.name for record in adapter.survey(x)] == [
         *("mlp/~/linear_0", "mlp/~/linear_1", "mlp")
     ]
+
+
+def test_statistics_of_equinox_are_copied_and_its_state_is_not_spent(jax, backend, stateful):
+    from camcore_jax import Equinox
+
+    model, state, images = stateful
+    given = Equinox(model, state=state)
+    adapter = backend.adapt(given)
+    before, own = adapter.run(images).outputs[""], adapter.parameters()
+    assert {name: [a.shape for a in arrays] for name, arrays in own.items()} == {
+        "conv": [(4, 3, 3, 3), (4,)],
+        "norm": [(4,)] * 4,
+        "fc": [(5, 4), (5,)],
+    }
+    scale, shift, mean, variance = own["norm"]
+    copy = adapter.with_parameters({"norm": [scale, shift, mean + 1, 4 * variance]})
+    assert type(copy) is Equinox
+    added = {bias.layer: bias.added for bias in backend.adapt(copy).biases()}
+    index = model.norm.ema_state_index if model.norm.mode == "ema" else model.norm.batch_state_index
+    np.testing.assert_allclose(copy.state.get(index)[0], mean + 1, rtol=1e-6)
+    np.testing.assert_array_equal(state.get(index)[0], mean)
+    assert np.abs(added["norm"] - shift).max() > 0
+    assert np.abs(backend.adapt(copy).run(images).outputs[""] - before).max() > 1e-3
+    close(backend.adapt(given).run(images).outputs[""], before)
+    same = adapter.with_parameters(own)
+    close(backend.adapt(same).run(images).outputs[""], before)
+
+
+def test_arrays_that_modules_of_equinox_share_are_drawn_once(jax, backend):
+    import equinox as eqx
+
+    first = eqx.nn.Linear(4, 4, key=jax.random.key(0))
+    second = eqx.tree_at(lambda m: m.weight, first, first.weight)
+    model = eqx.nn.Sequential([first, eqx.nn.Lambda(jax.nn.relu), second])
+    shapes = {name: len(own) for name, own in backend.adapt(model).parameters().items()}
+    assert shapes == {"layers.0": 2}
+    copy = backend.adapt(model).with_parameters({"layers.0": [np.eye(4), np.zeros(4)]})
+    assert copy.layers[2].weight.tolist() == np.eye(4).tolist()
+    assert model.layers[2].weight is first.weight
+
+
+def test_statistics_that_are_kept_elsewhere_are_asked_for(jax, backend, stateful):
+    from camcore_jax import Equinox
+
+    model, state, _ = stateful
+    kept = Equinox(model, lambda model, x: jax.vmap(model, **OVER)(x, state)[0])
+    with pytest.raises(MethodError, match=r"statistics of 'norm' are not in the module: give its"):
+        backend.adapt(kept).parameters()
+
+
+def test_parameters_of_haiku_are_copied_with_their_state_or_without(jax, backend):
+    import haiku as hk
+
+    from camcore_jax import Haiku
+
+    transformed = hk.transform(lambda x: hk.nets.MLP([4, 5])(x))
+    x = np.ones((2, 3), np.float32)
+    parameters = transformed.init(jax.random.key(0), x)
+    given = Haiku(transformed, parameters)
+    own = backend.adapt(given).parameters()
+    assert [a.shape for a in own["mlp/~/linear_0"]] == [(4, 3), (4,)]
+    kernel, bias = own["mlp/~/linear_1"]
+    copy = backend.adapt(given).with_parameters({"mlp/~/linear_1": [2 * kernel, bias + 1]})
+    assert copy.state is None
+    expected = 2 * transformed.apply(parameters, None, x) + 1
+    close(backend.adapt(copy).run(x).outputs[""], expected)
+    np.testing.assert_array_equal(parameters["mlp/~/linear_1"]["w"], kernel.T)
+
+
+def test_parameters_of_a_function_are_not_told(backend):
+    from camcore_jax import Function
+
+    model = Function(lambda w, x: x * w, np.ones(3, np.float32), np.ones((1, 3), np.float32))
+    with pytest.raises(MethodError, match="JaxAdapter offers no parameters of functions and of Ke"):
+        backend.adapt(model).parameters()

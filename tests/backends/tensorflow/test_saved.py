@@ -90,7 +90,63 @@ def test_the_folder_and_a_function_of_it_are_explained_alike(saved, folder):
 def test_a_saved_model_keeps_the_promises_of_an_adapter(saved):
     offered = check_adapter(registry.adapter(saved), IMAGES, named(saved, "second"), tolerance=1e-5)
     left_out = {what for what, is_offered in offered.items() if not is_offered}
-    assert left_out == {"classifier", "biases", "parameters"}
+    assert left_out == {"classifier", "biases"}
+
+
+def test_variables_are_drawn_as_those_of_the_model_that_was_saved(saved, model):
+    copies, by_keras = (camcore.metrics.randomiser(m) for m in (saved, model))
+    assert [name.removesuffix("_1") for name in copies.layers] == [*by_keras.layers]
+    before = camcore.explain(saved, IMAGES, [0, 3, 1], named(saved, "second"))
+    own = registry.adapter(saved).parameters()
+    for taken in (1, 3, None):
+        drawn, expected = (c(c.layers[:taken], seed=4) for c in (copies, by_keras))
+        found = camcore.explain(drawn, IMAGES, [0, 3, 1], named(drawn, "second"))
+        wanted = camcore.explain(expected, IMAGES, [0, 3, 1], "second")
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
+        np.testing.assert_allclose(found.maps, wanted.maps, rtol=0, atol=1e-5)
+        assert np.abs(found.scores - before.scores).max() > 0.01
+    after = camcore.explain(saved, IMAGES, [0, 3, 1], named(saved, "second"))
+    np.testing.assert_array_equal(after.maps, before.maps)
+    for name, arrays in registry.adapter(saved).parameters().items():
+        for array, held in zip(arrays, own[name], strict=True):
+            np.testing.assert_array_equal(array, held)
+    copy = copies([])
+    plain = registry.adapter(copy).run(IMAGES).outputs[""]
+    np.testing.assert_array_equal(plain, registry.adapter(saved).run(IMAGES).outputs[""])
+    assert all(
+        new is not old
+        for new in copy.variables
+        for old in saved.signatures["serving_default"].graph.variables
+    )
+
+
+def test_variables_without_layers_and_several_outputs_are_copied_too(tf, tmp_path):
+    class Own(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = tf.Variable(RNG.normal(size=(3, 3, 3, 4)).astype(np.float32))
+            self.head = tf.Variable(RNG.normal(size=(4, 5)).astype(np.float32), name="head")
+            self.steps = tf.Variable(3, name="steps")
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32, name="x")])
+        def serve(self, x):
+            maps = tf.nn.relu(tf.nn.conv2d(x, self.kernel, 1, "SAME"))
+            pooled = tf.reduce_mean(maps, (1, 2)) * tf.cast(self.steps, tf.float32)
+            return {"scores": pooled @ self.head, "pooled": pooled}
+
+    own = Own()
+    tf.saved_model.save(own, str(tmp_path / "model"), signatures={"serving_default": own.serve})
+    saved = tf.saved_model.load(str(tmp_path / "model"))
+    copies, images = camcore.metrics.randomiser(saved), IMAGES[:, :8, :8]
+    own = registry.adapter(saved).parameters().values()
+    assert sorted(array.shape for arrays in own for array in arrays) == [(4, 3, 3, 3), (5, 4)]
+    found = registry.adapter(copies(copies.layers, seed=2)).run(images).outputs
+    expected = registry.adapter(saved).run(images).outputs
+    assert found.keys() == expected.keys() == {"scores", "pooled"}
+    for drawn, plain in zip(found.values(), expected.values(), strict=True):
+        assert np.abs(drawn - plain).max() > 0.1
+    with pytest.raises(InputError, match="has parameters of shapes none"):
+        registry.adapter(saved).with_parameters({"other": [np.zeros(3)]})
 
 
 def test_what_a_graph_does_not_tell_is_refused(saved):
