@@ -211,8 +211,9 @@ def sensitivity_n(
     everything = [one for sets in chosen for one in sets]
     # All together, so that an image itself is scored once, and not once for each share.
     pairs = _removed(images, maps, score_images, everything, baseline, batch_size)
-    columns = zip(*(np.split(one, len(shares), axis=1) for one in pairs), strict=True)
-    return np.stack([_correlated(*one, correlation) for one in columns], axis=1)
+    said, falls = (np.split(one, len(shares), axis=1) for one in pairs)
+    columns = [_correlated(*one, correlation) for one in zip(said, falls, strict=True)]
+    return np.stack(columns, axis=1)
 
 
 def irof(
