@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,11 @@ def _written(one: Evaluation) -> dict[str, Any]:
         row: {
             "thresholds": found.thresholds.tolist(),
             "iou": found.iou.tolist(),
-            "values": [None if np.isnan(value) else value for value in found.values[0].tolist()],
+            # Runs of equal ones: there are no more values than the 256 that a map is cut at.
+            "values": [
+                [None if value == "nan" else float(value), len(list(run))]
+                for value, run in groupby(map(repr, found.values[0].tolist()))
+            ],
         }
         for row, found in one.box_accuracy.items()
     }
@@ -131,7 +136,9 @@ def _evaluation(found: Mapping[str, Any]) -> Evaluation:
         found["settings"],
         {
             row: BoxAccuracy(
-                np.array(one["thresholds"]), np.array([one["values"]], float), np.array(one["iou"])
+                np.array(one["thresholds"]),
+                np.array([[value for value, many in one["values"] for _ in range(many)]], float),
+                np.array(one["iou"]),
             )
             for row, one in found["box_accuracy"].items()
         },

@@ -13,6 +13,7 @@ from camcore.metrics.agreement import (
 )
 from camcore.metrics.box_accuracy import BoxAccuracy, max_box_accuracy, top1_localisation
 from camcore.metrics.boxes import boxes_of, mask_of
+from camcore.metrics.bridge import quantus_explain_func
 from camcore.metrics.complexity import effective_complexity, entropy, l1_complexity, sparseness
 from camcore.metrics.composite import adcc, arcc
 from camcore.metrics.controls import (
@@ -137,6 +138,7 @@ __all__ = [
     "pixel_histograms",
     "pointing_game",
     "px_ap",
+    "quantus_explain_func",
     "random_logit",
     "random_maps",
     "randomiser",

@@ -130,7 +130,8 @@ class Case:
     @cached_property
     def box_accuracy(self) -> box_accuracy.BoxAccuracy:
         """How well the boxes around maps fit those of objects, at each threshold."""
-        return box_accuracy.max_box_accuracy(self.maps, self.objects)
+        thresholds = np.arange(0, 1, 0.001).tolist()  # of wsolevaluation, to the last bit
+        return box_accuracy.max_box_accuracy(self.maps, self.objects, thresholds=thresholds)
 
     @property
     def objects(self) -> Sequence[Array]:

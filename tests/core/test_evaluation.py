@@ -337,7 +337,11 @@ def test_boxes_of_inputs_are_asked_where_the_object_is(require):
     found = camcore.evaluate(NETWORK, IMAGES[:2], boxes=boxes, **BOXED)
     maps = camcore.explain(NETWORK, IMAGES[:2], None, "relu2", "layercam").maps
     pixels = [[[2, 2, 3, 3]], [[0, 0, 3, 3], [4, 0, 7, 3]]]
-    values, box = found.values["layercam"], max_box_accuracy(maps, pixels)
+    thresholds = np.arange(0, 1, 0.001).tolist()
+    values, box = (
+        found.values["layercam"],
+        max_box_accuracy(maps, pixels, thresholds=thresholds),
+    )
     np.testing.assert_array_equal(values["box_iou"], box.values.max(axis=1))
     right = np.ones(2, bool)
     np.testing.assert_array_equal(
