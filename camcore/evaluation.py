@@ -362,6 +362,11 @@ class Evaluation:
                 "MaxBoxAcc, the share of samples whose box has an IoU of 0.5 or more (at the best "
                 f"threshold for all samples): {told}."
             )
+        if self.settings.get("deterministic") == "False":
+            yield (
+                "The model scores the same images otherwise each time, as with dropout: repeat "
+                "this to see how far numbers are apart."
+            )
         if any(self._best.values()):
             yield "* better than every other row: no interval of a paired difference holds 0."
         for metric in self.metrics:
@@ -535,6 +540,7 @@ def evaluate(
             "metrics": convention.source,
             "steps": str(steps),
             "seed": str(seed),
+            "deterministic": str(bool(np.allclose(scores, evidence.scores, rtol=1e-3, atol=1e-6))),
         },
         {
             name: each.box_accuracy

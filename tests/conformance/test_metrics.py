@@ -476,3 +476,30 @@ def test_recipe_wsolevaluation_is_as_its_code_has_it(require, subject):
     assert box.score == (overlaps >= 0.5).mean(axis=0).max()
     assert box.best_thresholds[0] == thresholds[(overlaps >= 0.5).mean(axis=0).argmax()]
     np.testing.assert_array_equal(evaluation.values["gradcam"]["box_iou"], overlaps.max(axis=1))
+
+
+def test_deletion_is_quantus_pixel_flipping_of_whole_pixels(require, torch, subject):
+    """It takes the three channels of a pixel one after the other: every third of its points."""
+    quantus = require("quantus")
+    model, images, classes, heat, score = subject
+    ranks = np.argsort(order_of(heat, "random"), axis=1)
+    apart = (1 - ranks / heat[0].size).reshape(heat.shape)
+    step = SIDE * SIDE // 7
+    metric = quantus.PixelFlipping(
+        features_in_step=step, perturb_baseline=0.0, disable_warnings=True
+    )
+    theirs = metric(
+        model=model, x_batch=images, y_batch=classes, a_batch=apart[:, None], softmax=True
+    )
+    found = deletion(images, apart, score, steps=[*range(0, SIDE * SIDE, step), SIDE * SIDE])
+    np.testing.assert_allclose(np.array(theirs)[:, 2::3], found.scores[:, 1:], rtol=0, atol=1e-6)
+
+
+def test_average_drop_is_xpliques_of_maps_that_fill_their_range(torch, subject):
+    *_, heat, score = subject
+    assert np.all(heat.min(axis=(1, 2)) == 0)
+    np.testing.assert_allclose(heat.max(axis=(1, 2)), 1, atol=1e-6)
+    images = subject[1]
+    before, after = (masked_scores(images, some, score) for some in (np.ones_like(heat), heat))
+    (found,) = recipe_values("xplique", subject, ["average_drop"])
+    np.testing.assert_allclose(found, drop(before, after), rtol=0, atol=1e-6)

@@ -22,6 +22,7 @@ from camcore.metrics import (
     pointing_game,
     top1_localisation,
 )
+from camcore.metrics.case import Case, Counted
 from camcore.metrics.table import TABLE, find_metric
 from camcore.photos.crop import CentreCrop
 from camcore.targets import Probability
@@ -469,3 +470,41 @@ def test_boxes_of_volumes_are_refused():
         camcore.evaluate(
             random_network(3), volumes, boxes=[[0, 0, 2, 2]], **{**BOXED, "layer": "relu2"}
         )
+
+
+def dropping(torch, share):
+    torch.manual_seed(0)
+    layers = torch.nn
+    return layers.Sequential(
+        *(layers.Conv2d(2, 8, 3), layers.ReLU(), layers.Dropout(share)),
+        *(layers.AdaptiveAvgPool2d(1), layers.Flatten(), layers.Linear(8, 5)),
+    )
+
+
+def test_a_model_that_scores_otherwise_each_time_is_told(require):
+    torch = require("torch")
+    images = torch.from_numpy(IMAGES.astype(np.float32))
+    about = {"methods": "gradcam", "metrics": "average_drop", "layer": "1", "controls": False}
+    for share, mode, expected in ((0.5, "train", False), (0.5, "eval", True), (0, "train", True)):
+        found = camcore.evaluate(dropping(torch, share), images, 1, mode=mode, **about)
+        assert found.settings["deterministic"] == str(expected)
+        assert ("scores the same images otherwise each time" in str(found)) is not expected
+
+
+def test_maps_that_are_constant_and_what_is_undefined_of_them_are_counted():
+    """ADCC of Fake-CAM is worst; of ones alone it is undefined, not the 0.5 of no correlation."""
+    maps = np.ones((2, 8, 8), np.float32)
+    maps[1, 0, 0] = 0
+
+    def score(_, images):
+        return np.full(len(images), 0.4)
+
+    case = Case(IMAGES[:2], maps, Counted(score), lambda sample, _: maps[sample][None], [0.4, 0.4])
+    values = TABLE["adcc"](case)
+    assert np.isnan(values[0])
+    # 3 / (1 + 64 + 1): of the third part there is only the one position that is left out.
+    assert values[1] == pytest.approx(100 * 3 / 66, rel=1e-12)
+    one = Evaluation({"a": {"adcc": values}}, (), {"a": 0}, {"a": 0.0}, {"a": 1})
+    assert "1 of 2 maps of a are constant: no order." in str(one)
+    assert "Left out as undefined, of a: adcc (1)." in str(one)
+    assert one.interval("a", "adcc").mean == pytest.approx(100 * 3 / 66)
