@@ -44,6 +44,7 @@ from camcore.metrics.localisation import (
     grid_pointing_game,
     pointing_game,
     relevance_rank,
+    roc_auc,
 )
 from camcore.metrics.overlap import (
     OverlapCurve,
@@ -145,6 +146,7 @@ __all__ = [
     "relevance_rank",
     "reversed_maps",
     "road",
+    "roc_auc",
     "sensitivity_n",
     "smooth_mprt",
     "sparseness",

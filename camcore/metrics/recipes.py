@@ -261,6 +261,7 @@ def _rows() -> list[MetricRecipe]:
                 "pointing_game",
                 "energy_pointing_game",
                 "relevance_rank",
+                "roc_auc",
             ),
             refused={
                 "deletion": "PixelFlipping takes a pixel's channels one after the other, and its "

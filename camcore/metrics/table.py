@@ -187,6 +187,11 @@ def _relevance_rank(case: Case) -> Array:
     return localisation.relevance_rank(case.maps, case.where)
 
 
+@_row("roc_auc", "ROC AUC", "higher", "Fawcett, Pattern Recognition Letters 2006", "masks")
+def _roc_auc(case: Case) -> Array:
+    return localisation.roc_auc(case.maps, case.where)
+
+
 @_row("iou", "IoU at 0.15", "higher", _GRAD_CAM, "masks")
 def _iou(case: Case) -> Array:
     return overlap.iou(case.maps, case.where, 0.15)

@@ -14,6 +14,7 @@ from camcore.metrics import (
     pointing_game,
     quantus_explain_func,
     relevance_rank,
+    roc_auc,
     sparseness,
 )
 
@@ -106,6 +107,11 @@ def test_relevance_rank(theirs, signed, masks):
     ours = relevance_rank(signed, masks)
     assert np.ptp(ours) > 0.1
     np.testing.assert_array_equal(ours, theirs("RelevanceRankAccuracy", signed, masks))
+
+
+def test_roc_area(theirs, maps, signed, masks):
+    for some in (maps, signed):
+        np.testing.assert_allclose(roc_auc(some, masks), theirs("AUC", some, masks), rtol=1e-12)
 
 
 @pytest.mark.parametrize("cell", range(4))
@@ -244,10 +250,13 @@ def test_the_library_evaluates_several_methods_by_camcore(quantus, require):
         np.testing.assert_allclose(scores["entropy"], entropy(maps), atol=1e-9)
 
 
-METRICS = ("entropy", "sparseness", "pointing_game", "energy_pointing_game", "relevance_rank")
+METRICS = (
+    *("entropy", "sparseness", "pointing_game"),
+    *("energy_pointing_game", "relevance_rank", "roc_auc"),
+)
 NAMES = (
     *("Complexity", "Sparseness", "PointingGame"),
-    *("RelevanceMassAccuracy", "RelevanceRankAccuracy"),
+    *("RelevanceMassAccuracy", "RelevanceRankAccuracy", "AUC"),
 )
 
 
@@ -286,3 +295,32 @@ def test_what_recipe_quantus_refuses_is_of_no_use(quantus, torch_lite0):
         for each in (maps, 1 - maps, order.astype(np.float64))
     ]
     assert rises == [True, True, True]
+
+
+def test_the_page_lists_every_metric_of_the_installed_libraries(quantus, require):
+    from evaluation_page import PEERS
+
+    registry = quantus.AVAILABLE_METRICS.values()
+    assert {c.__name__ for group in registry for c in group.values()} == set(PEERS["Quantus 0.6.0"])
+    theirs = require("captum.metrics")
+    assert set(PEERS["captum 0.9.0"]) == {
+        name for name in theirs.__all__ if not name.endswith("decorator")
+    }
+    classes = {
+        "pytorch-grad-cam 1.5.7": ("arcc", "cam_mult_image", "perturbation_confidence", "road"),
+        "torchcam 0.5.0": ("",),
+    }
+    # What removes and fills in, and what averages or types, is no metric.
+    others = ("Remove", "Averager", "NoisyLinear", "_")
+    for library, modules in classes.items():
+        package = "pytorch_grad_cam" if "grad" in library else "torchcam"
+        found = [require(".".join(filter(None, (package, "metrics", one)))) for one in modules]
+        names = {
+            name
+            for module in found
+            for name, thing in vars(module).items()
+            if isinstance(thing, type)
+            and thing.__module__ == module.__name__
+            and not name.startswith(others)
+        }
+        assert names == set(PEERS[library])
