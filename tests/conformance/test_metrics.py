@@ -496,7 +496,7 @@ def test_deletion_is_quantus_pixel_flipping_of_whole_pixels(require, torch, subj
         features_in_step=step, perturb_baseline=0.0, disable_warnings=True
     )
     theirs = metric(
-        model=Single(), x_batch=images, y_batch=classes, a_batch=apart[:, None], softmax=True
+        model=Single().eval(), x_batch=images, y_batch=classes, a_batch=apart[:, None], softmax=True
     )
     found = deletion(images, apart, score, steps=[*range(0, SIDE * SIDE, step), SIDE * SIDE])
     np.testing.assert_allclose(np.array(theirs)[:, 2::3], found.scores[:, 1:], rtol=0, atol=1e-6)
