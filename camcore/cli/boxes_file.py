@@ -32,7 +32,8 @@ def boxes_by_name(path: Path) -> Mapping[str, Boxes]:
         JSON: an object with the boxes of each photograph, ``[[left, top, right, bottom], ...]`` or
         one of these, by the name of its file; or COCO's, whose ``images`` have an ``id`` and a
         ``file_name`` and whose ``annotations`` an ``image_id`` and a ``bbox`` of left, top, width
-        and height. Boxes of all categories are taken, but none around a crowd.
+        and height. Boxes of all categories are taken, but none around a crowd. All are in pixels
+        of the photograph as it is shown, upright.
 
     Returns
     -------

@@ -43,7 +43,8 @@ def quantus_explain_func(
     Raises
     ------
     InputError
-        There are other than one class for each input; and what `camcore.explain` raises.
+        There are other than one class for each input, or several methods; and what
+        `camcore.explain` raises.
 
     References
     ----------
@@ -59,5 +60,11 @@ def quantus_explain_func(
             f"targets of shape {classes.shape} and dtype {classes.dtype}; expected one class, a "
             f"whole number, for each of {len(np.asarray(inputs))} inputs."
         )
-    maps = np.asarray(explain(model, inputs, classes.tolist(), **kwargs).maps, np.float64)
+    found = explain(model, inputs, classes.tolist(), **kwargs)
+    if not hasattr(found, "maps"):
+        raise InputError(
+            f"method={kwargs.get('method')!r}; a metric of Quantus evaluates one method. Give the "
+            "name of one."
+        )
+    maps = np.asarray(found.maps, np.float64)
     return maps[:, None]

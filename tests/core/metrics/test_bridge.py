@@ -37,6 +37,11 @@ def test_targets_are_a_class_each(targets):
         quantus_explain_func(random_network(), IMAGES, targets)
 
 
+def test_several_methods_are_refused():
+    with pytest.raises(InputError, match="evaluates one method"):
+        quantus_explain_func(random_network(), IMAGES, CLASSES, method=["gradcam", "layercam"])
+
+
 def test_the_library_that_asks_is_not_imported():
     code = (
         "import sys, numpy as np; from camcore.metrics import quantus_explain_func as explain;"
