@@ -230,7 +230,7 @@ class Evaluation:
             {row: sum(part.seconds[row] for part in parts) for row in first.rows},
             {row: sum(part.empty[row] for part in parts) for row in first.rows},
             first.settings,
-            {
+            box_accuracy={
                 row: BoxAccuracy.concatenate([part.box_accuracy[row] for part in parts])
                 for row in first.box_accuracy
             },
@@ -542,7 +542,7 @@ def evaluate(
             "seed": str(seed),
             "deterministic": str(bool(np.allclose(scores, evidence.scores, rtol=1e-3, atol=1e-6))),
         },
-        {
+        box_accuracy={
             name: each.box_accuracy
             for name, each in cases.items()
             if objects is not None and any(row.name == "box_iou" for row in rows)

@@ -134,7 +134,7 @@ def _evaluation(found: Mapping[str, Any]) -> Evaluation:
         {row: one["seconds"] for row, one in rows.items()},
         {row: one["empty"] for row, one in rows.items()},
         found["settings"],
-        {
+        box_accuracy={
             row: BoxAccuracy(
                 np.array(one["thresholds"]),
                 np.array([[value for value, many in one["values"] for _ in range(many)]], float),

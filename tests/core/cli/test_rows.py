@@ -23,7 +23,7 @@ def one():
         {"gradcam": 0.1, "ones": 0.25},
         {"gradcam": 1, "ones": 0},
         {"recipe": "paper", "steps": "50"},
-        {"gradcam": BoxAccuracy(np.arange(12) * 0.01, ious, np.array([0.3, 0.5])),
+        box_accuracy={"gradcam": BoxAccuracy(np.arange(12) * 0.01, ious, np.array([0.3, 0.5])),
          "ones": BoxAccuracy(np.arange(12) * 0.01, np.full((1, 12), np.nan), np.array([0.3, 0.5]))},
     )  # fmt: skip
 
