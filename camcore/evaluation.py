@@ -21,8 +21,10 @@ from camcore.evidence import Rerun
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
 from camcore.metrics.arrays import is_constant
+from camcore.metrics.box_accuracy import BoxAccuracy
 from camcore.metrics.case import Case, Counted
 from camcore.metrics.controls import CONTROLS, Control
+from camcore.metrics.objects import Boxes, masks_of, objects_in
 from camcore.metrics.recipes import MetricRecipe, find_metric_recipe
 from camcore.metrics.robustness import ExplainImages
 from camcore.metrics.scoring import Scorer
@@ -89,6 +91,9 @@ class Evaluation:
         How many of each row's maps are constant, so that they rank nothing.
     settings : mapping of str to str
         What the numbers depend on: recipe, layer, steps, seed, and more.
+    box_accuracy : mapping of str to BoxAccuracy
+        Of each row where ``box_iou`` was asked for: its `score` is the MaxBoxAcc of all samples,
+        at the threshold that is best for them together, `best_thresholds`.
     """
 
     values: Mapping[str, Mapping[str, Floats]]
@@ -97,6 +102,7 @@ class Evaluation:
     seconds: Mapping[str, float] = field(default_factory=dict)
     empty: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    box_accuracy: Mapping[str, BoxAccuracy] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -224,6 +230,10 @@ class Evaluation:
             {row: sum(part.seconds[row] for part in parts) for row in first.rows},
             {row: sum(part.empty[row] for part in parts) for row in first.rows},
             first.settings,
+            box_accuracy={
+                row: BoxAccuracy.concatenate([part.box_accuracy[row] for part in parts])
+                for row in first.box_accuracy
+            },
         )
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -342,6 +352,21 @@ class Evaluation:
         """
         many = "s" if len(self) != 1 else ""
         yield f"{len(self)} sample{many}; means [95 % bootstrap interval]; (controls)."
+        if self.box_accuracy:
+            told = ", ".join(
+                f"{f'({row})' if row in self.controls else row} {boxes.score:.3g}"
+                + (f" (at {boxes.best_thresholds[0]:.2g})" if boxes.score > 0 else "")
+                for row, boxes in self.box_accuracy.items()
+            )
+            yield (
+                "MaxBoxAcc, the share of samples whose box has an IoU of 0.5 or more (at the best "
+                f"threshold for all samples): {told}."
+            )
+        if self.settings.get("deterministic") == "False":
+            yield (
+                "The model scores the same images otherwise each time, as with dropout: repeat "
+                "this to see how far numbers are apart."
+            )
         if any(self._best.values()):
             yield "* better than every other row: no interval of a paired difference holds 0."
         for metric in self.metrics:
@@ -359,7 +384,7 @@ class Evaluation:
 
     def _beaten_by(self, row: str, metric: str) -> list[str]:
         """List the controls that are better by a metric that looks at the model or the object."""
-        if not {"scores", "masks"} & set(TABLE[metric].needs):
+        if not {"scores", "masks", "boxes"} & set(TABLE[metric].needs):
             return []  # a map that never changes is coherent, robust and as simple as can be
         sign = 1 if TABLE[metric].better == "higher" else -1
         return [
@@ -385,6 +410,7 @@ def evaluate(
     layer: Any = None,
     recipe: Any = "paper",
     masks: Any = None,
+    boxes: Boxes | None = None,
     controls: bool | Sequence[str] = True,
     metric_recipe: str | MetricRecipe = "paper",
     score: Target | None = None,
@@ -407,7 +433,12 @@ def evaluate(
         As `camcore.explain` takes them.
     masks : (B, *S) bool array, or sequence of these, optional
         Where the object is, over the model's input, or over the photograph where these are
-        explained; metrics of localisation need them.
+        explained; metrics of localisation need them, or boxes.
+    boxes : sequence of (n, 4) array, or (B, 4) array, optional
+        The edges ``left, top, right, bottom`` of each sample's objects, or its one object's, in
+        pixels of the photograph where photographs are explained, and of the model's input
+        otherwise. Metrics of boxes need them; without masks, metrics of localisation take what
+        lies in them.
     controls : bool or sequence of str
         Maps that know nothing of the model, as rows of their own: those of
         `camcore.metrics.CONTROLS`, some of them by name, or none.
@@ -454,7 +485,12 @@ def evaluate(
     evidence = Explainer(model, method="rise", **shared).evidence(inputs, scored)
     images, score_images = evidence.images, evidence.score_images
     scores = Scorer(score_images, batch_size)(enumerate(images))
+    seen = [(one.crop, str(one.path or f"sample {i}")) for i, one in enumerate(first.photographs)]
+    objects = None if boxes is None else objects_in(boxes, images.shape[2:], len(images), seen)
     where = None if masks is None else _masks(masks, images, first)
+    if where is None and objects is not None:
+        where = masks_of(objects, images.shape[2:])
+    right = None if target is None else _first_class(first)
     known: dict[str, Array] = {}
 
     def case(maps: Array, again: ExplainImages) -> Case:
@@ -465,6 +501,8 @@ def evaluate(
             again,
             scores,
             where,
+            objects,
+            right,
             steps,
             batch_size,
             seed,
@@ -502,6 +540,12 @@ def evaluate(
             "metrics": convention.source,
             "steps": str(steps),
             "seed": str(seed),
+            "deterministic": str(bool(np.allclose(scores, evidence.scores, rtol=1e-3, atol=1e-6))),
+        },
+        box_accuracy={
+            name: each.box_accuracy
+            for name, each in cases.items()
+            if objects is not None and any(row.name == "box_iou" for row in rows)
         },
     )
 
@@ -549,6 +593,15 @@ def _masks(masks: Any, images: Array, explained: Explanation) -> Array:
             f"{len(images)} inputs of {images.shape[2:]}; pass one for each, True on the object."
         )
     return np.stack(given)
+
+
+def _first_class(explained: Explanation) -> Array | None:
+    """Tell of each sample whether the explained class has the highest output."""
+    outputs, classes = explained.outputs, explained.classes
+    if classes is None or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return None
+    highest: Array = outputs.argmax(axis=1) == classes
+    return highest
 
 
 def _interval(values: Floats, seed: int) -> Interval:

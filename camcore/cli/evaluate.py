@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from importlib.metadata import version
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,12 @@ import numpy.typing as npt
 import typer
 from rich.markup import escape
 
-from camcore._shared.atomic import check_apart, whole
+import camcore
+from camcore._shared.atomic import alone_in, check_apart, clear_drafts, whole
 from camcore.cli import console, labels
+from camcore.cli.boxes_file import boxes_by_name, boxes_of_photos
 from camcore.cli.compare.photos import PhotoSet
+from camcore.cli.explain.output import RUN_FILE, is_same_call, write_settings
 from camcore.cli.model import ModelRequest
 from camcore.cli.options import (
     WHAT_PANEL,
@@ -31,6 +35,7 @@ from camcore.cli.options import (
     TargetOption,
     WeightsOption,
 )
+from camcore.cli.rows import FOLDER, Rows
 from camcore.errors import InputError
 from camcore.evaluation import METRICS, Evaluation, evaluate
 from camcore.methods.table import find
@@ -41,6 +46,8 @@ from camcore.photos.io import read_photo
 from camcore.recipes import find_recipe
 
 METHODS = ("gradcam", "gradcampp", "layercam")
+
+_FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime")
 
 _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -95,6 +102,16 @@ def evaluate_photos(
             help="Masks of the objects, named as their photographs: white on the object.",
         ),
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Boxes of the objects, JSON: the name of each photograph, and for each object "
+            "\\[left, top, right, bottom] in its pixels; or COCO's annotations.",
+        ),
+    ] = None,
     controls: Annotated[
         bool,
         typer.Option(
@@ -106,12 +123,19 @@ def evaluate_photos(
         int, typer.Option(min=1, metavar="N", help="Steps of deletion and insertion.")
     ] = 50,
     batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Photographs that are explained at once.")
-    ] = 8,
+        int, typer.Option(min=1, metavar="N", help="Altered images that are scored at once.")
+    ] = 32,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of whatever is drawn.")] = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the tables go.")
     ] = Path("camcore-evaluate"),
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Leave alone the photographs in --output that an interrupted call has done.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print the table as JSON, and nothing else.")
     ] = False,
@@ -120,6 +144,10 @@ def evaluate_photos(
 
     You get a table here, and per_sample.csv, table.md and table.json to work on with. A row is
     marked as the best where a 95 % interval of its paired differences to each other row excludes 0.
+
+    Each photograph is evaluated by itself, and its numbers are kept in rows/: after Ctrl-C, which
+    ends with 130, the same command with --resume goes on, and gives the same numbers to the last
+    bit.
     """
     request = ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes)
     request.check()
@@ -131,66 +159,185 @@ def evaluate_photos(
         for name in metrics:
             convention.check(TABLE[name])
     found = PhotoSet.read(photos, 64, output)
-    objects = None if masks is None else [_mask(masks, path) for path in found.paths]
+    subjects = _subjects(found, masks, boxes)
     written = [output / name for name in ("per_sample.csv", "table.md", "table.json")]
-    check_apart([*found.found, *request.files], written)
+    kept = Rows(output / FOLDER, {})
+    made = [*written, output / RUN_FILE, *map(kept.file, found.names)]
+    read = [one.mask for one in subjects if one.mask is not None]
+    check_apart([*found.found, *request.files, *read, *([boxes] if boxes else [])], made)
     console.folder(output)
-    parts = []
-    groups = [range(i, min(i + batch, len(found))) for i in range(0, len(found), batch)]
-    with console.Steps(1 + len(groups)) as progress:
+    with console.Steps(1) as progress:
         loaded = request.load_in(progress)
-        index = None if target is None else labels.class_index(loaded, target)
-        for group in groups:
-            many = f"{group[0] + 1} to {group[-1] + 1} of {len(found)}"
-            with progress.step(f"photographs {many}: {len(metrics)} metrics"):
-                parts.append(
-                    evaluate(
-                        loaded,
-                        [found.paths[i] for i in group],
-                        index,
-                        methods=methods,
-                        metrics=metrics,
-                        layer=layer or None,
-                        recipe=recipe,
-                        metric_recipe=convention,
-                        masks=None if objects is None else [objects[i] for i in group],
-                        controls=controls,
-                        steps=steps,
-                        seed=seed,
-                        activation=activation,
-                    )
-                )
-    evaluation = Evaluation.concatenate(parts)
-    about = _summary(evaluation, found.names, model)
-    evaluation.to_csv(written[0])
-    for path, text in zip(
-        written[1:], (evaluation.to_markdown(), json.dumps(about, indent=1)), strict=True
-    ):
-        with whole(path) as draft:
-            draft.write_text(f"{text}\n", encoding="utf-8")
+    index = None if target is None else labels.class_index(loaded, target)
+    versions = _versions()
+    settings = {
+        "command": "evaluate",
+        **request.settings(),
+        "files and code of the model": request.fingerprint,
+        "layer": layer or [],
+        "target": target,
+        "methods": methods,
+        "metrics": metrics,
+        "recipe": recipe,
+        "metric-recipe": convention.name,
+        "activation": activation,
+        "masks": None if masks is None else str(masks.resolve()),
+        "boxes": None if boxes is None else str(boxes.resolve()),
+        "controls": controls,
+        "steps": steps,
+        "seed": seed,
+        "versions": [f"{name} {one}" for name, one in versions.items()],
+    }
+    kept = Rows(kept.folder, settings)
+
+    def evaluated(one: Subject) -> Evaluation:
+        return evaluate(
+            loaded,
+            [one.path],
+            index,
+            methods=methods,
+            metrics=metrics,
+            layer=layer or None,
+            recipe=recipe,
+            metric_recipe=convention,
+            masks=None if one.mask is None else [_marked(one.mask)],
+            boxes=None if one.boxes is None else [one.boxes],
+            controls=controls,
+            steps=steps,
+            batch_size=batch,
+            seed=seed,
+            activation=activation,
+        )
+
+    with alone_in(output):
+        clear_drafts(output)
+        if not (resume and is_same_call(output, settings)):
+            kept.remove(found.names)
+        write_settings(output, settings)
+        before = _evaluate_each(kept, subjects, evaluated, as_json)
+        evaluation = Evaluation.concatenate([kept.read(name) for name in found.names])
+        about = _summary(evaluation, found.names, model, request.fingerprint, versions)
+        _write_values(written[0], evaluation, found.names)
+        for path, text in zip(
+            written[1:], (evaluation.to_markdown(), json.dumps(about, indent=1)), strict=True
+        ):
+            with whole(path) as draft:
+                draft.write_text(f"{text}\n", encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(about))
     else:
         _print(evaluation)
+        if before:
+            console.say(f"{before} of {len(subjects)} photographs were done before.")
         console.wrote(output, [path.name for path in written])
     for name, why in found.unreadable:
         console.warn(f"left out {name}: {why}")
 
 
-def _mask(folder: Path, photo: Path) -> npt.NDArray[np.bool_]:
-    """Read the mask that is named as a photograph."""
+@dataclass(frozen=True)
+class Subject:
+    """A photograph, and where its objects are.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    name : str
+        A unique name.
+    mask : Path or None
+        The file of its mask.
+    boxes : list or None
+        Edges of the boxes of its objects.
+    """
+
+    path: Path
+    name: str
+    mask: Path | None = None
+    boxes: list[list[float]] | None = None
+
+    def sources(self) -> list[Any]:
+        """Describe what is read, so that it can be told whether that changed."""
+        files = [path.stat() for path in (self.path, self.mask) if path is not None]
+        return [*([about.st_size, about.st_mtime_ns] for about in files), self.boxes]
+
+
+def _evaluate_each(
+    kept: Rows, subjects: Sequence[Subject], evaluated: Callable[[Subject], Evaluation], quiet: bool
+) -> int:
+    """Evaluate the photographs that are not done, and return how many were.
+
+    Raises
+    ------
+    typer.Exit
+        130 after Ctrl-C.
+    """
+    todo = [(one, one.sources()) for one in subjects]
+    todo = [(one, sources) for one, sources in todo if not kept.is_done(one.name, sources)]
+    before = done = len(subjects) - len(todo)
+    try:
+        with console.count(len(todo), "photo", hidden=quiet) as bar:
+            for one, sources in todo:
+                kept.write(one.name, sources, evaluated(one))
+                done += 1
+                bar.advance()
+    except KeyboardInterrupt:
+        console.fail(
+            f"interrupted; {done} of {len(subjects)} photographs are done and stay in "
+            f"{kept.folder}. The same command with --resume does the others."
+        )
+        raise typer.Exit(130) from None
+    return before
+
+
+def _subjects(found: PhotoSet, masks: Path | None, boxes: Path | None) -> list[Subject]:
+    """Find the mask and the boxes of each photograph."""
+    marked = [None if masks is None else _mask(masks, path) for path in found.paths]
+    objects: Sequence[list[list[float]] | None] = [None] * len(found)
+    if boxes is not None:
+        objects = boxes_of_photos(found.names, boxes_by_name(boxes), boxes)
+    every = zip(found.paths, found.names, marked, objects, strict=True)
+    return [Subject(*one) for one in every]
+
+
+def _versions() -> dict[str, str]:
+    """List the versions of what computes the numbers, once the model is loaded."""
+    frameworks = [name for name in _FRAMEWORKS if name in sys.modules]
+    known = {name: str(sys.modules[name].__version__) for name in ("numpy", *frameworks)}
+    return {"camcore": camcore.__version__, **known}
+
+
+def _write_values(path: Path, evaluation: Evaluation, names: Sequence[str]) -> None:
+    """Write every value, by the names of the photographs."""
+    values = evaluation.to_pandas()
+    values["sample"] = [names[sample] for sample in values["sample"]]
+    with whole(path) as draft:
+        values.to_csv(draft, index=False)
+
+
+def _mask(folder: Path, photo: Path) -> Path:
+    """Find the mask that is named as a photograph."""
     for suffix in _MASKS:
         path = folder / f"{photo.stem}{suffix}"
         if path.exists():
-            marked: npt.NDArray[np.bool_] = read_photo(path).max(axis=-1) > 127
-            return marked
+            return path
     raise InputError(
         f"There is no mask of {photo.name} in {folder}; expected {photo.stem}.png, white on the "
         "object and black elsewhere."
     )
 
 
-def _summary(evaluation: Evaluation, names: Sequence[str], model: str) -> dict[str, Any]:
+def _marked(mask: Path) -> npt.NDArray[np.bool_]:
+    marked: npt.NDArray[np.bool_] = read_photo(mask).max(axis=-1) > 127
+    return marked
+
+
+def _summary(
+    evaluation: Evaluation,
+    names: Sequence[str],
+    model: str,
+    files: Sequence[str],
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
     """Collect what the table says, as JSON has it; what is undefined is null."""
 
     def number(value: float) -> float | None:
@@ -215,9 +362,18 @@ def _summary(evaluation: Evaluation, names: Sequence[str], model: str) -> dict[s
         for row in evaluation.rows
     }
     best = {metric: evaluation.best(metric) for metric in evaluation.metrics}
-    versions = {name: version(name) for name in ("camcore", "numpy")}
-    about = {"model": model, **evaluation.settings, "versions": versions}
-    return {"settings": about, "photographs": list(names), "best": best, "rows": rows}
+    about = {"model": model, **evaluation.settings, "files": files, "versions": versions}
+    common = {
+        row: {"MaxBoxAcc": found.score, "threshold": number(float(found.best_thresholds[0]))}
+        for row, found in evaluation.box_accuracy.items()
+    }
+    return {
+        "settings": about,
+        "photographs": list(names),
+        "best": best,
+        "rows": rows,
+        **({"box_accuracy": common} if common else {}),
+    }
 
 
 def _print(evaluation: Evaluation) -> None:

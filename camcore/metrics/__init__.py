@@ -13,6 +13,7 @@ from camcore.metrics.agreement import (
 )
 from camcore.metrics.box_accuracy import BoxAccuracy, max_box_accuracy, top1_localisation
 from camcore.metrics.boxes import boxes_of, mask_of
+from camcore.metrics.bridge import quantus_explain_func
 from camcore.metrics.complexity import effective_complexity, entropy, l1_complexity, sparseness
 from camcore.metrics.composite import adcc, arcc
 from camcore.metrics.controls import (
@@ -43,6 +44,7 @@ from camcore.metrics.localisation import (
     grid_pointing_game,
     pointing_game,
     relevance_rank,
+    roc_auc,
 )
 from camcore.metrics.overlap import (
     OverlapCurve,
@@ -137,12 +139,14 @@ __all__ = [
     "pixel_histograms",
     "pointing_game",
     "px_ap",
+    "quantus_explain_func",
     "random_logit",
     "random_maps",
     "randomiser",
     "relevance_rank",
     "reversed_maps",
     "road",
+    "roc_auc",
     "sensitivity_n",
     "smooth_mprt",
     "sparseness",

@@ -48,6 +48,33 @@ class BoxAccuracy:
     values: Floats
     iou: Floats
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[BoxAccuracy]) -> BoxAccuracy:
+        """Join those of other samples.
+
+        Parameters
+        ----------
+        parts : sequence of BoxAccuracy
+            One or more, of the same thresholds.
+
+        Raises
+        ------
+        InputError
+            There is none, or they have other thresholds.
+        """
+        if not parts:
+            raise InputError("No box accuracies to join; pass one or more.")
+        first = parts[0]
+        for part in parts:
+            for name in ("thresholds", "iou"):
+                if not np.array_equal(getattr(part, name), getattr(first, name)):
+                    raise InputError(
+                        f"Box accuracies of other {name} cannot be joined: {getattr(first, name)} "
+                        f"and {getattr(part, name)}."
+                    )
+        values = np.concatenate([part.values for part in parts])
+        return cls(first.thresholds, values, first.iou)
+
     @property
     def accuracy(self) -> Floats:
         """Share of the samples with objects that are right, ``(K, T)``."""

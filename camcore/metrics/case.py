@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.metrics import faithfulness, removal, robustness
+from camcore.metrics import box_accuracy, faithfulness, removal, robustness
 
 
 class Counted:
@@ -61,6 +61,10 @@ class Case:
         Of the images themselves.
     masks : (B, *S) bool array or None
         Where the object is.
+    boxes : sequence of (n, 4) int array, or None
+        First and last pixels in the boxes of each sample's objects.
+    right : (B,) bool array or None
+        Whether the model's first class is the one that was asked for.
     steps : int
         Of deletion and insertion.
     batch_size : int
@@ -77,6 +81,8 @@ class Case:
     explain_images: robustness.ExplainImages
     scores: Array
     masks: Array | None = None
+    boxes: Sequence[Array] | None = None
+    right: Array | None = None
     steps: int = 50
     batch_size: int = 32
     seed: int = 0
@@ -121,6 +127,28 @@ class Case:
         """Size of batches and seed, as metrics take them."""
         return {"batch_size": self.batch_size, "seed": self.seed}
 
+    @cached_property
+    def box_accuracy(self) -> box_accuracy.BoxAccuracy:
+        """How well the boxes around maps fit those of objects, at each threshold."""
+        thresholds = np.arange(0, 1, 0.001).tolist()  # of wsolevaluation, to the last bit
+        return box_accuracy.max_box_accuracy(self.maps, self.objects, thresholds=thresholds)
+
+    @property
+    def objects(self) -> Sequence[Array]:
+        """The boxes.
+
+        Raises
+        ------
+        InputError
+            There are none.
+        """
+        if self.boxes is None:
+            raise InputError(
+                "Localisation by boxes asks where the objects' are: give boxes=..., left, top, "
+                "right, bottom of each sample's objects."
+            )
+        return self.boxes
+
     @property
     def where(self) -> Array:
         """The masks.
@@ -133,6 +161,6 @@ class Case:
         if self.masks is None:
             raise InputError(
                 "Localisation asks where the object is: give masks=..., (B, *S) of the input's "
-                "size, True on the object."
+                "size, True on the object; or boxes=..., left, top, right, bottom of objects."
             )
         return self.masks

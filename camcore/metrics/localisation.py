@@ -176,6 +176,44 @@ def relevance_rank(
     return where_marked(((above & marked).sum(axis=1) + expected) / size, masks)
 
 
+def roc_auc(maps: npt.ArrayLike, masks: npt.ArrayLike) -> Floats:
+    """Measure the share of pairs of a position in the mask and one outside that the map tells.
+
+    It is the area under the curve of true over false positives, at every threshold.
+
+    Parameters
+    ----------
+    maps : (B, *S) array
+        Maps, signed or not.
+    masks : (B, *S) array
+        True and False, or 1 and 0.
+
+    Returns
+    -------
+    (B,) float64 array
+        In [0, 1]: the share of pairs whose position in the mask has more, where equal ones count
+        half; 0.5 for a constant map. NaN where the mask is empty, or all is in it.
+
+    Raises
+    ------
+    InputError
+        The arrays do not fit or are not as said, or a map is not finite.
+
+    References
+    ----------
+    Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 2006, sec. 7.
+    """
+    array = read_maps(maps)
+    masks = read_masks(masks, array.shape)
+    areas = np.full(len(array), np.nan)
+    for sample, (row, marked) in enumerate(zip(rows_of(array), rows_of(masks), strict=True)):
+        inside, outside = row[marked], np.sort(row[~marked])
+        if len(inside) and len(outside):
+            below, up_to = (np.searchsorted(outside, inside, side) for side in ("left", "right"))
+            areas[sample] = (below + up_to).sum() / (2 * len(inside) * len(outside))
+    return areas
+
+
 def grid_pointing_game(
     maps: npt.ArrayLike,
     cell: npt.ArrayLike,

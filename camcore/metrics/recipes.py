@@ -142,6 +142,21 @@ def _arcc_of_percentiles(case: Case) -> Array:
     return composite.arcc(told, case.coherency, l1_complexity(case.maps))
 
 
+def _authors_drop(case: Case) -> Array:
+    """Compute the drop from the largest probability, which is the explained class's or refused."""
+    if case.right is not None and not case.right.all():
+        raise InputError(
+            "ADCC's authors divide by the largest probability whatever class is explained, and "
+            f"{int((~case.right).sum())} of {len(case.right)} samples are explained for another. "
+            "Leave the target out, or choose recipe 'paper'."
+        )
+    return faithfulness.drop(case.scores, case.masked)
+
+
+def _authors_adcc(case: Case) -> Array:
+    return composite.adcc(_authors_drop(case), case.coherency, l1_complexity(case.maps))
+
+
 def _grad_cam_drop(case: Case) -> Array:
     lost: Array = np.maximum(0, case.scores - case.masked)
     return lost
@@ -246,6 +261,7 @@ def _rows() -> list[MetricRecipe]:
                 "pointing_game",
                 "energy_pointing_game",
                 "relevance_rank",
+                "roc_auc",
             ),
             refused={
                 "deletion": "PixelFlipping takes a pixel's channels one after the other, and its "
@@ -287,6 +303,33 @@ def _rows() -> list[MetricRecipe]:
                 "Jitters equal positions apart; adds noise of 0.01 before the photograph is "
                 "normalised.",
                 "Its least-relevant-first at p removes 1 − p.",
+                "It reports a share of right classes and a mean probability for each share "
+                "removed, and no number of both orders.",
+            ),
+        ),
+        MetricRecipe(
+            "adcc-authors",
+            "ADCC's authors (aimagelab/ADCC)",
+            own={
+                "average_drop": _authors_drop,
+                "coherency": lambda case: case.coherency,
+                "complexity": lambda case: l1_complexity(case.maps),
+                "adcc": _authors_adcc,
+            },
+            notes=(
+                "All are shares of 1, not percentages.",
+                "The drop is from the largest probability, whatever class is explained; another "
+                "class than the first is refused here.",
+                "Coherency of a constant map is left undefined, as it is there.",
+            ),
+        ),
+        MetricRecipe(
+            "wsolevaluation",
+            "wsolevaluation (clovaai/wsolevaluation), MaxBoxAcc",
+            alike=("box_iou",),
+            notes=(
+                "It reports the percentage of images whose box fits at the threshold that is best "
+                "for all of them: Evaluation.box_accuracy has that share.",
             ),
         ),
     ]

@@ -12,11 +12,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.finite import finite, without_overflow
+from camcore._shared.finite import without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.methods.arrays import at_least_one, batches, floating, ratio, shaped
+from camcore.methods.arrays import at_least_one, batches, ratio, shaped
 from camcore.metrics.agreement import Floats, find_similarity, pearson
+from camcore.metrics.scoring import checked
 
 ExplainImages: TypeAlias = Callable[[int, Array], Array]
 """From a sample and N alterations of its input ``(N, C, *S)`` to their maps ``(N, *S)``."""
@@ -41,8 +42,8 @@ def max_sensitivity(
     ----------
     images : (B, C, *S) array
         The model's input.
-    maps : (B, *S) array
-        Φ(x), as `explain_images` makes them; signed maps rather than scaled ones.
+    maps : (B, *T) array
+        Φ(x), as `explain_images` makes them, of any size; signed maps rather than scaled ones.
     explain_images : callable
         Maps of altered inputs.
     radius : float
@@ -228,14 +229,8 @@ def _changes(
     at_least_one(draws=draws, batch_size=batch_size)
     if not 0 < radius < np.inf:
         raise InputError(f"radius={radius}; pass a positive number, in the units of the input.")
-    images = finite(floating(images, "images"), "Images")
-    maps = np.asarray(maps)
-    if maps.ndim < 2 or len(maps) != len(images):
-        raise InputError(
-            f"Images of shape {images.shape} and maps of shape {maps.shape} do not fit one "
-            "another; pass (B, C, *S) and (B, *S)."
-        )
-    original = finite(maps, "Maps").astype(np.float64).reshape(len(maps), -1)
+    images, maps = checked(images, maps, any_size=True)
+    original = maps.astype(np.float64).reshape(len(maps), -1)
     noise = [
         np.random.default_rng([seed, draw]).uniform(-radius, radius, images.shape[1:])
         for draw in range(draws)

@@ -90,8 +90,12 @@ class Scorer:
         return shaped(answer, (len(samples),), "Scores of altered images").astype(np.float64)
 
 
-def checked(images: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Array, Array]:
+def checked(
+    images: npt.ArrayLike, maps: npt.ArrayLike, *, any_size: bool = False
+) -> tuple[Array, Array]:
     """Read images as floating numbers, and maps that fit them.
+
+    Maps of `any_size` may have another size than the images, as a layer's have.
 
     Raises
     ------
@@ -101,10 +105,15 @@ def checked(images: npt.ArrayLike, maps: npt.ArrayLike) -> tuple[Array, Array]:
     if hasattr(maps, "maps"):
         raise InputError("An explanation was given in place of its maps: give explanation.maps.")
     images, maps = finite(floating(np.asarray(images), "images"), "Images"), np.asarray(maps)
-    if maps.shape != (len(images), *images.shape[2:]):
+    size = images.shape[2:]
+    fits = maps.ndim >= 2 and len(maps) == len(images) and (any_size or maps.shape[1:] == size)
+    if not fits:
+        expected = "(B, C, *S) and (B, *S)" if not any_size else "(B, C, *S) and a map for each"
+        smaller = not any_size and maps.ndim == images.ndim - 1 and len(maps) == len(images)
+        bring = f" explanation.at({size}).maps brings maps to the images' size." if smaller else ""
         raise InputError(
             f"Images of shape {images.shape} and maps of shape {maps.shape} do not fit one "
-            "another; pass (B, C, *S) and (B, *S)."
+            f"another; pass {expected}.{bring}"
         )
     return images, finite(maps, "Maps")
 

@@ -159,11 +159,7 @@ def faithfulness_correlation(
     on a grid and by ranks: Fel et al., "Look at the Variance!", NeurIPS 2021 (MuFidelity).
     """
     images, maps = checked(images, maps)
-    if not 0 < share < 1:
-        raise InputError(f"share={share}; expected a number above 0 and below 1.")
-    cells = _cells(images.shape[2:], grid)
-    count = min(max(1, round(share * (cells.max() + 1))), int(cells.max()))
-    chosen = _random_sets(cells, count, subsets, seed)
+    chosen = _drawn(images.shape[2:], grid, share, subsets, seed)
     said, falls = _removed(images, maps, score_images, chosen, baseline, batch_size)
     return _correlated(said, falls, correlation)
 
@@ -208,21 +204,15 @@ def sensitivity_n(
     Ancona et al., "Towards better understanding of gradient-based attribution methods for Deep
     Neural Networks", ICLR 2018.
     """
-    columns = [
-        faithfulness_correlation(
-            images,
-            maps,
-            score_images,
-            subsets=subsets,
-            share=share,
-            grid=grid,
-            correlation=correlation,
-            baseline=baseline,
-            batch_size=batch_size,
-            seed=seed,
-        )
-        for share in shares
-    ]
+    images, maps = checked(images, maps)
+    if not len(shares):
+        raise InputError("shares is empty; pass one share of the positions or more.")
+    chosen = [_drawn(images.shape[2:], grid, share, subsets, seed) for share in shares]
+    everything = [one for sets in chosen for one in sets]
+    # All together, so that an image itself is scored once, and not once for each share.
+    pairs = _removed(images, maps, score_images, everything, baseline, batch_size)
+    said, falls = (np.split(one, len(shares), axis=1) for one in pairs)
+    columns = [_correlated(*one, correlation) for one in zip(said, falls, strict=True)]
     return np.stack(columns, axis=1)
 
 
@@ -320,11 +310,21 @@ def _cells(size: tuple[int, ...], grid: int | Sequence[int] | None) -> npt.NDArr
     return np.ravel_multi_index(np.meshgrid(*axes, indexing="ij"), tuple(map(int, sides)))
 
 
-def _random_sets(cells: npt.NDArray[np.int64], count: int, subsets: int, seed: int) -> list[Bools]:
-    """Draw sets of `count` cells, and mark their positions."""
+def _drawn(
+    size: tuple[int, ...],
+    grid: int | Sequence[int] | None,
+    share: float,
+    subsets: int,
+    seed: int,
+) -> list[Bools]:
+    """Draw sets of a `share` of the cells, and mark their positions."""
+    if not 0 < share < 1:
+        raise InputError(f"share={share}; expected a number above 0 and below 1.")
     at_least_one(subsets=subsets)
     if subsets < 2:
         raise InputError("One set correlates with nothing; pass subsets=2 or more.")
+    cells = _cells(size, grid)
+    count = min(max(1, round(share * (cells.max() + 1))), int(cells.max()))
     drawn = np.random.default_rng(seed)
     total = int(cells.max()) + 1
     return [np.isin(cells, drawn.permutation(total)[:count]) for _ in range(subsets)]

@@ -14,6 +14,7 @@ from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.metrics import (
+    box_accuracy,
     complexity,
     composite,
     faithfulness,
@@ -24,9 +25,9 @@ from camcore.metrics import (
 )
 from camcore.metrics.case import Case
 
-Need: TypeAlias = Literal["scores", "maps of others", "masks"]
-"""What a metric takes beside images and maps: scores of altered images, maps of altered images, or
-where the object is."""
+Need: TypeAlias = Literal["scores", "maps of others", "masks", "boxes"]
+"""What a metric takes beside images and maps: scores of altered images, maps of altered images,
+where the object is (by boxes, where there are no masks), or boxes around objects."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Metric:
         What tables show.
     better : {"higher", "lower"}
         Which of two maps is the better one.
-    needs : tuple of {"scores", "maps of others", "masks"}
+    needs : tuple of {"scores", "maps of others", "masks", "boxes"}
         What it takes beside images and maps.
     source : str
         Where it comes from.
@@ -65,6 +66,8 @@ _RISE = "Petsiuk et al., BMVC 2018"
 _PLUSPLUS = "Chattopadhay et al., WACV 2018"
 _ADCC = "Poppi et al., CVPR Workshops 2021"
 _YEH = "Yeh et al., NeurIPS 2019"
+_GRAD_CAM = "Selvaraju et al., ICCV 2017"
+_WSOL = "Choe et al., CVPR 2020"
 _BHATT = "Bhatt et al., IJCAI 2020"
 
 _rows: dict[str, Metric] = {}
@@ -184,9 +187,41 @@ def _relevance_rank(case: Case) -> Array:
     return localisation.relevance_rank(case.maps, case.where)
 
 
-@_row("iou", "IoU at 0.15", "higher", "Selvaraju et al., ICCV 2017", "masks")
+@_row("roc_auc", "ROC AUC", "higher", "Fawcett, Pattern Recognition Letters 2006", "masks")
+def _roc_auc(case: Case) -> Array:
+    return localisation.roc_auc(case.maps, case.where)
+
+
+@_row("iou", "IoU at 0.15", "higher", _GRAD_CAM, "masks")
 def _iou(case: Case) -> Array:
     return overlap.iou(case.maps, case.where, 0.15)
+
+
+@_row("box_iou", "best box IoU", "higher", _WSOL, "boxes")
+def _box_iou(case: Case) -> Array:
+    # Of each map at its own best threshold; at the best common one it depends on all samples.
+    best: Array = case.box_accuracy.values.max(axis=1)
+    return best
+
+
+@_row("box_localisation", "box at 0.15", "higher", _GRAD_CAM, "boxes")
+def _box_localisation(case: Case) -> Array:
+    return _localised(case, np.ones(len(case.maps), bool))
+
+
+@_row("top1_localisation", "top-1 box at 0.15", "higher", _GRAD_CAM, "boxes")
+def _top1_localisation(case: Case) -> Array:
+    if case.right is None:
+        raise InputError(
+            "Top-1 localisation asks whether the model's first class is the right one: give each "
+            "sample's class as the target, or ask for box_localisation."
+        )
+    return _localised(case, case.right)
+
+
+def _localised(case: Case, right: Array) -> Array:
+    """Tell where the class is right, and a box of the threshold that Grad-CAM has fits."""
+    return box_accuracy.top1_localisation(case.maps, case.objects, right, threshold=0.15)
 
 
 TABLE: Final[Mapping[str, Metric]] = MappingProxyType(_rows)

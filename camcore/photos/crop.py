@@ -188,6 +188,26 @@ class Crop:
             marked &= inside[:, None] if axis == 0 else inside
         return marked
 
+    def boxes_to_model(self, boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Bring boxes in the photograph to what the model sees of it.
+
+        Parameters
+        ----------
+        boxes : (n, 4) array
+            Edges ``left, top, right, bottom`` in pixels of the photograph, counted from the upper
+            left corner of the first one.
+
+        Returns
+        -------
+        (n, 4) float64 array
+            Edges in pixels of the grid, which may lie beyond it.
+        """
+        (rows, columns), (top, left) = self.scaled, self.corner
+        scale = np.array([columns / self.photo_shape[1], rows / self.photo_shape[0]] * 2)
+        edges: npt.NDArray[np.float64] = np.asarray(boxes, np.float64) * scale
+        edges -= np.array([left, top] * 2)
+        return edges
+
     def carried_on(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring maps of the grid to the scaled photograph, edge values carried outwards.
 

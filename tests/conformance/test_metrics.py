@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore.errors import InputError
 from camcore.metrics import (
+    METRIC_RECIPES,
+    TABLE,
     LinearImputer,
     arcc,
     baseline_of,
@@ -29,6 +32,7 @@ from camcore.metrics import (
     road,
     tied_share,
 )
+from camcore.metrics.case import Case, Counted
 from camcore.targets import Probability
 
 STEPS = 14
@@ -307,3 +311,207 @@ def test_black_is_not_the_mean_colour(subject):
     )
     np.testing.assert_array_equal(baseline_of(images, "min").max((1, 2, 3)), images.min((1, 2, 3)))
     assert np.abs(zero - dark).max() > 0.02
+
+
+def softmaxes(torch, model, images, classes):
+    """Probabilities of each image's class."""
+    with torch.no_grad():
+        likely = model(torch.from_numpy(images)).softmax(1)
+    return likely[range(len(images)), classes.tolist()].numpy()
+
+
+def test_recipe_xplique_is_xpliques_as_documented(torch, subject):
+    """Its `CausalFidelity` and its drops and gains, from their documentation.
+
+    Ten steps whose ends are truncated, from zeros; masks by the magnitude from its smallest to its
+    largest value; an epsilon of 1e-8. The library needs an older TensorFlow.
+    """
+    model, images, classes, heat, _ = subject
+    counts = np.linspace(0, SIDE * SIDE, 11).astype(int)
+    expected = {"deletion": [], "insertion": []}
+    for sample, one in enumerate(heat):
+        order, flat = np.argsort(one.reshape(-1))[::-1], images[sample].reshape(3, -1)
+        for name, start, end in (("deletion", flat, 0 * flat), ("insertion", 0 * flat, flat)):
+            altered = np.stack([start] * len(counts))
+            for each, count in zip(altered, counts, strict=True):
+                each[:, order[:count]] = end[:, order[:count]]
+            altered = altered.reshape(-1, 3, SIDE, SIDE)
+            curve = softmaxes(torch, model, altered, np.full(len(counts), classes[sample]))
+            expected[name].append(((curve[1:] + curve[:-1]) / 2).mean())
+    size = np.abs(heat)
+    low, high = (end(size, axis=(1, 2), keepdims=True) for end in (np.min, np.max))
+    stretched = (size - low) / (high - low)
+    before, after = (
+        softmaxes(torch, model, some, classes) for some in (images, images * stretched[:, None])
+    )
+    expected["average_drop"] = np.maximum(before - after, 0) / (before + 1e-8)
+    expected["average_gain"] = np.maximum(after - before, 0) / (1 - before + 1e-8)
+    expected["increase"] = after > before
+    found = recipe_values("xplique", subject, list(expected))
+    for name, values in zip(expected, found, strict=True):
+        np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-6, err_msg=name)
+
+
+def filled_in(image, removed):
+    """Solve the authors' equations one by one: 1/6 for the nearer, 1/12 for the diagonal ones."""
+    rows, columns = removed.shape
+    at = {place: i for i, place in enumerate(zip(*np.nonzero(removed), strict=True))}
+    left, right = np.zeros((len(at), len(at))), np.zeros((len(at), len(image)))
+    for (row, column), i in at.items():
+        for down in (-1, 0, 1):
+            for across in (-1, 0, 1):
+                there = row + down, column + across
+                inside = 0 <= there[0] < rows and 0 <= there[1] < columns
+                if not inside or (down == across == 0):
+                    continue
+                weight = 1 / 12 if down and across else 1 / 6
+                left[i, i] += weight
+                if there in at:
+                    left[i, at[there]] -= weight
+                else:
+                    right[i] += weight * image[:, there[0], there[1]]
+    made = image.copy()
+    made[:, removed] = np.linalg.solve(left, right).T
+    return made
+
+
+def test_recipe_road_authors_is_as_they_describe_it():
+    """Removed by rank with a little jitter, filled in from neighbours, with hardly any noise.
+
+    A small image and a smooth score, since each share is a dense system of equations here.
+    """
+    rng = np.random.default_rng(0)
+    images, weights = rng.random((2, 3, 9, 11)), rng.normal(size=(3, 9, 11)) / 5
+    maps = np.stack([rng.permutation(99).reshape(9, 11) / 98 for _ in range(2)])
+    shares = [round(0.1 * tenth, 1) for tenth in range(1, 10)]
+
+    def score(_, altered):
+        return 1 / (1 + np.exp(-(altered * weights).sum(axis=(1, 2, 3))))
+
+    most, least = np.empty((2, 2, 9))
+    for sample, one in enumerate(maps):
+        # No two positions are as near as the jitter, of 1e-4.
+        order = np.argsort(-(one + 1e-4 * rng.normal(size=one.shape)).reshape(-1))
+        for k, share in enumerate(shares):
+            # Theirs removes 1 - p of the least relevant at p.
+            for found, gone in (
+                (most, order[: round(99 * share)]),
+                (least, order[99 - round(99 * share) :]),
+            ):
+                removed = np.zeros(99, bool)
+                removed[gone] = True
+                made = filled_in(images[sample], removed.reshape(9, 11))
+                found[sample, k] = score(0, made[None])[0]
+    ours = road(images, maps, score, ties="random", noise=0.0)
+    np.testing.assert_allclose(ours.most, most, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours.least, least, rtol=0, atol=1e-12)
+    case = Case(images, maps, Counted(score), lambda *_: maps, np.ones(2))
+    found = METRIC_RECIPES["road-authors"](TABLE["road"], case)
+    # The recipe adds the noise of 0.01 of theirs, which moves the score by this at most.
+    reach = 4 * 0.01 * np.linalg.norm(weights) / 4
+    np.testing.assert_allclose(found, ((least - most) / 2).mean(axis=1), rtol=0, atol=reach / 3)
+
+
+def test_recipe_adcc_authors_is_as_their_code_has_it(torch, subject):
+    """3 / (1/coherency + 1/(1 - complexity) + 1/(1 - drop)) of an image at a time, in shares."""
+    model, images, classes, heat, _ = subject
+    masked = images * heat[:, None].astype(images.dtype)
+    again = camcore.explain(model, masked, classes.tolist(), layer="bn2").maps
+    with torch.no_grad():
+        before, after = (
+            model(torch.from_numpy(some)).softmax(1).numpy() for some in (images, masked)
+        )
+    names = ["average_drop", "coherency", "complexity", "adcc"]
+    found = np.array(recipe_values("adcc-authors", subject, names))
+    for sample, chosen in enumerate(classes):
+        whole, kept = before[sample].max(), after[sample, chosen]
+        lost = max(0.0, whole - kept) / whole
+        alike = (np.corrcoef(heat[sample].ravel(), again[sample].ravel())[0, 1] + 1) / 2
+        share = np.abs(heat[sample]).sum() / SIDE**2
+        joined = 3 / (1 / alike + 1 / (1 - share) + 1 / (1 - lost))
+        np.testing.assert_allclose(found[:, sample], [lost, alike, share, joined], atol=1e-6)
+
+
+def test_recipe_adcc_authors_refuses_other_classes(subject):
+    model, images, classes, *_ = subject
+    other = [int(one) + 1 for one in classes]
+    about = {"methods": "gradcam", "layer": "bn2", "controls": False}
+    with pytest.raises(InputError, match="3 of 3 samples are explained for another"):
+        camcore.evaluate(
+            model, images, other, metrics="adcc", metric_recipe="adcc-authors", **about
+        )
+
+
+def test_recipe_wsolevaluation_is_as_its_code_has_it(require, subject):
+    """Its boxes at a thousand thresholds, an image at a time, and the best of them for all."""
+    cv2 = require("cv2")
+    model, images, classes, heat, _ = subject
+    boxes = [[20, 10, 100, 90], [0, 0, 60, 112], [30, 40, 80, 100]]
+    thresholds = np.arange(0, 1, 0.001)
+    overlaps = np.empty((len(images), len(thresholds)))
+    for sample, (left, top, right, bottom) in enumerate(boxes):
+        eight = (heat[sample] * 255).astype(np.uint8)
+        for i, threshold in enumerate(thresholds):
+            _, above = cv2.threshold(eight, int(threshold * eight.max()), 255, cv2.THRESH_BINARY)
+            found, _ = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+            x0, y0, w, h = cv2.boundingRect(max(found, key=cv2.contourArea))
+            x1, y1 = min(x0 + w, SIDE - 1), min(y0 + h, SIDE - 1)
+            across = min(x1, right - 1) - max(x0, left) + 1
+            down = min(y1, bottom - 1) - max(y0, top) + 1
+            common = max(across, 0) * max(down, 0)
+            areas = (x1 - x0 + 1) * (y1 - y0 + 1) + (right - left) * (bottom - top)
+            overlaps[sample, i] = common / (areas - common)
+    evaluation = camcore.evaluate(
+        *(model, images, classes.tolist()),
+        methods="gradcam",
+        metrics="box_iou",
+        layer="bn2",
+        metric_recipe="wsolevaluation",
+        boxes=boxes,
+        controls=False,
+    )
+    box = evaluation.box_accuracy["gradcam"]
+    np.testing.assert_array_equal(box.thresholds, thresholds)
+    np.testing.assert_array_equal(box.values, overlaps)
+    assert box.score == (overlaps >= 0.5).mean(axis=0).max()
+    assert box.best_thresholds[0] == thresholds[(overlaps >= 0.5).mean(axis=0).argmax()]
+    np.testing.assert_array_equal(evaluation.values["gradcam"]["box_iou"], overlaps.max(axis=1))
+
+
+def test_deletion_is_quantus_pixel_flipping_of_whole_pixels(require, torch, subject):
+    """It takes the three channels of a pixel one after the other: every third of its points."""
+    quantus = require("quantus")
+    model, images, classes, heat, score = subject
+    ranks = np.argsort(order_of(heat, "random"), axis=1)
+    apart = (1 - ranks / heat[0].size).reshape(heat.shape)
+    step = SIDE * SIDE // 7
+
+    class Single(torch.nn.Module):
+        """Takes single precision, as the library gives it."""
+
+        def forward(self, given):
+            return model(given.double())
+
+    metric = quantus.PixelFlipping(
+        features_in_step=step, perturb_baseline=0.0, disable_warnings=True
+    )
+    theirs = metric(
+        model=Single().eval(), x_batch=images, y_batch=classes, a_batch=apart[:, None], softmax=True
+    )
+    found = deletion(images, apart, score, steps=[*range(0, SIDE * SIDE, step), SIDE * SIDE])
+    np.testing.assert_allclose(np.array(theirs)[:, 2::3], found.scores[:, 1:], rtol=0, atol=1e-6)
+
+
+def test_average_drop_is_xpliques_of_maps_that_fill_their_range(subject):
+    _, images, _, heat, score = subject
+    low, high = (end(heat, axis=(1, 2), keepdims=True) for end in (np.min, np.max))
+    filled = (heat - low) / (high - low)
+    before, after = (masked_scores(images, some, score) for some in (np.ones_like(heat), filled))
+    case = Case(images, filled, Counted(score), lambda *_: filled, before)
+    found = METRIC_RECIPES["xplique"](TABLE["average_drop"], case)
+    np.testing.assert_allclose(found, drop(before, after), rtol=0, atol=1e-6)
+    # Of maps that do not, it masks by another map.
+    case = Case(images, heat, Counted(score), lambda *_: heat, before)
+    own = drop(before, masked_scores(images, heat, score))
+    other = METRIC_RECIPES["xplique"](TABLE["average_drop"], case)
+    assert np.abs(other - own).max() > 1e-3

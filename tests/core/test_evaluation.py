@@ -11,7 +11,18 @@ from scipy.stats import bootstrap
 import camcore
 from camcore.errors import InputError
 from camcore.evaluation import Evaluation, Interval
-from camcore.metrics import adcc, coherency, deletion, drop, l1_complexity, masked_scores
+from camcore.metrics import (
+    adcc,
+    coherency,
+    deletion,
+    drop,
+    l1_complexity,
+    masked_scores,
+    max_box_accuracy,
+    pointing_game,
+    top1_localisation,
+)
+from camcore.metrics.case import Case, Counted
 from camcore.metrics.table import TABLE, find_metric
 from camcore.photos.crop import CentreCrop
 from camcore.targets import Probability
@@ -187,16 +198,20 @@ def test_masks_are_asked_where_the_object_is():
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_every_metric_of_the_table_gives_a_number_for_each_sample(name):
+def test_every_metric_of_the_table_gives_a_number_for_each_sample(name, require):
+    if "boxes" in TABLE[name].needs:
+        require("cv2")
     masks = np.zeros((6, 8, 8), bool)
     masks[:, 2:6, 2:6] = True
     found = camcore.evaluate(
         NETWORK,
         IMAGES,
+        None if name != "top1_localisation" else [0, 1, 2, 3, 4, 0],
         methods="layercam",
         metrics=name,
         layer="relu2",
         masks=masks,
+        boxes=[[2, 2, 6, 6]] * 6,
         controls=False,
         steps=4,
     )
@@ -292,3 +307,204 @@ def test_masks_of_photographs_go_where_the_model_looks():
         controls=["ones"],
     )
     np.testing.assert_allclose(found.values["ones"]["energy_pointing_game"], 31 / 63)
+
+
+def squares(*corners):
+    """Photographs of 16 by 24 pixels that are bright in a square of 6."""
+    photos = [np.full((16, 24, 3), 30, np.uint8) for _ in corners]
+    for photo, (left, top) in zip(photos, corners, strict=True):
+        photo[top : top + 6, left : left + 6] = 220
+    return photos
+
+
+def middle(photo):
+    """The middle 16 by 16 pixels, scaled to the model's 8 by 8."""
+    seen = CentreCrop(photo.shape, 8, 8).to_model(photo)
+    return np.moveaxis(seen[..., :2] / 255, -1, 0)[None]
+
+
+BOXED = {
+    "methods": "layercam",
+    "metrics": ["box_iou", "box_localisation", "pointing_game", "energy_pointing_game"],
+    "layer": "relu2",
+    "controls": ["centre", "ones"],
+}
+
+
+def test_boxes_of_inputs_are_asked_where_the_object_is(require):
+    require("cv2")
+    # Edges of 2 by 2 pixels of the first, and of the whole upper half of the second.
+    boxes = [[2, 2, 4, 4], [[0, 0, 4, 4], [4, 0, 8, 4]]]
+    found = camcore.evaluate(NETWORK, IMAGES[:2], boxes=boxes, **BOXED)
+    maps = camcore.explain(NETWORK, IMAGES[:2], None, "relu2", "layercam").maps
+    pixels = [[[2, 2, 3, 3]], [[0, 0, 3, 3], [4, 0, 7, 3]]]
+    thresholds = np.arange(0, 1, 0.001).tolist()
+    values, box = (
+        found.values["layercam"],
+        max_box_accuracy(maps, pixels, thresholds=thresholds),
+    )
+    np.testing.assert_array_equal(values["box_iou"], box.values.max(axis=1))
+    right = np.ones(2, bool)
+    np.testing.assert_array_equal(
+        values["box_localisation"], top1_localisation(maps, pixels, right, threshold=0.15)
+    )
+    np.testing.assert_array_equal(found.box_accuracy["layercam"].values, box.values)
+    masks = np.zeros((2, 8, 8), bool)
+    masks[0, 2:4, 2:4] = masks[1, :4] = True
+    np.testing.assert_array_equal(values["pointing_game"], pointing_game(maps, masks))
+    # All but the first corner, of which 31 of 63 are in the upper half.
+    np.testing.assert_allclose(
+        found.values["ones"]["energy_pointing_game"], [4 / 63, 31 / 63], rtol=1e-12
+    )
+    score, level = box.score, box.best_thresholds[0]
+    assert f"layercam {score:.3g}{f' (at {level:.2g})' if score else ''}" in str(found)
+    assert found.forwards == {"layercam": 0, "centre": 0, "ones": 0}
+
+
+def test_boxes_of_photographs_go_where_the_model_looks(require):
+    require("cv2")
+    photos = squares((9, 5), (0, 5))
+    boxes = [[[9, 5, 15, 11]], [[0, 5, 6, 11]]]
+    found = camcore.evaluate(NETWORK, photos, boxes=boxes, preprocess=middle, **BOXED)
+    # From column 4 on, by 2: edges 2.5, 2.5, 5.5 and 5.5, so that pixels 2 to 4 have their centres
+    # within; of the other, -2 to 1 has pixel 0.
+    masks = np.zeros((2, 8, 8), bool)
+    masks[0, 2:5, 2:5] = masks[1, 2:5, 0] = True
+    share = masks.sum(axis=(1, 2)) / 63
+    np.testing.assert_allclose(found.values["ones"]["energy_pointing_game"], share, rtol=1e-12)
+    by_mask = np.zeros((2, 16, 24), bool)
+    by_mask[0, 5:11, 9:15] = by_mask[1, 5:11, 0:6] = True
+    about = {**BOXED, "metrics": ["pointing_game", "energy_pointing_game"]}
+    masked = camcore.evaluate(NETWORK, photos, masks=by_mask, preprocess=middle, **about)
+    for row in masked.rows:
+        for metric in masked.metrics:
+            np.testing.assert_array_equal(masked.values[row][metric], found.values[row][metric])
+
+
+def test_masks_and_boxes_are_each_asked_what_they_tell(require):
+    require("cv2")
+    masks = np.zeros((6, 8, 8), bool)
+    masks[:, 7] = True
+    boxes = [[2, 2, 6, 6]] * 6
+    both = camcore.evaluate(NETWORK, IMAGES, masks=masks, boxes=boxes, **BOXED)
+    alone = camcore.evaluate(NETWORK, IMAGES, boxes=boxes, **BOXED)
+    np.testing.assert_allclose(both.values["ones"]["energy_pointing_game"], 8 / 63)
+    for row in both.rows:
+        np.testing.assert_array_equal(both.values[row]["box_iou"], alone.values[row]["box_iou"])
+
+
+def test_an_object_that_the_model_does_not_see_is_counted_as_undefined(require):
+    require("cv2")
+    boxes = [[9, 5, 15, 11], [0, 0, 3, 3]]  # the model sees columns 4 to 20
+    found = camcore.evaluate(
+        NETWORK, squares((9, 5), (0, 0)), boxes=boxes, preprocess=middle, **BOXED
+    )
+    for metric in found.metrics:
+        np.testing.assert_array_equal(np.isnan(found.values["centre"][metric]), [False, True])
+    assert "Left out as undefined, of centre: box_iou (1), box_localisation (1)" in str(found)
+    assert found.box_accuracy["centre"].accuracy.max() in (0, 1)
+
+
+def test_the_best_common_threshold_is_that_of_all_parts_joined(require):
+    require("cv2")
+    boxes = np.array([[1, 1, 4, 4], [2, 2, 7, 7], [0, 0, 8, 5]] * 2)
+    about = {**BOXED, "metrics": ["box_iou"]}
+    whole = camcore.evaluate(NETWORK, IMAGES, boxes=boxes, **about)
+    parts = [
+        camcore.evaluate(NETWORK, IMAGES[some], boxes=boxes[some], **about)
+        for some in (slice(0, 2), slice(2, 6))
+    ]
+    joined = Evaluation.concatenate(parts)
+    for row, expected in whole.box_accuracy.items():
+        found = joined.box_accuracy[row]
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert found.score == expected.score
+    # The share at one threshold for all is at most that of each at its own.
+    alone = (whole.values["layercam"]["box_iou"] >= 0.5).mean()
+    assert whole.box_accuracy["layercam"].score <= alone
+
+
+def test_top1_localisation_asks_for_the_right_class(require):
+    require("cv2")
+    about = {**BOXED, "metrics": ["box_localisation", "top1_localisation"], "boxes": [[0, 0, 8, 8]]}
+    first = int(camcore.explain(NETWORK, IMAGES[:1], layer="relu2").classes[0])
+    for chosen in range(5):
+        found = camcore.evaluate(NETWORK, IMAGES[:1], [chosen], **about).values["ones"]
+        # A box of the whole image fits the map of ones, whatever the class.
+        assert found["box_localisation"] == 1
+        assert found["top1_localisation"] == (chosen == first)
+    with pytest.raises(InputError, match="give each sample's class as the target"):
+        camcore.evaluate(NETWORK, IMAGES[:1], **about)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[1, 1, 4, 4]], "Boxes of 1 samples do not fit 2"),
+        (None, "by boxes asks where the objects' are: give boxes="),
+        (7, "Boxes of 0 samples"),
+        ([[1, 1, 4, 4], []], "sample 1 has no box"),
+        ([[1, 1, 4, 4], [[1, 2, 3]]], r"sample 1 have shape \(1, 3\); expected \(n, 4\)"),
+        ([[1, 1, 4, 4], ["a"]], "sample 1 are no list of numbers: \\['a'\\]"),
+        ([[4, 1, 4, 4], [1, 1, 4, 4]], "A box of sample 0 has no area: 4, 1, 4, 4"),
+        ([[1, 4, 4, 2], [1, 1, 4, 4]], "A box of sample 0 has no area"),
+        ([[1, 1, 4, 9], [1, 1, 4, 4]], "leaves an input of 8 by 8 pixels: 1, 1, 4, 9"),
+        ([[np.nan, 1, 4, 4], [1, 1, 4, 4]], "has no area"),
+    ],
+)
+def test_boxes_that_are_none(boxes, message):
+    with pytest.raises(InputError, match=message):
+        camcore.evaluate(NETWORK, IMAGES[:2], boxes=boxes, **BOXED)
+
+
+def test_boxes_may_overshoot_by_less_than_a_pixel(require):
+    require("cv2")
+    about = {**BOXED, "metrics": "energy_pointing_game"}
+    found = camcore.evaluate(NETWORK, IMAGES[:1], boxes=[[-0.01, 0, 8.4, 4]], **about)
+    np.testing.assert_allclose(found.values["ones"]["energy_pointing_game"], 31 / 63)
+
+
+def test_boxes_of_volumes_are_refused():
+    volumes = np.random.default_rng(0).normal(size=(1, 2, 8, 8, 8))
+    with pytest.raises(InputError, match="Boxes lie over images, and the input is of"):
+        camcore.evaluate(
+            random_network(3), volumes, boxes=[[0, 0, 2, 2]], **{**BOXED, "layer": "relu2"}
+        )
+
+
+def dropping(torch, share):
+    torch.manual_seed(0)
+    layers = torch.nn
+    return layers.Sequential(
+        *(layers.Conv2d(2, 8, 3), layers.ReLU(), layers.Dropout(share)),
+        *(layers.AdaptiveAvgPool2d(1), layers.Flatten(), layers.Linear(8, 5)),
+    )
+
+
+def test_a_model_that_scores_otherwise_each_time_is_told(require):
+    torch = require("torch")
+    images = torch.from_numpy(IMAGES.astype(np.float32))
+    about = {"methods": "gradcam", "metrics": "average_drop", "layer": "1", "controls": False}
+    for share, mode, expected in ((0.5, "train", False), (0.5, "eval", True), (0, "train", True)):
+        found = camcore.evaluate(dropping(torch, share), images, 1, mode=mode, **about)
+        assert found.settings["deterministic"] == str(expected)
+        assert ("scores the same images otherwise each time" in str(found)) is not expected
+
+
+def test_maps_that_are_constant_and_what_is_undefined_of_them_are_counted():
+    """ADCC of Fake-CAM is worst; of ones alone it is undefined, not the 0.5 of no correlation."""
+    maps = np.ones((2, 8, 8), np.float32)
+    maps[1, 0, 0] = 0
+
+    def score(_, images):
+        return np.full(len(images), 0.4)
+
+    case = Case(IMAGES[:2], maps, Counted(score), lambda sample, _: maps[sample][None], [0.4, 0.4])
+    values = TABLE["adcc"](case)
+    assert np.isnan(values[0])
+    # 3 / (1 + 64 + 1): of the third part there is only the one position that is left out.
+    assert values[1] == pytest.approx(100 * 3 / 66, rel=1e-12)
+    one = Evaluation({"a": {"adcc": values}}, (), {"a": 0}, {"a": 0.0}, {"a": 1})
+    assert "1 of 2 maps of a are constant: no order." in str(one)
+    assert "Left out as undefined, of a: adcc (1)." in str(one)
+    assert one.interval("a", "adcc").mean == pytest.approx(100 * 3 / 66)

@@ -39,6 +39,20 @@ their means, with 95 % bootstrap intervals over samples. What is undefined (the 
 constant map, an empty mask) is left out and counted. `Evaluation.difference` compares two rows
 sample by sample.
 
+    camcore.evaluate(model, [photo], metrics=["pointing_game", "box_iou"], boxes=[[10, 20, 90, 80]])
+
+Where the objects are is said by masks or by boxes, over the photographs, or over the model's input
+where that is given: `left, top, right, bottom` of each object, in pixels. On the command line,
+`--masks FOLDER`, and `--boxes FILE` with each photograph's name and boxes as JSON, or COCO's
+annotations. Metrics of masks take boxes where there are no masks. `box_iou` is the overlap of the
+box around the map at its own best threshold; at the best threshold for all samples together,
+which is MaxBoxAcc, it is a number of the set, `evaluation.box_accuracy["gradcam"].score`.
+`top1_localisation` asks for the right classes as the target.
+
+`camcore evaluate` evaluates one photograph after the other and keeps the numbers of each. After an
+interruption, or with more photographs in the folder, `--resume` does what is missing, and ends
+with the same numbers as a call without a break; it refuses other settings, models and versions.
+
 ## The metrics
 
 What is scored is the probability of the explained class.
@@ -57,6 +71,115 @@ RECIPE_TEXT = """
 `camcore.evaluate(..., metric_recipe="torchcam")`, or `camcore evaluate --metric-recipe torchcam`,
 gives the library's own numbers; tests run the installed libraries beside them.
 """
+
+BRIDGE_TEXT = """
+Quantus takes camcore's maps of PyTorch and Keras models, also where it explains altered images:
+
+    quantus.MaxSensitivity()(model=net, x_batch=images, y_batch=classes, a_batch=None,
+                             explain_func=camcore.metrics.quantus_explain_func,
+                             explain_func_kwargs={"method": "gradcam", "layer": "layer4"})
+
+Of its metrics, `MPRT` shows a Keras model images with their channels first, which fails."""
+
+PEERS_TEXT = """
+## What libraries have, and what of it is here
+
+A name is a metric above, or a function of `camcore.metrics`; what is not here says why.
+"""
+
+PEERS = {
+    "Quantus 0.6.0": {
+        "FaithfulnessCorrelation": "`faithfulness_correlation`, on cells of a grid",
+        "FaithfulnessEstimate": "`faithfulness_correlation`; this one removes one group after the "
+        "other, the most relevant first",
+        "PixelFlipping": "`deletion`, of whole pixels",
+        "RegionPerturbation": "`deletion` and `irof`; patches of a fixed size are neither what the "
+        "map is of nor what is in the picture",
+        "Monotonicity": "no: it puts the baseline into the baseline, and is true of any map",
+        "MonotonicityCorrelation": "no: the uncertainty of a single pixel's fill-ins, of which a "
+        "network sees nothing",
+        "Selectivity": "`deletion`; it is its curve by patches, without a number",
+        "SensitivityN": "`sensitivity_n`, in which sets are random, as in the paper",
+        "IROF": "`irof`",
+        "ROAD": "`road`; it fails on colour images",
+        "Infidelity": "`infidelity`",
+        "Sufficiency": "no: of a data set, not of a map, by a distance that is to be chosen",
+        "Continuity": "`max_sensitivity`; this one moves the picture and not its map back",
+        "LocalLipschitzEstimate": "`max_sensitivity`, which does not divide by the noise's size",
+        "MaxSensitivity": "`max_sensitivity`",
+        "AvgSensitivity": "`average_sensitivity`",
+        "Consistency": "no: of a data set, by a way to make maps discrete that is to be chosen",
+        "RelativeInputStability": "no: it divides by each value of the map and of the picture, so "
+        "that those near 0 decide",
+        "RelativeOutputStability": "no: as above, by outputs in place of the picture",
+        "RelativeRepresentationStability": "no: as above, by what a layer makes of the picture",
+        "PointingGame": "`pointing_game`; empty masks are hits there",
+        "TopKIntersection": "`relevance_rank`, whose K is the object's size; a fixed K asks for "
+        "another share of each picture",
+        "RelevanceMassAccuracy": "`energy_pointing_game`",
+        "RelevanceRankAccuracy": "`relevance_rank`",
+        "AttributionLocalisation": "`energy_pointing_game`",
+        "AUC": "`roc_auc`",
+        "Focus": "`grid_pointing_game`",
+        "Sparseness": "`sparseness`",
+        "Complexity": "`entropy`",
+        "EffectiveComplexity": "`effective_complexity`",
+        "MPRT": "`model_parameter_randomisation`",
+        "SmoothMPRT": "`smooth_mprt`",
+        "EfficientMPRT": "`efficient_mprt`",
+        "RandomLogit": "`random_logit`",
+        "Completeness": "no: maps in [0, 1] have no units to add up in; the signed ones of methods "
+        "that promise it are tested for it",
+        "NonSensitivity": "no: the share of pixels that matter without being marked, one by one",
+        "InputInvariance": "no: it alters the model's first bias, which not every model has",
+    },
+    "captum 0.9.0": {
+        "infidelity": "`infidelity`",
+        "sensitivity_max": "`max_sensitivity`",
+    },
+    "pytorch-grad-cam 1.5.7": {
+        "CamMultImageConfidenceChange": "`masked_scores`",
+        "DropInConfidence": "`average_drop`",
+        "IncreaseInConfidence": "`increase`",
+        "PerturbationConfidenceMetric": "`road`",
+        "ROADMostRelevantFirst": "`road`, `Road.most`",
+        "ROADLeastRelevantFirst": "`road`, `Road.least`",
+        "ROADMostRelevantFirstAverage": "`road`, the mean of `Road.most`",
+        "ROADLeastRelevantFirstAverage": "`road`, the mean of `Road.least`",
+        "ROADCombined": "`road`",
+        "Complexity": "`complexity`",
+        "Coherency": "`coherency`",
+        "ARCC": "`arcc`",
+    },
+    "torchcam 0.5.0": {
+        "ClassificationMetric": "`average_drop`, `increase`",
+        "DeletionInsertionMetric": "`deletion`, `insertion`",
+    },
+    "xplique 2.0.2": {
+        "Deletion": "`deletion`",
+        "Insertion": "`insertion`",
+        "MuFidelity": '`faithfulness_correlation(..., grid=9, correlation="spearman")`',
+        "AverageDropMetric": "`average_drop`",
+        "AverageGainMetric": "`average_gain`",
+        "AverageIncreaseMetric": "`increase`",
+        "AverageStability": "`average_sensitivity`, which is relative to the map",
+        "Complexity": "`entropy`",
+        "Sparseness": "`sparseness`",
+        "RandomLogitMetric": "`random_logit`",
+        "ModelRandomizationMetric": "`model_parameter_randomisation`",
+        "MeGe": "no: it trains the model again, several times",
+    },
+    "TorchRay": {
+        "PointingGameBenchmark": "`pointing_game` by the recipe `torchray`; its mean over classes "
+        "of means over images asks for a class of each object, and tables here are of images",
+    },
+    "wsolevaluation": {
+        "MaxBoxAcc": "`Evaluation.box_accuracy`, and of each sample `box_iou`",
+        "MaxBoxAccV2": '`max_box_accuracy(..., iou=(0.3, 0.5, 0.7), contours="all")`',
+        "PxAP": "`px_ap`, a number of a data set",
+    },
+}
+"""The metrics of libraries, and what of them is here."""
 
 TABLE_TEXT = """
 ## An example
@@ -97,6 +220,16 @@ def recipe_rows() -> list[str]:
             said = [*row.notes, *(f"{name} is refused: {why}" for name, why in row.refused.items())]
             lines.append(f"| `{row.name}` | {row.source} | {has} | {' '.join(said)} |")
     return lines
+
+
+def peer_rows() -> list[str]:
+    """List the metrics of libraries, and what of them is here, or why it is not."""
+    lines = ["| library | metric | here |", "|---|---|---|"]
+    return lines + [
+        f"| {library} | `{name}` | {here} |"
+        for library, metrics in PEERS.items()
+        for name, here in metrics.items()
+    ]
 
 
 def photographs() -> list[np.ndarray]:
@@ -199,6 +332,9 @@ def main() -> None:
         *control_rows(),
         RECIPE_TEXT,
         *recipe_rows(),
+        BRIDGE_TEXT,
+        PEERS_TEXT,
+        *peer_rows(),
         TABLE_TEXT,
         evaluation.to_markdown(),
         "",

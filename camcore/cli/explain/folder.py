@@ -8,7 +8,6 @@ import warnings
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import typer
 
@@ -19,8 +18,8 @@ from camcore.cli.explain.output import (
     REPORT,
     OutputOptions,
     OutputPaths,
-    changed_settings,
     draw_figure,
+    is_same_call,
     write_settings,
 )
 from camcore.cli.explain.report import ReportDraft, check_report
@@ -33,7 +32,7 @@ from camcore.cli.explain.summary import (
     print_result,
     summarised,
 )
-from camcore.errors import CamcoreError, FileError, InputError
+from camcore.errors import CamcoreError, FileError
 from camcore.photos.io import encode, write_image
 from camcore.photos.stamp import stamped
 from camcore.targets import TargetLike
@@ -77,7 +76,7 @@ def explain_folder(
         "photographs below": str(found.root),
         "format": options.kind,
     }
-    going_on = resume and _is_same_call(folder, settings)
+    going_on = resume and is_same_call(folder, settings)
     summary = RunSummary(len(found.paths))
     report = ReportDraft.of(folder / REPORT, found.paths, call) if options.report else None
     try:
@@ -104,17 +103,6 @@ def explain_folder(
     _print_end(loaded, found, folder, options, summary, as_json)
     if summary.failed:
         raise typer.Exit(1)
-
-
-def _is_same_call(folder: Path, settings: dict[str, Any]) -> bool:
-    """Tell whether `folder` holds results of a run, and refuse those of other `settings`."""
-    changed = changed_settings(folder, settings)
-    if changed:
-        raise InputError(
-            f"{folder} holds the results of another call: {'; '.join(changed)}. Repeat that call "
-            "to go on with it, leave --resume out to start over, or choose another --output."
-        )
-    return changed is not None
 
 
 def _run(

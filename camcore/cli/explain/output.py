@@ -15,6 +15,7 @@ from camcore._shared.atomic import check_apart, whole
 from camcore._shared.reading import reading
 from camcore.batch import ExplainedPhoto, FoundPhotos
 from camcore.cli import labels
+from camcore.errors import InputError
 from camcore.photos.io import Format
 from camcore.photos.stamp import read_stamp
 from camcore.viz import png_bytes
@@ -161,6 +162,17 @@ def changed_settings(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]
             for name in names
             if before.get(name) != settings.get(name)
         ]
+
+
+def is_same_call(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Tell whether `folder` holds results of a run, and refuse those of other `settings`."""
+    changed = changed_settings(folder, settings)
+    if changed:
+        raise InputError(
+            f"{folder} holds the results of another call: {'; '.join(changed)}. Repeat that call "
+            "to go on with it, leave --resume out to start over, or choose another --output."
+        )
+    return changed is not None
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:

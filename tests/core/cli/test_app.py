@@ -140,7 +140,7 @@ def test_what_is_left_out_of_a_command_is_fixed():
         "compare": {"output": Path("camcore-compare"), "seed": 0, **shared},
         "evaluate": {
             **{"recipe": "paper", "metric_recipe": "paper", "controls": True, "steps": 50},
-            **{"batch": 8, "seed": 0, "output": Path("camcore-evaluate")},
+            **{"batch": 32, "seed": 0, "output": Path("camcore-evaluate")},
         },
         **{name: {} for name in ("layers", "methods", "recipes", "info")},
     }

@@ -10,6 +10,7 @@ import pytest
 
 import camcore as library
 from camcore.photos.io import write_image
+from camcore.testing import NumpyAdapter
 
 MODEL = ("--model", "tiny_models:named")
 QUICK = ("--method", "gradcam", "--metric", "deletion", "--metric", "average-drop", "--steps", 4)
@@ -41,8 +42,9 @@ def evaluated(camcore, folder, tmp_path):
     return run
 
 
-def test_numbers_are_the_librarys_own_whatever_the_batch(evaluated, folder, tiny):
-    found = json.loads(evaluated(*QUICK, "--json", "--batch", 2).stdout)
+@pytest.mark.parametrize("batch", [2, 32])
+def test_numbers_are_the_librarys_own_whatever_the_batch(evaluated, folder, tiny, batch):
+    found = json.loads(evaluated(*QUICK, "--json", "--batch", batch).stdout)
     expected = library.evaluate(
         tiny.named(),
         [folder / f"{name}.png" for name in "abc"],
@@ -69,7 +71,7 @@ def test_files_hold_every_value_and_the_table(evaluated, tmp_path):
     assert "3 samples; means [95 % bootstrap interval]; (controls)." in done.stdout
     with (tmp_path / "out" / "per_sample.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["sample"] for row in rows] == ["0", "1", "2"] * 2
+    assert [row["sample"] for row in rows] == ["a.png", "b.png", "c.png"] * 2
     known = json.loads((tmp_path / "out" / "table.json").read_text())
     mean = known["rows"]["gradcam"]["metrics"]["deletion"]["mean"]
     assert np.mean([float(r["value"]) for r in rows[:3]]) == pytest.approx(mean)
@@ -109,6 +111,293 @@ def test_masks_lie_over_their_photographs(evaluated, folder, tmp_path):
     (masks / "b.png").unlink()
     done = evaluated(*QUICK[:2], *asked, code=1)
     assert "There is no mask of b.png" in done.output
+
+
+BOXED = ("--method", "layercam", "--metric", "box-iou", "--metric", "energy-pointing-game")
+
+
+def boxes_file(path, boxes):
+    path.write_text(json.dumps(boxes))
+    return path
+
+
+def test_boxes_are_read_by_name_or_from_cocos_annotations(
+    evaluated, folder, tmp_path, tiny, require
+):
+    require("cv2")
+    boxes = {
+        "a.png": [[12, 0, 20, 30]],
+        "b.png": [10, 3, 30, 20.5],
+        "c.png": [[8, 8, 20, 20], [20, 10, 36, 30]],
+    }
+    plain = boxes_file(tmp_path / "boxes.json", boxes)
+    coco = {
+        "images": [{"id": 7 + i, "file_name": name} for i, name in enumerate(boxes)],
+        "annotations": [
+            {"image_id": 7, "bbox": [12, 0, 8, 30], "category_id": 1},
+            {"image_id": 9, "bbox": [8, 8, 12, 12], "category_id": 2, "iscrowd": 0},
+            {"image_id": 8, "bbox": [10, 3, 20, 17.5]},
+            {"image_id": 9, "bbox": [20, 10, 16, 20]},
+            {"image_id": 9, "bbox": [0, 0, 45, 30], "iscrowd": 1},
+        ],
+    }
+    expected = library.evaluate(
+        tiny.named(),
+        [folder / f"{name}.png" for name in "abc"],
+        methods="layercam",
+        metrics=["box_iou", "energy_pointing_game"],
+        boxes=[boxes["a.png"], [boxes["b.png"]], boxes["c.png"]],
+    )
+    for file in (plain, boxes_file(tmp_path / "coco.json", coco)):
+        found = json.loads(evaluated(*BOXED, "--boxes", file, "--json").stdout)
+        for row in expected.rows:
+            for metric in expected.metrics:
+                mean = found["rows"][row]["metrics"][metric]["mean"]
+                assert mean == pytest.approx(expected.interval(row, metric).mean, rel=1e-6)
+            common = expected.box_accuracy[row]
+            assert found["box_accuracy"][row] == {
+                "MaxBoxAcc": common.score,
+                "threshold": common.best_thresholds[0],
+            }
+    done = evaluated(*BOXED, "--boxes", plain)
+    assert "MaxBoxAcc, the share of samples whose box has an IoU of 0.5 or more" in done.stdout
+
+
+def test_boxes_of_photographs_in_folders_go_by_their_whole_names(camcore, folder, tmp_path):
+    (folder / "in").mkdir()
+    (folder / "a.png").rename(folder / "in" / "b.png")
+    (folder / "c.png").unlink()
+    boxes = {"b.png": [0, 0, 45, 30], "in/b.png": [0, 0, 22, 30]}
+    file = boxes_file(tmp_path / "boxes.json", boxes)
+    words = ("evaluate", folder, *MODEL, "--method", "gradcam", "--metric", "energy-pointing-game")
+    done = camcore(*words, "--boxes", file, "--output", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out" / "per_sample.csv").open() as table:
+        ones = {
+            one["sample"]: float(one["value"])
+            for one in csv.DictReader(table)
+            if one["row"] == "ones"
+        }
+    # All of what the model sees, and 3 of its 8 columns.
+    assert ones == {"b.png": 1, "in/b.png": pytest.approx((3 * 8 - 1) / 63)}
+    file = boxes_file(tmp_path / "boxes.json", {"b.png": boxes["b.png"]})
+    done = camcore(*words, "--boxes", file, "--output", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "has no boxes of in/b.png, but of 1 others. 2 photographs are called b.png" in " ".join(
+        done.output.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ({"a.png": [0, 0, 9, 9], "b.png": [0, 0, 9, 9]}, "has no boxes of c.png, but of 2 others"),
+        ({"c.png": [40, 0, 50, 9]}, "c.png leaves a photograph of 45 by 30 pixels: 40, 0, 50, 9"),
+        ({"c.png": [9, 0, 9, 9]}, "c.png has no area: 9, 0, 9, 9"),
+        ({"c.png": []}, "c.png has no box"),
+        ({"c.png": [[0, 0, 9]]}, "has something else than boxes of c.png: [[0, 0, 9]]"),
+        ({"c.png": [0, 0, "9", 9]}, "has something else than boxes of c.png"),
+        ([1, 2], "holds a list. Expected JSON of each photograph's name and its boxes"),
+        ({"images": [{"id": 1}], "annotations": []}, "but not as COCO's: KeyError('file_name')"),
+    ],
+)
+def test_boxes_that_are_none_say_so(evaluated, tmp_path, boxes, message, require):
+    require("cv2")
+    if isinstance(boxes, dict) and "c.png" in boxes:
+        boxes = {"a.png": [0, 0, 9, 9], "b.png": [0, 0, 9, 9], **boxes}
+    file = boxes_file(tmp_path / "boxes.json", boxes)
+    done = evaluated(*BOXED, "--boxes", file, code=1)
+    assert message in " ".join(done.output.split())
+
+
+def test_boxes_that_are_no_json_say_so(evaluated, tmp_path):
+    file = tmp_path / "boxes.json"
+    file.write_text("left, top, right, bottom")
+    done = evaluated(*BOXED, "--boxes", file, code=1)
+    assert "Expected JSON of each photograph's name" in " ".join(done.output.split())
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many images went through the network since it was last asked."""
+    seen = []
+    run = NumpyAdapter.run
+
+    def counted(self, inputs, *args, **options):
+        seen.append(len(inputs))
+        return run(self, inputs, *args, **options)
+
+    def taken():
+        total = sum(seen)
+        seen.clear()
+        return total
+
+    monkeypatch.setattr(NumpyAdapter, "run", counted)
+    return taken
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Stop a run as Ctrl-C does, before so many photographs are evaluated."""
+    from camcore.cli import evaluate as command
+
+    def after(count):
+        original, calls = library.evaluate, []
+
+        def once_more(*args, **options):
+            calls.append(args[1])
+            if len(calls) > count:
+                raise KeyboardInterrupt
+            return original(*args, **options)
+
+        monkeypatch.setattr(command, "evaluate", once_more)
+        return calls
+
+    return after
+
+
+ALL = ("--method", "gradcam", "--method", "layercam", "--metric", "deletion", "--metric", "adcc")
+RUN = (*ALL, "--metric", "road", "--steps", 4)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(evaluated, tmp_path, passes, stopped):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    evaluated(*RUN)
+    once = passes()
+    out.rename(whole)
+    calls = stopped(2)
+    done = evaluated(*RUN, code=130)
+    assert "interrupted; 2 of 3 photographs are done" in " ".join(done.output.split())
+    first = passes()
+    assert not (out / "per_sample.csv").exists()
+    assert sorted(path.name for path in (out / "rows").iterdir()) == ["a.png.json", "b.png.json"]
+    calls = stopped(1)
+    done = evaluated(*RUN, "--resume")
+    assert [path.name for (path,) in calls] == ["c.png"]
+    assert "2 of 3 photographs were done before." in done.stdout
+    assert first + passes() == once
+    assert (out / "per_sample.csv").read_bytes() == (whole / "per_sample.csv").read_bytes()
+    found, expected = (json.loads((one / "table.json").read_text()) for one in (out, whole))
+    for table in (found, expected):
+        for row in table["rows"].values():
+            assert row.pop("seconds") >= 0
+    assert found == expected
+    assert not list(out.rglob("*.part"))
+
+
+def test_what_is_done_already_takes_no_pass(evaluated, tmp_path, passes):
+    evaluated(*RUN)
+    assert passes() > 0
+    before = (tmp_path / "out" / "table.json").read_bytes()
+    evaluated(*RUN, "--resume")
+    assert passes() == 0
+    assert (tmp_path / "out" / "table.json").read_bytes() == before
+    evaluated(*RUN)
+    assert passes() > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--steps", 5), "steps was 4 and is 5"),
+        (("--seed", 3), "seed was 0 and is 3"),
+        (("--method", "fem"), "methods was gradcam, layercam and is gradcam, layercam, fem"),
+        (("--metric", "entropy"), "is deletion, adcc, road, entropy"),
+        (("--metric-recipe", "torchcam"), "metric-recipe was paper and is torchcam"),
+        (("--no-controls",), "controls was True and is False"),
+        (("--model", "tiny_models:other"), "model was tiny_models:named and is tiny_models:other"),
+    ],
+)
+def test_other_settings_are_refused_with_what_changed(evaluated, words, message):
+    quick = ("--metric", "deletion") if "torchcam" in words else ("--metric", "deletion", *ALL[6:])
+    quick = (*ALL[:4], *quick, "--metric", "road", "--steps", 4)
+    quick = quick if "torchcam" not in words else (*ALL[:4], "--metric", "deletion", "--steps", 4)
+    evaluated(*quick)
+    done = evaluated(*quick, *words, "--resume", code=1)
+    said = " ".join(done.output.split())
+    assert "holds the results of another call" in said
+    assert message in said
+
+
+def test_another_model_behind_the_same_name_is_refused(camcore, folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "changing_model.py"
+    module.write_text("from tiny_models import named\n\n\ndef make():\n    return named(seed=4)\n")
+    words = ("evaluate", folder, "--model", "changing_model:make", *QUICK, "-o", tmp_path / "out")
+    assert camcore(*words).exit_code == 0
+    assert camcore(*words, "--resume").exit_code == 0
+    module.write_text("from tiny_models import named\n\n\ndef make():\n    return named(seed=1)\n")
+    done = camcore(*words, "--resume")
+    assert done.exit_code == 1
+    assert "files and code of the model was" in " ".join(done.output.split())
+
+
+def test_photographs_masks_and_boxes_that_changed_are_done_again(
+    evaluated, folder, tmp_path, stopped, require
+):
+    require("cv2")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    random = np.random.default_rng(5)
+    for name in "abc":
+        write_image(masks / f"{name}.png", np.full((30, 45, 3), 255, np.uint8))
+    boxes = {f"{name}.png": [5, 5, 30, 25] for name in "abc"}
+    file = boxes_file(tmp_path / "boxes.json", boxes)
+    words = (*BOXED, "--masks", masks, "--boxes", file)
+    evaluated(*words)
+
+    def redone():
+        calls = stopped(3)
+        evaluated(*words, "--resume")
+        return [path.name for (path,) in calls]
+
+    assert redone() == []
+    write_image(folder / "b.png", random.integers(0, 256, (30, 45, 3), dtype=np.uint8))
+    assert redone() == ["b.png"]
+    write_image(masks / "c.png", np.full((30, 45, 3), 200, np.uint8))
+    assert redone() == ["c.png"]
+    boxes_file(file, {**boxes, "a.png": [5, 5, 30, 26]})
+    assert redone() == ["a.png"]
+    write_image(folder / "d.png", random.integers(0, 256, (30, 45, 3), dtype=np.uint8))
+    write_image(masks / "d.png", np.full((30, 45, 3), 255, np.uint8))
+    boxes_file(file, {**boxes, "a.png": [5, 5, 30, 26], "d.png": [0, 0, 9, 9]})
+    assert redone() == ["d.png"]
+    with (tmp_path / "out" / "per_sample.csv").open() as table:
+        assert {one["sample"] for one in csv.DictReader(table)} == {f"{n}.png" for n in "abcd"}
+
+
+def test_a_row_that_is_no_row_is_named(evaluated, tmp_path):
+    evaluated(*QUICK)
+    (tmp_path / "out" / "rows" / "b.png.json").write_text("{")
+    done = evaluated(*QUICK, "--resume", code=1)
+    assert "does not hold the numbers of a photograph" in " ".join(done.output.split())
+    evaluated(*QUICK)
+
+
+def test_undefined_values_are_kept_as_such(evaluated, folder, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in "abc":
+        write_image(masks / f"{name}.png", np.full((30, 45, 3), 255 * (name != "b"), np.uint8))
+    words = ("--method", "gradcam", "--metric", "pointing-game", "--masks", masks)
+    evaluated(*words)
+    done = evaluated(*words, "--resume")
+    assert "Left out as undefined, of gradcam: pointing_game (1)." in done.stdout
+    with (tmp_path / "out" / "per_sample.csv").open() as table:
+        values = {one["sample"]: one["value"] for one in csv.DictReader(table)}
+    assert values["b.png"] == ""
+
+
+def test_a_row_is_not_written_over_what_is_read(camcore, folder, tmp_path, require):
+    require("cv2")
+    out = tmp_path / "out"
+    (out / "rows").mkdir(parents=True)
+    boxes = {f"{name}.png": [5, 5, 30, 25] for name in "abc"}
+    file = boxes_file(out / "rows" / "a.png.json", boxes)
+    done = camcore("evaluate", folder, *MODEL, *BOXED, "--boxes", file, "--output", out)
+    assert done.exit_code == 1
+    assert "would be written over" in " ".join(done.output.split())
+    assert json.loads(file.read_text()) == boxes
 
 
 @pytest.mark.parametrize(

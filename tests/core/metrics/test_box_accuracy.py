@@ -75,6 +75,22 @@ def test_the_best_threshold_is_that_of_the_data_set():
     np.testing.assert_array_equal(found.best_thresholds, [0])
 
 
+def test_parts_of_a_data_set_are_joined():
+    maps = np.stack([HEAT, HEAT])
+    boxes = [[1, 1, 3, 3], [5, 4, 7, 5]]
+    parts = [max_box_accuracy(maps[i : i + 1], boxes[i : i + 1]) for i in (0, 1)]
+    joined, whole = BoxAccuracy.concatenate(parts), max_box_accuracy(maps, boxes)
+    np.testing.assert_array_equal(joined.values, whole.values)
+    assert joined.score == whole.score == 0.5
+    # Each has a threshold at which it fits; there is none that fits both.
+    assert [part.score for part in parts] == [1, 1]
+    other = max_box_accuracy(maps, boxes, iou=0.3)
+    with pytest.raises(InputError, match="Box accuracies of other iou cannot be joined"):
+        BoxAccuracy.concatenate([whole, other])
+    with pytest.raises(InputError, match="pass one or more"):
+        BoxAccuracy.concatenate([])
+
+
 def test_samples_without_objects_do_not_count():
     found = max_box_accuracy(np.stack([HEAT, HEAT]), [[], [[1, 1, 3, 3]]], thresholds=[0, 0.5])
     np.testing.assert_array_equal(found.values, [[np.nan, np.nan], [1, 0]])

@@ -19,6 +19,7 @@ from camcore.metrics.faithfulness import (
     masked_scores,
     win,
 )
+from camcore.metrics.removal import road
 
 LINE = np.array([[[1.0, 2.0, 4.0, 8.0]]])
 RNG = np.random.default_rng(0)
@@ -327,3 +328,73 @@ def test_gain_is_of_probabilities():
     for scores, masked in (([3.0], [0.5]), ([0.5], [-0.1])):
         with pytest.raises(InputError, match="the average gain is of probabilities"):
             gain(scores, masked)
+
+
+SIZES = [(12,), (4, 5), (2, 3, 4)]
+
+
+def additive(size, batch=3):
+    """Images of one channel, maps in another order, and a score that sums what is there."""
+    rng = np.random.default_rng(len(size))
+    images = rng.normal(size=(batch, 1, *size))
+    return images, rng.permuted(images[:, 0].reshape(batch, -1), axis=1).reshape(batch, *size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_areas_of_additive_scores_by_hand(size):
+    images, maps = additive(size)
+    values, heat = images.reshape(3, -1), maps.reshape(3, -1)
+    count = values.shape[1]
+    # What goes as the i-th stays for i - 1/2 of the steps, and is there for the others.
+    place = np.argsort(np.argsort(-heat, axis=1), axis=1) + 0.5
+    deleted = deletion(images, maps, total, steps=count)
+    inserted = insertion(images, maps, total, steps=count, baseline=0.0)
+    expected = (values * place).sum(axis=1) / count
+    np.testing.assert_allclose(deleted.auc, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(inserted.auc, values.sum(axis=1) - expected, rtol=0, atol=1e-12)
+    # Its own order is the best, and its areas those of the sorted values.
+    best = insertion(images, images[:, 0], total, steps=count, baseline=0.0).auc
+    ordered = -np.sort(-values, axis=1) @ (count - np.arange(count) - 0.5) / count
+    np.testing.assert_allclose(best, ordered, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("measured", ["deletion", "insertion", "masked", "road"])
+def test_a_batch_is_its_samples(size, measured):
+    images, maps = additive(size)
+    shares = (maps - maps.min()) / np.ptp(maps)
+
+    def measure(some):
+        rows = range(3)[some]
+
+        def score(sample, altered):
+            return np.tanh(total(sample, altered) + rows[sample])
+
+        if measured == "masked":
+            return masked_scores(images[some], shares[some], score)[:, None]
+        if measured == "road":
+            found = road(images[some], maps[some], score, shares=[0.2, 0.6], ties="random", seed=4)
+            return np.concatenate([found.most, found.least], axis=1)
+        trace = deletion if measured == "deletion" else insertion
+        return trace(images[some], maps[some], score, steps=5, ties="random", seed=4).scores
+
+    alone = [measure(slice(i, i + 1)) for i in range(3)]
+    np.testing.assert_allclose(measure(slice(None)), np.concatenate(alone), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_of_a_random_order_both_ways_are_alike(size):
+    images, _ = additive(size, batch=60)
+    maps = np.random.default_rng(7).random((60, *size))
+    found = road(images, maps, total, shares=[0.2, 0.5, 0.8])
+    gaps = found.combined
+    # The mean of sixty is within four of its standard errors of nothing; of a good order, not.
+    assert abs(gaps.mean()) < 4 * gaps.std(ddof=1) / np.sqrt(60)
+    own = road(images, images[:, 0], total, shares=[0.2, 0.5, 0.8]).combined
+    assert own.mean() > 8 * own.std(ddof=1) / np.sqrt(60)
+
+
+@pytest.mark.parametrize("call", [deletion, insertion, masked_scores, road])
+def test_a_map_smaller_than_its_image_says_how_to_enlarge_it(call):
+    with pytest.raises(InputError, match=r"explanation\.at\(\(4, 5\)\)\.maps brings maps to"):
+        call(IMAGES, MAPS[:, ::2, ::2], total)

@@ -15,6 +15,7 @@ from camcore.metrics import (
     grid_pointing_game,
     pointing_game,
     relevance_rank,
+    roc_auc,
 )
 
 MAP = np.array([[[1.0, 4.0], [2.0, 1.0]]])
@@ -165,6 +166,24 @@ def test_mean_rank_is_the_mean_over_all_orders():
     assert np.unique(found).tolist() == [0.5, 0.75]
     expected = relevance_rank(row[None], marked[None], ties="mean")
     assert expected == pytest.approx([found.mean()], abs=1e-14)
+
+
+def test_roc_area_by_hand():
+    # Of 3 and 1 in the mask and 2, 1 and 0 outside: 3 wins all, 1 wins one and ties one.
+    found = roc_auc([[3.0, 1.0, 2.0, 1.0, 0.0]], [[1, 1, 0, 0, 0]])
+    np.testing.assert_allclose(found, [(3 + 1.5) / 6], rtol=1e-15)
+    maps, masks = np.array([[0.0, 1.0, 2.0]] * 4), [[0, 0, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]
+    np.testing.assert_array_equal(roc_auc(maps, masks), [1, 0, np.nan, np.nan])
+    np.testing.assert_array_equal(roc_auc(np.ones((1, 2, 3)), [[[1, 0, 0]] * 2]), [0.5])
+
+
+def test_roc_area_is_scikit_learns(require):
+    metrics = require("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    maps, masks = np.round(rng.normal(size=(6, 3, 4, 5)), 1), rng.random((6, 3, 4, 5)) < 0.3
+    pairs = zip(masks.reshape(6, -1), maps.reshape(6, -1), strict=True)
+    expected = [metrics.roc_auc_score(*pair) for pair in pairs]
+    np.testing.assert_allclose(roc_auc(maps, masks), expected, rtol=1e-12)
 
 
 def test_grid_by_hand():

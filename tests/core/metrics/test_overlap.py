@@ -207,3 +207,20 @@ def test_histograms_are_whole_numbers():
     counts = PixelHistograms(np.array([0, 2]), np.array([1, 1]))
     assert (counts + counts).inside.tolist() == [0, 4]
     assert counts.average_precision == 2 / 3
+
+
+def test_px_ap_is_that_of_wsolevaluation():
+    """Histograms of 1000 thresholds, precision and recall from the top bin down, as its code."""
+    rng = np.random.default_rng(3)
+    maps = np.round(rng.random((4, 12, 9)), 3)
+    maps[0, 0, :2] = 0, 1
+    masks, ignore = (rng.random((4, 12, 9)) < share for share in (0.3, 0.2))
+    edges = np.append(np.arange(0, 1, 0.001), [1.0, 2.0, 3.0])
+    inside, outside = (
+        np.histogram(maps[some], bins=edges)[0][::-1].cumsum() for some in (masks, ~masks & ~ignore)
+    )
+    with np.errstate(invalid="ignore"):
+        precision, recall = inside / (inside + outside), inside / inside[-1]
+    found = inside + outside > 0
+    area = (precision[1:] * np.diff(recall))[found[1:]].sum()
+    assert px_ap(maps, masks, ignore) == pytest.approx(area, rel=1e-12)

@@ -106,13 +106,17 @@ def test_the_papers_are_the_table(explained):
 
 
 @pytest.mark.parametrize("name", METRIC_RECIPES)
-def test_every_metric_of_a_recipe_gives_a_number_for_each_sample(name):
+def test_every_metric_of_a_recipe_gives_a_number_for_each_sample(name, require):
     recipe = METRIC_RECIPES[name]
     masks = np.zeros((6, 8, 8), bool)
     masks[:, 2:6, 2:6] = True
     metrics = [*recipe.own, *recipe.alike]
     assert set(metrics) <= set(TABLE)
-    each = values(name, *metrics, masks=masks, method="random")  # whose maps have no zeros
+    if any("boxes" in TABLE[metric].needs for metric in metrics):
+        require("cv2")
+    classes = camcore.explain(NETWORK, IMAGES, layer="relu2").classes.tolist()
+    options = {"target": classes, "masks": masks, "boxes": [[2, 2, 6, 6]] * 6}
+    each = values(name, *metrics, **options, method="random")  # whose maps have no zeros
     for metric, found in zip(metrics, each, strict=True):
         assert found.shape == (6,), metric
         assert np.isfinite(found).all(), metric

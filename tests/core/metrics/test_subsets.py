@@ -130,6 +130,17 @@ def test_sensitivity_n_is_the_correlation_at_each_size():
     np.testing.assert_allclose(sensitivity_n(IMAGES, EXACT, linear), 1, atol=1e-12)
 
 
+def test_sensitivity_n_scores_an_image_itself_once():
+    seen = []
+
+    def counted(_, images):
+        seen.append(len(images))
+        return linear(_, images)
+
+    sensitivity_n(IMAGES, EXACT, counted, shares=(0.1, 0.3, 0.5), subsets=7)
+    assert sum(seen) == 2 * (1 + 3 * 7)
+
+
 def test_irof_by_hand():
     # Segments of [1, 2 | 4, 8 | 5]: means 6, 5, 1.5. From 20 to 8, 3 and 0 of 20.
     image = np.array([[[1.0, 2.0, 4.0, 8.0, 5.0]]])
@@ -154,6 +165,8 @@ def test_irof_by_hand():
         (lambda: infidelity(IMAGES, EXACT, linear, draws=0), MethodError, "draws"),
         (lambda: infidelity(IMAGES, EXACT[:1], linear), InputError, "do not fit"),
         (lambda: faithfulness_correlation(IMAGES, EXACT, linear, share=1), InputError, "share=1"),
+        (lambda: sensitivity_n(IMAGES, EXACT, linear, shares=(0.1, 1)), InputError, "share=1"),
+        (lambda: sensitivity_n(IMAGES, EXACT, linear, shares=()), InputError, "shares is empty"),
         (lambda: faithfulness_correlation(IMAGES, EXACT, linear, grid=7), InputError, "grid=7"),
         (lambda: faithfulness_correlation(IMAGES, EXACT, linear, grid=1), InputError, "one cell"),
         (

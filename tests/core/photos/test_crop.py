@@ -162,3 +162,13 @@ def test_a_mask_goes_where_the_model_sees_it():
     )
     with pytest.raises(InputError, match=r"does not lie over a photograph of \(2, 2\)"):
         larger.mask_to_model(np.ones((3, 2)))
+
+
+def test_boxes_go_where_the_model_sees_them():
+    # 4 x 8 scaled by a half to 2 x 4, of which the middle two columns are seen.
+    crop = Crop((4, 8), (2, 2), (2, 4), (0, 1))
+    found = crop.boxes_to_model([[2, 0, 4, 2], [0, 1, 8, 4]])
+    np.testing.assert_array_equal(found, [[0, 0, 1, 1], [-1, 0.5, 3, 2]])
+    # A letterbox: a row above the photograph.
+    boxed = Crop((2, 4), (4, 4), (2, 4), (-1, 0))
+    np.testing.assert_array_equal(boxed.boxes_to_model([[0, 0, 4, 2]]), [[0, 1, 4, 3]])
