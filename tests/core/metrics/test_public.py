@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import camcore.comparison
 from camcore.metrics import faithfulness
 
-INNER = {"arrays", "case", "scoring"}
+INNER = {"arrays", "case", "feeds", "intervals", "scoring"}
 """Modules that metrics share, and nobody else needs."""
 
 
