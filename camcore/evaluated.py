@@ -58,10 +58,10 @@ CURVES: Final[Mapping[str, CurveKind]] = MappingProxyType(
         "deletion": CurveKind("deletion", "share deleted", "deleted", "area"),
         "insertion": CurveKind("insertion", "share inserted", "inserted", "area"),
         "road_most": CurveKind(
-            "ROAD, most relevant first", "share removed", "removed", "mean over the shares"
+            "ROAD, most relevant first", "share removed", "removed", "mean over shares"
         ),
         "road_least": CurveKind(
-            "ROAD, least relevant first", "share removed", "removed", "mean over the shares"
+            "ROAD, least relevant first", "share removed", "removed", "mean over shares"
         ),
     }
 )
@@ -283,14 +283,14 @@ class Evaluation:
             {row: sum(part.seconds[row] for part in parts) for row in first.rows},
             {row: sum(part.empty[row] for part in parts) for row in first.rows},
             first.settings,
-            {
+            curves={
                 row: {
                     name: Curve.concatenate([part.curves[row][name] for part in parts])
                     for name in curves
                 }
                 for row, curves in first.curves.items()
             },
-            tuple(
+            kept=tuple(
                 replace(one, sample=one.sample + before)
                 for before, part in zip(starts, parts, strict=True)
                 for one in part.kept
@@ -511,21 +511,56 @@ class Evaluation:
             yield "* better than every other row: no interval of a paired difference holds 0."
         for metric in self.metrics:
             for row in self.rows:
-                over = [] if row in self.controls else self._beaten_by(row, metric)
+                over = self.beaten_by(row, metric)
                 if over:
                     yield f"{metric}: {row} is beaten by {', '.join(over)}."
+        yield from self.missing()
+
+    def missing(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
+        """Say which maps are constant, and which values are undefined and left out.
+
+        Parameters
+        ----------
+        labels : mapping of str to str, optional
+            What rows are called in place of their names.
+
+        Yields
+        ------
+        str
+            A sentence each.
+        """
         for row in self.rows:
+            called = row if labels is None else labels[row]
             if self.empty.get(row, 0) and row not in self.controls:
-                yield f"{self.empty[row]} of {len(self)} maps of {row} are constant: no order."
+                yield f"{self.empty[row]} of {len(self)} maps of {called} are constant: no order."
             missing = {m: int(np.isnan(values).sum()) for m, values in self.values[row].items()}
             told = ", ".join(f"{metric} ({count})" for metric, count in missing.items() if count)
             if told:
-                yield f"Left out as undefined, of {row}: {told}."
+                yield f"Left out as undefined, of {called}: {told}."
 
-    def _beaten_by(self, row: str, metric: str) -> list[str]:
-        """List the controls that are better by a metric that looks at the model or the object."""
-        if not {"scores", "masks"} & set(TABLE[metric].needs):
-            return []  # a map that never changes is coherent, robust and as simple as can be
+    def beaten_by(self, row: str, metric: str) -> list[str]:
+        """List the controls that are better than a method by a metric.
+
+        Parameters
+        ----------
+        row, metric : str
+            Of `rows` and `metrics`.
+
+        Returns
+        -------
+        list of str
+            Those of which the interval of the paired difference does not hold 0. None for a
+            control itself, or by a metric that looks at the map alone: one that never changes is
+            coherent, robust and as simple as can be.
+
+        Raises
+        ------
+        InputError
+            There is no such row or metric.
+        """
+        self._of(row, metric)
+        if row in self.controls or not {"scores", "masks"} & set(TABLE[metric].needs):
+            return []
         sign = 1 if TABLE[metric].better == "higher" else -1
         return [
             control

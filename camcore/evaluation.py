@@ -173,8 +173,8 @@ def evaluate(
             "steps": str(steps),
             "seed": str(seed),
         },
-        {name: each.curves for name, each in cases.items()},
-        tuple(
+        curves={name: each.curves for name, each in cases.items()},
+        kept=tuple(
             Kept(
                 sample,
                 images[sample].copy(),

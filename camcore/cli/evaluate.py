@@ -15,7 +15,9 @@ from rich.markup import escape
 
 from camcore._shared.atomic import check_apart, whole
 from camcore.cli import console, labels
+from camcore.cli.call import typed
 from camcore.cli.compare.photos import PhotoSet
+from camcore.cli.explain.report import check_report
 from camcore.cli.model import ModelRequest
 from camcore.cli.options import (
     WHAT_PANEL,
@@ -39,6 +41,8 @@ from camcore.metrics.recipes import METRIC_RECIPES, find_metric_recipe
 from camcore.metrics.table import TABLE, find_metric
 from camcore.photos.io import read_photo
 from camcore.recipes import find_recipe
+from camcore.report import write as write_report
+from camcore.report.metrics import PHOTOGRAPHS
 
 METHODS = ("gradcam", "gradcampp", "layercam")
 
@@ -46,6 +50,7 @@ _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def evaluate_photos(
+    context: typer.Context,
     photos: Annotated[
         list[Path],
         typer.Argument(metavar="PHOTO_OR_FOLDER...", exists=True, help="Images, or folders."),
@@ -112,17 +117,29 @@ def evaluate_photos(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the tables go.")
     ] = Path("camcore-evaluate"),
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            metavar="",
+            help="Also write report.html: maps and curves, and what the network was fed, of the "
+            f"first {PHOTOGRAPHS} photographs at most.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print the table as JSON, and nothing else.")
     ] = False,
 ) -> None:
     """Measure how good methods' maps are, beside maps that know nothing of the model.
 
-    You get a table here, and per_sample.csv, table.md and table.json to work on with. A row is
-    marked as the best where a 95 % interval of its paired differences to each other row excludes 0.
+    You get a table here, and per_sample.csv, table.md and table.json to work on with; of metrics
+    that are computed from curves, curves.npz too. A row is marked as the best where a 95 % interval
+    of its paired differences to each other row excludes 0.
     """
     request = ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes)
     request.check()
+    if report:
+        check_report()
     with console.misuse():
         methods = list(dict.fromkeys(find(one).name for one in method or METHODS))
         metrics = list(dict.fromkeys(find_metric(one).name for one in metric or METRICS))
@@ -133,7 +150,8 @@ def evaluate_photos(
     found = PhotoSet.read(photos, 64, output)
     objects = None if masks is None else [_mask(masks, path) for path in found.paths]
     written = [output / name for name in ("per_sample.csv", "table.md", "table.json")]
-    check_apart([*found.found, *request.files], written)
+    curves, page = output / "curves.npz", output / "report.html"
+    check_apart([*found.found, *request.files], [*written, curves, page])
     console.folder(output)
     parts = []
     groups = [range(i, min(i + batch, len(found))) for i in range(0, len(found), batch)]
@@ -157,6 +175,7 @@ def evaluate_photos(
                         controls=controls,
                         steps=steps,
                         seed=seed,
+                        keep=max(0, PHOTOGRAPHS - group[0]) if report else 0,
                         activation=activation,
                     )
                 )
@@ -168,6 +187,23 @@ def evaluate_photos(
     ):
         with whole(path) as draft:
             draft.write_text(f"{text}\n", encoding="utf-8")
+    curves.unlink(missing_ok=True)  # of an earlier call, by other metrics
+    if evaluation.curve_names:
+        evaluation.save_curves(curves)
+        written.append(curves)
+    if report:
+        names = [found.names[one.sample] for one in evaluation.kept]
+        about_page: dict[str, Any] = {
+            "names": names,
+            "title": f"How good the maps of {model} are",
+            "call": typed(context),
+            "seed": seed,
+        }
+        notes = [f"Left out {name}: {why}" for name, why in found.unreadable]
+        if len(names) < len(found):
+            notes.append(f"Of {len(found)} photographs, the maps of {len(names)} are shown.")
+        write_report(page, evaluation, notes=notes, **about_page)
+        written.append(page)
     if as_json:
         typer.echo(json.dumps(about))
     else:
