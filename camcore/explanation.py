@@ -31,7 +31,7 @@ from camcore.targets.scale import ACTIVATIONS, DISTRIBUTION, Scale, is_distribut
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from camcore.evaluated import Evaluation
+    from camcore import Evaluation
 
 FORMAT = 1
 
@@ -628,7 +628,7 @@ class Explanation:
             Arrays were explained and are not given, other inputs are given, or an option does
             not fit; and what `camcore.evaluate` raises.
         """
-        from camcore.evaluation import evaluate
+        from camcore import evaluate  # which is built on this
 
         if inputs is None:
             inputs = [_again(one) for one in self._given()]

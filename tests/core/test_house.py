@@ -38,11 +38,8 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 # Imports that close a circle, to be mended; this set should be empty.
 TO_MEND: set[tuple[str, str]] = set()
 
-# A result's method that hands over to what is built of results, which it imports when called.
-HANDED_OVER = {
-    ("camcore.explanation", "camcore.evaluation"),
-    ("camcore.explanation", "camcore.evaluated"),  # the type that it returns
-}
+# A result's method that hands over to what is built of results, by the package's public name.
+HANDED_OVER = {("camcore.explanation", "camcore")}
 
 
 def module_name(path):
