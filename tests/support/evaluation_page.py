@@ -45,9 +45,9 @@ sample by sample.
     camcore.explain(model, photos).evaluate(model, metrics=["deletion", "road"])
 
 The figure has the mean curves of deletion, insertion and ROAD with their 95 % bands, and
-`Evaluation.curves` each sample's own. In the report, which `camcore evaluate --report` writes too, a
-slider goes through the pictures that the network was fed, of at most twelve of the samples that are
-kept. `Explanation.evaluate` takes the maps that are there, whatever made them.
+`Evaluation.curves` each sample's own. In the report, which `camcore evaluate --report` writes too,
+a slider goes through the pictures that the network was fed, of at most twelve of the samples that
+are kept. `Explanation.evaluate` takes the maps that are there, whatever made them.
 
 ## The metrics
 
