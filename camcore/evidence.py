@@ -272,8 +272,10 @@ class Rerun(Evidence):
         """Scores of altered inputs: ``score_images(sample, images)``; see `ImageScores`."""
         return ImageScores(self)
 
-    def inputs_of(self, images: Array, sample: int) -> Any:
+    def inputs_of(self, images: Array, sample: int | npt.NDArray[np.int64]) -> Any:
         """Put N alterations of one sample's input, ``(N, C, *S)``, into what the model takes.
+
+        Or each of the sample whose index ``(N,)`` is given.
 
         Returns
         -------

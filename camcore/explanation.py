@@ -22,6 +22,7 @@ from camcore.metrics.boxes import Component, boxes_of, mask_of
 from camcore.outputs import look_like_probabilities
 from camcore.photos.crop import Crop
 from camcore.photos.io import write_image
+from camcore.photos.photo import Photo
 from camcore.photos.prepared import PhotoInput
 from camcore.postprocess import Fusion
 from camcore.recipes import PAPER, Blend, OverlayStyle, RecipeLike, find_recipe
@@ -29,6 +30,8 @@ from camcore.targets.scale import ACTIVATIONS, DISTRIBUTION, Scale, is_distribut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from camcore import Evaluation
 
 FORMAT = 1
 
@@ -600,6 +603,37 @@ class Explanation:
             return self.maps_on_photographs()
         return [heat_of(shown) for shown in self.maps]
 
+    def evaluate(self, model: object, inputs: Any = None, **options: Any) -> Evaluation:
+        """Evaluate these maps by metrics, as `camcore.evaluate` evaluates the methods it is given.
+
+        Parameters
+        ----------
+        model : torch.nn.Module, keras.Model, camcore.adapter.Adapter, LoadedModel, or path
+            The one that was explained.
+        inputs : array, tensor, or nest of these; or photographs
+            What was explained. Left out, the photographs that the explanation keeps.
+        **options
+            `metrics`, `masks`, `controls` and all others of `camcore.evaluate`. Class, layers,
+            recipe and activation are those of the explanation; what it does not remember,
+            such as `preprocess`, a method's own options or a `target` that is no class, is to be
+            said again where it was said.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        InputError
+            Arrays were explained and are not given, other inputs are given, or an option does
+            not fit; and what `camcore.evaluate` raises.
+        """
+        from camcore import evaluate  # which is built on this
+
+        if inputs is None:
+            inputs = [_again(one) for one in self._given()]
+        return evaluate(model, inputs, options.pop("target", None), methods=self, **options)
+
     def show(self, **options: Any) -> None:
         """Show the figure: in the notebook, else in a window of the system's picture viewer.
 
@@ -622,7 +656,7 @@ class Explanation:
         if not self.photographs:
             raise InputError(
                 "Arrays were explained, not photographs. Give what the model saw as pictures, "
-                "explanation.overlay(images), or explain photographs: "
+                "explanation.overlay(images) or evaluate(model, inputs), or explain photographs: "
                 "camcore.explain(model, 'cat.jpg', preprocess=...)."
             )
         return self.photographs
@@ -876,6 +910,18 @@ def load(path: str | os.PathLike[str]) -> Explanation:
         if fault := _fault(explanation):
             raise ValueError(fault)
         return explanation
+
+
+def _again(one: PhotoInput) -> Photo:
+    """Take a photograph as a model takes it."""
+    if one.value_range is None:
+        return Photo(one.photo, path=one.path)
+    if one.path is None:
+        raise InputError(
+            "A photograph of more than 8 bits is kept for looking at alone. Give what was "
+            "explained: explanation.evaluate(model, photographs)."
+        )
+    return Photo.read(one.path, value_range=one.value_range)
 
 
 def _about(photo: PhotoInput) -> dict[str, Any]:

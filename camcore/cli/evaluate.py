@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +18,10 @@ import camcore
 from camcore._shared.atomic import alone_in, check_apart, clear_drafts, whole
 from camcore.cli import console, labels
 from camcore.cli.boxes_file import boxes_by_name, boxes_of_photos
+from camcore.cli.call import typed
 from camcore.cli.compare.photos import PhotoSet
 from camcore.cli.explain.output import RUN_FILE, is_same_call, write_settings
+from camcore.cli.explain.report import check_report
 from camcore.cli.model import ModelRequest
 from camcore.cli.options import (
     WHAT_PANEL,
@@ -37,6 +39,7 @@ from camcore.cli.options import (
 )
 from camcore.cli.rows import FOLDER, Rows
 from camcore.errors import InputError
+from camcore.evaluated import Kept
 from camcore.evaluation import METRICS, Evaluation, evaluate
 from camcore.methods.table import find
 from camcore.metrics.controls import CONTROLS
@@ -44,6 +47,8 @@ from camcore.metrics.recipes import METRIC_RECIPES, find_metric_recipe
 from camcore.metrics.table import TABLE, find_metric
 from camcore.photos.io import read_photo
 from camcore.recipes import find_recipe
+from camcore.report import write as write_report
+from camcore.report.metrics import PHOTOGRAPHS
 
 METHODS = ("gradcam", "gradcampp", "layercam")
 
@@ -53,6 +58,7 @@ _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def evaluate_photos(
+    context: typer.Context,
     photos: Annotated[
         list[Path],
         typer.Argument(metavar="PHOTO_OR_FOLDER...", exists=True, help="Images, or folders."),
@@ -136,14 +142,24 @@ def evaluate_photos(
             help="Leave alone the photographs in --output that an interrupted call has done.",
         ),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            metavar="",
+            help="Also write report.html: maps and curves, and what the network was fed, of the "
+            f"first {PHOTOGRAPHS} photographs at most.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print the table as JSON, and nothing else.")
     ] = False,
 ) -> None:
     """Measure how good methods' maps are, beside maps that know nothing of the model.
 
-    You get a table here, and per_sample.csv, table.md and table.json to work on with. A row is
-    marked as the best where a 95 % interval of its paired differences to each other row excludes 0.
+    You get a table here, and per_sample.csv, table.md and table.json to work on with; of metrics
+    that are computed from curves, curves.npz too. A row is marked as the best where a 95 % interval
+    of its paired differences to each other row excludes 0.
 
     Each photograph is evaluated by itself, and its numbers are kept in rows/: after Ctrl-C, which
     ends with 130, the same command with --resume goes on, and gives the same numbers to the last
@@ -151,6 +167,13 @@ def evaluate_photos(
     """
     request = ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes)
     request.check()
+    if report:
+        check_report()
+    if report and resume:
+        raise typer.BadParameter(
+            "--report shows photographs, and --resume leaves alone those that are done; leave one "
+            "of the two out."
+        )
     with console.misuse():
         methods = list(dict.fromkeys(find(one).name for one in method or METHODS))
         metrics = list(dict.fromkeys(find_metric(one).name for one in metric or METRICS))
@@ -162,7 +185,8 @@ def evaluate_photos(
     subjects = _subjects(found, masks, boxes)
     written = [output / name for name in ("per_sample.csv", "table.md", "table.json")]
     kept = Rows(output / FOLDER, {})
-    made = [*written, output / RUN_FILE, *map(kept.file, found.names)]
+    curves, page = output / "curves.npz", output / "report.html"
+    made = [*written, curves, page, output / RUN_FILE, *map(kept.file, found.names)]
     read = [one.mask for one in subjects if one.mask is not None]
     check_apart([*found.found, *request.files, *read, *([boxes] if boxes else [])], made)
     console.folder(output)
@@ -206,6 +230,7 @@ def evaluate_photos(
             steps=steps,
             batch_size=batch,
             seed=seed,
+            keep=int(report and one.name in found.names[:PHOTOGRAPHS]),
             activation=activation,
         )
 
@@ -214,8 +239,10 @@ def evaluate_photos(
         if not (resume and is_same_call(output, settings)):
             kept.remove(found.names)
         write_settings(output, settings)
-        before = _evaluate_each(kept, subjects, evaluated, as_json)
-        evaluation = Evaluation.concatenate([kept.read(name) for name in found.names])
+        before, shown = _evaluate_each(kept, subjects, evaluated, as_json)
+        evaluation = replace(
+            Evaluation.concatenate([kept.read(name) for name in found.names]), kept=shown
+        )
         about = _summary(evaluation, found.names, model, request.fingerprint, versions)
         _write_values(written[0], evaluation, found.names)
         for path, text in zip(
@@ -223,6 +250,23 @@ def evaluate_photos(
         ):
             with whole(path) as draft:
                 draft.write_text(f"{text}\n", encoding="utf-8")
+    curves.unlink(missing_ok=True)  # of an earlier call, by other metrics
+    if evaluation.curve_names:
+        evaluation.save_curves(curves)
+        written.append(curves)
+    if report:
+        names = [found.names[one.sample] for one in evaluation.kept]
+        about_page: dict[str, Any] = {
+            "names": names,
+            "title": f"How good the maps of {model} are",
+            "call": typed(context),
+            "seed": seed,
+        }
+        notes = [f"Left out {name}: {why}" for name, why in found.unreadable]
+        if len(names) < len(found):
+            notes.append(f"Of {len(found)} photographs, the maps of {len(names)} are shown.")
+        write_report(page, evaluation, notes=notes, **about_page)
+        written.append(page)
     if as_json:
         typer.echo(json.dumps(about))
     else:
@@ -263,8 +307,8 @@ class Subject:
 
 def _evaluate_each(
     kept: Rows, subjects: Sequence[Subject], evaluated: Callable[[Subject], Evaluation], quiet: bool
-) -> int:
-    """Evaluate the photographs that are not done, and return how many were.
+) -> tuple[int, tuple[Kept, ...]]:
+    """Evaluate the photographs that are not done; return how many were, and what is to be shown.
 
     Raises
     ------
@@ -274,10 +318,13 @@ def _evaluate_each(
     todo = [(one, one.sources()) for one in subjects]
     todo = [(one, sources) for one, sources in todo if not kept.is_done(one.name, sources)]
     before = done = len(subjects) - len(todo)
+    shown: list[Kept] = []
     try:
         with console.count(len(todo), "photo", hidden=quiet) as bar:
             for one, sources in todo:
-                kept.write(one.name, sources, evaluated(one))
+                found = evaluated(one)
+                kept.write(one.name, sources, found)
+                shown += [replace(each, sample=subjects.index(one)) for each in found.kept]
                 done += 1
                 bar.advance()
     except KeyboardInterrupt:
@@ -286,7 +333,7 @@ def _evaluate_each(
             f"{kept.folder}. The same command with --resume does the others."
         )
         raise typer.Exit(130) from None
-    return before
+    return before, tuple(shown)
 
 
 def _subjects(found: PhotoSet, masks: Path | None, boxes: Path | None) -> list[Subject]:

@@ -16,6 +16,7 @@ from camcore._shared.atomic import whole
 from camcore._shared.reading import reading
 from camcore.evaluation import Evaluation
 from camcore.metrics.box_accuracy import BoxAccuracy
+from camcore.metrics.faithfulness import Curve
 
 FOLDER = "rows"
 """The folder beside the tables with a file for each photograph."""
@@ -118,7 +119,21 @@ def _written(one: Evaluation) -> dict[str, Any]:
         }
         for row, found in one.box_accuracy.items()
     }
-    return {"settings": dict(one.settings), "rows": rows, "box_accuracy": boxes}
+    curves = {
+        row: {
+            name: {
+                "fractions": curve.fractions.tolist(),
+                "scores": curve.scores[0].tolist(),
+                "forwards": curve.forwards,
+                "tied": float(curve.tied[0]),
+                "empty": bool(curve.empty[0]),
+            }
+            for name, curve in named.items()
+        }
+        for row, named in one.curves.items()
+    }
+    found = {"settings": dict(one.settings), "rows": rows, "curves": curves}
+    return {**found, "box_accuracy": boxes}
 
 
 def _evaluation(found: Mapping[str, Any]) -> Evaluation:
@@ -134,6 +149,19 @@ def _evaluation(found: Mapping[str, Any]) -> Evaluation:
         {row: one["seconds"] for row, one in rows.items()},
         {row: one["empty"] for row, one in rows.items()},
         found["settings"],
+        curves={
+            row: {
+                name: Curve(
+                    np.array(one["fractions"]),
+                    np.array([one["scores"]]),
+                    one["forwards"],
+                    np.array([one["tied"]]),
+                    np.array([one["empty"]]),
+                )
+                for name, one in named.items()
+            }
+            for row, named in found["curves"].items()
+        },
         box_accuracy={
             row: BoxAccuracy(
                 np.array(one["thresholds"]),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from camcore.adapter import Array
 from camcore.errors import InputError
+from camcore.methods.arrays import batches
 from camcore.metrics import box_accuracy, faithfulness, removal, robustness
+from camcore.metrics.faithfulness import Curve
+from camcore.metrics.feeds import BASELINES, Feed, Way, curve_images, road_images
 
 
 class Counted:
@@ -56,7 +59,8 @@ class Case:
         Scores of altered inputs, which are probabilities.
     explain_images : callable
         ``explain_images(sample, images)`` gives the same method's maps ``(N, *S)`` of N
-        alterations of one sample's input.
+        alterations of one sample's input. Where it has a method ``many(samples, images)``, which
+        takes the sample of each, those of several samples are explained at once.
     scores : (B,) array
         Of the images themselves.
     masks : (B, *S) bool array or None
@@ -73,6 +77,11 @@ class Case:
         Of whatever is drawn.
     known : dict
         Scores of the baselines, which the cases of a batch may share.
+    curves : dict of str to Curve
+        What was traced, for its metrics, so far: ``"deletion"``, ``"insertion"``,
+        ``"road_most"`` and ``"road_least"``.
+    feeds : dict of str to callable
+        What makes the images again that were scored for each of these curves.
     """
 
     images: Array
@@ -87,6 +96,8 @@ class Case:
     batch_size: int = 32
     seed: int = 0
     known: dict[str, Array] = field(default_factory=dict, repr=False)
+    curves: dict[str, Curve] = field(default_factory=dict, repr=False)
+    feeds: dict[str, Feed] = field(default_factory=dict, repr=False)
 
     @cached_property
     def masked(self) -> Array:
@@ -97,24 +108,63 @@ class Case:
     def coherency(self) -> Array:
         """How alike the maps of images and of images under their maps are, ``(B,)``."""
         masked = self.images * self.maps[:, None].astype(self.images.dtype)
-        again = [self.explain_images(i, one[None])[0] for i, one in enumerate(masked)]
-        return robustness.coherency(self.maps, np.stack(again))
+        return robustness.coherency(self.maps, self._explained(masked))
+
+    def _explained(self, altered: Array) -> Array:
+        """Explain an alteration of each sample, in batches of several where that can be had."""
+        many = getattr(self.explain_images, "many", None)
+        if many is None:
+            return np.concatenate([self.explain_images(i, a[None]) for i, a in enumerate(altered)])
+        parts = batches(range(len(altered)), self.batch_size)
+        return np.concatenate([many(np.array(part), altered[list(part)]) for part in parts])
 
     @cached_property
     def road(self) -> removal.Road:
         """Scores without the most and the least relevant positions."""
-        return removal.road(*self.scored, **self.options)
+        return self.removed()
 
-    def curve(self, way: Literal["deletion", "insertion"]) -> faithfulness.Curve:
+    def removed(self, **options: Any) -> removal.Road:
+        """Score by `camcore.metrics.road`, and keep the two curves.
+
+        Parameters
+        ----------
+        **options
+            As `road` takes them.
+        """
+        options = {"noise": 0.01, "ties": "first", **options}
+        images, maps, score = self.scored
+        found = removal.road(images, maps, score, **options, **self.options)
+        for name, scores in (("road_most", found.most), ("road_least", found.least)):
+            assert scores is not None  # both are asked for
+            self.curves[name] = Curve(found.shares, scores, 0, found.tied, found.empty)
+            least = name == "road_least"
+            self.feeds[name] = partial(road_images, least=least, seed=self.seed, **options)
+        return found
+
+    def curve(self, way: Way) -> Curve:
         """Trace deletion or insertion, whose ends are the same for every method of a batch."""
         whole, bare = ("start", "end") if way == "deletion" else ("end", "start")
         ends: dict[str, Any] = {whole: self.scores, bare: self.known.get(way)}
-        ends["steps"] = min(self.steps, self.maps[0].size)
-        trace: Callable[..., faithfulness.Curve] = (
-            faithfulness.deletion if way == "deletion" else faithfulness.insertion
-        )
-        curve = trace(*self.scored, **ends, **self.options)
+        curve = self.traced(way, steps=min(self.steps, self.maps[0].size), **ends)
         self.known[way] = curve.scores[:, -1 if way == "deletion" else 0]
+        return curve
+
+    def traced(self, way: Way, **options: Any) -> Curve:
+        """Trace a curve by `camcore.metrics.deletion` or `insertion`, and keep it.
+
+        Parameters
+        ----------
+        way : {"deletion", "insertion"}
+            Which of the two.
+        **options
+            As these take them.
+        """
+        trace: Callable[..., Curve] = getattr(faithfulness, way)
+        options = {"baseline": BASELINES[way], "ties": "first", **options}
+        curve = trace(*self.scored, **options, **self.options)
+        self.curves[way] = curve
+        made_by = {name: options[name] for name in ("baseline", "ties")}
+        self.feeds[way] = partial(curve_images, way=way, seed=self.seed, **made_by)
         return curve
 
     @property

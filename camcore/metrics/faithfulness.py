@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,14 @@ from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import ScoreImages, shaped
 from camcore.metrics.arrays import is_constant
+from camcore.metrics.feeds import on_the_way
 from camcore.metrics.imputation import Baseline, baseline_of
+from camcore.metrics.intervals import band, interval_of
 from camcore.metrics.ranking import Ties, order_of, tied_share
 from camcore.metrics.scoring import Scorer, checked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +65,63 @@ class Curve:
         )
         return area
 
-    def at(self, fraction: float) -> Array:
-        """Read each sample's score, ``(B,)``, at a share of positions, between two by a line."""
-        return np.array([np.interp(fraction, self.fractions, row) for row in self.scores])
+    def at(self, fraction: npt.ArrayLike) -> Array:
+        """Read each sample's score, ``(B,)``, at a share of positions, between two by a line.
+
+        At several shares, ``(P,)``, the scores are ``(B, P)``.
+        """
+        at = np.asarray(fraction, np.float64)
+        return np.array([np.interp(at, self.fractions, row) for row in self.scores])
+
+    def figure(self) -> Figure:
+        """Draw the mean curve over samples, in its 95 % band, with its area in the legend.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The band is of means of resampled samples at each fraction; none of a single sample.
+
+        Raises
+        ------
+        MissingExtraError
+            matplotlib, or SciPy for the band, is not installed.
+        """
+        from camcore.viz.curves import Line, Panel, curves_figure
+
+        low, high = band(self.scores)
+        line = Line(
+            f"area {interval_of(self.auc)}", self.fractions, self.scores.mean(axis=0), low, high
+        )
+        count = len(self.scores)
+        title = f"{count} sample{'s' * (count != 1)}"
+        return curves_figure([Panel(title, "share of positions altered", "score", [line])])
+
+    @classmethod
+    def concatenate(cls, curves: Sequence[Curve]) -> Curve:
+        """Join curves of other samples.
+
+        Parameters
+        ----------
+        curves : sequence of Curve
+            One or more. Those of other fractions, as of inputs of another size, are read at the
+            fractions of the first one, between two of their own by a line.
+
+        Returns
+        -------
+        Curve
+        """
+        fractions = curves[0].fractions
+        same = [
+            one.scores if np.array_equal(one.fractions, fractions) else one.at(fractions)
+            for one in curves
+        ]
+        return cls(
+            fractions,
+            np.concatenate(same),
+            sum(one.forwards for one in curves),
+            np.concatenate([one.tied for one in curves]),
+            np.concatenate([one.empty for one in curves]),
+        )
 
 
 def deletion(
@@ -480,21 +540,10 @@ def _curve(
     known = {0: first, positions: last}
     known = {count: value for count, value in known.items() if value is not None}
     asked = [count for count in counts.tolist() if count not in known]
-
-    def on_the_way() -> Iterator[tuple[int, Array]]:
-        for sample in range(batch):
-            image = np.array(start[sample])
-            flat, ending = (one.reshape(len(one), -1) for one in (image, end[sample]))
-            done = 0
-            for count in asked:
-                now = order[sample, done:count]
-                flat[:, now] = ending[:, now]
-                yield sample, image
-                done = count
-
     scores = np.empty((batch, len(counts)))
     found = np.isin(counts, asked)
-    scores[:, found] = score(on_the_way()).reshape(batch, len(asked))
+    altered = on_the_way(start, end, order, asked)
+    scores[:, found] = score(altered).reshape(batch, len(asked))
     for place in np.flatnonzero(~found):
         scores[:, place] = shaped(np.asarray(known[int(counts[place])]), (batch,), "Known scores")
     return Curve(counts / positions, scores, score.forwards, tied_share(maps), is_constant(maps))

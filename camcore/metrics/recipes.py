@@ -14,7 +14,7 @@ import numpy.typing as npt
 from camcore._shared.suggest import hint
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.metrics import composite, faithfulness, localisation, removal, subsets
+from camcore.metrics import composite, faithfulness, localisation, subsets
 from camcore.metrics.case import Case
 from camcore.metrics.complexity import l1_complexity
 from camcore.metrics.imputation import LinearImputer
@@ -89,15 +89,13 @@ def _curve(
     """Trace a curve in steps of so many positions, the last one shorter."""
     positions = case.maps[0].size
     steps = [*range(0, positions, every(positions)), positions]
-    trace: Callable[..., faithfulness.Curve] = getattr(faithfulness, way)
-    return trace(*case.scored, steps=steps, **options, **case.options).auc
+    return case.traced(way, steps=steps, **options).auc
 
 
 def _truncated(case: Case, way: Literal["deletion", "insertion"]) -> Array:
     """Trace a curve of ten steps whose ends are truncated, as if they were equally long."""
     counts = np.unique(np.linspace(0, case.maps[0].size, 11).astype(np.int64))
-    trace: Callable[..., faithfulness.Curve] = getattr(faithfulness, way)
-    scores = trace(*case.scored, steps=counts, ties="numpy", baseline=0.0, **case.options).scores
+    scores = case.traced(way, steps=counts, ties="numpy", baseline=0.0).scores
     area: Array = ((scores[:, 1:] + scores[:, :-1]) / 2).mean(axis=1)
     return area
 
@@ -297,7 +295,7 @@ def _rows() -> list[MetricRecipe]:
             "road-authors",
             "ROAD's authors (tleemann/road_evaluation)",
             own={
-                "road": lambda c: removal.road(*c.scored, ties="random", **c.options).combined,
+                "road": lambda c: c.removed(ties="random").combined,
             },
             notes=(
                 "Jitters equal positions apart; adds noise of 0.01 before the photograph is "

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from camcore._shared.finite import finite
 from camcore.adapter import Array
 from camcore.errors import InputError
 from camcore.methods.arrays import ScoreImages
 from camcore.metrics.arrays import is_constant
-from camcore.metrics.imputation import LinearImputer
+from camcore.metrics.feeds import counts_of, filled_in, spread_of
 from camcore.metrics.ranking import Ties, order_of, tied_share
 from camcore.metrics.scoring import Scorer, checked
 
@@ -135,44 +134,14 @@ def road(
         raise InputError(f"shares={shares!r}; expected numbers above 0 and below 1.")
     if remove not in get_args(Removed):
         raise InputError(f"remove={remove!r}; expected 'most', 'least' or 'both'.")
-    spread = _spread(noise, images)
+    spread = spread_of(noise, images)
     score = Scorer(score_images, batch_size)
-    positions = int(np.prod(maps.shape[1:]))
-    counts = [min(max(1, round(share * positions)), positions - 1) for share in wanted]
+    counts = counts_of(wanted, maps[0].size)
     found: dict[str, Array | None] = {"most": None, "least": None}
     for which in found:
         if remove in (which, "both"):
             order = order_of(maps, ties, least=which == "least", seed=seed)
-            altered = _filled_in(images, order, counts, spread, seed)
+            altered = filled_in(images, order, counts, spread, seed)
             found[which] = score(altered).reshape(len(images), len(counts))
     counted = score.forwards, tied_share(maps), is_constant(maps)
     return Road(wanted, found["most"], found["least"], *counted)
-
-
-def _spread(noise: npt.ArrayLike, images: Array) -> Array:
-    """Bring the noise's standard deviation to ``(C, 1, ..)``."""
-    spread = finite(np.asarray(noise, dtype=images.dtype), "The noise's standard deviation")
-    if spread.shape not in ((), (images.shape[1],)) or (spread < 0).any():
-        raise InputError(
-            f"noise={noise!r}; expected a number that is not negative, or one for each of "
-            f"{images.shape[1]} channels."
-        )
-    return spread.reshape(spread.shape + (1,) * (images.ndim - 2))
-
-
-def _filled_in(
-    images: Array,
-    order: npt.NDArray[np.int64],
-    counts: Sequence[int],
-    spread: Array,
-    seed: int,
-) -> Iterator[tuple[int, Array]]:
-    size = images.shape[2:]
-    for sample, image in enumerate(images):
-        # Afresh for each, so that an image's noise does not depend on those before it.
-        draws = np.random.default_rng(seed)
-        for count in counts:
-            removed = np.zeros(order.shape[1], bool)
-            removed[order[sample, :count]] = True
-            noise = spread * draws.standard_normal(image.shape).astype(image.dtype)
-            yield sample, LinearImputer(removed.reshape(size))(image, noise)

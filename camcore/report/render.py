@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from camcore._shared.atomic import whole
 from camcore._shared.optional import needs
 from camcore.errors import InputError
+from camcore.evaluated import CURVES, Evaluation
 from camcore.report import context, samples
 from camcore.report.entries import (
     STRETCHED,
@@ -23,6 +25,14 @@ from camcore.report.entries import (
     sort_entries,
     unscaled,
     values,
+)
+from camcore.report.metrics import (
+    HEIGHT,
+    WIDTH,
+    MetricsTab,
+    evaluated_explanations,
+    metrics_tab,
+    view_of,
 )
 
 _FOLDER = Path(__file__).parent
@@ -39,6 +49,7 @@ def html(
     tolerance: float | None = None,
     notes: Sequence[str] = (),
     side: int | None = None,
+    evaluation: Evaluation | None = None,
     **drawing: Any,
 ) -> str:
     """Make a report of `explanations`: one HTML page that fetches nothing.
@@ -70,6 +81,11 @@ def html(
     side : int
         Longer side of the pictures, in pixels; unless given up to 896, and fewer the more
         pictures there are, so that the page of a hundred photographs has some 20 MB at most.
+    evaluation : Evaluation, optional
+        What `camcore.evaluate` found: it gets a tab of its own, with what the network was fed for
+        the samples that it keeps, of at most twelve. Of as many samples as are explained, in
+        their order; or given alone, in place of everything else, ``html(evaluation)``: then
+        the page is of the samples that it keeps.
     **drawing
         How signals are drawn, `channels`, `channel_axis`, `rate`, `times` or `frequencies`, or
         volumes, `at` and `spacing`: as `signal_figure` and `volume_figure` take them. Left out,
@@ -88,6 +104,11 @@ def html(
     """
     if explanations is None:
         explanations, photos = photos, None
+    shown: Sequence[int] | None = None
+    if isinstance(explanations, Evaluation):
+        evaluation = explanations
+        explanations = evaluated_explanations(evaluation)
+        shown = [one.sample for one in evaluation.kept]
     entries = sort_entries(as_entries(explanations))
     if photos is None:
         photos, kept = _kept(entries[0])
@@ -109,6 +130,9 @@ def html(
         raise InputError(f"{len(called)} names for {len(listed)} {noun}s. Give one for each.")
     pairs = compare_entries(entries)
     rows = context.rows(listed, called, entries, pairs, tolerance, side, drawing)
+    tab = None
+    if evaluation is not None:
+        tab = _tab(evaluation, shown, called, rows, entries, listed)
     environment = _environment()
     style, script = (_asset(name) for name in ("style.css", "script.js"))
     pictures = "\n".join(f'.photo-{row.index} {{ --photo: url("{row.uri}"); }}' for row in rows)
@@ -132,9 +156,41 @@ def html(
         style=style,
         script=script,
         pictures=pictures,
+        tab=tab,
+        kinds=CURVES,
+        chart_width=WIDTH,
+        chart_height=HEIGHT,
         policy=_policy([style, pictures], [script]),
     )
     return page
+
+
+def _tab(
+    evaluation: Evaluation,
+    shown: Sequence[int] | None,
+    names: Sequence[str],
+    rows: Sequence[context.Row],
+    entries: Sequence[Entry],
+    photos: Sequence[Any],
+) -> MetricsTab:
+    """Collect what the tab of metrics shows of the report's samples."""
+    if shown is None:
+        shown = range(len(rows))
+        if len(evaluation) != len(rows):
+            raise InputError(
+                f"An evaluation of {len(evaluation)} samples and explanations of {len(rows)} "
+                "cannot share a report. Evaluate what is explained, in the same order."
+            )
+    first = entries[0]
+    views = []
+    for index, photo in enumerate(photos):
+        crop = None if first.crops is None else first.crops[index]
+        if crop is not None:
+            crop = replace(crop, photo_shape=photo.shape)
+        size = first.explanation.maps.shape[1:]
+        views.append(view_of(photo, crop, size) if len(size) == 2 else None)
+    explained = [row.explained for row in rows]
+    return metrics_tab(evaluation, shown, names, explained, views)
 
 
 def _kept(entry: Entry) -> tuple[list[Any], list[str]]:

@@ -147,3 +147,113 @@ addEventListener("hashchange", () => {
   filter();
   photo.scrollIntoView();
 });
+
+// The tab of metrics, where there is one.
+const tabs = all("[role=tab]");
+const parts = tabs.map((tab) => byId(tab.getAttribute("aria-controls")));
+
+function select(index) {
+  tabs.forEach((tab, i) => {
+    tab.setAttribute("aria-selected", String(i === index));
+    tab.tabIndex = i === index ? 0 : -1;
+    parts[i].hidden = i !== index;
+  });
+}
+
+// A link to what lies in the other tab opens that.
+function reveal() {
+  const there = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)));
+  const index = parts.findIndex((part) => there && part.contains(there));
+  if (index < 0 || !parts[index].hidden) return;
+  select(index);
+  there.scrollIntoView();
+}
+
+if (tabs.length) {
+  document.querySelector(".tabs").hidden = false;
+  for (const part of parts) part.setAttribute("role", "tabpanel");
+  tabs.forEach((tab, i) => {
+    tab.addEventListener("click", () => select(i));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const next = event.key === "Home" ? 0 : event.key === "End" ? tabs.length - 1 : i + step;
+      if (Number.isNaN(next)) return;
+      event.preventDefault();
+      const index = (next + tabs.length) % tabs.length;
+      select(index);
+      tabs[index].focus();
+    });
+  });
+  select(0);
+  addEventListener("hashchange", reveal);
+  reveal();
+}
+
+const numbers = (text) => text.split(" ").map(Number);
+
+// Show what was fed of one photograph: a frame of the chosen strip, and its place in the chart.
+function feed(photo, at) {
+  const row = byId("feed-row").value;
+  const curve = byId("feed-curve").value;
+  const strip = all(".strip", photo).find(
+    ({ dataset }) => dataset.row === row && dataset.curve === curve,
+  );
+  const fractions = numbers(strip.dataset.fractions);
+  const score = numbers(strip.dataset.scores)[at];
+  const slider = photo.querySelector(".at");
+  const image = photo.querySelector(".frame img");
+  const source = strip.querySelector("img");
+  slider.max = fractions.length - 1;
+  slider.value = at;
+  if (image.src !== source.src) image.src = source.src;
+  image.style.setProperty("width", `${100 * fractions.length}%`);
+  image.style.setProperty("transform", `translateX(${(-100 * at) / fractions.length}%)`);
+  const share = `${Math.round(100 * fractions[at])} % ${strip.dataset.done}`;
+  const said = `${share}: ${document.body.dataset.score} ${score.toPrecision(3)}`;
+  const { textContent: name } = photo.querySelector("h3");
+  image.alt = `${name}, ${share} by ${strip.dataset.label}`;
+  photo.querySelector(".viewer figcaption").textContent = said;
+  slider.setAttribute("aria-valuetext", said);
+  for (const chart of all(".chart", photo)) {
+    const here = chart.dataset.curve === curve;
+    chart.classList.toggle("chosen", here);
+    const line = chart.querySelector(".here");
+    const [left, right] = document.body.dataset.across.split(" ").map(Number);
+    for (const end of ["x1", "x2"]) {
+      line.setAttribute(end, left + fractions[at] * (right - left));
+    }
+  }
+}
+
+const fed = all(".fed");
+if (fed.length) {
+  const last = (photo) => {
+    const row = byId("feed-row").value;
+    const curve = byId("feed-curve").value;
+    const strip = all(".strip", photo).find(
+      ({ dataset }) => dataset.row === row && dataset.curve === curve,
+    );
+    return numbers(strip.dataset.fractions).length - 1;
+  };
+  const feedAll = () => {
+    const share = byId("feed-all").value / 100;
+    for (const photo of fed) feed(photo, Math.round(share * last(photo)));
+  };
+  for (const photo of fed) {
+    photo.querySelector(".viewer").hidden = false;
+    photo.querySelector(".strips").hidden = true;
+    const slider = photo.querySelector(".at");
+    slider.addEventListener("input", () => feed(photo, Number(slider.value)));
+  }
+  for (const id of ["feed-row", "feed-curve"]) {
+    byId(id).addEventListener("change", () => {
+      for (const photo of fed) {
+        const { value, max } = photo.querySelector(".at");
+        feed(photo, Math.round((value / max) * last(photo)));
+      }
+    });
+  }
+  byId("feed-all").addEventListener("input", feedAll);
+  byId("feed").hidden = false;
+  feedAll();
+}

@@ -20,10 +20,11 @@ ROWS = [
     {"medical"},
     {"inputs", "mistakes", "photos", "augment", "targets"},
     {"zoo", "layers", "methods", "outputs"},
-    {"recipes", "evidence", "metrics"},
+    {"recipes", "evidence"},
     {"viz"},
+    {"metrics"},
     {"explanation"},
-    {"explainer", "comparison"},
+    {"explainer", "comparison", "evaluated"},
     {"evaluation", "factorisation", "training", "tiles", "batch", "testing"},
     {"report"},
     {"camcore"},
@@ -36,6 +37,9 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 
 # Imports that close a circle, to be mended; this set should be empty.
 TO_MEND: set[tuple[str, str]] = set()
+
+# A result's method that hands over to what is built of results, by the package's public name.
+HANDED_OVER = {("camcore.explanation", "camcore")}
 
 
 def module_name(path):
@@ -109,15 +113,22 @@ def test_circles_are_found():
 
 
 def test_no_import_circle():
-    assert not circles(without(IMPORTS, TO_MEND))
+    assert not circles(without(IMPORTS, TO_MEND | HANDED_OVER))
     mended = {(name, target) for name, target in TO_MEND if target not in IMPORTS[name]}
     assert not mended, "take these off TO_MEND"
+
+
+def test_what_is_handed_over_is_imported_when_it_is_called():
+    for name, target in HANDED_OVER:
+        first = {node.module for node in TREES[name].body if isinstance(node, ast.ImportFrom)}
+        assert target in IMPORTS[name]
+        assert target not in first
 
 
 def test_imports_point_one_way():
     wrong = [
         f"{name} imports {target}"
-        for name, targets in without(IMPORTS, TO_MEND).items()
+        for name, targets in without(IMPORTS, TO_MEND | HANDED_OVER).items()
         for target in sorted(targets)
         if room(name) != room(target) and RANK[room(name)] <= RANK[room(target)]
     ]

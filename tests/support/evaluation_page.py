@@ -39,6 +39,16 @@ their means, with 95 % bootstrap intervals over samples. What is undefined (the 
 constant map, an empty mask) is left out and counted. `Evaluation.difference` compares two rows
 sample by sample.
 
+    evaluation = camcore.evaluate(model, photos, methods=["gradcam", "layercam"], keep=8)
+    evaluation.figure().savefig("curves.pdf")
+    camcore.report.write("report.html", evaluation)
+    camcore.explain(model, photos).evaluate(model, metrics=["deletion", "road"])
+
+The figure has the mean curves of deletion, insertion and ROAD with their 95 % bands, and
+`Evaluation.curves` each sample's own. In the report, which `camcore evaluate --report` writes too,
+a slider goes through the pictures that the network was fed, of at most twelve of the samples that
+are kept. `Explanation.evaluate` takes the maps that are there, whatever made them.
+
     camcore.evaluate(model, [photo], metrics=["pointing_game", "box_iou"], boxes=[[10, 20, 90, 80]])
 
 Where the objects are is said by masks or by boxes, over the photographs, or over the model's input

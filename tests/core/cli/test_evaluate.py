@@ -412,3 +412,47 @@ def test_a_row_is_not_written_over_what_is_read(camcore, folder, tmp_path, requi
 )
 def test_what_names_nothing_ends_with_2(evaluated, words, message):
     assert message in evaluated(*words, code=2).output
+
+
+def test_curves_are_saved_and_joined_over_batches(evaluated, folder, tmp_path, tiny):
+    found = json.loads(evaluated(*QUICK, "--json", "--batch", 2).stdout)
+    expected = library.evaluate(
+        tiny.named(),
+        [folder / f"{name}.png" for name in "abc"],
+        methods="gradcam",
+        metrics="deletion",
+        steps=4,
+    )
+    with np.load(tmp_path / "out" / "curves.npz") as curves:
+        assert len(curves) == 2 * len(expected.rows)
+        for row, kinds in expected.curves.items():
+            scores = curves[f"{row}/deletion/scores"]
+            np.testing.assert_allclose(scores, kinds["deletion"].scores, rtol=1e-4, atol=1e-6)
+            fractions = curves[f"{row}/deletion/fractions"]
+            np.testing.assert_array_equal(fractions, [0, 0.25, 0.5, 0.75, 1])
+    assert found["settings"]["score"] == "probability"
+    # Curves of an earlier call do not stay beside another table.
+    evaluated("--method", "gradcam", "--metric", "complexity")
+    assert not (tmp_path / "out" / "curves.npz").exists()
+
+
+def test_a_report_has_the_maps_and_what_the_network_was_fed(evaluated, tmp_path, require):
+    require("jinja2")
+    done = evaluated(*QUICK, "--batch", 2, "--no-controls", "--report")
+    assert "report.html" in done.output
+    text = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert text.count('<article class="fed"') == 3
+    assert text.count('class="cell photo-') == 3
+    assert "Shown of 3 of 3 photographs" in text
+    assert "camcore evaluate " in text
+    assert all(f">{name}.png</a>" in text for name in "abc")
+
+
+def test_a_report_shows_the_first_photographs(evaluated, tmp_path, monkeypatch, require):
+    require("jinja2")
+    monkeypatch.setattr("camcore.cli.evaluate.PHOTOGRAPHS", 2)
+    evaluated(*QUICK, "--batch", 1, "--no-controls", "--report")
+    text = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert text.count('<article class="fed"') == 2
+    assert "Of 3 photographs, the maps of 2 are shown." in text
+    assert "Means of 3 photographs" in text

@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import camcore.comparison
 from camcore.metrics import faithfulness
 
-INNER = {"arrays", "case", "objects", "scoring"}
+INNER = {"arrays", "case", "feeds", "intervals", "objects", "scoring"}
 """Modules that metrics share, and nobody else needs."""
 
 

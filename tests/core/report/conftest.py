@@ -64,3 +64,29 @@ def page(photos, explanations, tmp_path_factory):
         seed=7,
         tolerance=1e-4,
     )
+
+
+@pytest.fixture(scope="session")
+def evaluation(inputs):
+    """The first network's maps, evaluated."""
+    return camcore.evaluate(
+        random_network(seed=4),
+        inputs,
+        methods=list(METHODS),
+        metrics=["deletion", "insertion", "road", "average_drop"],
+        layer="relu2",
+        activation="softmax",
+        controls=["random", "reversed"],
+        steps=20,
+        keep=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def evaluated_page(photos, explanations, crops, evaluation, tmp_path_factory):
+    """A report of an evaluation, on disk."""
+    path = tmp_path_factory.mktemp("evaluated") / "report.html"
+    entries = [
+        camcore.report.Entry(explanations["first"][method], crops=crops) for method in METHODS
+    ]
+    return camcore.report.write(path, photos, entries, names=NAMES, evaluation=evaluation)

@@ -427,3 +427,145 @@ def test_a_drawing_without_its_overlay_is_the_sample_alone(browser, find, drawn,
     bare, over = screens
     assert np.ptp(bare, axis=-1).max() < 25  # grey, but for what JPEG adds
     assert np.ptp(over, axis=-1).max() > 100
+
+
+@pytest.fixture
+def metrics_tab(browser, find, evaluated_page):
+    browser.get(evaluated_page.as_uri())
+    browser.get_log("browser")
+    find("#tab-metrics")[0].click()
+    return browser
+
+
+def frame(browser, find, place=0):
+    """The picture of a photograph that is seen, as it is drawn."""
+    one = find(".fed .frame")[place]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", one)
+    return pixels(one.screenshot_as_png)
+
+
+def test_tabs_are_worked_by_pointer_keys_and_links(browser, find, evaluated_page):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(evaluated_page.as_uri())
+    tabs, parts = find("[role=tab]"), find("[role=tabpanel]")
+    assert [tab.text for tab in tabs] == ["Maps", "Metrics"]
+    state = lambda: [part.is_displayed() for part in parts]  # noqa: E731
+    assert state() == [True, False]
+    assert parts[0].accessible_name == "Maps"
+    tabs[1].click()
+    assert state() == [False, True]
+    assert parts[1].accessible_name == "Metrics"
+    tabs[1].send_keys(Keys.ARROW_LEFT)
+    assert state() == [True, False]
+    assert browser.switch_to.active_element == tabs[0]
+    tabs[0].send_keys(Keys.ARROW_LEFT)  # around the end
+    assert state() == [False, True]
+    tabs[1].send_keys(Keys.HOME)
+    assert state() == [True, False]
+    tabs[0].send_keys(Keys.END)
+    assert [tab.get_attribute("aria-selected") for tab in tabs] == ["false", "true"]
+    assert [tab.get_attribute("tabindex") for tab in tabs] == ["-1", "0"]
+    # The name of a photograph leads to its maps, and the way to the maps is open from anywhere.
+    find(".fed h3 a")[1].click()
+    assert state() == [True, False]
+    browser.get("about:blank")
+    browser.get(f"{evaluated_page.as_uri()}#metrics")
+    assert find("#part-metrics")[0].is_displayed()
+    find(".skip")[0].send_keys(Keys.ENTER)
+    assert find("#part-maps")[0].is_displayed()
+    assert browser.get_log("browser") == []
+
+
+def test_slider_shows_what_was_fed_and_where_that_is_on_the_curve(metrics_tab, find, evaluation):
+    from selenium.webdriver.common.keys import Keys
+
+    browser, slider = metrics_tab, find(".fed .at")[0]
+    caption = lambda: find(".fed .viewer figcaption")[0].text  # noqa: E731
+    curve = evaluation.curves["gradcam"]["deletion"]
+    slider.send_keys(Keys.HOME)
+    assert caption() == f"0 % deleted: probability {curve.scores[0, 0]:.3g}"
+    whole = frame(browser, find)
+    slider.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    shown_score = float(caption().rpartition(" ")[2])
+    assert caption().startswith("20 % deleted")
+    assert shown_score == pytest.approx(curve.scores[0, 4], rel=5e-3)
+    assert slider.get_attribute("aria-valuetext") == caption()
+    part = frame(browser, find)
+    altered = np.abs(part - whole).max(axis=-1) > 30
+    assert 0.05 < altered.mean() < 0.25
+    slider.send_keys(Keys.END)
+    assert caption().startswith("100 % deleted")
+    grey = frame(browser, find)
+    assert np.abs(grey[4:-4, 4:-4] - 127.5).max() < 12
+    # The marker stands at the fraction, in the chart of the curve alone.
+    marks = [
+        one for one in find(".fed .here") if one.value_of_css_property("visibility") != "hidden"
+    ]
+    assert len(marks) == len(evaluation.kept)
+    assert float(marks[0].get_attribute("x1")) == pytest.approx(292)
+    alt = find(".fed .frame img")[0].get_attribute("alt")
+    assert alt == "beach.jpg, 100 % deleted by Grad-CAM"
+
+
+def test_method_curve_and_share_are_chosen_for_all_photographs(metrics_tab, find, evaluation):
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select
+
+    Select(find("#feed-row")[0]).select_by_visible_text("LayerCAM")
+    Select(find("#feed-curve")[0]).select_by_visible_text("ROAD, least relevant first")
+    find("#feed-all")[0].send_keys(Keys.END)
+    curve = evaluation.curves["layercam"]["road_least"]
+    for place, one in enumerate(find(".fed .viewer figcaption")):
+        assert one.text.startswith("90 % removed: probability ")
+        score = float(one.text.rpartition(" ")[2])
+        assert score == pytest.approx(curve.scores[place, -1], rel=5e-3)
+        assert find(".fed .at")[place].get_attribute("max") == "8"
+    chosen = [one.text for one in find(".fed .chart.chosen figcaption")]
+    assert chosen == ["ROAD, least relevant first"] * len(evaluation.kept)
+    # Another curve keeps the place along it.
+    Select(find("#feed-curve")[0]).select_by_visible_text("insertion")
+    assert all(one.text.startswith("100 % ins") for one in find(".fed .viewer figcaption"))
+    seen = frame(metrics_tab, find)
+    assert np.ptp(seen.reshape(-1, 3), axis=0).min() > 100  # all of the photograph is put in
+
+
+def test_metrics_without_scripts_are_all_there(browser, find, evaluated_page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(evaluated_page.as_uri())
+        assert shown(find, ".tabs, .controls, .viewer, .at, .slider, button") == []
+        assert len(shown(find, ".strip img")) == 3 * 2 * 4
+        assert len(shown(find, "#values, #maps")) == 2
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_metrics_fit_every_width_in_both_schemes(browser, find, evaluated_page, width, scheme):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    browser.get(evaluated_page.as_uri())
+    find("#tab-metrics")[0].click()
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for selector in ("[role=tab]", "tr.model th", ".legend .number", ".viewer figcaption"):
+        assert contrast(browser, find(selector)[0]) >= 4.5, selector
+    for look in ("c0", "c1", "d0"):  # lines have to be seen, if not read
+        assert contrast(browser, find(f"polyline.{look}")[0]) >= 3, look
+    log = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {
+        entry["params"]["request"]["url"]
+        for entry in log
+        if entry["method"] == "Network.requestWillBeSent"
+    }
+    asked = {url for url in asked if not url.startswith(("data:", "about:"))}
+    assert {url.rpartition("/")[2] for url in asked} == {"report.html"}
+    assert browser.get_log("browser") == []
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -1,0 +1,607 @@
+"""What an evaluation found: values of metrics by method and sample, with intervals and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from camcore._shared.atomic import whole
+from camcore._shared.optional import needs
+from camcore.adapter import Array
+from camcore.errors import InputError
+from camcore.explanation import Explanation
+from camcore.metrics.box_accuracy import BoxAccuracy
+from camcore.metrics.faithfulness import Curve
+from camcore.metrics.feeds import Feed
+from camcore.metrics.intervals import Interval, band, interval_of
+from camcore.metrics.table import TABLE
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+__all__ = ["CURVES", "CurveKind", "Evaluation", "Interval", "Kept"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class CurveKind(NamedTuple):
+    """What a curve of an evaluation is called.
+
+    Parameters
+    ----------
+    title : str
+        In a figure.
+    across : str
+        What its fractions are.
+    done : str
+        What is done up to a fraction, as in "20 % deleted".
+    number : str
+        The number that sums it up.
+    """
+
+    title: str
+    across: str
+    done: str
+    number: str
+
+
+CURVES: Final[Mapping[str, CurveKind]] = MappingProxyType(
+    {
+        "deletion": CurveKind("deletion", "share deleted", "deleted", "area"),
+        "insertion": CurveKind("insertion", "share inserted", "inserted", "area"),
+        "road_most": CurveKind(
+            "ROAD, most relevant first", "share removed", "removed", "mean over shares"
+        ),
+        "road_least": CurveKind(
+            "ROAD, least relevant first", "share removed", "removed", "mean over shares"
+        ),
+    }
+)
+"""The curves that metrics are computed from, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is kept of a sample, so that what the network was fed can be shown.
+
+    Parameters
+    ----------
+    sample : int
+        Which one of the evaluation.
+    image : (C, *S) array
+        The model's input.
+    explanations : mapping of str to Explanation
+        Of this sample alone, by method.
+    feeds : mapping of str to callable
+        What makes the altered images of each curve again.
+    """
+
+    sample: int
+    image: Array
+    explanations: Mapping[str, Explanation]
+    feeds: Mapping[str, Feed] = field(default_factory=dict, repr=False)
+
+    def fed(self, row: str, curve: str, fractions: Array) -> Iterator[Array]:
+        """Make the images again that a method's curve was traced with.
+
+        Parameters
+        ----------
+        row : str
+            A method.
+        curve : str
+            Of `CURVES`.
+        fractions : (P,) array
+            All of the curve's.
+
+        Yields
+        ------
+        (C, *S) array
+            At each fraction in turn.
+        """
+        yield from self.feeds[curve](self.image, self.explanations[row].maps[0], fractions)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Values of metrics by method and sample.
+
+    Parameters
+    ----------
+    values : mapping of str to mapping of str to (N,) float64 array
+        By row, which is a method or a control, and by metric; NaN where a metric is undefined.
+    controls : tuple of str
+        The rows that are controls.
+    forwards : mapping of str to int
+        How many altered images were scored for each row.
+    seconds : mapping of str to float
+        What each row took, its maps not included.
+    empty : mapping of str to int
+        How many of each row's maps are constant, so that they rank nothing.
+    settings : mapping of str to str
+        What the numbers depend on: recipe, layer, steps, seed, and more.
+    curves : mapping of str to mapping of str to Curve
+        By row and by name, of `CURVES`, those that metrics were computed from.
+    kept : tuple of Kept
+        What is kept of the first samples, where that was asked for.
+    box_accuracy : mapping of str to BoxAccuracy
+        Of each row where ``box_iou`` was asked for: its `score` is the MaxBoxAcc of all samples,
+        at the threshold that is best for them together, `best_thresholds`.
+    """
+
+    values: Mapping[str, Mapping[str, Floats]]
+    controls: tuple[str, ...] = ()
+    forwards: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    empty: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict, repr=False)
+    kept: tuple[Kept, ...] = field(default=(), repr=False)
+    box_accuracy: Mapping[str, BoxAccuracy] = field(default_factory=dict, repr=False)
+    _intervals: dict[tuple[str, str, str, int], Interval] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Methods and controls, in the order of the table."""
+        return tuple(self.values)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics."""
+        return tuple(next(iter(self.values.values()), {}))
+
+    def __len__(self) -> int:
+        return max((len(v) for row in self.values.values() for v in row.values()), default=0)
+
+    def interval(self, row: str, metric: str, *, seed: int = 0) -> Interval:
+        """Average a metric over samples, with a 95 % bootstrap interval.
+
+        Parameters
+        ----------
+        row, metric : str
+            Of `rows` and `metrics`.
+        seed : int
+            Of the resampling.
+
+        Returns
+        -------
+        Interval
+            By percentiles of 2,000 resamples; undefined values are left out.
+
+        Raises
+        ------
+        InputError
+            There is no such row or metric.
+        MissingExtraError
+            SciPy is not installed, which scikit-image (extra ``metrics``) brings.
+        """
+        return self._interval(row, "", metric, seed)
+
+    def difference(self, row: str, other: str, metric: str, *, seed: int = 0) -> Interval:
+        """Average the paired differences of two rows, with a 95 % bootstrap interval.
+
+        Parameters
+        ----------
+        row, other : str
+            Of `rows`; the one minus the other.
+        metric : str
+            Of `metrics`.
+        seed : int
+            Of the resampling.
+
+        Returns
+        -------
+        Interval
+            It holds 0 where the samples do not tell the rows apart.
+
+        Raises
+        ------
+        InputError, MissingExtraError
+            As `interval` raises them.
+        """
+        return self._interval(row, other, metric, seed)
+
+    def best(self, metric: str) -> str | None:
+        """Name the row that is better than each other one, controls among them.
+
+        Parameters
+        ----------
+        metric : str
+            Of `metrics`.
+
+        Returns
+        -------
+        str or None
+            None where the interval of a paired difference to another row holds 0.
+
+        Raises
+        ------
+        InputError
+            There is no such metric.
+        """
+        if metric not in self.metrics:
+            raise InputError(f"There is no {metric!r} here, but {', '.join(self.metrics)}.")
+        return self._best[metric]
+
+    def _best_of(self, metric: str) -> str | None:
+        """Find the row that is better than each other one."""
+        sign = 1 if TABLE[metric].better == "higher" else -1
+        means = {row: sign * self.interval(row, metric).mean for row in self.rows}
+        known = {row: mean for row, mean in means.items() if not np.isnan(mean)}
+        if len(known) < 2:
+            return None
+        first = max(known, key=known.__getitem__)
+        for other in known:
+            if other != first:
+                _, *ends = self.difference(first, other, metric)
+                if not min(sign * end for end in ends) > 0:
+                    return None
+        return first
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Join evaluations of other samples by the same rows and metrics.
+
+        Parameters
+        ----------
+        parts : sequence of Evaluation
+            One or more.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        InputError
+            There is none, or they have other rows, metrics or settings.
+        """
+        if not parts:
+            raise InputError("No evaluations to join; pass one or more.")
+        first = parts[0]
+        for part in parts[1:]:
+            for name in ("rows", "metrics", "settings", "curve_names"):
+                if getattr(part, name) != getattr(first, name):
+                    raise InputError(
+                        f"Evaluations of other {name} cannot be joined: {getattr(first, name)} "
+                        f"and {getattr(part, name)}."
+                    )
+        starts = np.cumsum([0, *map(len, parts)])[:-1].tolist()
+        values = {
+            row: {m: np.concatenate([p.values[row][m] for p in parts]) for m in first.metrics}
+            for row in first.rows
+        }
+        return cls(
+            values,
+            first.controls,
+            {row: sum(part.forwards[row] for part in parts) for row in first.rows},
+            {row: sum(part.seconds[row] for part in parts) for row in first.rows},
+            {row: sum(part.empty[row] for part in parts) for row in first.rows},
+            first.settings,
+            curves={
+                row: {
+                    name: Curve.concatenate([part.curves[row][name] for part in parts])
+                    for name in curves
+                }
+                for row, curves in first.curves.items()
+            },
+            kept=tuple(
+                replace(one, sample=one.sample + before)
+                for before, part in zip(starts, parts, strict=True)
+                for one in part.kept
+            ),
+            box_accuracy={
+                row: BoxAccuracy.concatenate([part.box_accuracy[row] for part in parts])
+                for row in first.box_accuracy
+            },
+        )
+
+    def figure(self) -> Figure:
+        """Draw the mean curve of each row, a panel for each kind of curve.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Methods are coloured, each in its 95 % band, of means of resampled samples at each
+            fraction; controls are grey. The legend has the area below each curve, or of ROAD,
+            whose shares do not reach the ends, the mean of its scores.
+
+        Raises
+        ------
+        InputError
+            No metric was computed from a curve.
+        MissingExtraError
+            matplotlib, or SciPy for the bands, is not installed.
+        """
+        from camcore.viz.curves import Line, Panel, curves_figure
+
+        self._check_curves("drawn")
+        panels = []
+        for name in self.curve_names:
+            lines = []
+            for row in self.rows:
+                curve = self.curves[row][name]
+                control = row in self.controls
+                shown = f"({row})" if control else row
+                label = f"{shown}  {interval_of(self.summed_up(row, name))}"
+                mean, ends = curve.scores.mean(axis=0), band(curve.scores)
+                lines.append(Line(label, curve.fractions, mean, *ends, control))
+            kind = CURVES[name]
+            score = self.settings.get("score", "score")
+            panels.append(Panel(kind.title, kind.across, score, lines, kind.number))
+        return curves_figure(panels)
+
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        """Names of the curves that each row has, of `CURVES`."""
+        return tuple(name for name in CURVES if name in next(iter(self.curves.values()), {}))
+
+    def summed_up(self, row: str, curve: str) -> Floats:
+        """Sum each sample's curve up in one number.
+
+        Parameters
+        ----------
+        row : str
+            A method or a control.
+        curve : str
+            Of `curve_names`.
+
+        Returns
+        -------
+        (N,) float64 array
+            The metric of the curve's name, where that was computed; else the mean of its scores.
+        """
+        if curve in self.metrics:
+            return self.values[row][curve]
+        mean: Floats = self.curves[row][curve].scores.mean(axis=1)
+        return mean
+
+    def save_curves(self, path: str | Path) -> None:
+        """Write all curves into one ``.npz`` file, which appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            Replaced where it exists. Its arrays are called ``"ROW/CURVE/fractions"``, ``(P,)``,
+            and ``"ROW/CURVE/scores"``, ``(N, P)``, as in ``"gradcam/deletion/scores"``.
+
+        Raises
+        ------
+        InputError
+            No metric was computed from a curve.
+        FileError
+            The file cannot be written.
+        """
+        self._check_curves("saved")
+        arrays = {
+            f"{row}/{name}/{what}": getattr(curve, what)
+            for row, curves in self.curves.items()
+            for name, curve in curves.items()
+            for what in ("fractions", "scores")
+        }
+        with whole(Path(path)) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    def _check_curves(self, done: str) -> None:
+        """Refuse where there is no curve."""
+        if not self.curve_names:
+            raise InputError(
+                f"There is no curve to be {done}: {', '.join(self.metrics)} were computed without "
+                "one. Evaluate by a metric that has one: metrics=['deletion', 'insertion', 'road']."
+            )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """List every value, as a table with columns sample, row, control, metric and value.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed (extra ``metrics``).
+        """
+        with needs("metrics", "tables of values"):
+            import pandas
+        return pandas.DataFrame(
+            [
+                (sample, row, row in self.controls, metric, value)
+                for row, columns in self.values.items()
+                for metric, values in columns.items()
+                for sample, value in enumerate(values.tolist())
+            ],
+            columns=["sample", "row", "control", "metric", "value"],
+        )
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write every value to a CSV file, as `to_pandas` lists them.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        FileError
+            The file cannot be written.
+        MissingExtraError
+            As `to_pandas` raises it.
+        """
+        values = self.to_pandas()
+        with whole(Path(path)) as draft:
+            values.to_csv(draft, index=False)
+
+    def to_latex(self) -> str:
+        """Write the table of means and intervals for LaTeX, with booktabs' rules.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        MissingExtraError
+            pandas or Jinja2 is not installed (extra ``metrics``).
+        """
+        with needs("metrics", "tables for LaTeX"):
+            import jinja2  # noqa: F401
+            import pandas
+        heads, *rows = self._cells()
+        table = pandas.DataFrame([row[1:] for row in rows], [row[0] for row in rows], heads[1:])
+        style = table.style.format(escape="latex").format_index(escape="latex", axis=1)
+        text: str = style.to_latex(hrules=True)
+        return text.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
+
+    def to_markdown(self) -> str:
+        """Write the table of means and intervals in Markdown.
+
+        Returns
+        -------
+        str
+        """
+        heads, *rows = self._cells()
+        lines = [heads, ["---"] * len(heads), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        return "\n".join([*lines, *self.notes()])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+    @cached_property
+    def _best(self) -> dict[str, str | None]:
+        """The best row by metric; intervals are resampled, which takes a while."""
+        return {metric: self._best_of(metric) for metric in self.metrics}
+
+    def _cells(self) -> list[list[str]]:
+        """Write the table's cells, a head first; the best of each metric has a star."""
+        arrows = {"higher": "↑", "lower": "↓"}
+        heads = [f"{TABLE[m].label} {arrows[TABLE[m].better]}" for m in self.metrics]
+        rows = [["", *heads, "passes", "seconds"]]
+        for row in self.rows:
+            values = [
+                f"{self.interval(row, m)}{' *' if self._best[m] == row else ''}"
+                for m in self.metrics
+            ]
+            named = f"({row})" if row in self.controls else row
+            passes, took = self.forwards.get(row, 0), self.seconds.get(row, 0.0)
+            rows.append([named, *values, str(passes), f"{took:.1f}"])
+        return rows
+
+    def notes(self) -> Iterator[str]:
+        """Say what the numbers are, what a control does better, and what is missing.
+
+        Yields
+        ------
+        str
+            A sentence each.
+        """
+        many = "s" if len(self) != 1 else ""
+        yield f"{len(self)} sample{many}; means [95 % bootstrap interval]; (controls)."
+        if self.box_accuracy:
+            told = ", ".join(
+                f"{f'({row})' if row in self.controls else row} {boxes.score:.3g}"
+                + (f" (at {boxes.best_thresholds[0]:.2g})" if boxes.score > 0 else "")
+                for row, boxes in self.box_accuracy.items()
+            )
+            yield (
+                "MaxBoxAcc, the share of samples whose box has an IoU of 0.5 or more (at the best "
+                f"threshold for all samples): {told}."
+            )
+        if self.settings.get("deterministic") == "False":
+            yield (
+                "The model scores the same images otherwise each time, as with dropout: repeat "
+                "this to see how far numbers are apart."
+            )
+        if any(self._best.values()):
+            yield "* better than every other row: no interval of a paired difference holds 0."
+        for metric in self.metrics:
+            for row in self.rows:
+                over = self.beaten_by(row, metric)
+                if over:
+                    yield f"{metric}: {row} is beaten by {', '.join(over)}."
+        yield from self.missing()
+
+    def missing(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
+        """Say which maps are constant, and which values are undefined and left out.
+
+        Parameters
+        ----------
+        labels : mapping of str to str, optional
+            What rows are called in place of their names.
+
+        Yields
+        ------
+        str
+            A sentence each.
+        """
+        for row in self.rows:
+            called = row if labels is None else labels[row]
+            if self.empty.get(row, 0) and row not in self.controls:
+                yield f"{self.empty[row]} of {len(self)} maps of {called} are constant: no order."
+            missing = {m: int(np.isnan(values).sum()) for m, values in self.values[row].items()}
+            told = ", ".join(f"{metric} ({count})" for metric, count in missing.items() if count)
+            if told:
+                yield f"Left out as undefined, of {called}: {told}."
+
+    def beaten_by(self, row: str, metric: str) -> list[str]:
+        """List the controls that are better than a method by a metric.
+
+        Parameters
+        ----------
+        row, metric : str
+            Of `rows` and `metrics`.
+
+        Returns
+        -------
+        list of str
+            Those of which the interval of the paired difference does not hold 0. None for a
+            control itself, or by a metric that looks at the map alone: one that never changes is
+            coherent, robust and as simple as can be.
+
+        Raises
+        ------
+        InputError
+            There is no such row or metric.
+        """
+        self._of(row, metric)
+        if row in self.controls or not {"scores", "masks", "boxes"} & set(TABLE[metric].needs):
+            return []
+        sign = 1 if TABLE[metric].better == "higher" else -1
+        return [
+            control
+            for control in self.controls
+            if min(sign * end for end in self.difference(control, row, metric)[1:]) > 0
+        ]
+
+    def _interval(self, row: str, other: str, metric: str, seed: int) -> Interval:
+        """Resample a row, or what it is above another, once."""
+        asked = (row, other, metric, seed)
+        if asked not in self._intervals:
+            values = self._of(row, metric) - (self._of(other, metric) if other else 0)
+            self._intervals[asked] = interval_of(values, seed=seed)
+        return self._intervals[asked]
+
+    def _of(self, row: str, metric: str) -> Floats:
+        for name, known in ((row, self.rows), (metric, self.metrics)):
+            if name not in known:
+                raise InputError(f"There is no {name!r} here, but {', '.join(known)}.")
+        return self.values[row][metric]
