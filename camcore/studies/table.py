@@ -8,9 +8,12 @@ from typing import Final
 
 from camcore._shared.suggest import hint
 from camcore.errors import InputError
+from camcore.studies import sanity
 from camcore.studies.study import Outcome, Setting, Study
 
-STUDIES: Final[Mapping[str, Study]] = MappingProxyType({study.name: study for study in ()})
+STUDIES: Final[Mapping[str, Study]] = MappingProxyType(
+    {study.name: study for study in (sanity.STUDY,)}
+)
 """The studies by name."""
 
 

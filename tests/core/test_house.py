@@ -25,7 +25,7 @@ ROWS = [
     {"explanation"},
     {"explainer", "comparison"},
     {"evaluation", "factorisation", "training", "tiles", "batch", "testing"},
-    {"report"},
+    {"report", "studies"},
     {"camcore"},
     {"cli"},
     {"__main__"},
@@ -143,6 +143,7 @@ OWN = {
             "modes",
             "rectified",
             "shells",
+            "small_cnn",
             "sparse_linear",
             "traits",
             "wrapped",
@@ -152,7 +153,7 @@ OWN = {
         ),
     },
     "camcore_tensorflow": {
-        *("compile", "frozen", "saved", "sizes", "training", "zoo_efficientnet_lite"),
+        *("compile", "frozen", "saved", "sizes", "small_cnn", "training", "zoo_efficientnet_lite"),
     },
 }
 
