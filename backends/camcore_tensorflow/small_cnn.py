@@ -12,6 +12,9 @@ from camcore.adapter import Array
 
 __all__ = ["train"]
 
+# Keras adds it before it corrects Adam's moments, PyTorch after; so small, it is one.
+EPSILON = 1e-12
+
 
 def train(
     parameters: Mapping[str, Sequence[Array]],
@@ -42,7 +45,7 @@ def train(
     """
     network = _built(parameters)
     network.compile(
-        optimizer=keras.optimizers.Adam(rate, epsilon=1e-7),
+        optimizer=keras.optimizers.Adam(rate, epsilon=EPSILON),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     for images, labels in batches:

@@ -12,6 +12,9 @@ from camcore.adapter import Array
 
 __all__ = ["train"]
 
+# Keras adds it before it corrects Adam's moments, PyTorch after; so small, it is one.
+EPSILON = 1e-12
+
 
 def train(
     parameters: Mapping[str, Sequence[Array]],
@@ -40,7 +43,7 @@ def train(
         ``relu3`` and ``fc2``.
     """
     network = _built(parameters)
-    optimiser = torch.optim.Adam(network.parameters(), rate, eps=1e-7)
+    optimiser = torch.optim.Adam(network.parameters(), rate, eps=EPSILON)
     loss = nn.CrossEntropyLoss()
     network.train()
     for images, labels in batches:

@@ -557,11 +557,11 @@ def _notes(measured: Measured) -> Iterator[str]:
     """Say how well the networks learnt, and which maps had no correlation."""
     reached, fitted, true = measured.accuracies.values()
     short = "" if reached >= ACCURATE else f", below the {ACCURATE:.0%} that the protocol asks for"
-    yield f"The network finds the class of {reached:.1%} of the test images{short}."
+    yield f"The network finds the class of {reached:.2%} of the test images{short}."
     loose = "" if fitted >= FITTED else f", below the {FITTED:.0%} that count as fitting them"
     yield (
-        f"The network of permuted labels answers {fitted:.1%} of its {measured.few:,} images with "
-        f"the permuted label{loose}; that of as many true labels finds the class of {true:.1%} of "
+        f"The network of permuted labels answers {fitted:.2%} of its {measured.few:,} images with "
+        f"the permuted label{loose}; that of as many true labels finds the class of {true:.2%} of "
         "the test images."
     )
     counts = [
