@@ -620,6 +620,6 @@ which three do not fit into 28.
 """,
     criteria=CRITERIA,
     data=("apt install dataset-fashion-mnist", 'pip install "camcore[demo,metrics]"'),
-    minutes=15,
+    minutes=12,
     run=run,
 )

@@ -59,6 +59,7 @@ def damaged(whole):
         "empty": b"",
         "not compressed": plain,
         "cut off": whole[:-20],
+        "no such block": whole[:10] + b"\xff" + whole[11:],
         "bytes flipped": whole[:middle] + bytes(255 - b for b in whole[middle:]),
         "nothing in it": gzip.compress(b""),
         "cut off before": gzip.compress(plain[:-1]),
