@@ -31,17 +31,13 @@ def largest_difference(outcomes: Mapping[str, Outcome]) -> float:
     InputError
         They have numbers of other names.
     """
-    named = {framework: set(outcome.values) for framework, outcome in outcomes.items()}
-    if other := set.union(*named.values()) - set.intersection(*named.values()):
+    pairs = list(combinations(outcomes.values(), 2))
+    if other := {name for one, two in pairs for name in set(one.values) ^ set(two.values)}:
         raise InputError(
-            f"The frameworks {list(named)} have numbers of other names: {sorted(other)}."
+            f"The frameworks {list(outcomes)} have numbers of other names: {sorted(other)}."
         )
     return max(
-        (
-            _apart(one.values[name], other.values[name])
-            for one, other in combinations(outcomes.values(), 2)
-            for name in one.values
-        ),
+        (_apart(one.values[name], two.values[name]) for one, two in pairs for name in one.values),
         default=0.0,
     )
 

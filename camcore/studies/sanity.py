@@ -594,16 +594,16 @@ weights, drawn after Glorot and Bengio with biases of 0, and sees the same batch
 differ by rounding alone, which training makes larger.
 
 Then layers are drawn anew, the way in which they were drawn at first, {FULL.draws} times:
-*cascading*, `fc2`, then `fc1` too, and so on down to `conv1`; and each layer alone. The first
-{FULL.images} test images are explained for the class that the trained network finds in them, and
-the maps of the random networks are compared with its own: by Spearman's correlation of signed maps
-and of their magnitudes, by structural similarity (SSIM), and by the correlation of histograms of
-oriented gradients (HOG), these two after each map was scaled to [0, 1] by its own extremes. 1 means
-no change. Intervals are of 95 %, from a bootstrap over images and draws.
+*cascading*, `fc2`, then `fc1` too, and so on down to `conv1`; and the lower three each alone. The
+first {FULL.images} test images are explained for the class that the trained network finds in them,
+and the maps of the random networks are compared with its own: by Spearman's correlation of signed
+maps and of their magnitudes, by structural similarity (SSIM), and by the correlation of histograms
+of oriented gradients (HOG), these two after each map was scaled to [0, 1] by its own extremes.
+1 means no change. Intervals are of 95 %, from a bootstrap over images and draws.
 
 All maps keep their signs. The gradient is Saliency without its absolute value. Grad-CAM is taken
 after the rectified `conv2`, 14×14, before its own rectification, and enlarged; guided Grad-CAM
-takes its positive part. SmoothGrad ({FULL.passes} noisy images) and integrated gradients
+takes its positive part, and is empty where there is none. SmoothGrad ({FULL.passes} noisy images) and integrated gradients
 ({FULL.passes} nodes of Gauss and Legendre) explain the first {FULL.slow} images only, since each
 costs {FULL.passes} passes.
 
