@@ -603,9 +603,9 @@ of oriented gradients (HOG), these two after each map was scaled to [0, 1] by it
 
 All maps keep their signs. The gradient is Saliency without its absolute value. Grad-CAM is taken
 after the rectified `conv2`, 14×14, before its own rectification, and enlarged; guided Grad-CAM
-takes its positive part, and is empty where there is none. SmoothGrad ({FULL.passes} noisy images) and integrated gradients
-({FULL.passes} nodes of Gauss and Legendre) explain the first {FULL.slow} images only, since each
-costs {FULL.passes} passes.
+takes its positive part, and is empty where there is none. SmoothGrad ({FULL.passes} noisy images)
+and integrated gradients ({FULL.passes} nodes of Gauss and Legendre) explain the first {FULL.slow}
+images only, since each costs {FULL.passes} passes.
 
 Labels are randomised as well: a network learns {FULL.few:,} of the images with permuted labels for
 {FULL.few_epochs} epochs, until it fits them, and its maps are compared with those of the trained
