@@ -108,12 +108,13 @@ class Steps(Bar):
 
     Parameters
     ----------
-    total : int
-        Number of steps.
+    total : int or None
+        Number of steps, where it is known.
     """
 
-    def __init__(self, total: int) -> None:
-        super().__init__(total, layout="{n_fmt}/{total_fmt} |{bar:30}| {desc}")
+    def __init__(self, total: int | None) -> None:
+        counted = "{n_fmt}/{total_fmt} |{bar:30}| {desc}"
+        super().__init__(total, layout="{desc}" if total is None else counted)
 
     @contextmanager
     def step(self, text: str, *, noisy: bool = False) -> Iterator[None]:

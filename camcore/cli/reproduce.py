@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
@@ -16,7 +17,7 @@ from camcore import registry
 from camcore._shared.atomic import whole
 from camcore.cli import console
 from camcore.errors import InputError, MissingExtraError
-from camcore.studies.page import largest_difference, page
+from camcore.studies.page import largest_difference, page, versions
 from camcore.studies.study import FRAMEWORKS, Outcome, Setting, Study
 from camcore.studies.table import STUDIES, find_study, run_study
 
@@ -89,7 +90,7 @@ def reproduce(
     folder = console.folder(output)
     outcomes: dict[str, Outcome] = {}
     choice = Setting("", small, photos, masks, data, seed)
-    with console.Steps(len(wanted)) as steps:
+    with console.Steps(None) as steps:
         for name in wanted:
 
             def shown(text: str, label: str = FRAMEWORKS[name]) -> AbstractContextManager[None]:
@@ -98,8 +99,9 @@ def reproduce(
             chosen = Setting(name, small, photos, masks, data, seed, shown)
             outcomes[name] = run_study(found, chosen)
     files = [f"{found.name}.md", f"{found.name}.json"]
-    text = page(found, outcomes, choice, _command(found, framework, choice))
-    numbers = json.dumps(_numbers(found, outcomes), indent=1)
+    command = _command(found, framework, choice)
+    text = page(found, outcomes, choice, command)
+    numbers = json.dumps(_numbers(found, outcomes, command), indent=1)
     for file, content in zip(files, (text, f"{numbers}\n"), strict=True):
         with whole(folder / file) as draft:
             draft.write_text(content, encoding="utf-8")
@@ -145,13 +147,15 @@ def _command(study: Study, framework: Framework | None, choice: Setting) -> str:
             words += [f"--{name}", folder.name]
     if choice.seed:
         words += ["--seed", str(choice.seed)]
-    return " ".join(words)
+    return shlex.join(words)
 
 
-def _numbers(study: Study, outcomes: dict[str, Outcome]) -> dict[str, object]:
+def _numbers(study: Study, outcomes: dict[str, Outcome], command: str) -> dict[str, object]:
     """Collect what was found, as JSON has it; what is undefined is null."""
     return {
         "study": study.name,
+        "command": command,
+        "versions": versions(outcomes),
         "frameworks": {
             name: {
                 "verdict": outcome.verdict,
@@ -180,7 +184,8 @@ def _print(outcomes: dict[str, Outcome]) -> None:
             console.say(note)
         for finding in outcome.findings:
             mark = console.mark(finding.held)
-            console.out.print(f"{mark} {escape(finding.criterion)}: {escape(finding.figures)}")
+            criterion = finding.criterion.rstrip(".")
+            console.out.print(f"{mark} {escape(criterion)}: {escape(finding.figures)}")
         console.say(f"{FRAMEWORKS[name]}: {outcome.verdict}.")
 
 

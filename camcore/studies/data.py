@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def fashion_mnist(folder: Path | None = None) -> dict[str, tuple[Bytes, Bytes]]:
     InputError
         The folder is not there.
     FileError
-        A file of it cannot be read.
+        A file of it cannot be read, or is of another data set.
 
     References
     ----------
@@ -73,22 +74,31 @@ def fashion_mnist(folder: Path | None = None) -> dict[str, tuple[Bytes, Bytes]]:
     Algorithms", arXiv:1708.07747.
     """
     place = found_folder(folder or FASHION_MNIST, "dataset-fashion-mnist")
-    return {
-        part: (
-            _idx(place / f"{part}-images-idx3-ubyte.gz"),
-            _idx(place / f"{part}-labels-idx1-ubyte.gz"),
+    return {part: _labelled(place, part) for part in ("train", "t10k")}
+
+
+def _labelled(place: Path, part: str) -> tuple[Bytes, Bytes]:
+    images = _idx(place / f"{part}-images-idx3-ubyte.gz")
+    labels = _idx(place / f"{part}-labels-idx1-ubyte.gz")
+    if images.shape != (len(images), 28, 28) or labels.shape != (len(images),) or not len(images):
+        raise FileError(
+            f"{place} has images of shape {images.shape} and labels of shape {labels.shape} for "
+            f"{part!r}; Fashion-MNIST has (N, 28, 28) and (N,)."
         )
-        for part in ("train", "t10k")
-    }
+    if labels.max() > 9:
+        raise FileError(f"{place} has labels up to {labels.max()} for {part!r}, expected 0 to 9.")
+    return images, labels
 
 
 def _idx(path: Path) -> Bytes:
-    """Read an IDX file of bytes: zeros, 8, the number of axes, big-endian sizes, and the bytes."""
+    """Read an IDX file of bytes: 0, 0, 8, the number of axes, big-endian sizes, and the bytes."""
     try:
         read = gzip.decompress(path.read_bytes())
+        if read[:3] != b"\0\0\x08":
+            raise ValueError(f"it begins with {read[:3]!r}")
         axes = read[3]
         sizes = np.frombuffer(read, ">u4", axes, offset=4)
         values: Bytes = np.frombuffer(read, np.uint8, offset=4 + 4 * axes).reshape(sizes)
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise FileError(f"{path} is not an IDX file of bytes: {error}.") from error
     return values

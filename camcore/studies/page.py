@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from itertools import combinations
+from math import inf, isnan
 
+from camcore.errors import InputError
 from camcore.studies.study import FRAMEWORKS, Outcome, Setting, Study, Table
 
-__all__ = ["largest_difference", "page"]
+__all__ = ["largest_difference", "page", "versions"]
 
 
 def largest_difference(outcomes: Mapping[str, Outcome]) -> float:
@@ -21,23 +24,28 @@ def largest_difference(outcomes: Mapping[str, Outcome]) -> float:
     Returns
     -------
     float
-        0 for a single framework.
+        0 for a single framework; infinite where a number is undefined in one of two.
 
     Raises
     ------
-    KeyError
+    InputError
         They have numbers of other names.
     """
-    first, *others = outcomes.values()
+    pairs = list(combinations(outcomes.values(), 2))
+    if other := {name for one, two in pairs for name in set(one.values) ^ set(two.values)}:
+        raise InputError(
+            f"The frameworks {list(outcomes)} have numbers of other names: {sorted(other)}."
+        )
     return max(
-        (
-            abs(value - other.values[name])
-            for other in others
-            for name, value in first.values.items()
-            if value == value or other.values[name] == other.values[name]
-        ),
+        (_apart(one.values[name], two.values[name]) for one, two in pairs for name in one.values),
         default=0.0,
     )
+
+
+def _apart(one: float, other: float) -> float:
+    if isnan(one) or isnan(other):
+        return 0.0 if isnan(one) and isnan(other) else inf
+    return abs(one - other)
 
 
 def page(study: Study, outcomes: Mapping[str, Outcome], setting: Setting, command: str) -> str:
@@ -61,6 +69,23 @@ def page(study: Study, outcomes: Mapping[str, Outcome], setting: Setting, comman
     return "\n".join(_lines(study, outcomes, setting, command)) + "\n"
 
 
+def versions(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """Find the versions of camcore and of the frameworks, Keras among them.
+
+    Parameters
+    ----------
+    outcomes : mapping of str to Outcome
+        By framework.
+
+    Returns
+    -------
+    dict of str to str
+        By package.
+    """
+    packages = ["camcore", *outcomes, *(["keras"] if "tensorflow" in outcomes else [])]
+    return {name: version(name) for name in packages}
+
+
 def _lines(
     study: Study, outcomes: Mapping[str, Outcome], setting: Setting, command: str
 ) -> Iterator[str]:
@@ -69,7 +94,8 @@ def _lines(
     yield from ("", f"**Verdict.** {_verdicts(outcomes)}.")
     if setting.small:
         yield from ("", "*A small run, which shows that the study works; its numbers say nothing.*")
-    yield from ("", f"`{command}` wrote this page, with {_versions(outcomes)}.")
+    packages = ", ".join(f"{name} {number}" for name, number in versions(outcomes).items())
+    yield from ("", f"`{command}` wrote this page, with {packages}.")
     yield from ("", "## Protocol", "", study.protocol.strip())
     if study.data:
         yield from ("", "Data: " + ", ".join(f"`{one}`" for one in study.data) + ".")
@@ -101,11 +127,6 @@ def _verdicts(outcomes: Mapping[str, Outcome]) -> str:
         return f"{verdicts[0].capitalize()}, in {' and in '.join(names)}"
     said = "; ".join(f"{v} in {name}" for v, name in zip(verdicts, names, strict=True))
     return said[0].upper() + said[1:]
-
-
-def _versions(outcomes: Mapping[str, Outcome]) -> str:
-    packages = ["camcore", *outcomes]
-    return ", ".join(f"{name} {version(name)}" for name in packages)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -8,11 +8,11 @@ from typing import Final
 
 from camcore._shared.suggest import hint
 from camcore.errors import InputError
-from camcore.studies import fakecam, scorecam
+from camcore.studies import fakecam, sanity, scorecam
 from camcore.studies.study import Outcome, Setting, Study
 
 STUDIES: Final[Mapping[str, Study]] = MappingProxyType(
-    {study.name: study for study in (fakecam.STUDY, scorecam.STUDY)}
+    {study.name: study for study in (sanity.STUDY, fakecam.STUDY, scorecam.STUDY)}
 )
 """The studies by name."""
 

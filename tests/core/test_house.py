@@ -26,7 +26,7 @@ ROWS = [
     {"explanation"},
     {"explainer", "comparison", "evaluated"},
     {"evaluation", "factorisation", "training", "tiles", "batch", "testing"},
-    {"report"},
+    {"report", "studies"},
     {"camcore"},
     {"cli"},
     {"__main__"},
@@ -154,6 +154,7 @@ OWN = {
             "modes",
             "rectified",
             "shells",
+            "small_cnn",
             "sparse_linear",
             "traits",
             "wrapped",
@@ -163,7 +164,7 @@ OWN = {
         ),
     },
     "camcore_tensorflow": {
-        *("compile", "frozen", "saved", "saved_weights", "sizes", "training"),
+        *("compile", "frozen", "saved", "saved_weights", "sizes", "small_cnn", "training"),
         "zoo_efficientnet_lite",
     },
 }
