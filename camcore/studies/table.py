@@ -8,9 +8,13 @@ from typing import Final
 
 from camcore._shared.suggest import hint
 from camcore.errors import InputError
+from camcore.studies.arcc import ARCC
+from camcore.studies.localisation import LOCALISATION
 from camcore.studies.study import Outcome, Setting, Study
 
-STUDIES: Final[Mapping[str, Study]] = MappingProxyType({study.name: study for study in ()})
+STUDIES: Final[Mapping[str, Study]] = MappingProxyType(
+    {study.name: study for study in (LOCALISATION, ARCC)}
+)
 """The studies by name."""
 
 
