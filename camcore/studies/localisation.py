@@ -359,10 +359,11 @@ intervals by resampling scenes, as maps of the same scene are not independent.
 The papers measured boxes on ImageNet and masks on PASCAL VOC with VGG16, and CT scans; with
 `--photos` and `--masks` the same columns are computed of photographs of one object each. In place
 of own / (own + other), the energy on the object then decides, as there is no other one.
-The layers are linear bottlenecks, whose activations are of both signs. Grad-CAM++'s weights have a
-pole where a channel sums to less than zero, near which the last digits of float32 decide: it is by
-its numbers that the frameworks differ most. HiResCAM's sum is tested on a small network of random weights in NumPy: a convolution, flattening
-and one dense layer, since EfficientNet ends in a mean.
+The layers after stages are linear bottlenecks, whose activations are of both signs. Grad-CAM++'s
+weights have a pole where a channel sums to less than zero, near which the last digits of float32
+decide: it is by its numbers that the frameworks differ most. HiResCAM's sum is tested on a small
+network of random weights in NumPy, a convolution, flattening and one dense layer, since
+EfficientNet ends in a mean.
 """,
     criteria=(*_AT_LAYERS, _HEAD, _SUMS),
     data=("apt install tuxpaint-stamps-default",),
