@@ -354,7 +354,8 @@ explained one (1/2 is what a map shows that does not know the class, and what an
 whether the maximum lies on it; and the intersection over union of the object and of what lies above
 a threshold, a share of each map's maximum: the one of 0.02, 0.04, … 1 at which the mean of the row
 is highest, since any fixed one favours some method. Means over scenes, with 95 % bootstrap
-intervals by resampling scenes, as maps of the same scene are not independent.
+intervals by resampling scenes, as maps of the same scene are not independent; those of IoU are at
+that threshold.
 
 The papers measured boxes on ImageNet and masks on PASCAL VOC with VGG16, and CT scans; with
 `--photos` and `--masks` the same columns are computed of photographs of one object each. In place

@@ -295,8 +295,7 @@ def scaled_to(pixels: Pixels, longest: int) -> Pixels:
     height, width = pixels.shape[:2]
     share = longest / max(height, width)
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    image = Image.fromarray(pixels).convert("RGBa").resize(size, Image.Resampling.BOX)
-    return np.asarray(image.convert("RGBA"))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def laid(background: Pixels, pixels: Pixels, top: int, left: int) -> tuple[Pixels, Bools]:
