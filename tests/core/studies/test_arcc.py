@@ -110,6 +110,18 @@ def test_controls_that_outrank_methods_are_named():
     ]
 
 
+def test_scenes_that_a_metric_does_not_rank_are_counted():
+    same = np.zeros(10)
+    rows = {name: dict.fromkeys(["arcc", "adcc", "road", "iou", "energy"], same) for name in "ab"}
+    rows |= {"random": rows["a"], "centre": rows["a"]}
+    taus = {metric: {"iou": np.full(10, 0.5)} for metric in study.BETTER}
+    taus["average_gain"] = {"iou": np.array([np.nan] * 3 + [0.5] * 7)}
+    said = study.notes(rows, Evaluation(taus))
+    assert said[-1] == "average gain % ranks nothing in 3 scenes, which are left out."
+    assert len(said) == 6
+    assert said[0].endswith("ARCC % ranks no control over a method, by paired differences.")
+
+
 def test_a_small_run_ranks_maps_of_a_network_that_is_known(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "load_network", lambda framework: colour_network())
     monkeypatch.setattr(study, "METHODS", ("layercam",))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
-from colours import colour_network, write_discs
+from colours import COLOURS, colour_network, write_discs
+from PIL import Image
 
+from camcore.errors import InputError
 from camcore.evaluation import Evaluation
 from camcore.studies import localisation
 from camcore.studies.localisation import LOCALISATION, Measured, completeness, decide
@@ -158,3 +162,35 @@ def test_a_small_run_finds_what_the_network_looks_at(tmp_path, monkeypatch):
     heads = outcome.tables[0].heads
     assert heads[2] == "own / (own + other) ↑"
     assert outcome.tables[0].rows[0][2] == "1.000 [1.000, 1.000]"
+
+
+def test_a_run_on_photographs_has_the_columns_of_one_object(tmp_path, monkeypatch):
+    monkeypatch.setattr(localisation, "load_network", lambda framework: colour_network())
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    for number, colour in enumerate(COLOURS.values()):
+        photo = np.full((224, 224, 3), 127, np.uint8)
+        photo[10:90, 10:90] = colour
+        Image.fromarray(photo).save(tmp_path / f"photos/{number}.png")
+        # Half of what has the colour is marked.
+        mask = np.zeros((224, 224), np.uint8)
+        mask[10:50, 10:90] = 255
+        Image.fromarray(mask).save(tmp_path / f"masks/{number}.png")
+    folders = {"photos": tmp_path / "photos", "masks": tmp_path / "masks"}
+    outcome = run_study(LOCALISATION, Setting("torch", small=True, **folders))
+    assert outcome.values["scenes"] == 3
+    for column in ("energy", "own", "iou"):
+        assert outcome.values[f"layercam stage 5 {column}"] == pytest.approx(0.5, abs=1e-6)
+    for table in outcome.tables:
+        assert [*table.heads] == [
+            *("map", "energy on the object ↑", "pointing game ↑", "IoU ↑", "threshold of IoU"),
+        ]
+    assert outcome.notes[0].startswith("3 of 3 photographs, which have masks")
+
+
+@pytest.mark.parametrize("name", ["localisation", "arcc"])
+def test_without_its_data_a_study_says_what_to_install(name, tmp_path, monkeypatch):
+    module = importlib.import_module(f"camcore.studies.{name}")
+    monkeypatch.setattr(module, "load_network", lambda framework: colour_network())
+    with pytest.raises(InputError, match="apt install tuxpaint-stamps-default"):
+        run_study(find_study(name), Setting("torch", data=tmp_path / "none"))
