@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from camcore.evaluated import Evaluation, Interval, Kept
 from camcore.evidence import Rerun
 from camcore.explainer import Explainer
 from camcore.explanation import Explanation
+from camcore.methods.table import find
 from camcore.metrics.arrays import is_constant
 from camcore.metrics.case import Case, Counted
 from camcore.metrics.controls import CONTROLS, Control
@@ -236,7 +238,16 @@ def _explained(
     names = [methods] if isinstance(methods, str) else list(methods)
     explainer = Explainer(model, method=names, **about)
     found: dict[str, Explanation] = explainer(inputs, target)
-    return {name: _Explained(one, name, about) for name, one in found.items()}
+    return {
+        name: _Explained(one, name, _options_of(name, found, about)) for name, one in found.items()
+    }
+
+
+def _options_of(name: str, methods: Iterable[str], about: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the options that only other methods take."""
+    others = {option for other in methods for option in find(other).takes()}
+    only_others = others - {*find(name).takes(), *signature(Explainer).parameters}
+    return {option: value for option, value in about.items() if option not in only_others}
 
 
 def _as_explained(one: Explanation, about: dict[str, Any]) -> dict[str, Any]:

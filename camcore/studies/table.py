@@ -8,11 +8,11 @@ from typing import Final
 
 from camcore._shared.suggest import hint
 from camcore.errors import InputError
-from camcore.studies import fakecam, sanity, scorecam
+from camcore.studies import arcc, fakecam, localisation, sanity, scorecam
 from camcore.studies.study import Outcome, Setting, Study
 
 STUDIES: Final[Mapping[str, Study]] = MappingProxyType(
-    {study.name: study for study in (sanity.STUDY, fakecam.STUDY, scorecam.STUDY)}
+    {module.STUDY.name: module.STUDY for module in (sanity, fakecam, scorecam, localisation, arcc)}
 )
 """The studies by name."""
 

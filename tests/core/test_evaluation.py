@@ -508,3 +508,14 @@ def test_maps_that_are_constant_and_what_is_undefined_of_them_are_counted():
     assert "1 of 2 maps of a are constant: no order." in str(one)
     assert "Left out as undefined, of a: adcc (1)." in str(one)
     assert one.interval("a", "adcc").mean == pytest.approx(100 * 3 / 66)
+
+
+def test_an_option_of_one_method_is_not_handed_to_another():
+    options = {"metrics": "coherency", "layer": "relu2", "controls": False}
+    both = camcore.evaluate(NETWORK, IMAGES, methods=["gradcam", "scorecam"], channels=1, **options)
+    for name, own in (("gradcam", {}), ("scorecam", {"channels": 1})):
+        alone = camcore.evaluate(NETWORK, IMAGES, methods=name, **own, **options)
+        np.testing.assert_array_equal(
+            both.values[name]["coherency"], alone.values[name]["coherency"]
+        )
+    assert np.ptp(both.values["scorecam"]["coherency"]) > 0
