@@ -155,17 +155,21 @@ def test_an_object_that_was_given_another_class_is_not_current_once_its_own_is_g
     assert not snapshot.is_current()
 
 
-@pytest.mark.parametrize("held", [lambda: [Library(), [Library()]], lambda: Library()])
-def test_nothing_is_kept_alive_and_what_is_gone_is_not_current(held):
-    thing = Library(value=held())
-    snapshot, gone = seen(thing), weakref.ref(thing)
-    del thing
+WITHIN = [lambda one: one, lambda one: [one], lambda one: {"a": [one]}]
+
+
+@pytest.mark.parametrize("within", WITHIN)
+def test_nothing_is_kept_alive_and_what_is_gone_is_not_current(within):
+    held = Library()
+    thing = Library(value=within(held))
+    snapshot, gone = seen(thing), [weakref.ref(thing), weakref.ref(held)]
+    del thing, held
     gc.collect()
-    assert gone() is None
+    assert [ref() for ref in gone] == [None, None]
     assert not snapshot.is_current()
 
 
-@pytest.mark.parametrize("within", [lambda one: one, lambda one: [one], lambda one: {"a": one}])
+@pytest.mark.parametrize("within", WITHIN)
 def test_another_object_at_the_place_of_one_that_is_gone_is_told_from_it(within):
     thing = Library(value=within(Library()), beside=Library())
     snapshot = seen(thing)
