@@ -358,6 +358,8 @@ def test_cam_is_refused_where_it_is_not_defined(network):
         ({"recipe": "papers"}, RecipeError, "no recipe 'papers'. Did you mean 'paper'"),
         ({"fusion": "median"}, RecipeError, "fusion='median'; layers are joined by"),
         ({"score": "prob"}, InputError, "score='prob'; expected 'logit' or 'output'"),
+        ({"activation": "tanh"}, InputError, "activation='tanh'; expected 'softmax', 'sigmoid' or"),
+        ({"activation": "none", "score": "logit"}, InputError, "'none' says that there is none"),
         ({"target": 5}, TargetError, "Class 5 is out of range: the model scores 5 classes"),
         ({"target": "cat"}, TargetError, "classes have no names; give an index, not 'cat'"),
         ({"target": [1, 2]}, TargetError, "names 2 classes for a batch of 3"),

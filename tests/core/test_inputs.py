@@ -64,12 +64,32 @@ def test_inputs_refuse_images_of_several_sizes():
         _ = Inputs.of([IMAGES[0], IMAGES[1, :, :, 1:]], Detector()).size
 
 
-def test_sample_keeps_the_batch_axis_and_what_has_none():
-    alone = Inputs({"image": IMAGES, "age": AGES, "k": 3, "views": [*IMAGES]}, "first").sample(1)
-    np.testing.assert_array_equal(alone.native["image"], IMAGES[1:])
-    np.testing.assert_array_equal(alone.native["age"], [[60.0]])
-    np.testing.assert_array_equal(alone.native["views"], IMAGES[1:])
-    assert alone.native["k"] == 3
+@pytest.mark.parametrize("index", [0, 1])
+def test_sample_keeps_the_batch_axis_and_what_has_none(index):
+    inputs = Inputs({"image": IMAGES, "age": AGES, "k": 3, "views": [*IMAGES]}, "first")
+    alone = inputs.sample(index).native
+    np.testing.assert_array_equal(alone["image"], IMAGES[[index]])
+    np.testing.assert_array_equal(alone["age"], AGES[[index]])
+    np.testing.assert_array_equal(alone["views"], IMAGES[[index]])
+    assert alone["k"] == 3
+
+
+def test_an_input_that_is_not_there_is_answered_with_those_that_are():
+    words = r"no input '2' with .* given '0' \(2, 1\), '1' \(2, 3, 4, 5\)\.$"
+    with pytest.raises(InputError, match=words):
+        _ = Inputs((AGES, IMAGES), "first", chosen="2").path
+
+
+def test_a_list_of_plain_numbers_is_one_array_of_samples():
+    inputs = Inputs({"image": IMAGES, "age": [30, 60]}, "first")
+    assert inputs.shapes == {"image": IMAGES.shape, "age": (2,)}
+    assert inputs.sample(1).native["age"] == [60]
+    assert inputs.with_images(IMAGES[[0, 0, 1]], [0, 0, 1]).native["age"] == [30, 30, 60]
+
+
+def test_others_of_the_same_structure_have_not_been_through_a_pass():
+    inputs = Inputs((AGES, IMAGES), "first", {"0": AGES, "1": IMAGES})
+    assert inputs.sample(1).arrays == inputs.with_images(IMAGES).arrays == {}
 
 
 def test_with_images_takes_the_place_of_the_batch():
