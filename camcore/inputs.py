@@ -76,8 +76,8 @@ class Inputs:
     @cached_property
     def pictures(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each array with spatial extent by path: of three axes, or as many as said."""
-        rank = 3 if self.said is None else len(self.said.axes)
-        return {path: s for path, s in self.shapes.items() if len(s) > 2 or len(s) == rank}
+        least = 3 if self.said is None else min(3, len(self.said.axes))
+        return {path: shape for path, shape in self.shapes.items() if len(shape) >= least}
 
     @cached_property
     def path(self) -> str | None:

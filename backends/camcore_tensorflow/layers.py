@@ -38,9 +38,9 @@ def check_reachable(records: Sequence[LayerRecord], layers: Mapping[str, Any]) -
     Raises
     ------
     LayerError
-        Nothing but its inputs and a `TFSMLayer` runs.
+        Nothing but a `TFSMLayer` runs.
     """
-    ran = {record.layer.kind for record in records} - {"InputLayer"}
+    ran = {record.layer.kind for record in records}
     saved = [path for path, layer in layers.items() if type(layer).__name__ == "TFSMLayer"]
     if saved and ran <= {"TFSMLayer"}:
         raise LayerError(

@@ -161,4 +161,6 @@ def _is_linear(tensor: Any) -> Literal["", "linear", "pointwise"]:
     operation = tensor.op
     if operation.type in ("AddV2", "BiasAdd") and operation.inputs[1].shape.rank == 1:
         operation = operation.inputs[0].op
+        if operation.type == "Reshape":  # of the product of a dense layer at many places
+            operation = operation.inputs[0].op
     return _LINEAR.get(operation.type, "")

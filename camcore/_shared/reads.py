@@ -73,7 +73,7 @@ class Snapshot:
         self._contents: list[tuple[Any, str, Any]] = []
         for (thing, asked), (ref, *_) in zip(names.values(), self._attributes, strict=True):
             for name in asked:
-                if (value := vars(thing).get(name, _MISSING)) is _MISSING:
+                if (value := vars(thing).get(name)) is None:
                     continue
                 self._hold(value)
                 visible = private or not name.startswith("_") or is_own(type(thing))

@@ -283,10 +283,10 @@ def test_a_layer_that_sees_frames_one_by_one_has_a_map_of_each(bands, channels):
 
 
 class Compared(NumpyAdapter):
-    """Scores each image against every text, as models of both do."""
+    """Scores each image against every text, as models of both do, and gives shares of one."""
 
     def _with(self, texts):
-        return NumpyAdapter(**self.ops, texts=Dense(texts, np.zeros(len(texts))))
+        return Ending(**self.ops, texts=Dense(texts, np.zeros(len(texts))), softmax=Softmax())
 
     def run(self, inputs, *args, **options):
         images, texts = inputs
@@ -294,12 +294,14 @@ class Compared(NumpyAdapter):
         return replace(trace, inputs={"0": images, "1": texts})
 
 
+@pytest.mark.parametrize("score", ["logit", "output"])
 @pytest.mark.parametrize("method", ["occlusion", "scorecam", "smoothgrad"])
-def test_as_many_texts_as_images_stay_together_where_an_image_is_altered(method):
+def test_as_many_texts_as_images_stay_together_where_an_image_is_altered(method, score):
     texts = np.random.default_rng(4).normal(size=(2, 5))
     model = Compared(**BARE.ops)
-    found = raw(model, [1, 0], method, (PHOTOS, texts))
-    np.testing.assert_allclose(found, raw(model._with(texts), [1, 0], method), rtol=1e-10)
+    found = raw(model, [1, 0], method, (PHOTOS, texts), score=score)
+    alone = raw(model._with(texts), [1, 0], method, score=score)
+    np.testing.assert_allclose(found, alone, rtol=1e-10)
 
 
 @pytest.mark.parametrize("target", [None, CLASSES, camcore.targets.Probability(CLASSES)])

@@ -13,6 +13,7 @@ from camcore import methods
 from camcore.adapter import LayerTrace
 from camcore.errors import (
     BackendError,
+    GradientError,
     InputError,
     LayerError,
     MethodError,
@@ -273,6 +274,9 @@ def test_the_logit_is_explained_unless_the_output_is_asked_for(network):
     probability = camcore.explain(network, PHOTOS, Probability(1), "relu2")
     np.testing.assert_allclose(output.raw["relu2"], probability.raw["relu2"], rtol=1e-10)
     np.testing.assert_allclose(output.scores, probability.scores, rtol=1e-12)
+    for score, named in (("logit", logit), ("output", output)):
+        chosen = camcore.explain(Classifier(network), PHOTOS, 1, score=score)
+        np.testing.assert_array_equal(chosen.raw["relu2"], named.raw["relu2"])
     np.testing.assert_allclose(logit.probabilities, output.probabilities, rtol=1e-12)
 
 
@@ -354,6 +358,8 @@ def test_cam_is_refused_where_it_is_not_defined(network):
         ({"recipe": "papers"}, RecipeError, "no recipe 'papers'. Did you mean 'paper'"),
         ({"fusion": "median"}, RecipeError, "fusion='median'; layers are joined by"),
         ({"score": "prob"}, InputError, "score='prob'; expected 'logit' or 'output'"),
+        ({"activation": "tanh"}, InputError, "activation='tanh'; expected 'softmax', 'sigmoid' or"),
+        ({"activation": "none", "score": "logit"}, InputError, "'none' says that there is none"),
         ({"target": 5}, TargetError, "Class 5 is out of range: the model scores 5 classes"),
         ({"target": "cat"}, TargetError, "classes have no names; give an index, not 'cat'"),
         ({"target": [1, 2]}, TargetError, "names 2 classes for a batch of 3"),
@@ -430,6 +436,33 @@ def test_a_map_wholly_against_warns_once_and_says_where_to_look():
     assert len(heard) == 1
     assert result.raw["relu2"].max() <= 0 > result.raw["relu2"].min()
     assert result.empty.all()
+
+
+@pytest.mark.parametrize("score", ["logit", "output"])
+def test_where_no_layer_has_a_gradient_the_best_is_explained_and_shown_as_zeros(score):
+    ops = random_network().ops
+    bias = ops["fc"].bias
+    ops["fc"] = Dense(np.zeros_like(ops["fc"].weights), bias)
+    with pytest.warns(PoorMapWarning, match="'relu2'"):
+        result = camcore.explain(Classifier(NumpyAdapter(**ops)), PHOTOS, 1, score=score)
+    np.testing.assert_array_equal(result.raw["relu2"], np.zeros((3, 4, 4)))
+    expected = bias if score == "logit" else np.exp(bias) / np.exp(bias).sum()
+    np.testing.assert_allclose(result.scores, expected[[1, 1, 1]], rtol=1e-12)
+    assert result.empty.all()
+
+
+class Apart(NumpyAdapter):
+    """No score depends on any layer, as adapters say where they are asked for gradients."""
+
+    def run(self, inputs, layers=(), seeds=(), **options):
+        if layers and seeds:
+            raise GradientError(f"The score does not depend on {layers[0]!r}.")
+        return super().run(inputs, layers, seeds, **options)
+
+
+def test_where_no_score_depends_on_any_layer_the_error_names_the_best():
+    with pytest.raises(GradientError, match="'relu2'"):
+        camcore.explain(Apart(**random_network().ops), PHOTOS, 1)
 
 
 def test_a_map_of_nothing_warns(network):

@@ -433,6 +433,12 @@ def test_final_activations_are_left_off(jax, adapt, kind, written):
     assert trace.activation == {"": kind}
     np.testing.assert_allclose(trace.outputs[""], X.mean(1) @ W, rtol=0, atol=1e-6)
     assert adapter.run(X, logits=False).applied == {"": kind}
+    shown = []
+    seeds = [lambda leaves: shown.append(leaves) or one_hot(1)(leaves)]
+    for logits in (True, False):
+        adapter.run(X, [INPUT], seeds, logits=logits)
+    told = [(leaves.activation, leaves.applied) for leaves in shown]
+    assert told == [({"": kind}, {}), ({}, {"": kind})]
 
 
 def test_what_only_looks_like_an_activation_stays(jax, adapt):

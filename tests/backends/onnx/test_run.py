@@ -133,11 +133,15 @@ def test_the_final_activation_is_left_off(torch, model, end, kind):
     nn = torch.nn
     last = nn.Sigmoid() if end == "Sigmoid" else getattr(nn, end)(dim=1)
     adapter = backend.adapt(exported(nn.Sequential(*model, last), [IMAGES[:2]]))
-    logits = adapter.run(IMAGES)
+    shown = []
+    seeds = [lambda leaves: shown.append(leaves) or of_class(1)(leaves)]
+    logits = adapter.run(IMAGES, [INPUT], seeds)
     assert (logits.activation, logits.applied) == ({"": kind}, {})
     close(logits.outputs[""], model(torch.tensor(IMAGES)).detach().numpy())
-    plain = adapter.run(IMAGES, logits=False)
+    plain = adapter.run(IMAGES, [INPUT], seeds, logits=False)
     assert (plain.activation, plain.applied) == ({}, {"": kind})
+    told = [(leaves.activation, leaves.applied) for leaves in shown]
+    assert told == [({"": kind}, {}), ({}, {"": kind})]
     close(plain.outputs[""], last(model(torch.tensor(IMAGES))).detach().numpy())
 
 

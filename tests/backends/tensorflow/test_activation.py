@@ -183,11 +183,16 @@ def test_a_function_that_needs_autograph_stays_whole(tf, keras, backend):
     np.testing.assert_allclose(trace.outputs[""], model(X), atol=1e-6)
 
 
-def test_an_activation_that_is_left_on_is_named(keras, backend):
+@pytest.mark.parametrize("logits", [True, False])
+def test_an_activation_is_named_to_seeds_too_whether_it_is_left_off_or_on(keras, backend, logits):
     model = keras.Sequential([keras.Input((4,)), dense(keras, "softmax")])
-    trace = backend.adapt(model).run(X, logits=False)
-    assert (trace.activation, trace.applied) == ({}, {"": "softmax"})
-    np.testing.assert_allclose(trace.outputs[""].sum(1), 1, rtol=1e-6)
+    shown = []
+    seed = lambda leaves: shown.append(leaves) or second(leaves)  # noqa: E731
+    trace = backend.adapt(model).run(X, ["fc"], [seed], logits=logits, optional=["fc"])
+    expected = ({"": "softmax"}, {}) if logits else ({}, {"": "softmax"})
+    assert (trace.activation, trace.applied) == expected
+    assert [(leaves.activation, leaves.applied) for leaves in shown] == [expected]
+    assert np.allclose(trace.outputs[""].sum(1), 1) != logits
 
 
 def test_the_loss_that_a_model_is_compiled_with_says_what_it_returns(keras, backend):

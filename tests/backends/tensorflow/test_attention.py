@@ -37,13 +37,13 @@ def model_of(keras, attend):
     return keras.Model(inputs, keras.layers.Dense(3, name="head")(x))
 
 
-def own_layer(keras, rearranged=lambda weights: weights):
+def own_layer(keras, rearranged=lambda weights: weights, softmax=None):
     """A layer of somebody's own, with a `Softmax` layer inside; rearranges what that returns."""
 
     class Own(keras.layers.Layer):
         def __init__(self, **options):
             super().__init__(**options)
-            self.softmax = keras.layers.Softmax()
+            self.softmax = softmax or keras.layers.Softmax()
 
         def call(self, x):
             q = keras.ops.reshape(x, (-1, TOKENS, HEADS, WIDTH // HEADS))
@@ -98,6 +98,7 @@ def ways(keras, tf):
         "one head": lambda x: layers.Attention(**made)([x, x]),
         "additive": lambda x: layers.AdditiveAttention(**made)([x, x]),
         "own": lambda x: own_layer(keras)(x),
+        "own activation": lambda x: own_layer(keras, softmax=layers.Activation("softmax"))(x),
         "out of layers": out_of_layers,
         **{way: own_layer(keras, how) for way, how in rearrangements(tf).items()},
     }
@@ -105,7 +106,7 @@ def ways(keras, tf):
 
 WAYS = (
     "in one operation", "step by step", "with scores", "masked", "grouped", "one head",
-    "additive", "own", "out of layers",
+    "additive", "own", "own activation", "out of layers",
     "cast", "of a shape", "identity", "reshaped", "transposed",
 )  # fmt: skip
 
@@ -141,6 +142,34 @@ def test_every_way_of_attention_is_seen(tf, keras, tokens, way):
     slope = finite_differences(tf, model, tokens, change)
     predicted = (traced.gradients[0] * change).sum()
     assert abs(slope - predicted) <= 1e-8 * abs(slope)
+
+
+PRODUCTS = {
+    "BatchMatMul": lambda raw, weights, values: raw.BatchMatMul(x=weights, y=values),
+    "BatchMatMulV2": lambda raw, weights, values: raw.BatchMatMulV2(x=weights, y=values),
+    "BatchMatMulV3": lambda raw, weights, values: raw.BatchMatMulV3(
+        x=weights, y=values, Tout=values.dtype
+    ),
+    "Einsum": lambda raw, weights, values: raw.Einsum(
+        inputs=[weights, values], equation="bqk,bkd->bqd"
+    ),
+    "MatMul": lambda raw, weights, values: raw.MatMul(
+        a=raw.Reshape(tensor=weights, shape=[2, 3]), b=values[0]
+    ),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_softmax_that_goes_into_a_product_of_any_kind_is_attention(tf, product):
+    from camcore_tensorflow.attention import LayerSpans
+
+    with tf.Graph().as_default() as graph:
+        weights = tf.nn.softmax(tf.zeros((1, 2, 3)))
+        tf.nn.softmax(tf.zeros((1, 2, 3)))  # goes nowhere
+        PRODUCTS[product](tf.raw_ops, weights, tf.zeros((1, 3, 4)))
+        assert graph.get_operations()[-1].type == product
+        ((around, found),) = LayerSpans().attention()
+    assert (around, found.name) == ([], weights.name)
 
 
 def test_both_ways_of_multi_head_attention_have_the_same_attention(tf, keras, tokens):

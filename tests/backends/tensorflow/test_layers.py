@@ -168,6 +168,23 @@ def test_an_unbuilt_model_is_built_by_its_first_sample(keras, backend):
     assert model(np.ones((7, 5, 5, 1))).shape == (7, 3)
 
 
+def test_a_saved_model_in_a_layer_is_out_of_reach_unless_other_layers_run(keras, backend, tmp_path):
+    layers = keras.layers
+    saved, x = str(tmp_path / "saved"), np.zeros((1, 8, 8, 3), np.float32)
+    nested(keras).export(saved, verbose=False)
+    alone = layers.TFSMLayer(saved, call_endpoint="serve", name="saved")
+    image = keras.Input((8, 8, 3), name="image")
+    for model, name in (
+        (alone, "the model"),
+        (keras.Sequential([alone]), "saved"),
+        (keras.Model(image, alone(image)), "saved"),
+    ):
+        with pytest.raises(LayerError, match=rf"A TFSMLayer \({name}\) runs a SavedModel, whose"):
+            backend.adapt(model).survey(x)
+    records = backend.adapt(keras.Sequential([layers.ReLU(name="first"), alone])).survey(x)
+    assert [record.layer.name for record in records] == ["first", "saved"]
+
+
 def test_unknown_layers_are_answered_with_those_near(keras, backend):
     adapter, x = backend.adapt(nested(keras)), np.zeros((1, 8, 8, 3))
     with pytest.raises(LayerError, match="outer/inner/conv"):

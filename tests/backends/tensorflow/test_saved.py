@@ -205,6 +205,49 @@ def test_convolutions_whose_scores_are_joined_are_the_output(keras, tf, tmp_path
     }
 
 
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("kind", "is_output"), [("Dense", True), ("Conv2D", False)])
+def test_scores_of_each_place_whose_mean_is_given_are_the_output(
+    keras, tf, tmp_path, kind, is_output, biased
+):
+    layers = keras.layers
+    how = {"kernel_size": 3} if kind == "Conv2D" else {}
+    x = inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="body")(x)
+    x = getattr(layers, kind)(5, use_bias=biased, name="scores", **how)(x)
+    x = layers.Softmax()(layers.GlobalAveragePooling2D()(x))
+    keras.Model(inputs, x).export(str(tmp_path / "model"), verbose=False)
+    saved = tf.saved_model.load(str(tmp_path / "model"))
+    records = registry.adapter(saved).survey(np.zeros((1, 12, 12, 3), np.float32))
+    shown = {record.layer.name: record.is_output for record in records}
+    assert [shown[named(saved, name)] for name in ("body", "scores")] == [False, is_output]
+
+
+@pytest.mark.parametrize(("bias", "is_output"), [((5,), True), ((8, 8, 5), False)])
+def test_a_convolution_and_a_bias_of_channels_of_ones_own_are_scores(tf, tmp_path, bias, is_output):
+    class Own(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = tf.ones((3, 3, 3, 4)), tf.ones((1, 1, 4, 5))
+            self.bias = tf.ones(bias)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3))])
+        def __call__(self, x):
+            x = tf.nn.relu(tf.nn.conv2d(x, self.body, 1, "SAME", name="body"))
+            near, far = (
+                tf.add(tf.nn.conv2d(x, self.head, 1, "SAME"), self.bias, name=name)
+                for name in ("near", "far")
+            )
+            return tf.concat([near, far], 1, name="joined")
+
+    model = Own()
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures=model.__call__)
+    saved = tf.saved_model.load(str(tmp_path / "model"))
+    records = registry.adapter(saved).survey(np.zeros((1, 8, 8, 3), np.float32))
+    shown = {record.layer.name: record.is_output for record in records}
+    assert [shown[name] for name in ("body", "near", "far")] == [False, is_output, is_output]
+
+
 def test_a_model_without_a_signature_and_a_damaged_one_are_refused(tf, folder, tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(InputError, match="has no signature"):

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from camcore._shared.efficientnet_lite import blocks
 from camcore.errors import InputError, MissingExtraError
 
 
@@ -50,12 +51,19 @@ def test_efficientnet_lite0_gives_the_logits_of_pytorch(require, torch, backend,
 def test_layers_of_the_port_are_named_after_their_block(keras):
     from camcore_tensorflow.zoo_efficientnet_lite import efficientnet_lite
 
-    names = [layer.name for layer in efficientnet_lite(classes=2).layers]
-    assert names[:7] == [
-        *("image", "stem", "stem_bn", "stem_relu"),
-        *("block1a_depthwise", "block1a_depthwise_bn", "block1a_depthwise_relu"),
-    ]
-    assert names[-5:] == ["head", "head_bn", "head_relu", "pool", "logits"]
+    def convolution(name):
+        return [name, f"{name}_bn", f"{name}_relu"]
+
+    expected = ["image", *convolution("stem")]
+    for block in blocks():
+        expected += convolution(f"{block.name}_expand") if block.name != "block1a" else []
+        expected += convolution(f"{block.name}_depthwise")
+        expected += [f"{block.name}_project", f"{block.name}_project_bn"]
+        expected += [f"{block.name}_add"] if block.adds else []
+    model = efficientnet_lite(classes=2)
+    names = [layer.name for layer in model.layers]
+    assert names == [*expected, *convolution("head"), "pool", "logits"]
+    assert (model.name, names.count("block6d_add")) == ("efficientnet_lite0", 1)
 
 
 def test_the_port_refuses_a_state_of_another_size(keras):

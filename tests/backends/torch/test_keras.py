@@ -128,6 +128,30 @@ def check_inference() -> None:
         np.testing.assert_array_equal(call(model, inputs).detach(), [[expected] * 2])
 
 
+def check_unbuilt() -> None:
+    """A model that was never called makes its weights once, at the first thing asked of it."""
+    import keras
+    from keras import layers as L
+
+    from camcore.registry import adapter as adapt
+
+    def resume(adapter):
+        with adapter.resume(images[:1], "conv") as head:
+            return head(np.ones((1, 6, 6, 4), np.float32))
+
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    for ask in (lambda a: a.survey(images), lambda a: a.run(images, ["conv"]), resume):
+        model = keras.Sequential([L.Conv2D(4, 3, name="conv"), L.Flatten(), L.Dense(3)])
+        adapter = adapt(model)
+        ask(adapter)
+        weights = [variable.numpy() for variable in model.weights]
+        assert [w.shape for w in weights] == [(3, 3, 3, 4), (4,), (144, 3), (3,)], ask
+        trace = adapter.run(images, ["conv"])
+        np.testing.assert_array_equal(trace.outputs[""], model(images).detach())
+        for variable, before in zip(model.weights, weights, strict=True):
+            np.testing.assert_array_equal(variable.numpy(), before)
+
+
 def test_keras_models_on_the_torch_backend(require, run_on_torch_backend):
     for package in ("torch", "keras"):
         if find_spec(package) is None:
@@ -139,4 +163,5 @@ if __name__ == "__main__":
     check()
     check_own_activations()
     check_normalisation()
+    check_unbuilt()
     check_inference()

@@ -111,6 +111,17 @@ def test_outputs_as_they_are_where_logits_are_not_wanted(x):
     assert adapt(net).run(x, logits=False).activation == {}
 
 
+@pytest.mark.parametrize("logits", [True, False])
+def test_a_seed_is_shown_which_activation_the_outputs_end_in_or_ended_in(x, logits):
+    adapter, shown = adapt(Net(nn.Softmax(1))), []
+    trace = adapter.run(
+        x, ["conv"], [lambda leaves: shown.append(leaves) or first(leaves)], logits=logits
+    )
+    expected = ({"": "softmax"}, {}) if logits else ({}, {"": "softmax"})
+    assert (trace.activation, trace.applied) == expected
+    assert [(leaves.activation, leaves.applied) for leaves in shown] == [expected]
+
+
 def test_models_that_return_logits_are_run_once(x):
     net = Net(nn.Identity())
     trace = adapt(net).run(x, ["conv"], [first])

@@ -223,7 +223,8 @@ def test_what_a_function_makes_of_one_call_of_a_layer_is_altered(image, call):
     np.testing.assert_allclose(outputs, x.mean(3)[:, 0].detach(), rtol=0, atol=1e-12)
 
 
-def test_where_a_replay_is_not_faithful_the_whole_model_is_run_and_says_so(image):
+@pytest.mark.parametrize("layer", ["blocks.1.conv2", "blocks.1.relu#1", "blocks.2.relu#0"])
+def test_where_a_replay_is_not_faithful_the_whole_model_is_run_and_says_so(image, layer):
     class Doubling(Net):
         """What it returns depends on a module having run, not only on its output."""
 
@@ -233,12 +234,13 @@ def test_where_a_replay_is_not_faithful_the_whole_model_is_run_and_says_so(image
                 return (super().forward(x).log() * (1 + len(ran))).softmax(1)
 
     net, given = Doubling(), altered((4, 8, 8))
+    name, _, call = layer.partition("#")
     with (
-        pytest.warns(CamcoreWarning, match=r"'blocks\.1\.conv2' cannot be replayed"),
-        adapt(net).resume(image, "blocks.1.conv2") as head,
+        pytest.warns(CamcoreWarning, match=f"{layer!r} cannot be replayed"),
+        adapt(net).resume(image, layer) as head,
     ):
         (outputs,) = head(given).values()
-    expected = whole(net, image, net.blocks[1].conv2, given)
+    expected = whole(net, image, net.get_submodule(name), given, int(call or 0))
     p = np.exp(outputs - outputs.max(1, keepdims=True))
     np.testing.assert_allclose(np.log(p / p.sum(1, keepdims=True)), expected, atol=1e-10)
 

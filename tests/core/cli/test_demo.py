@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -38,12 +39,26 @@ def fake(monkeypatch):
     return use
 
 
+def heads(printed):
+    """The titles of the columns of each table, which stand above a line."""
+    rows = re.findall(r"^ +(.+?) *\n ─+ *$", printed, re.M)
+    return [re.split(r" {2,}", row) for row in rows]
+
+
+APART = ["largest difference", "Pearson", "Spearman", "same class"]
+
+
 def test_demo_of_the_same_model_twice_agrees(fake, camcore, tmp_path):
     fake()
     done = camcore("demo", "--output", tmp_path / "out")
     assert done.exit_code == 0
     assert "✗" not in done.stdout
     assert done.stdout.count("1.00000000") == 4
+    assert heads(done.stdout) == [
+        ["photo", "class", "PyTorch", "TensorFlow"],
+        ["photo", *APART],
+        ["method", "TensorFlow"],
+    ]
     assert str(tmp_path / "out") in done.stdout
     assert "undefined" not in done.stdout
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -108,6 +123,10 @@ def test_demo_compares_each_framework_with_the_first(fake, camcore, tmp_path, th
     fake(installed=("torch", "tensorflow", "jax"), third=third)
     done = camcore("demo", "--output", tmp_path)
     assert done.exit_code == (third == "other")
+    assert heads(done.stdout)[1:] == [
+        ["photo", "framework", *APART],
+        ["method", "TensorFlow", "JAX"],
+    ]
     lines = done.stdout.splitlines()
     rows = [line for line in lines if "1.0000" in line or "0.0e+00" in line]
     assert all("✗" not in line for line in rows if "TensorFlow" in line)
