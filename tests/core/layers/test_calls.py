@@ -151,3 +151,26 @@ def test_of_several_arrays_the_map_is_meant(images):
     assert traced.frames == 1
     vector = read(Beside(None), images, "conv@0")
     np.testing.assert_array_equal(vector.activations, images.mean((2, 3)))
+
+
+def test_what_is_said_of_a_pass_reaches_the_adapter(images):
+    calls = []
+
+    class Noting(Beside):
+        def run(self, inputs, layers=(), seeds=(), **how):
+            calls.append(("run", *layers, how))
+            return super().run(inputs, layers, seeds, **how)
+
+        def resume(self, inputs, layer, *, logits=True):
+            calls.append(("resume", layer, {"logits": logits}))
+
+    model = Noting(None)
+    reader = Reader(model, model, Inputs(images, "first"), None, ["conv"], None)
+    reader.run(images, ["conv"], logits=False, second_order=True)
+    reader.resume(images, "conv", logits=False)
+    how = {"logits": False, "second_order": True}
+    assert calls == [
+        ("run", "conv", how),
+        ("run", "conv@1", how),
+        ("resume", "conv@1", {"logits": False}),
+    ]
