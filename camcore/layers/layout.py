@@ -283,7 +283,7 @@ def map_axes(shape: tuple[int, ...], batch: int, input_size: tuple[int, ...]) ->
 
 def axis_of_one(shape: tuple[int, ...]) -> int:
     """Tell which axis of this shape may carry a batch of one; the first where none shows it."""
-    return 0 if 1 not in shape[1:] or shape[0] == 1 else shape.index(1)
+    return shape.index(1) if 1 in shape else 0
 
 
 def shape_of_one(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:

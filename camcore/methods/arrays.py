@@ -18,16 +18,17 @@ from camcore.errors import InputError, MethodError
 from camcore.resize import LINEAR, Interpolation, resize
 
 
-def paired(activations: Array, gradients: Array) -> tuple[Array, Array]:
-    """Read activations and gradients as floating arrays of one shape ``(B, C, *S)``."""
-    activations = floating(activations, "activations")
-    gradients = floating(gradients, "gradients")
-    if activations.shape != gradients.shape:
+def paired(
+    values: Array, slopes: Array, names: tuple[str, str] = ("activations", "gradients")
+) -> tuple[Array, Array]:
+    """Read values and their gradients as floating arrays of one shape ``(B, C, *S)``."""
+    values, slopes = floating(values, names[0]), floating(slopes, names[1])
+    if values.shape != slopes.shape:
         raise InputError(
-            f"activations {activations.shape} and gradients {gradients.shape} differ in shape; "
-            "both are (B, C, *S) at one layer."
+            f"{names[0]} {values.shape} and {names[1]} {slopes.shape} differ in shape; both are "
+            "(B, C, *S) at one place of the model."
         )
-    return activations, gradients
+    return values, slopes
 
 
 def floating(array: Array, name: str) -> Array:

@@ -106,7 +106,7 @@ def gradient_times_input(images: Array, image_gradients: Array) -> Array:
     Shrikumar et al., "Not Just a Black Box: Learning Important Features Through
     Propagating Activation Differences", arXiv:1605.01713.
     """
-    images, image_gradients = paired(images, image_gradients)
+    images, image_gradients = paired(images, image_gradients, ("images", "image_gradients"))
     return sum_channels(kept(images * image_gradients))
 
 
@@ -301,7 +301,7 @@ def guided_backprop(guided_gradients: Array, *, signed: bool = False) -> Array:
     Springenberg et al., "Striving for Simplicity: The All Convolutional Net",
     ICLR Workshops 2015, sec. 3.4.
     """
-    return saliency(guided_gradients, signed=signed)
+    return saliency(floating(guided_gradients, "guided_gradients"), signed=signed)
 
 
 @register(
@@ -389,7 +389,7 @@ def fullgrad(
     Srinivas and Fleuret, "Full-Gradient Representation for Neural Network
     Visualization", NeurIPS 2019, eq. 7; post-processing as in the authors' code.
     """
-    images, image_gradients = paired(images, image_gradients)
+    images, image_gradients = paired(images, image_gradients, ("images", "image_gradients"))
     size = images.shape[2:]
     total = np.zeros((len(images), *size), images.dtype)
     for term in [images * image_gradients, *bias_terms]:

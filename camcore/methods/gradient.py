@@ -266,7 +266,8 @@ def shapleycam(activations: Array, gradients: Array, hessian_products: Array) ->
     Cai, "CAMs as Shapley Value-based Explainers", arXiv:2501.06261.
     """
     activations, gradients = paired(activations, gradients)
-    _, hessian_products = paired(activations, hessian_products)
+    names = ("activations", "hessian_products")
+    _, hessian_products = paired(activations, hessian_products, names)
     return weighted(mean_space(gradients - hessian_products / 2), activations)
 
 

@@ -240,7 +240,8 @@ def weighted_contrast(target: Any) -> Any:
     found = class_of(target)
     if found.rank:
         raise MethodError(
-            f"The contrast is to the class asked for; got {target!r}. Name the class instead."
+            f"The contrast is to a given class or the predicted one; got {target!r}. Give the "
+            "class by its index, such as target=3."
         )
     return WeightedContrast(found.index, gamma=1.0)
 

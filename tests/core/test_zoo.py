@@ -23,11 +23,11 @@ def tiny(require):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """A backend in the place of PyTorch's, which notes what it is asked for."""
+def recording(monkeypatch):
+    """A backend in the place of PyTorch's, which keeps the calls of `load`."""
 
-    class Asked:
-        name = "Asked"
+    class Recording:
+        name = "Recording"
         schemes = ()
         load_options = ("pretrained", "checkpoint")
         calls = ()
@@ -45,18 +45,18 @@ def asked(monkeypatch):
         def synchronize(self):
             pass
 
-    backend = Asked()
+    backend = Recording()
     monkeypatch.setattr(registry, "backend", lambda name: backend)
     return backend
 
 
-def test_options_reach_the_backend_as_far_as_they_are_given(asked):
+def test_options_reach_the_backend_as_far_as_they_are_given(recording):
     zoo.load_model("timm:resnet18", "w.pth")
     zoo.load_model("timm:resnet18", pretrained=True)
     zoo.load_model("hf:folder", checkpoint="c.ckpt")
     zoo.load_model("ultralytics:yolo11n.yaml")
     zoo.load_model("torch:whole.pt")
-    assert asked.calls == (
+    assert recording.calls == (
         ("timm", "resnet18", "w.pth", {}),
         ("timm", "resnet18", None, {"pretrained": True}),
         ("hf", "folder", None, {"checkpoint": "c.ckpt"}),
@@ -65,13 +65,13 @@ def test_options_reach_the_backend_as_far_as_they_are_given(asked):
     )
 
 
-def test_an_option_that_a_backend_does_not_know_is_refused(asked):
+def test_an_option_that_a_backend_does_not_know_is_refused(recording):
     with pytest.raises(InputError) as caught:
         zoo.load_model("timm:resnet18", num_classes=3, device="cuda")
     assert str(caught.value) == (
-        "Asked has no such option for timm:resnet18; got num_classes=3, device='cuda'."
+        "Recording has no such option for timm:resnet18; got num_classes=3, device='cuda'."
     )
-    assert asked.calls == ()
+    assert recording.calls == ()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_option_that_a_backend_does_not_know_is_refused(asked):
         ({"num_classes": 0}, "num_classes is 0; give one class at least"),
     ],
 )
-def test_options_that_contradict_one_another_are_refused(asked, options, message):
+def test_options_that_contradict_one_another_are_refused(recording, options, message):
     with pytest.raises(InputError, match=message):
         zoo.load_model("timm:resnet18", **options)
 
@@ -95,7 +95,7 @@ def test_a_function_takes_no_options_but_names_of_classes():
     assert loaded.classes == ("a", "b", "c", "d", "e")
 
 
-def test_names_of_classes_take_the_place_of_the_librarys(asked, tmp_path):
+def test_names_of_classes_take_the_place_of_the_librarys(recording, tmp_path):
     file = tmp_path / "names.txt"
     file.write_text("cat\nbig dog \n\n")
     assert zoo.load_model("timm:resnet18").classes == ("a", "b")
@@ -207,11 +207,11 @@ def test_a_fingerprint_changes_with_every_file(tmp_path):
         before = after
 
 
-def test_a_fingerprint_has_the_files_of_a_librarys_cache(asked, tmp_path, monkeypatch):
+def test_a_fingerprint_has_the_files_of_a_librarys_cache(recording, tmp_path, monkeypatch):
     kept = tmp_path / "kept.bin"
     kept.write_bytes(b"12345")
-    type(asked).cached_files = lambda self, scheme, name: [kept] if name == "a" else []
-    monkeypatch.setattr(zoo, "backend", lambda framework: asked)
+    type(recording).cached_files = lambda self, scheme, name: [kept] if name == "a" else []
+    monkeypatch.setattr(zoo, "backend", lambda framework: recording)
     monkeypatch.setitem(sys.modules, "torch", object())
     assert zoo.fingerprint("hf:a") == [f"5 bytes, changed at {kept.stat().st_mtime_ns}"]
     assert zoo.fingerprint("hf:b") == []

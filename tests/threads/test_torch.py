@@ -61,12 +61,13 @@ def maps(explainer, inputs):
     return {name: one.raw for name, one in explainer(inputs, 1).items()}
 
 
-def same(found, expected):
-    return all(
-        np.array_equal(raw, expected[name][layer])
-        for name, layers in found.items()
-        for layer, raw in layers.items()
-    )
+def assert_same(found, expected):
+    """Check that there are the same maps, bit for bit, by method and layer."""
+    assert found.keys() == expected.keys()
+    for name, layers in expected.items():
+        assert found[name].keys() == layers.keys()
+        for layer, raw in layers.items():
+            np.testing.assert_array_equal(found[name][layer], raw)
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
@@ -84,11 +85,12 @@ def test_maps_of_eight_threads_are_those_of_one(train, shared):
     explainers = [one] * 8 if shared else [make() for _ in range(8)]
 
     def work(thread):
-        found = [(i % 4, maps(explainers[thread], batches[i % 4])) for i in range(25)]
-        return [same(raw, expected[i]) for i, raw in found]
+        return [maps(explainers[thread], batches[i % 4]) for i in range(25)]
 
     with ThreadPoolExecutor(8) as pool:
-        assert [all(row) for row in pool.map(work, range(8))] == [True] * 8
+        for found in pool.map(work, range(8)):
+            for i, one in enumerate(found):
+                assert_same(one, expected[i % 4])
     assert state(model) == before
 
 
@@ -103,7 +105,8 @@ def test_attention_of_eight_threads_is_that_of_one():
 
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(work, range(8)):
-            assert all(same({"": raw}, {"": expected}) for raw in found)
+            for raw in found:
+                assert_same({"": raw}, {"": expected})
     assert state(model) == before
 
 

@@ -112,7 +112,7 @@ def joined_product(
     ----------
     ``GradientsInputs`` of tf-explain (magnitude), ``GradientInput`` of xplique (mean).
     """
-    images, image_gradients = paired(images, image_gradients)
+    images, image_gradients = paired(images, image_gradients, ("images", "image_gradients"))
     product = images * image_gradients
     return joined(np.abs(product) if magnitude else product, join)
 

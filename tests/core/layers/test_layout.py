@@ -9,6 +9,7 @@ from camcore.adapter import Layer, LayerRecord
 from camcore.errors import LayerError
 from camcore.layers.layout import (
     Layout,
+    axis_moved,
     axis_of_one,
     infer,
     keys_on_grid,
@@ -101,6 +102,20 @@ def test_a_batch_of_one_is_where_an_axis_is_one_long(shape, axis):
 
 
 @pytest.mark.parametrize(
+    ("of_one", "of_batch", "axis"),
+    [
+        ((1, 197, 8), (3, 197, 8), 0),
+        ((197, 1, 8), (197, 3, 8), 1),
+        ((4, 8), (12, 8), 0),  # four rows a sample
+        ((197, 1, 8), (197, 1, 8), 1),  # a batch of one
+        ((5, 8), (5, 8), 0),
+    ],
+)
+def test_the_batch_is_where_a_layers_output_grows(of_one, of_batch, axis):
+    assert axis_moved(of_one, of_batch) == axis
+
+
+@pytest.mark.parametrize(
     ("wanted", "shape", "found"),
     [
         (FIRST, (2, 14, 14, 14), FIRST),
@@ -114,6 +129,8 @@ def test_a_batch_of_one_is_where_an_axis_is_one_long(shape, axis):
         (Layout("tokens", prefix=1, suffix=4), (2, 201, 8), Layout("tokens", (14, 14), 1)),
         (Layout("tokens", suffix=4), (2, 200, 8), Layout("tokens", (14, 14), 0)),
         (Layout("tokens", batch=1), (197, 2, 8), Layout("tokens", (14, 14), 1, batch=1)),
+        (Layout("channels_last", batch=1), (5, 2, 9, 8), Layout("channels_last", batch=1)),
+        (Layout("channels_first", batch=0), (5, 2, 9, 8), FIRST),
     ],
 )
 def test_given_layout_is_completed_not_replaced(wanted, shape, found):

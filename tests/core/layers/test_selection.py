@@ -198,6 +198,30 @@ def test_what_a_function_rectifies_is_named_by_the_outermost_layer_that_returns_
     assert names == ["features.conv", "features", "features@activated", "head"]
 
 
+def test_what_is_rectified_is_a_map_of_its_own():
+    attending = record(
+        "mix", "Mixer", (1, 24, 8, 8), attention=(1, 4, 64, 64), several=True, rectified=True
+    )
+    made = with_rectified([attending])[1]
+    assert made == record("mix@activated", "Mixer", (1, 24, 8, 8), rectified=True)
+
+
+def test_what_only_moves_values_is_not_what_is_rectified():
+    flat = record("flat", "Flatten", (1, 24, 64), rectified=True)
+    assert with_rectified([flat]) == [flat]
+
+
+def test_of_layers_that_return_an_earlier_map_the_outermost_is_rectified():
+    records = [
+        record("tower.norm", "LayerNorm", (1, 49, 64)),
+        record("tower.pool", "AdaptiveAvgPool1d", (1, 64, 1)),
+        record("tower", "Tower", (1, 49, 64), repeats="tower.norm", rectified=True),
+        record("model", "Model", (1, 49, 64), repeats="tower.norm", rectified=True),
+    ]
+    names = [one.layer.name for one in with_rectified(records)]
+    assert names == ["tower.norm", "tower.pool", "tower", "model", "model@activated"]
+
+
 def test_a_layer_that_a_pyramid_returns_again_is_one_of_its_scales():
     records = [
         record("backbone", "Sequential", (1, 24, 8, 8)),

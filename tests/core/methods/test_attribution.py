@@ -120,7 +120,7 @@ def test_options_out_of_range_are_named(call, message):
         (lambda: methods.gradient_times_input(IMAGES, IMAGES[:1]), "differ in shape"),
         (lambda: methods.smoothgrad(IMAGES[0, 0], abs), r"images must be \(batch, channels"),
         (lambda: methods.integrated_gradients(IMAGES[0, 0], abs), r"images must be \(batch"),
-        (lambda: methods.guided_backprop(IMAGES[0, 0]), "image_gradients must be"),
+        (lambda: methods.guided_backprop(IMAGES[0, 0]), "guided_gradients must be"),
         (
             lambda: methods.guided_gradcam(IMAGES, IMAGES, IMAGES[0, 0]),
             r"guided_gradients must be \(batch",

@@ -9,7 +9,7 @@ import pytest
 
 import camcore
 from camcore import methods
-from camcore.errors import MethodError
+from camcore.errors import MethodError, NotOfferedError
 from camcore.methods.arrays import sum_channels
 from camcore.methods.masking import PAPER
 from camcore.methods.table import NEEDS, ON_IMAGES, TABLE, find, register
@@ -177,3 +177,38 @@ def test_what_runs_the_model_again_knows_neither_rows_nor_channels():
         looks_alone = set(row.needs) <= {"activations", "images"}
         assert row.targeted != looks_alone
         assert row.backward == bool(PULLED_BACK & set(row.needs))
+
+
+class Without:
+    """Evidence of an adapter that leaves one thing out."""
+
+    def __init__(self, left_out):
+        self.left_out = left_out
+
+    def __getattr__(self, need):
+        if need == self.left_out:
+            raise NotOfferedError("Not offered.")
+        return None
+
+
+SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "occlusion", "rise"}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "refused"),
+    [
+        ("resume", {"ablationcam"}),
+        ("bias_terms", {"fullgrad"}),
+        ("hessian_products", {"shapleycam"}),
+        ("rerun", {"smoothgradcampp"}),
+        ("guided_gradients", {"guidedbackprop", "guidedgradcam"}),
+        ("gradients_at", {"smoothgrad", "integratedgradients"}),
+        ("score_images", SCORING),
+    ],
+)
+def test_what_an_adapter_leaves_out_is_answered_with_all_methods_that_do_without(left_out, refused):
+    others = ", ".join(row.name for row in TABLE if row.name not in refused)
+    for name in refused:
+        with pytest.raises(MethodError) as caught:
+            find(name)(Without(left_out))
+        assert str(caught.value) == f"Not offered. Methods that do without: {others}."

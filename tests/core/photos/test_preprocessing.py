@@ -59,6 +59,14 @@ def test_a_photograph_is_made_224_pixels_a_side_unless_said_otherwise(photo):
     assert Preprocessing(160, channels_first=False)(photo).shape == (1, 160, 160, 3)
 
 
+def test_a_photograph_is_scaled_as_torchvision_does_unless_said_otherwise(photo, require):
+    pillow = require("PIL.Image")
+    image = pillow.fromarray(photo).resize((313, 224), pillow.Resampling.BILINEAR)
+    square = np.asarray(image)[:, 44:268]
+    expected = scaled(square, "torch").transpose(2, 0, 1)
+    np.testing.assert_array_equal(Preprocessing()(photo), [expected])
+
+
 @pytest.mark.parametrize("name", ["ResNet50_Weights", "EfficientNet_B1_Weights", "Swin_T_Weights"])
 def test_torchvisions_weights(name, photo, torch, require):
     weights = getattr(require("torchvision.models"), name).DEFAULT

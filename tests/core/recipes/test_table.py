@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from camcore import methods, recipes
+from camcore.errors import InputError
 from camcore.recipes import (
     TABLE,
     find_recipe,
@@ -58,3 +60,33 @@ def test_a_recipe_names_methods_of_the_table_and_gives_them_what_they_take(name)
         assert (method.label, method.level) == (paper.label, paper.level)
         assert {*method.options} <= {*method.takes()}
     assert {*recipe.exceptions} <= {method.name for method in recipe.covers()}
+
+
+ROWS = {
+    **{f"the papers': {method.name}": method for method in methods.TABLE},
+    **{f"{name}: {method.name}": method for name in TABLE for method in find_recipe(name).covers()},
+}
+"""The functions of papers, and of libraries."""
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_function_takes_what_its_row_needs_and_no_more(row):
+    row = ROWS[row]
+    inspect.signature(row.function).bind(**dict.fromkeys(row.needs), **row.options)
+
+
+ARRAYS = {
+    **dict.fromkeys(("activations", "gradients", "hessian_products"), (2, 3, 4, 4)),
+    **dict.fromkeys(("images", "image_gradients", "guided_gradients"), (2, 3, 4, 4)),
+    "attention_gradients": (2, 3, 17, 4, 4),
+}
+"""Shapes of the arrays that functions of rows take."""
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_an_array_without_space_is_refused_by_its_name(row):
+    row = ROWS[row]
+    given = {need: np.ones(ARRAYS.get(need, (2,))) for need in row.needs}
+    for need in ARRAYS.keys() & given:
+        with pytest.raises(InputError, match=rf"^{need} must be \(batch, .*; got \(2, 3\)\.$"):
+            row.function(**{**given, need: np.ones((2, 3))}, **row.options)

@@ -106,6 +106,11 @@ def test_as_many_classes_are_read_as_are_said(count):
     expected = SCORES[:, :, :count].max(axis=(1, 2))
     np.testing.assert_array_equal(foremost(YOLO).scores, expected)
     np.testing.assert_array_equal(foremost.settled(YOLO)(YOLO).scores, expected)
+    # The model's own number counts where none is said.
+    told = Box(1, arranged="yolo").of_classes(count)
+    np.testing.assert_array_equal(told(YOLO).scores, best.scores)
+    said = Box(1, arranged="yolo", classes=count).of_classes(5)
+    np.testing.assert_array_equal(said(YOLO).scores, best.scores)
 
 
 def test_boxes_of_every_form_are_compared_by_their_corners():
@@ -274,6 +279,8 @@ NONE = {path: leaf[:0] if path[0] == "1" else leaf for path, leaf in LISTED.item
         (lambda: Box(0.5), "A box's index is an integer from 0, or one for each image; got 0.5"),
         (lambda: Box(of_class="cat"), "A box's class is an integer"),
         (lambda: Box(least_overlap=2), r"least_overlap=2; expected a number in \[0, 1\]"),
+        (lambda: Box(classes=0), "classes=0; expected how many there are, at least 1"),
+        (lambda: Box(classes=2.5), "classes=2.5; expected how many there are, at least 1"),
         (lambda: Box(arranged="coco"), "'coco'; expected 'torchvision', 'yolo'"),
         (
             lambda: Detections(Part("b"), Part("s"), corners="ltrb"),

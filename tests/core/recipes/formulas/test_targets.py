@@ -40,7 +40,7 @@ def test_targets_that_recipes_explain_are_made_of_classes():
     for aim in (probability, weighted_contrast):
         with pytest.raises(MethodError, match="recipe='paper'"):
             aim(Linear(np.ones(3)))
-    with pytest.raises(MethodError, match="Name the class"):
+    with pytest.raises(MethodError, match=r"got Class\(rank=1\). Give the class by its index"):
         weighted_contrast(Class(rank=1))
 
 
