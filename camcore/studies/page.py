@@ -101,10 +101,14 @@ def _lines(
         yield from ("", "Data: " + ", ".join(f"`{one}`" for one in study.data) + ".")
     yield from ("", "## Criteria, set beforehand", "")
     yield from (f"{number}. {text}" for number, text in enumerate(study.criteria, 1))
+    first = next(iter(outcomes))
     for framework, outcome in outcomes.items():
         yield from ("", f"## {FRAMEWORKS[framework]}: {outcome.verdict}", "")
         for number, finding in enumerate(outcome.findings, 1):
             yield f"{number}. {'Held' if finding.held else 'Did not hold'}: {finding.figures}"
+        if framework != first and study.apart is not None:
+            yield from ("", f"Of the same weights: the tables are those of {FRAMEWORKS[first]}.")
+            continue
         for table in outcome.tables:
             yield from ("", *_table(table))
         if outcome.notes:

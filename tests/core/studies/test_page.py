@@ -112,7 +112,11 @@ def test_a_page_of_both_says_where_they_differ():
         "1. Held: 0.25 against 0.5",
         "2. Did not hold: 0.5 against 0.5",
     ]
-    assert lines[-3:] == [
+    assert lines[-7:] == [
+        "2. Held: 0.5 against 0.5",
+        "",
+        "Of the same weights: the tables are those of PyTorch.",
+        "",
         "## Both frameworks",
         "",
         "The largest difference between the numbers of PyTorch and Keras, which run the same "
@@ -124,6 +128,7 @@ def test_frameworks_that_train_their_own_networks_are_not_compared():
     outcomes = {"torch": WHOLE, "tensorflow": WHOLE}
     text = page(study(), outcomes, Setting(""), "camcore x")
     assert "**Verdict.** Reproduced, in PyTorch and in Keras.\n" in text
+    assert text.count("**Brightness**") == 2
     assert "Both frameworks" not in text
     assert "A small run" not in text
 
