@@ -30,6 +30,8 @@ def values(lite0, one_thread):
         own, left_out = lite0[framework], LEFT_OUT.get(framework, ())
         masks = np.zeros((2, 224, 224), bool)
         masks[:, 40:180, 60:170] = True
+        boxes = [[(0, 0, 224, 224)], [(60, 40, 170, 180)]]
+        classes = camcore.explain(own.model, own.images, layer=HEAD[framework]).classes.tolist()
         found = {}
         for count, methods, asked in (
             (2, METHODS, [name for name in TABLE if name not in (*COSTLY, *left_out)]),
@@ -39,10 +41,12 @@ def values(lite0, one_thread):
                 values = camcore.evaluate(
                     own.model,
                     own.images[:count],
+                    classes[:count],
                     methods=methods,
                     metrics=asked,
                     layer=HEAD[framework],
                     masks=masks[:count],
+                    boxes=boxes[:count],
                     controls=False,
                     steps=5,
                     # JAX compiles for each size of batch.

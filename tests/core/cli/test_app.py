@@ -142,6 +142,7 @@ def test_what_is_left_out_of_a_command_is_fixed():
             **{"recipe": "paper", "metric_recipe": "paper", "controls": True, "steps": 50},
             **{"batch": 32, "seed": 0, "output": Path("camcore-evaluate")},
         },
+        "reproduce": {"output": Path("camcore-reproduce"), "seed": 0},
         **{name: {} for name in ("layers", "methods", "recipes", "info")},
     }
     found = {

@@ -94,7 +94,7 @@ def test_one_road_serves_arcc_too(probabilities):
 def test_metrics_of_maps_alone_make_no_pass(probabilities):
     one = case(probabilities)
     for metric in TABLE.values():
-        if not {"scores", "masks"} & set(metric.needs):
+        if not {"scores", "masks", "boxes"} & set(metric.needs):
             metric(one)
     assert one.score_images.forwards == 0
     assert probabilities.sizes == []
