@@ -19,6 +19,7 @@ from camcore.metrics.case import Counted
 from camcore.metrics.controls import CONTROLS
 from camcore.metrics.recipes import METRIC_RECIPES
 from camcore.metrics.table import TABLE
+from camcore.studies import STUDIES
 from camcore.targets import Class, Probability
 from camcore.zoo import load_model
 
@@ -191,6 +192,14 @@ PEERS = {
 }
 """The metrics of libraries, and what of them is here."""
 
+STUDIES_TEXT = """
+## Claims of papers, tested again
+
+`camcore reproduce NAME` runs a study in PyTorch and in Keras and writes its page: the claim, the
+protocol, criteria that were set beforehand, tables with intervals, and what held. `--photos FOLDER`
+takes photographs of your own, and `--small` is a minute's run that shows that it works.
+"""
+
 TABLE_TEXT = """
 ## An example
 
@@ -240,6 +249,16 @@ def peer_rows() -> list[str]:
         for library, metrics in PEERS.items()
         for name, here in metrics.items()
     ]
+
+
+def study_rows() -> list[str]:
+    """List the studies, with a link to those whose pages are here."""
+    lines = ["| study | claim | source |", "|---|---|---|"]
+    for study in STUDIES.values():
+        there = (PAGE.parent / "studies" / f"{study.name}.md").exists()
+        name = f"[{study.name}](studies/{study.name}.md)" if there else f"`{study.name}`"
+        lines.append(f"| {name} | {study.claim} | {study.source} |")
+    return lines
 
 
 def photographs() -> list[np.ndarray]:
@@ -345,6 +364,8 @@ def main() -> None:
         BRIDGE_TEXT,
         PEERS_TEXT,
         *peer_rows(),
+        STUDIES_TEXT,
+        *study_rows(),
         TABLE_TEXT,
         evaluation.to_markdown(),
         "",
