@@ -78,10 +78,11 @@ def here(tmp_path, photographs, require):
 def test_the_readme_shows_commands():
     assert len(COMMANDS) == 8
     shown = {"camcore recipes", "camcore methods", "camcore --help", "camcore demo"}
-    assert set(INLINE) == {*shown, "camcore compare", "camcore --install-completion"}
+    shown |= {"camcore compare", "camcore reproduce"}
+    assert set(INLINE) == {*shown, "camcore --install-completion"}
 
 
-@pytest.mark.parametrize("words", ["recipes", "methods", "--help"])
+@pytest.mark.parametrize("words", ["recipes", "methods", "reproduce", "--help"])
 def test_a_command_within_a_sentence_works(words, camcore):
     done = camcore(*words.split())
     assert done.exit_code == 0
