@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -51,8 +50,8 @@ def quantus_explain_func(
     Hedström et al., "Quantus: An Explainable AI Toolkit for Responsible Evaluation of Neural
     Network Explanations and Beyond", JMLR 2023, whose ``explain`` has the same signature.
     """
-    # Above this room, which it imports itself, so that it is looked up once it is called.
-    explain = import_module("camcore.explainer").explain
+    from camcore import explain  # which is built on this package
+
     kwargs.pop("device", None)
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.shape != (len(np.asarray(inputs)),):
@@ -60,7 +59,7 @@ def quantus_explain_func(
             f"targets of shape {classes.shape} and dtype {classes.dtype}; expected one class, a "
             f"whole number, for each of {len(np.asarray(inputs))} inputs."
         )
-    found = explain(model, inputs, classes.tolist(), **kwargs)
+    found: Any = explain(model, inputs, classes.tolist(), **kwargs)
     if not hasattr(found, "maps"):
         raise InputError(
             f"method={kwargs.get('method')!r}; a metric of Quantus evaluates one method. Give the "

@@ -38,8 +38,9 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 # Imports that close a circle, to be mended; this set should be empty.
 TO_MEND: set[tuple[str, str]] = set()
 
-# A result's method that hands over to what is built of results, by the package's public name.
-HANDED_OVER = {("camcore.explanation", "camcore")}
+# What hands over to what is built on it, by the package's public name: a result's method, and the
+# function that explains for another library's metrics.
+HANDED_OVER = {("camcore.explanation", "camcore"), ("camcore.metrics.bridge", "camcore")}
 
 
 def module_name(path):
