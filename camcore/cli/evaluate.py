@@ -36,6 +36,7 @@ from camcore.cli.options import (
     RecipeOption,
     TargetOption,
     WeightsOption,
+    folder_option,
 )
 from camcore.cli.rows import FOLDER, Rows
 from camcore.errors import InputError
@@ -101,12 +102,7 @@ def evaluate_photos(
     activation: ActivationOption = None,
     masks: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            metavar="FOLDER",
-            help="Masks of the objects, named as their photographs: white on the object.",
-        ),
+        folder_option("Masks of the objects, named as their photographs: white on the object."),
     ] = None,
     boxes: Annotated[
         Path | None,

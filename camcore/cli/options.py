@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
@@ -137,3 +137,8 @@ AugmentOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def folder_option(text: str) -> Any:
+    """Make an option of a folder that is there, with its help."""
+    return typer.Option(exists=True, file_okay=False, metavar="FOLDER", help=text)

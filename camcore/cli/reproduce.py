@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from rich.markup import escape
 from camcore import registry
 from camcore._shared.atomic import whole
 from camcore.cli import console
+from camcore.cli.options import folder_option
 from camcore.errors import InputError, MissingExtraError
 from camcore.studies.page import largest_difference, page, versions
 from camcore.studies.study import FRAMEWORKS, Outcome, Setting, Study
@@ -43,30 +45,17 @@ def reproduce(
     ] = False,
     photos: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            metavar="FOLDER",
-            help="Photographs of your own, such as ImageNet's, in place of those of packages.",
+        folder_option(
+            "Photographs of your own, such as ImageNet's, in place of those of packages."
         ),
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            metavar="FOLDER",
-            help="Masks of their objects, named as the photographs: white on the object.",
-        ),
+        folder_option("Masks of their objects, named as the photographs: white on the object."),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            metavar="FOLDER",
-            help="Where the data set is, if its package put it elsewhere.",
-        ),
+        folder_option("Where the data set is, if its package put it elsewhere."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of whatever is drawn.")] = 0,
     output: Annotated[
@@ -96,8 +85,7 @@ def reproduce(
             def shown(text: str, label: str = FRAMEWORKS[name]) -> AbstractContextManager[None]:
                 return steps.step(f"{found.name} in {label}: {text}")
 
-            chosen = Setting(name, small, photos, masks, data, seed, shown)
-            outcomes[name] = run_study(found, chosen)
+            outcomes[name] = run_study(found, replace(choice, framework=name, step=shown))
     files = [f"{found.name}.md", f"{found.name}.json"]
     command = _command(found, framework, choice)
     text = page(found, outcomes, choice, command)

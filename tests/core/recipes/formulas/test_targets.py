@@ -45,7 +45,7 @@ def test_targets_that_recipes_explain_are_made_of_classes():
 
 
 def test_a_weighted_contrast_to_classes_of_no_weight_is_nothing():
-    # Beside the class asked for, the others' shares add up to e = 1e-9 or less, which is what
+    # Beside the explained class, the others' shares add up to e = 1e-9 or less, which is what
     # the divisor has besides: the mean of gaps falls from 20 to half of it, and on to nothing.
     outputs = np.array([[0.0, 20.0, 0.0], [0.0, 200.0, 0.0], [0.0, 2.0, 0.0]])
     scored = WeightedContrast(1, against=[0, 2], gamma=1.0)(outputs)
