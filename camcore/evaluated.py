@@ -32,6 +32,9 @@ __all__ = ["CURVES", "CurveKind", "Evaluation", "Interval", "Kept"]
 
 Floats = npt.NDArray[np.float64]
 
+_MANY_TIED: Final = 0.1
+"""Share of positions above which ties are worth a note."""
+
 
 class CurveKind(NamedTuple):
     """What a curve of an evaluation is called.
@@ -346,6 +349,18 @@ class Evaluation:
         """Names of the curves that each row has, of `CURVES`."""
         return tuple(name for name in CURVES if name in next(iter(self.curves.values()), {}))
 
+    @property
+    def tied(self) -> dict[str, float]:
+        """Share of positions that are as important as another one, by row that has curves.
+
+        The mean over samples; of a row's curves the largest.
+        """
+        return {
+            row: max(float(curve.tied.mean()) for curve in curves.values())
+            for row, curves in self.curves.items()
+            if curves
+        }
+
     def summed_up(self, row: str, curve: str) -> Floats:
         """Sum each sample's curve up in one number.
 
@@ -400,8 +415,13 @@ class Evaluation:
                 "one. Evaluate by a metric that has one: metrics=['deletion', 'insertion', 'road']."
             )
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self, names: Sequence[str] | None = None) -> pandas.DataFrame:
         """List every value, as a table with columns sample, row, control, metric and value.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            What the samples are called, such as files of photographs; their numbers unless given.
 
         Returns
         -------
@@ -416,7 +436,13 @@ class Evaluation:
             import pandas
         return pandas.DataFrame(
             [
-                (sample, row, row in self.controls, metric, value)
+                (
+                    sample if names is None else names[sample],
+                    row,
+                    row in self.controls,
+                    metric,
+                    value,
+                )
                 for row, columns in self.values.items()
                 for metric, values in columns.items()
                 for sample, value in enumerate(values.tolist())
@@ -424,12 +450,14 @@ class Evaluation:
             columns=["sample", "row", "control", "metric", "value"],
         )
 
-    def to_csv(self, path: str | Path) -> None:
+    def to_csv(self, path: str | Path, names: Sequence[str] | None = None) -> None:
         """Write every value to a CSV file, as `to_pandas` lists them.
 
         Parameters
         ----------
         path : str or Path
+        names : sequence of str, optional
+            What the samples are called; their numbers unless given.
 
         Raises
         ------
@@ -438,7 +466,7 @@ class Evaluation:
         MissingExtraError
             As `to_pandas` raises it.
         """
-        values = self.to_pandas()
+        values = self.to_pandas(names)
         with whole(Path(path)) as draft:
             values.to_csv(draft, index=False)
 
@@ -541,7 +569,7 @@ class Evaluation:
         yield from self.missing()
 
     def missing(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
-        """Say which maps are constant, and which values are undefined and left out.
+        """Say which maps have many ties or are constant, and which values are left out.
 
         Parameters
         ----------
@@ -553,14 +581,18 @@ class Evaluation:
         str
             A sentence each.
         """
+        called = {row: row for row in self.rows} if labels is None else labels
+        ties = {called[row]: share for row, share in self.tied.items() if share > _MANY_TIED}
+        if ties:
+            told = ", ".join(f"{row} {share:.0%}" for row, share in ties.items())
+            yield f"Share of positions that tie, removed in the order they lie in: {told}."
         for row in self.rows:
-            called = row if labels is None else labels[row]
-            if self.empty.get(row, 0) and row not in self.controls:
-                yield f"{self.empty[row]} of {len(self)} maps of {called} are constant: no order."
+            if (empty := self.empty.get(row, 0)) and row not in self.controls:
+                yield f"{empty} of {len(self)} maps of {called[row]} are constant: no order."
             missing = {m: int(np.isnan(values).sum()) for m, values in self.values[row].items()}
             told = ", ".join(f"{metric} ({count})" for metric, count in missing.items() if count)
             if told:
-                yield f"Left out as undefined, of {called}: {told}."
+                yield f"Left out as undefined, of {called[row]}: {told}."
 
     def beaten_by(self, row: str, metric: str) -> list[str]:
         """List the controls that are better than a method by a metric.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
 from rich.markup import escape
 
@@ -46,7 +45,7 @@ from camcore.methods.table import find
 from camcore.metrics.controls import CONTROLS
 from camcore.metrics.recipes import METRIC_RECIPES, find_metric_recipe
 from camcore.metrics.table import TABLE, find_metric
-from camcore.photos.io import read_photo
+from camcore.photos.masks import mask_of, read_mask
 from camcore.recipes import find_recipe
 from camcore.report import write as write_report
 from camcore.report.metrics import PHOTOGRAPHS
@@ -54,8 +53,6 @@ from camcore.report.metrics import PHOTOGRAPHS
 METHODS = ("gradcam", "gradcampp", "layercam")
 
 _FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime")
-
-_MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def evaluate_photos(
@@ -220,7 +217,7 @@ def evaluate_photos(
             layer=layer or None,
             recipe=recipe,
             metric_recipe=convention,
-            masks=None if one.mask is None else [_marked(one.mask)],
+            masks=None if one.mask is None else [read_mask(one.mask)],
             boxes=None if one.boxes is None else [one.boxes],
             controls=controls,
             steps=steps,
@@ -240,7 +237,7 @@ def evaluate_photos(
             Evaluation.concatenate([kept.read(name) for name in found.names]), kept=shown
         )
         about = _summary(evaluation, found.names, model, request.fingerprint, versions)
-        _write_values(written[0], evaluation, found.names)
+        evaluation.to_csv(written[0], found.names)
         for path, text in zip(
             written[1:], (evaluation.to_markdown(), json.dumps(about, indent=1)), strict=True
         ):
@@ -349,29 +346,14 @@ def _versions() -> dict[str, str]:
     return {"camcore": camcore.__version__, **known}
 
 
-def _write_values(path: Path, evaluation: Evaluation, names: Sequence[str]) -> None:
-    """Write every value, by the names of the photographs."""
-    values = evaluation.to_pandas()
-    values["sample"] = [names[sample] for sample in values["sample"]]
-    with whole(path) as draft:
-        values.to_csv(draft, index=False)
-
-
 def _mask(folder: Path, photo: Path) -> Path:
-    """Find the mask that is named as a photograph."""
-    for suffix in _MASKS:
-        path = folder / f"{photo.stem}{suffix}"
-        if path.exists():
-            return path
-    raise InputError(
-        f"There is no mask of {photo.name} in {folder}; expected {photo.stem}.png, white on the "
-        "object and black elsewhere."
-    )
-
-
-def _marked(mask: Path) -> npt.NDArray[np.bool_]:
-    marked: npt.NDArray[np.bool_] = read_photo(mask).max(axis=-1) > 127
-    return marked
+    path = mask_of(photo, folder)
+    if path is None:
+        raise InputError(
+            f"There is no mask of {photo.name} in {folder}; expected {photo.stem}.png, white on "
+            "the object and black elsewhere."
+        )
+    return path
 
 
 def _summary(

@@ -194,7 +194,7 @@ class Case:
         """
         if self.boxes is None:
             raise InputError(
-                "Localisation by boxes asks where the objects' are: give boxes=..., left, top, "
+                "Localisation by boxes asks where the objects are: give boxes=..., left, top, "
                 "right, bottom of each sample's objects."
             )
         return self.boxes

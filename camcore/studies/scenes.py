@@ -19,10 +19,11 @@ from camcore.errors import InputError
 from camcore.explainer import Explainer
 from camcore.photos.fit import fitted, shown
 from camcore.photos.io import read_photo
+from camcore.photos.masks import mask_of, read_mask
 from camcore.registry import LoadedModel
 from camcore.studies.data import STAMPS, found_folder
+from camcore.studies.networks import LAYERS, load_lite
 from camcore.studies.study import Setting
-from camcore.zoo import load_model
 
 __all__ = [
     "ABSENT",
@@ -55,19 +56,6 @@ Predict: TypeAlias = "Callable[[Sequence[npt.NDArray[Any]]], Array]"
 """From N pictures ``(224, 224, 3)`` to probabilities ``(N, K)``."""
 
 Item = TypeVar("Item")
-
-MODELS = {"torch": "demo-torch:efficientnet_lite0", "tensorflow": "demo-keras:efficientnet_lite0"}
-"""The same network with the same weights, by framework."""
-
-LAYERS: Mapping[str, Mapping[str, str]] = {
-    "stage 2": {"torch": "blocks.1", "tensorflow": "block2b_add"},
-    "stage 3": {"torch": "blocks.2", "tensorflow": "block3b_add"},
-    "stage 5": {"torch": "blocks.4", "tensorflow": "block5c_add"},
-    "stage 7": {"torch": "blocks.6", "tensorflow": "block7a_project_bn"},
-    "head": {"torch": "bn2", "tensorflow": "head_relu"},
-}
-"""Its layers as these studies call them, and their names in each framework; the grids have 56, 28,
-14, 7 and 7 positions a side."""
 
 ALONE = 0.5
 """Probability above which an object is recognised that is shown alone."""
@@ -219,7 +207,7 @@ def load_network(framework: str) -> Network:
         The framework, or the weights' package, is not installed.
     """
     layers = {name: by_framework[framework] for name, by_framework in LAYERS.items()}
-    return Network(load_model(MODELS[framework]), layers)
+    return Network(load_lite(framework), layers)
 
 
 def cut_outs(folder: Path | None = None) -> list[Stamp]:
@@ -561,18 +549,18 @@ def photographs(setting: Setting, network: Network, wanted: int) -> Scenes:
             "Where objects lie in photographs is told by masks: give both folders, --photos and "
             "--masks, or neither."
         )
-    files = {path.stem: path for path in sorted(setting.masks.iterdir()) if _is_picture(path)}
     every = [path for path in sorted(setting.photos.iterdir()) if _is_picture(path)]
-    pairs = [(path, files[path.stem]) for path in every if path.stem in files]
+    masks = ((path, mask_of(path, setting.masks)) for path in every)
+    pairs = [(path, mask) for path, mask in masks if mask is not None]
     order = np.random.default_rng(setting.seed).permutation(len(pairs))
     scenes: list[Scene] = []
     for number in order:
         if len(scenes) == wanted:
             break
         path, mask_path = pairs[number]
-        photo, mask = read_photo(path), read_photo(mask_path).max(axis=2) >= 128
+        photo = read_photo(path)
         crop = fitted(network.loaded, photo.shape)
-        marked = crop.mask_to_model(mask)
+        marked = crop.mask_to_model(read_mask(mask_path))
         if marked.any():
             view = shown(network.loaded, photo, crop)
             (probabilities,) = network.predict([view])

@@ -283,3 +283,34 @@ def test_images_under_their_maps_are_explained_in_batches(monkeypatch):
     np.testing.assert_allclose(
         found.values["layercam"]["coherency"], alone.values["layercam"]["coherency"], rtol=1e-6
     )
+
+
+def test_many_ties_are_told_row_by_row():
+    def curve(*tied):
+        scores = np.zeros((2, 2))
+        return Curve(np.array([0.0, 1.0]), scores, tied=np.array(tied), empty=np.zeros(2, bool))
+
+    values = {row: {"deletion": np.zeros(2)} for row in ("gradcam", "layercam", "centre")}
+    curves = {
+        "gradcam": {"deletion": curve(0.1, 0.4), "insertion": curve(0.0, 0.2)},
+        "layercam": {"deletion": curve(0.1, 0.1)},
+        "centre": {},
+    }
+    found = Evaluation(values, ("centre",), curves=curves)
+    assert found.tied == {"gradcam": 0.25, "layercam": 0.1}
+    told = [note for note in found.notes() if "tie" in note]
+    assert told == ["Share of positions that tie, removed in the order they lie in: gradcam 25%."]
+    named = dict.fromkeys(found.rows, "") | {"gradcam": "Grad-CAM"}
+    assert next(found.missing(named)).endswith(": Grad-CAM 25%.")
+
+
+def test_samples_are_called_by_their_names(evaluation, tmp_path):
+    names = [f"{i}.jpg" for i in range(6)]
+    evaluation.to_csv(tmp_path / "values.csv", names)
+    frame = evaluation.to_pandas(names)
+    assert frame["sample"].unique().tolist() == names
+    of_one = frame[(frame["sample"] == "4.jpg") & (frame["row"] == "layercam")]
+    expected = [evaluation.values["layercam"][m][4] for m in ABOUT["metrics"]]
+    assert of_one["value"].tolist() == expected
+    lines = (tmp_path / "values.csv").read_text().splitlines()
+    assert lines[1].startswith("0.jpg,gradcam,False,deletion,")

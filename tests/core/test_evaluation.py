@@ -441,7 +441,7 @@ def test_top1_localisation_asks_for_the_right_class(require):
     ("boxes", "message"),
     [
         ([[1, 1, 4, 4]], "Boxes of 1 samples do not fit 2"),
-        (None, "by boxes asks where the objects' are: give boxes="),
+        (None, "by boxes asks where the objects are: give boxes="),
         (7, "Boxes of 0 samples"),
         ([[1, 1, 4, 4], []], "sample 1 has no box"),
         ([[1, 1, 4, 4], [[1, 2, 3]]], r"sample 1 have shape \(1, 3\); expected \(n, 4\)"),

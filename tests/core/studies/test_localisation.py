@@ -13,7 +13,8 @@ from camcore.errors import InputError
 from camcore.evaluation import Evaluation
 from camcore.studies import localisation
 from camcore.studies.localisation import STUDY, Measured, completeness, decide
-from camcore.studies.scenes import LAYERS, Scene, Scenes
+from camcore.studies.networks import LAYERS
+from camcore.studies.scenes import Scene, Scenes
 from camcore.studies.study import Setting
 from camcore.studies.table import find_study, run_study
 from camcore.testing import random_network
