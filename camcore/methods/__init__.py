@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from camcore.methods.masking import *
     from camcore.methods.noise import *
     from camcore.methods.perturbation import *
+    from camcore.methods.relevancy import *
     from camcore.methods.spectral import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
@@ -28,6 +29,7 @@ else:
         "gradient",
         "noise",
         "attention",
+        "relevancy",
         "spectral",
         "activation",
         "masking",
