@@ -658,14 +658,22 @@ class Explainer(Generic[Result]):
         raw = _whole(raw, method, evidence)
         return raw, None if channels is None else channels / views
 
-    def _in_order(self, layers: Sequence[Rerun]) -> list[Rerun]:
-        """Sort layers whose attention is looked at by when they run."""
+    def _in_order(self, layers: Sequence[Rerun]) -> Sequence[Rerun]:
+        """Sort layers whose attention is looked at by when they run.
+
+        Calls of several layers are left as they are given: a pass does not tell how they take
+        turns.
+        """
+        named = {one.layer: LayerName.parse(one.layer) for one in layers}
+        several = len({name.path for name in named.values()}) > 1
+        if several and any(name.call is not None for name in named.values()):
+            return layers
         about = self._subject, self.adapter, layers[0].inputs
         paths = [LayerName.parse(name).path for name in selection.attention(None, *about)]
 
         def place(one: Rerun) -> tuple[int, int]:
-            name = LayerName.parse(one.layer)
-            return paths.index(name.path), name.call or 0
+            name, calls = named[one.layer], one.trace.layers[one.layer].calls
+            return paths.index(name.path), (-1 if name.call is None else name.call) % calls
 
         return sorted(layers, key=place)
 

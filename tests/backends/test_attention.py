@@ -460,3 +460,36 @@ def test_rows_are_of_the_tokens_that_the_head_reads(torch, weights, images, read
         found = camcore.explain(Reading(), x, 1, method=method).raw
         for i, name in enumerate(names):
             close(found[name], rows[:, i, 1:].reshape(-1, *GRID), 1e-10)
+
+
+def test_calls_of_shared_blocks_are_a_chain(torch, weights, images):
+    model = of_torch(torch, weights).eval()
+
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            own, x = self.model, self.model.patch(x).flatten(2).transpose(1, 2)
+            x = torch.cat([own.token.expand(len(x), -1, -1), x], 1) + own.place
+            return own.head(own.norm(own.blocks(own.blocks(x)))[:, 0])
+
+    x = images.transpose(0, 3, 1, 2)
+    names = [f"model.blocks.{i}.attention@attention#{call}" for call in (0, 1) for i in (0, 1)]
+    trace = adapt(Shared()).run(x, names, [one_class])
+    attention = [trace.layers[name].activations for name in names]
+    gradients = [trace.layers[name].gradients[0] for name in names]
+    found = camcore.explain(Shared(), x, 1, names, "relevancy").raw
+    assert list(found) == names
+    rows = relevancy(attention, gradients, query=0)[..., 1:]
+    for i, name in enumerate(names):
+        close(found[name], rows[:, i].reshape(-1, *GRID), 1e-10)
+    # Those of one layer are sorted, however they are counted.
+    own = [names[0], names[2]]
+    expected = camcore.explain(Shared(), x, 1, own, "rollout").raw
+    turned = [own[1].replace("#1", "#-1"), own[0].replace("#0", "#-2")]
+    found = camcore.explain(Shared(), x, 1, turned, "rollout").raw
+    assert [*found] == turned[::-1]
+    for one, other in zip(found.values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
