@@ -525,6 +525,25 @@ class Adapter(Protocol):
         """
         raise not_offered(self, "resume")
 
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> AbstractContextManager[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then as often as asked from there on and back again.
+
+        Within the context, ``gradients = pull(activations, seed)`` gives the gradient of the
+        seed's score at `activations`, both of shape ``(N, ...)`` in the framework's layout, N
+        alterations of what `layer` returned for the one sample. The seed is shown the outputs
+        that `resume` gives for them: of all at once, or of a few at a time, in order.
+
+        Raises
+        ------
+        LayerError
+            As `resume` does.
+        GradientError
+            The score does not depend on the layer.
+        """
+        raise not_offered(self, "gradients_from")
+
     def classifier(self) -> tuple[Array, Array] | None:
         """Return weights ``(K, C)`` and bias ``(K,)`` of the last linear layer, or None.
 
@@ -568,6 +587,7 @@ class HasParameters(Protocol):
 
 OPTIONAL: Final = (
     "resume",
+    "gradients_from",
     "classifier",
     "biases",
     "parameters",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ from camcore.layers.layout import Layout
 from camcore.methods.arrays import mean_space, per_channel
 from camcore.outputs import OutputSelector
 from camcore.targets import Nothing, Scored, Target
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -329,23 +331,52 @@ class Rerun(Evidence):
         def scoring(sample: int) -> Iterator[Callable[[Array], Array]]:
             target = self._settled(sample)
             own = self._sample(sample)
-            with self._resumed(sample) as head:
+            with self._up_to_layer(self.adapter.resume, sample) as head:
 
                 def score(activations: Array) -> Array:
                     leaves = head(self._native(activations, own))
-                    scores = self.selector.apply(target, leaves).scores
-                    if len(scores) != len(activations):
-                        raise MethodError(
-                            f"The explained output has {len(scores)} rows for {len(activations)} "
-                            f"altered activations of layer {self.layer!r}, so they cannot be told "
-                            "apart. Choose another output, or method='gradcam'."
-                        )
-                    return scores
+                    return self._one_each(self.selector.apply(target, leaves).scores, activations)
 
                 # Outputs listed image by image would not tell the alterations apart.
                 yield _one_by_one(score) if target.every_output else score
 
         return scoring
+
+    @property
+    def gradients_from(
+        self,
+    ) -> Callable[[int], AbstractContextManager[Callable[[Array], tuple[Array, Array]]]]:
+        """Scores and gradients of altered activations.
+
+        Within ``with gradients_from(sample) as at:``, ``scores, gradients = at(activations)``
+        takes N alterations of one sample's activations, ``(N, C, *S)``, and returns its target's
+        scores ``(N,)`` and the gradient of each there, ``(N, C, *S)``; what comes before the layer
+        is not run again.
+        """
+        if isinstance(self.target, NativeScore):
+            raise MethodError(
+                "Gradients at altered activations are those of a target in NumPy, which the native "
+                f"callable {self.target.function!r} is not. Give a class or a "
+                "camcore.targets.Target."
+            )
+
+        @contextmanager
+        def pulling(sample: int) -> Iterator[Callable[[Array], tuple[Array, Array]]]:
+            target = self._settled(sample)
+            own = self._sample(sample)
+            with self._up_to_layer(self.adapter.gradients_from, sample) as pull:
+
+                def at(activations: Array) -> tuple[Array, Array]:
+                    scored: list[Scored] = []
+                    seed = self.selector.seed(target, scored.append)
+                    assert not isinstance(seed, NativeScore)
+                    gradients = pull(self._native(activations, own), seed)
+                    scores = np.concatenate([each.scores for each in scored])
+                    return self._one_each(scores, activations), self._canonical(gradients)
+
+                yield _each_alone(at) if target.every_output else at
+
+        return pulling
 
     @property
     def rerun(self) -> Callable[[Array], tuple[Array, Array]]:
@@ -381,7 +412,7 @@ class Rerun(Evidence):
         What comes before the layer is the first sample's.
         """
         own = self._sample(0)
-        with self._resumed(0) as head:
+        with self._up_to_layer(self.adapter.resume, 0) as head:
             leaves = head(self._native(activations, own))
         values = leaves[self.selector.path(leaves)]
         return values if values.ndim == 2 else None
@@ -475,9 +506,21 @@ class Rerun(Evidence):
             raise refused
         return gradients
 
+    def _one_each(self, scores: Array, activations: Array) -> Array:
+        """Refuse scores that are not one for each alteration."""
+        if len(scores) != len(activations):
+            raise MethodError(
+                f"The explained output has {len(scores)} rows for {len(activations)} altered "
+                f"activations of layer {self.layer!r}, so they cannot be told apart. Choose "
+                "another output, or method='gradcam'."
+            )
+        return scores
+
     @contextmanager
-    def _resumed(self, sample: int) -> Iterator[Callable[[Array], Leaves]]:
-        """Run one sample up to the layer.
+    def _up_to_layer(
+        self, verb: Callable[..., AbstractContextManager[T]], sample: int
+    ) -> Iterator[T]:
+        """Run one sample up to the layer, by a verb of the adapter that goes on from there.
 
         Raises
         ------
@@ -487,9 +530,7 @@ class Rerun(Evidence):
         one = self._apart.sample(sample).native
         with ExitStack() as undo:
             try:
-                head = undo.enter_context(
-                    self.adapter.resume(one, self.layer, logits=self.selector.logits)
-                )
+                head = undo.enter_context(verb(one, self.layer, logits=self.selector.logits))
             except CamcoreError:
                 raise
             except Exception as error:
@@ -649,3 +690,15 @@ def _rows(samples: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.int64]]:
 def _one_by_one(score: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Score each sample of a batch in a pass of its own."""
     return lambda batch: np.concatenate([score(batch[i : i + 1]) for i in range(len(batch))])
+
+
+def _each_alone(
+    pull: Callable[[Array], tuple[Array, Array]],
+) -> Callable[[Array], tuple[Array, Array]]:
+    """Score each sample of a batch, and take its gradient, in a pass of its own."""
+
+    def every(batch: Array) -> tuple[Array, Array]:
+        scores, gradients = zip(*(pull(batch[i : i + 1]) for i in range(len(batch))), strict=True)
+        return np.concatenate(scores), np.concatenate(gradients)
+
+    return every

@@ -151,6 +151,17 @@ class JaxAdapter:
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then as often as asked from there on."""
+        yield self._resume(inputs, layer, logits)
+
+    @contextmanager
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back again."""
+        yield self._resume(inputs, layer, logits).gradients
+
+    def _resume(self, inputs: Any, layer: str, logits: bool) -> Head:
+        """Run one sample up to `layer`."""
         given, static, parameters = self._read(inputs)
         one = given.first
         graph = self._graph(one, static, parameters)
@@ -162,7 +173,7 @@ class JaxAdapter:
             return Replay(layer, graph, cut, logits)
 
         replay = self._compiled(("resume", layer, logits), (one, static, parameters), make)
-        yield replay.start([*jax.tree.leaves(parameters), *one.leaves.values()])
+        return replay.start([*jax.tree.leaves(parameters), *one.leaves.values()])
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read kernel and bias of the last linear layer or 1x1 convolution."""

@@ -28,6 +28,9 @@ from .graph import Graph, apply, evaluate, is_floating, value_of
 from .guided import rule_of
 from .logits import Ends
 
+CUTS = ("argmax", "rounding", "stop_gradient")
+"""What has no gradient."""
+
 Cotangents = list[jax.Array]
 """Those of the scores' outputs, then those of what the model returns."""
 
@@ -88,8 +91,7 @@ class Program:
         self._forward = jax.jit(self._run)
         self._pull = jax.jit(lambda pull, cotangents: pull(cotangents)[0])
         self._reached: list[set[int]] | None = None
-        made = (variable.aval for eqn in graph.eqns for variable in eqn.outvars)
-        self._has_float16 = any(getattr(aval, "dtype", None) == jnp.float16 for aval in made)
+        self._has_float16 = has_float16(graph)
 
     def __call__(
         self, leaves: Sequence[jax.Array], seeds: Sequence[Seed | NativeScore], optional: Any
@@ -241,11 +243,7 @@ class Program:
     ) -> None:
         """Refuse a seed that weighs only outputs that a layer has no part in."""
         if self._reached is None:
-            closed = jax.make_jaxpr(lambda pull, cotangents: pull(cotangents)[0])(pull, cotangents)
-            by_output = [
-                _made_of(closed.jaxpr, [variable])
-                for variable in closed.jaxpr.invars[-len(cotangents) :]
-            ]
+            by_output = reached_by(pull, cotangents)
             self._reached = [
                 {j for j, made in enumerate(by_output) if made[i]}
                 for i in range(len(self._sources))
@@ -253,7 +251,7 @@ class Program:
         for name, variable in self._places.items():
             reached = self._reached[self._sources.index(variable)]
             if not weighed & reached and name not in optional:
-                raise unreached(name, self.activation, "argmax", "rounding", "stop_gradient")
+                raise unreached(name, self.activation, *CUTS)
 
     def _only_floating(self, arrays: Sequence[Any]) -> list[Any]:
         pairs = zip(self._graph.ends.values(), arrays, strict=True)
@@ -265,6 +263,18 @@ class Program:
     def _by_name(self, arrays: Any) -> dict[str, Array]:
         made = [to_numpy(arrays[i]) for i in range(len(self._sources))]
         return {name: made[self._sources.index(v)] for name, v in self._places.items()}
+
+
+def reached_by(pull: Any, cotangents: Cotangents) -> list[list[bool]]:
+    """Tell for each cotangent which of the gradients are made of it."""
+    closed = jax.make_jaxpr(lambda pull, cotangents: pull(cotangents)[0])(pull, cotangents)
+    return [_made_of(closed.jaxpr, [v]) for v in closed.jaxpr.invars[-len(cotangents) :]]
+
+
+def has_float16(graph: Graph) -> bool:
+    """Tell whether anything in a trace is float16, whose range gradients may leave."""
+    made = (variable.aval for eqn in graph.eqns for variable in eqn.outvars)
+    return any(getattr(aval, "dtype", None) == jnp.float16 for aval in made)
 
 
 def to_numpy(array: Any) -> Array:

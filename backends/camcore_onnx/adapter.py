@@ -134,6 +134,13 @@ class OnnxAdapter:
         """Run one sample up to `layer`, then as often as asked from there on."""
         yield resume.head(self._model, inputs, layer, logits=logits)
 
+    @contextmanager
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back again."""
+        yield resume.head(self._model, inputs, layer, logits=logits).gradients
+
     def classifier(self) -> tuple[Array, Array] | None:
         """Read weights and bias of the last linear node or 1×1 convolution."""
         return weights.classifier(self._model.graph)

@@ -18,6 +18,9 @@ from .logits import End, end_of
 from .model import Model
 from .sizes import Sizes
 
+CUTS = ("argmax", "rounding")
+"""What has no gradient."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -137,7 +140,7 @@ class Program:
                 if path in back.refused:
                     raise back.refused[path]
             if not back.reached[tensor].intersection(weighed) and name not in optional:
-                raise unreached(name, self.activation, "argmax", "rounding")
+                raise unreached(name, self.activation, *CUTS)
 
 
 class Passes:

@@ -6,28 +6,38 @@ and repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import NodeProto, ValueInfoProto, helper
 
-from camcore.adapter import Array, LayerName, Leaves, replays
+from camcore.adapter import (
+    Array,
+    LayerName,
+    Leaves,
+    Outputs,
+    Seed,
+    check_cotangents,
+    replays,
+    unreached,
+)
 from camcore.errors import InputError, LayerError
 
 from . import inputs as inputs_of
-from .forward import Program, Request, shown
+from .backward import PullBack, Question, is_floating
+from .forward import CUTS, Program, Request, shown
 from .graph import Graph, reads
 from .inputs import Given
 from .logits import End
 from .model import Model
 from .sizes import Feed, Sizes
 
-Head = Callable[[Array], Leaves]
 
-
-def head(model: Model, inputs: Any, layer: str, *, logits: bool) -> Head:
+def head(model: Model, inputs: Any, layer: str, *, logits: bool) -> Replay:
     """Run one sample, and return what runs it from a layer on.
 
     Raises
@@ -88,30 +98,43 @@ class Suffix:
     def __init__(
         self, model: Model, sizes: Sizes, cut: str, *, logits: bool, from_inputs: bool
     ) -> None:
-        self.sizes, self.cut = sizes, cut
+        self.sizes, self.cut, self.graph = sizes, cut, model.graph
         ends = Program(model, sizes, Request({}, logits), sizes.samples).ends
-        self._ends: Mapping[str, End] = ends
+        self.ends: Mapping[str, End] = ends
         scores = [end.tensor for end in ends.values()]
         self._nodes, self.beside = _parts(model.graph, cut, scores, from_inputs)
         wanted = Request({tensor: tensor for tensor in [cut, *self.beside]}, logits)
         self.before = Program(model, sizes, wanted, sizes.samples)
         made = [tensor for tensor in dict.fromkeys(scores) if tensor not in wanted.layers]
-        self._session = model.runtime.session(self._written(model.graph, made)) if made else None
+        self.runtime = model.runtime
+        self._session = self.runtime.session(self.written(made)) if made else None
+        self.back = functools.lru_cache(maxsize=4)(self._pull_back)
 
     def __call__(self, altered: Array, times: int, beside: Feed) -> dict[str, Array]:
         """Give the outputs for so many alterations of one sample."""
-        given = {self.cut: altered, **{t: self._repeated(t, a, times) for t, a in beside.items()}}
+        given = self.given(altered, times, beside)
         if self._session is not None:
-            given |= self._session({name: np.ascontiguousarray(a) for name, a in given.items()})
-        return shown(self._ends, given, self.sizes, times)
+            given |= self._session(given)
+        return shown(self.ends, given, self.sizes, times)
+
+    def given(self, altered: Array, times: int, beside: Feed) -> dict[str, Array]:
+        """List what it takes of so many alterations, by the tensors' names."""
+        every = {t: self._repeated(t, a, times) for t, a in beside.items()}
+        return {t: np.ascontiguousarray(a) for t, a in {self.cut: altered, **every}.items()}
+
+    def _pull_back(self, times: int) -> Back:
+        return Back(self, times)
 
     def _repeated(self, tensor: str, array: Array, times: int) -> Array:
         axis = self.sizes.axis(tensor)
         repeats = axis is not None and self.sizes.grows
         return np.concatenate([array] * times, axis or 0) if repeats else array
 
-    def _written(self, graph: Graph, made: Sequence[str]) -> onnx.ModelProto:
-        sizes, kind = self.sizes, helper.np_dtype_to_tensor_dtype
+    def written(
+        self, made: Sequence[str], places: Mapping[str, str] | None = None
+    ) -> onnx.ModelProto:
+        """Write it as a file that returns these tensors, and the places of maxima; see `Graph`."""
+        graph, sizes, kind = self.graph, self.sizes, helper.np_dtype_to_tensor_dtype
         read = {name for node in self._nodes for name in reads(node)}
         given = [
             helper.make_tensor_value_info(t, kind(sizes.dtypes[t]), [None] * len(sizes.few[t]))
@@ -120,8 +143,66 @@ class Suffix:
         constants = [graph.initializers[name] for name in sorted(read & graph.initializers.keys())]
         outputs = [ValueInfoProto(name=name) for name in made]
         after = helper.make_graph(self._nodes, "after", given, outputs, constants)
+        for node in after.node:
+            if node.output and (name := (places or {}).get(node.output[0])):
+                node.output[:] = [node.output[0], name]
         opsets, version = graph.proto.opset_import, graph.proto.ir_version
         return helper.make_model(after, opset_imports=opsets, ir_version=version)
+
+
+class Back:
+    """What comes after a layer and back again, for a number of samples.
+
+    Parameters
+    ----------
+    suffix : Suffix
+        What comes after the layer.
+    samples : int
+        How many alterations there are.
+    """
+
+    def __init__(self, suffix: Suffix, samples: int) -> None:
+        self._suffix, self._samples = suffix, samples
+        dtypes = suffix.sizes.dtypes
+        self._scores = {
+            p: e.tensor for p, e in suffix.ends.items() if is_floating(dtypes[e.tensor])
+        }
+        question = Question(self._scores, [suffix.cut], samples, 1, guided=False)
+        self._back = PullBack(suffix.graph, suffix.sizes, question, suffix.runtime)
+        wanted = [*(end.tensor for end in suffix.ends.values()), *self._back.saved]
+        given = {suffix.cut, *suffix.beside}
+        made = [tensor for tensor in dict.fromkeys(wanted) if tensor not in given]
+        file = suffix.written(made, self._back.places)
+        self._session = suffix.runtime.session(file) if made else None
+
+    def __call__(self, altered: Array, beside: Feed, seed: Seed, asked: int, layer: str) -> Array:
+        """Pull a seed's cotangents back to the first of the alterations, as many as are asked.
+
+        Raises
+        ------
+        GradientError
+            The score does not depend on the layer, or an operator between has no gradient.
+        """
+        suffix, back = self._suffix, self._back
+        before, samples = suffix.before, self._samples
+        arrays = suffix.given(altered, samples, beside)
+        kept = {n: onnxruntime.OrtValue.ortvalue_from_numpy(a) for n, a in arrays.items()}
+        if self._session is not None:
+            kept |= self._session(kept)
+        ends = {end.tensor: kept[end.tensor].numpy() for end in suffix.ends.values()}
+        whole = shown(suffix.ends, ends, suffix.sizes, samples)
+        leaves = {p: leaf[:asked] if leaf.ndim else leaf for p, leaf in whole.items()}
+        cotangents = seed(Outputs(leaves, before.activation, before.applied))
+        check_cotangents(cotangents, leaves)
+        for path in cotangents:
+            if path in back.refused:
+                raise back.refused[path]
+        if back.reached[suffix.cut].isdisjoint(cotangents):
+            raise unreached(layer, before.activation, *CUTS)
+        weights = {path: np.zeros_like(whole[path]) for path in self._scores}
+        for path, cotangent in cotangents.items():
+            weights[path][: len(leaves[path])] = cotangent
+        return back(weights, kept)[suffix.cut]
 
 
 class Replay:
@@ -151,7 +232,38 @@ class Replay:
 
     def __call__(self, activations: Array) -> Leaves:
         """Give the outputs for altered activations, as many at once as the file takes."""
-        axis, sizes = self._axis, self._suffix.sizes
+        altered, times = self._altered(activations)
+        if self._suffix.sizes.grows:
+            return self._suffix(altered, times, self._beside)
+        found: dict[str, list[Array]] = {}
+        for part, asked in self._parts(altered, times):
+            leaves = self._suffix(part, self._suffix.sizes.samples, self._beside)
+            for path, leaf in leaves.items():
+                found.setdefault(path, []).append(leaf[:asked] if leaf.ndim else leaf)
+        return {p: np.concatenate(a) if a[0].ndim else a[0] for p, a in found.items()}
+
+    def gradients(self, activations: Array, seed: Seed) -> Array:
+        """Pull a seed's cotangents of those outputs back to the altered activations."""
+        altered, times = self._altered(activations)
+        suffix, rows = self._suffix, self._own.shape[self._axis]
+        if suffix.sizes.grows:
+            return suffix.back(times)(altered, self._beside, seed, times, self._layer)
+        back = suffix.back(suffix.sizes.samples)
+        found = []
+        for part, asked in self._parts(altered, times):
+            gradients = back(part, self._beside, seed, asked, self._layer)
+            found.append(gradients.take(range(asked * rows), self._axis))
+        return np.concatenate(found, self._axis)
+
+    def _altered(self, activations: Array) -> tuple[Array, int]:
+        """Read altered activations, and count them.
+
+        Raises
+        ------
+        InputError
+            The layer returns another shape.
+        """
+        axis = self._axis
         rows = self._own.shape[axis]
         times, rest = divmod(np.shape(activations)[axis], rows)
         fits = [*self._own.shape]
@@ -161,18 +273,16 @@ class Replay:
                 f"Layer {self._layer!r} returns {self._own.shape} for one sample; activations of "
                 f"shape {np.shape(activations)} cannot stand in for it."
             )
-        altered = np.asarray(activations, self._own.dtype)
-        if sizes.grows:
-            return self._suffix(altered, times, self._beside)
-        found: dict[str, list[Array]] = {}
-        for start in range(0, times, sizes.samples):
+        return np.asarray(activations, self._own.dtype), times
+
+    def _parts(self, altered: Array, times: int) -> Iterator[tuple[Array, int]]:
+        """Yield as many at a time as the file takes, and how many of them are new."""
+        samples, rows = self._suffix.sizes.samples, self._own.shape[self._axis]
+        for start in range(0, times, samples):
             # What is left over is altered with the last one again, to fill the batch.
-            taken = np.minimum(np.arange(start, start + sizes.samples), times - 1)
+            taken = np.minimum(np.arange(start, start + samples), times - 1)
             places = (taken[:, None] * rows + np.arange(rows)).ravel()
-            leaves = self._suffix(altered.take(places, axis), sizes.samples, self._beside)
-            for path, leaf in leaves.items():
-                found.setdefault(path, []).append(leaf[: times - start] if leaf.ndim else leaf)
-        return {p: np.concatenate(a) if a[0].ndim else a[0] for p, a in found.items()}
+            yield altered.take(places, self._axis), min(samples, times - start)
 
     def is_faithful(self) -> bool:
         """Tell whether the sample's own activations, twice over, give its outputs twice over."""

@@ -19,6 +19,7 @@ from camcore.adapter import (
     Mode,
     Parameters,
     Rectifier,
+    Seed,
     Trace,
     check_parameters,
 )
@@ -156,6 +157,13 @@ class TensorFlowAdapter:
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then as often as asked from there on."""
         yield self._resume(inputs, layer, logits)
+
+    @contextmanager
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back again."""
+        yield self._resume(inputs, layer, logits).gradients
 
     @uninterrupted
     def _resume(self, inputs: Any, layer: str, logits: bool) -> Head:

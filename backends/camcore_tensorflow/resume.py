@@ -9,22 +9,33 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from ml_dtypes import finfo
 
-from camcore.adapter import Array, Leaves, replays
+from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
+from camcore.adapter import (
+    Array,
+    Leaves,
+    Outputs,
+    Seed,
+    check_cotangents,
+    replays,
+    unreached,
+)
 from camcore.errors import InputError, LayerError
 
+from . import backward
 from .capture import Capture, edge, reachable
 from .compile import on_copies, traced
 from .forward import forward, output_leaves
 from .inputs import Signature
 from .preserve import uninterrupted
 
-Head = Callable[[Array], Leaves]
+Repeated: TypeAlias = Callable[[int], list[tf.Tensor]]
+"""What a half of the model takes beside the layer's output, for so many alterations."""
 
 
 class Replay:
@@ -44,7 +55,7 @@ class Replay:
 
     def __init__(self, model: Any, capture: Capture, logits: bool, signature: Signature) -> None:
         name, kept = capture.name, (weakref.ref(model), weakref.ref(capture.layer))
-        self._name = str(name)
+        self.name = str(name)
         cuts: list[tf.Tensor] = []
 
         def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
@@ -55,18 +66,20 @@ class Replay:
             cuts[:] = [only.choose(calls, returned)]
             if len(calls) > 1:
                 raise LayerError(
-                    f"Layer {self._name!r} runs {len(calls)} times in one pass, so there is no one "
+                    f"Layer {self.name!r} runs {len(calls)} times in one pass, so there is no one "
                     "place to go on from. Choose a layer that runs once."
                 )
-            leaves, *_ = output_leaves(outputs, logits)
+            leaves, self.activation, self.applied = output_leaves(outputs, logits)
             self._paths = list(leaves)
+            self.most = 14 if any(t.dtype == tf.float16 for t in leaves.values()) else 36
             return list(map(edge, leaves.values()))
 
         whole = traced(lambda: tf.compat.v1.wrap_function(body, signature.sized(None).specs))
         cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
         beside = _beside(cut, whole.outputs, inputs)
-        self._shape, self._dtype = cut.shape, cut.dtype
-        self._axis, self._beside_axes = _batch_axis(cut) or 0, list(map(_batch_axis, beside))
+        self.shape, self.dtype = cut.shape, cut.dtype
+        self.has_float16 = backward.has_float16(whole.graph)
+        self.axis, self._beside_axes = _batch_axis(cut) or 0, list(map(_batch_axis, beside))
         self._before = on_copies(whole.prune(inputs, [cut, beside, whole.outputs]))
         self._after = on_copies(whole.prune([cut, *beside], whole.outputs))
         self._after_inputs = on_copies(whole.prune([cut, *inputs], whole.outputs))
@@ -80,8 +93,8 @@ class Replay:
             Going on from what the layer returned does not give the model's outputs.
         """
         cut, beside, outputs = self._before(*tensors)
-        twice = np.concatenate([edge(cut).numpy()] * 2, self._axis)
-        plain = self._by_path(outputs)
+        twice = np.concatenate([edge(cut).numpy()] * 2, self.axis)
+        plain = self.by_path(outputs)
         epsilon = float(finfo(cut.dtype.as_numpy_dtype).eps)  # type: ignore[no-untyped-call]
         # What lies beside may not repeat with the samples (a size read off the batch of one,
         # a batch axis that is not the first): then it is computed anew, from repeated inputs.
@@ -91,18 +104,47 @@ class Replay:
         ]
         cause = None
         for function, sample, repeats in ways:
-            head = self._head(function, sample, repeats)
+            head = Head(self, function, sample, repeats)
             try:
                 if replays(head(twice), plain, epsilon):
                     return head
             except tf.errors.InvalidArgumentError as error:  # shapes that do not fit together
                 cause = error
         raise LayerError(
-            f"Running the model from layer {self._name!r} on does not reproduce its outputs: it "
+            f"Running the model from layer {self.name!r} on does not reproduce its outputs: it "
             "mixes the samples of a batch or draws at random. Choose a later layer."
         ) from cause
 
-    def _head(self, function: Any, sample: Sequence[tf.Tensor], axes: Sequence[int | None]) -> Head:
+    def by_path(self, outputs: Sequence[tf.Tensor]) -> dict[str, Array]:
+        """Hand over the outputs by their paths."""
+        arrays = [tensor.numpy() for tensor in outputs]
+        return dict(zip(self._paths, arrays, strict=True))
+
+
+class Head:
+    """A model from a layer on, for one sample.
+
+    Parameters
+    ----------
+    replay : Replay
+        The model, cut there.
+    function : callable
+        The half that is run; it takes what the layer returned, then what it uses beside.
+    sample : sequence of tensor
+        What that is, of the one sample.
+    axes : sequence of (int or None)
+        Along which axis each is repeated for alterations; None where it is not.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        function: Callable[..., Sequence[tf.Tensor]],
+        sample: Sequence[tf.Tensor],
+        axes: Sequence[int | None],
+    ) -> None:
+        self._replay, self._function = replay, function
+
         @functools.lru_cache(maxsize=1)
         def repeated(times: int) -> list[tf.Tensor]:
             return [
@@ -110,22 +152,62 @@ class Replay:
                 for tensor, axis in zip(sample, axes, strict=True)
             ]
 
-        @uninterrupted
-        def head(activations: Array) -> Leaves:
-            shape = np.shape(activations)
-            if not self._shape.is_compatible_with(shape):
-                raise InputError(
-                    f"Layer {self._name!r} returns {self._shape}; activations of shape {shape} "
-                    "cannot stand in for it."
-                )
-            given = tf.cast(activations, self._dtype)
-            return self._by_path(function(given, *repeated(shape[self._axis])))
+        self._repeated: Repeated = repeated
 
-        return head
+    @uninterrupted
+    def __call__(self, activations: Array) -> Leaves:
+        """Give the outputs for ``(N, ...)`` altered activations."""
+        given = self._given(activations)
+        return self._replay.by_path(self._run(given))
 
-    def _by_path(self, outputs: Sequence[tf.Tensor]) -> dict[str, Array]:
-        arrays = [tensor.numpy() for tensor in outputs]
-        return dict(zip(self._paths, arrays, strict=True))
+    @uninterrupted
+    def gradients(self, activations: Array, seed: Seed) -> Array:
+        """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations."""
+        replay, given = self._replay, self._given(activations)
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(given)
+            outputs = self._run(given)
+        leaves = Outputs(replay.by_path(outputs), replay.activation, replay.applied)
+        cotangents = seed(leaves)
+        check_cotangents(cotangents, leaves)
+        tensors = dict(zip(leaves, outputs, strict=True))
+        ends = [tensors[path] for path in cotangents]
+
+        def pulled(weights: Leaves) -> dict[str, Array]:
+            cast = [tf.cast(weights[p], tensors[p].dtype) for p in cotangents]
+            found = tape.gradient(ends, given, output_gradients=cast) if ends else None
+            if found is None:
+                raise unreached(replay.name, replay.activation, *backward.CUTS)
+            return {replay.name: edge(tf.convert_to_tensor(found)).numpy()}
+
+        if not replay.has_float16:
+            return pulled(cotangents)[replay.name]
+        scaled = ScaledCotangents({path: np.asarray(c) for path, c in cotangents.items()})
+
+        def at(exponent: int) -> list[Leaves]:
+            return [scaled.undo(pulled(scaled.at(exponent)), exponent)]
+
+        (found,) = pulled_in_range(at, np.shape(activations)[replay.axis], replay.most)
+        return found[replay.name]
+
+    def _given(self, activations: Array) -> tf.Tensor:
+        """Read altered activations.
+
+        Raises
+        ------
+        InputError
+            The layer returns another shape.
+        """
+        replay, shape = self._replay, np.shape(activations)
+        if not replay.shape.is_compatible_with(shape):
+            raise InputError(
+                f"Layer {replay.name!r} returns {replay.shape}; activations of shape {shape} "
+                "cannot stand in for it."
+            )
+        return tf.cast(activations, replay.dtype)
+
+    def _run(self, given: tf.Tensor) -> Sequence[tf.Tensor]:
+        return self._function(given, *self._repeated(given.shape[self._replay.axis]))
 
 
 def _batch_axis(tensor: tf.Tensor) -> int | None:

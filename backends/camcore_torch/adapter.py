@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from camcore.adapter import (
     Layer,
     LayerRecord,
     LayerTrace,
-    Leaves,
     Mode,
     NativeScore,
     Parameters,
@@ -249,10 +248,18 @@ class TorchAdapter:
 
     def resume(
         self, inputs: Any, layer: str, *, logits: bool = True
-    ) -> AbstractContextManager[Callable[[Array], Leaves]]:
+    ) -> AbstractContextManager[resume.Head]:
         """Run one sample up to `layer`, then from there on; see `camcore_torch.resume`."""
         self._build(inputs)
         return resume.resume(self.model, inputs, layer, logits=logits, mode=self.mode)
+
+    @contextmanager
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back again."""
+        with self.resume(inputs, layer, logits=logits) as head:
+            yield head.gradients
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1×1 convolution."""

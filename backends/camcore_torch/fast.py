@@ -15,7 +15,7 @@ from torch.nn.modules import conv
 
 from camcore._shared.reads import Snapshot
 from camcore._shared.same import is_installed
-from camcore.adapter import Array, Leaves, NativeScore, Rectifier, Seed, Trace
+from camcore.adapter import NativeScore, Rectifier, Seed, Trace
 from camcore.errors import BackendError
 from camcore.nest import map_leaves
 from camcore_torch import inputs as inputs_of
@@ -23,6 +23,7 @@ from camcore_torch import layers as layers_of
 from camcore_torch.adapter import TorchAdapter
 from camcore_torch.layers import LayerCall
 from camcore_torch.preserve import copied
+from camcore_torch.resume import Head
 from camcore_torch.shells import Shells
 from camcore_torch.traits import traits_of
 
@@ -85,9 +86,7 @@ class FastAdapter(TorchAdapter):
             )
 
     @contextmanager
-    def resume(
-        self, inputs: Any, layer: str, *, logits: bool = True
-    ) -> Iterator[Callable[[Array], Leaves]]:
+    def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then from there on; see `camcore.adapter.Adapter`."""
         self._renew()
         with self._autocast(), super().resume(inputs, layer, logits=logits) as head:

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import batchnorm
 
-from camcore.adapter import Array, LayerName, Leaves, Mode, replays
+from camcore.adapter import Array, LayerName, Leaves, Mode, Seed, replays
 from camcore.errors import CamcoreWarning, InputError, LayerError
 from camcore.layers.layout import axis_of_one
 from camcore.layers.names import not_rectified
@@ -31,12 +31,18 @@ from camcore.layers.rectified import Origins
 from camcore.nest import put
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers
+from camcore_torch.backward import pull_back
 from camcore_torch.inputs import first_floating, floating, to_numpy
 from camcore_torch.logits import call_model
 from camcore_torch.preserve import preserved, reached
 from camcore_torch.rectified import Following
 from camcore_torch.shells import Shells
 from camcore_torch.traits import on_shells
+
+T = TypeVar("T")
+
+Called: TypeAlias = tuple[Any, dict[str, torch.Tensor], dict[str, str], dict[str, str]]
+"""What `camcore_torch.logits.call_model` gives."""
 
 _NOT_REPLAYED = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, LayerError)
 """What a model raises that takes one sample only, or goes another way through its layers.
@@ -51,6 +57,8 @@ class Recording:
 
     Parameters
     ----------
+    layer : str
+        The layer's name, as it was asked for.
     before : sequence of (nn.Module, output)
         What was called before the layer's call, outermost, in order, and what it returned.
     output, path : nest, str
@@ -64,6 +72,7 @@ class Recording:
     model: nn.Module
     inputs: Any
     logits: bool
+    layer: str
     target: nn.Module
     index: int
     before: tuple[tuple[nn.Module, Any], ...]
@@ -97,16 +106,15 @@ class Recording:
             )
         return torch.from_numpy(np.array(activations)).to(own.device, own.dtype), times
 
-    def outputs(self, shells: Shells, inputs: Any, altered: torch.Tensor) -> Leaves:
-        """Run the model's shell, and list its outputs.
+    def call(self, shells: Shells, inputs: Any, altered: torch.Tensor) -> Called:
+        """Run the model's shell.
 
         Where the model goes on from what a function made of the layer's output, `altered`
         takes its place.
         """
         how = {"watch": self.logits, "logits": self.logits}
         with nullcontext() if self.rectified is None else self._rectifying(shells, altered):
-            returned, scores, *_ = call_model(shells.model, inputs, **how)
-        return inputs_of.outputs(returned, scores)
+            return call_model(shells.model, inputs, **how)
 
     @contextmanager
     def _rectifying(self, shells: Shells, altered: torch.Tensor) -> Iterator[None]:
@@ -130,8 +138,10 @@ class Recording:
 @contextmanager
 def resume(
     model: nn.Module, inputs: Any, layer: str, *, logits: bool = True, mode: Mode = "eval"
-) -> Iterator[Callable[[Array], Leaves]]:
+) -> Iterator[Head]:
     """Run one sample up to `layer`; within, ``head(activations)`` gives the outputs from there on.
+
+    And ``head.gradients(activations, seed)`` the gradients there.
 
     Where replaying what came before does not give back the plain outputs, the whole
     model is run each time, and a `CamcoreWarning` says so.
@@ -192,14 +202,17 @@ class Head(ABC):
 
     def __call__(self, activations: Array) -> Leaves:
         """List the outputs for ``(N, ...)`` altered activations."""
-        tensor, times = self.recording.altered(activations)
-        if self.way.at_once:
-            return self._outputs(tensor, times)
-        parts = tensor.chunk(times, self.recording.batch_axis)
-        rows = [self._outputs(part, 1) for part in parts]
+        rows = self._each(activations, self._outputs)
+        if len(rows) == 1:
+            return rows[0]
         return {
             path: np.concatenate([np.atleast_1d(row[path]) for row in rows]) for path in rows[0]
         }
+
+    def gradients(self, activations: Array, seed: Seed) -> Array:
+        """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations."""
+        parts = self._each(activations, partial(self._gradients, seed))
+        return np.concatenate(parts, self.recording.batch_axis)
 
     def is_faithful(self) -> bool:
         """Tell whether the recorded activations, twice over, give the plain outputs twice over."""
@@ -216,9 +229,53 @@ class Head(ABC):
         unspoilt = list(map(inputs_of.version, tensors)) == versions
         return unspoilt and replays(twice, recorded.plain, epsilon)
 
-    @abstractmethod
+    def _each(self, activations: Array, run: Callable[[torch.Tensor, int], T]) -> list[T]:
+        """Run the alterations as one batch, or one by one."""
+        tensor, times = self.recording.altered(activations)
+        if self.way.at_once:
+            return [run(tensor, times)]
+        return [run(part, 1) for part in tensor.chunk(times, self.recording.batch_axis)]
+
     def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
         """List the outputs for one batch of alterations."""
+
+        def on(shells: Shells) -> Leaves:
+            returned, scores, *_ = self._run(shells, tensor, times)
+            return inputs_of.outputs(returned, scores)
+
+        return preserved(self.recording.model, on, mode=self.recording.mode)
+
+    def _gradients(self, seed: Seed, tensor: torch.Tensor, times: int) -> Array:
+        """Pull a seed's cotangents back to one batch of alterations."""
+        recorded = self.recording
+
+        def on(shells: Shells) -> Array:
+            torch.set_grad_enabled(True)
+            own = tensor.clone().requires_grad_()
+            # A copy goes on, which a function that works in place may write to.
+            returned, scores, activation, applied = self._run(shells, own.clone(), times)
+            pulled = pull_back(
+                [seed],
+                returned,
+                scores,
+                {recorded.layer: own},
+                second_order=False,
+                model=recorded.model,
+                activation=activation,
+                applied=applied,
+            )
+            return pulled.gradients[0][recorded.layer]
+
+        return preserved(recorded.model, on, graph=True, mode=recorded.mode)
+
+    @abstractmethod
+    def _run(self, shells: Shells, tensor: torch.Tensor, times: int) -> Called:
+        """Run shells of the model on one batch of alterations."""
+
+    def _inputs(self, times: int) -> Any:
+        """Repeat the sample; what autograd may save must not be made in inference mode."""
+        again = self._again(self.recording.inputs, times)
+        return inputs_of.clone(again) if torch.is_grad_enabled() else again
 
     def _again(self, nest_of_one: Any, times: int) -> Any:
         expanded = inputs_of.expand(nest_of_one, times, self.recording.batch_axis)
@@ -228,7 +285,7 @@ class Head(ABC):
 class Replay(Head):
     """Modules before the layer return what they returned in the recording."""
 
-    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
+    def _run(self, shells: Shells, tensor: torch.Tensor, times: int) -> Called:
         recorded = self.recording
         scripts: defaultdict[nn.Module, deque[Any]] = defaultdict(deque)
         for module, output in recorded.before:
@@ -237,25 +294,21 @@ class Replay(Head):
         if recorded.rectified is None:
             own = put(own, recorded.path, tensor)
         scripts[recorded.target].append(own)
-
-        def on(shells: Shells) -> Leaves:
-            for module, script in scripts.items():
-                shell = shells.of(module)
-                shell.__dict__["forward"] = _player(script, shell.forward)
-                # Fused kernels would pass by a module that has no hook.
-                shell.register_forward_pre_hook(lambda module, args: None)
-            return recorded.outputs(shells, self._again(recorded.inputs, times), tensor)
-
-        outputs = preserved(recorded.model, on, mode=recorded.mode)
+        for module, script in scripts.items():
+            shell = shells.of(module)
+            shell.__dict__["forward"] = _player(script, shell.forward)
+            # Fused kernels would pass by a module that has no hook.
+            shell.register_forward_pre_hook(lambda module, args: None)
+        called = recorded.call(shells, self._inputs(times), tensor)
         if any(scripts.values()):
             raise LayerError("The model took another way through its layers when it was replayed.")
-        return outputs
+        return called
 
 
 class Rerun(Head):
     """The whole model is run, with one call of the layer replaced."""
 
-    def _outputs(self, tensor: torch.Tensor, times: int) -> Leaves:
+    def _run(self, shells: Shells, tensor: torch.Tensor, times: int) -> Called:
         recorded = self.recording
         ran = 0
 
@@ -264,12 +317,9 @@ class Rerun(Head):
             ran += 1
             return put(output, recorded.path, tensor) if ran - 1 == recorded.index else None
 
-        def on(shells: Shells) -> Leaves:
-            if recorded.rectified is None:
-                shells.of(recorded.target).register_forward_hook(replace)
-            return recorded.outputs(shells, self._again(recorded.inputs, times), tensor)
-
-        return preserved(recorded.model, on, mode=recorded.mode)
+        if recorded.rectified is None:
+            shells.of(recorded.target).register_forward_hook(replace)
+        return recorded.call(shells, self._inputs(times), tensor)
 
 
 def _mixes_samples(model: nn.Module, mode: Mode) -> bool:
@@ -357,7 +407,8 @@ def _record(model: nn.Module, inputs: Any, layer: str, logits: bool, mode: Mode)
             f"Resuming takes one sample; the input holds {len(inputs)}. Give inputs[i : i + 1]."
         )
     made = rectified.get(index)
-    return Recording(model, inputs, logits, target, index, before, output, path, made, plain, mode)
+    found_at = (layer, target, index)
+    return Recording(model, inputs, logits, *found_at, before, output, path, made, plain, mode)
 
 
 def _target(model: nn.Module, layer: str) -> tuple[nn.Module, LayerName]:

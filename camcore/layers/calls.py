@@ -142,6 +142,12 @@ class Reader:
         """Run one sample up to a layer, as the adapter does."""
         return self._adapter.resume(inputs, self._reading(layer).name, logits=logits)
 
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> AbstractContextManager[Callable[[Array, Seed], Array]]:
+        """Run one sample up to a layer, then on and back again, as the adapter does."""
+        return self._adapter.gradients_from(inputs, self._reading(layer).name, logits=logits)
+
     def run(
         self,
         inputs: Any,

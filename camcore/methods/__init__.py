@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from camcore.methods.attention import *
     from camcore.methods.attribution import *
     from camcore.methods.gradient import *
+    from camcore.methods.integrated import *
     from camcore.methods.masking import *
     from camcore.methods.noise import *
     from camcore.methods.perturbation import *
     from camcore.methods.relevancy import *
+    from camcore.methods.sensitivity import *
     from camcore.methods.spectral import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
@@ -34,6 +36,8 @@ else:
         "activation",
         "masking",
         "perturbation",
+        "integrated",
+        "sensitivity",
         "attribution",
     ):
         import_module(f"{__name__}.{_module}")

@@ -90,6 +90,14 @@ _GRADCAM = Reference(
     2017,
     "1610.02391",
 )
+_INTEGRATED_GRADIENTS = Reference(
+    "sundararajan2017axiomatic",
+    "Sundararajan, Mukund and Taly, Ankur and Yan, Qiqi",
+    "Axiomatic Attribution for Deep Networks",
+    "International Conference on Machine Learning (ICML)",
+    2017,
+    "1703.01365",
+)
 _PYTORCH_GRAD_CAM = Reference(
     "jacobgilpytorchcam",
     "Jacob Gildenblat and contributors",
@@ -380,6 +388,27 @@ CARDS: Final[Mapping[str, Card]] = {
             2020,
         ),
     ),
+    "layerig": Card(
+        "Where contributions of a layer's places have to add up, also through what is not linear "
+        "behind it: to the score less that of a baseline of the layer. Only what follows the "
+        "layer is run again.",
+        _INTEGRATED_GRADIENTS,
+    ),
+    "dix": Card(
+        "HiResCAM's evidence for the class alone, averaged over fainter versions of the layer, "
+        "where its gradient at one point is noisy. Give the last few layers: their maps are "
+        "multiplied, so a place counts where all agree.",
+        Reference(
+            "barkan2023dix",
+            "Barkan, Oren and Elisha, Yehonathan and Weill, Jonathan and Asher, Yuval and Eshel, "
+            "Amit and Koenigstein, Noam",
+            "Deep Integrated Explanations",
+            "Proceedings of the ACM International Conference on Information and Knowledge "
+            "Management (CIKM)",
+            2023,
+            "2310.15368",
+        ),
+    ),
     "occlusion": Card(
         "For any model whose score can be computed: what the score loses where the image is "
         "covered. As coarse as its window, and slow where the stride is small.",
@@ -403,6 +432,32 @@ CARDS: Final[Mapping[str, Card]] = {
             "British Machine Vision Conference (BMVC)",
             2018,
             "1806.07421",
+        ),
+    ),
+    "sobol": Card(
+        "For any model whose score can be computed, where cells act together: how much of the "
+        "score's variance each has a part in. Without a sign, and as coarse as its grid.",
+        Reference(
+            "fel2021sobol",
+            r"Fel, Thomas and Cad{\`e}ne, R{\'e}mi and Chalvidal, Mathieu and Cord, Matthieu and "
+            "Vigouroux, David and Serre, Thomas",
+            "Look at the Variance! Efficient Black-box Explanations with Sobol-based Sensitivity "
+            "Analysis",
+            "Advances in Neural Information Processing Systems (NeurIPS)",
+            2021,
+            "2111.04138",
+        ),
+    ),
+    "hsic": Card(
+        "For any model whose score can be computed: how far the score depends on each cell being "
+        "there, with fewer passes than Sobol indices. Without a sign, and as coarse as its grid.",
+        Reference(
+            "novello2022hsic",
+            "Novello, Paul and Fel, Thomas and Vigouroux, David",
+            "Making Sense of Dependence: Efficient Black-box Explanations Using Dependence Measure",
+            "Advances in Neural Information Processing Systems (NeurIPS)",
+            2022,
+            "2206.06219",
         ),
     ),
     "saliency": Card(
@@ -441,14 +496,7 @@ CARDS: Final[Mapping[str, Card]] = {
     "integratedgradients": Card(
         "Where contributions of pixels have to add up: to the score less that of a baseline. What "
         "the baseline is, black or grey, decides what counts as absent.",
-        Reference(
-            "sundararajan2017axiomatic",
-            "Sundararajan, Mukund and Taly, Ankur and Yan, Qiqi",
-            "Axiomatic Attribution for Deep Networks",
-            "International Conference on Machine Learning (ICML)",
-            2017,
-            "1703.01365",
-        ),
+        _INTEGRATED_GRADIENTS,
     ),
     "guidedbackprop": Card(
         "Crisp edges of what a network of rectifiers responds to. It hardly depends on the class: "
@@ -499,6 +547,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "bias_terms": "what each layer's bias adds",
     "score_images": "scores of altered inputs",
     "resume": "the model run on from the layer",
+    "gradients_from": "the score's gradient at altered outputs of the layer",
     "rerun": "the layer's output and gradient at altered inputs",
     "gradients_at": "the gradient at altered inputs",
 }

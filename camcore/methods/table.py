@@ -60,6 +60,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "bias_terms": Need(),
     "score_images": Need(),
     "resume": Need(),
+    "gradients_from": Need(),
     "rerun": Need(),
     "gradients_at": Need(),
 }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from camcore.adapter import Array
 from camcore.methods.arrays import floating, over_images
 from camcore.methods.gradient import gradcam
+from camcore.methods.integrated import GradientsFrom, integrated_from
 from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import OverlayStyle, Recipe, named, variant
@@ -49,6 +54,56 @@ def guided_gradcam_nearest(
     return joined_gradient(guided, join=join) * over_images(coarse, guided, PEERS["torch-nearest"])
 
 
+@described("Σ_c (A − A₀)_c · average of g_c between, A₀ what the layer returns for a baseline x₀")
+def layerig_from_image(
+    activations: Array,
+    images: Array,
+    rerun: Callable[[Array], tuple[Array, Array]],
+    gradients_from: GradientsFrom,
+    *,
+    steps: int = 50,
+    baseline: float = 0.0,
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Array:
+    """Integrate gradients from the layer's output for a baseline of the input.
+
+    Parameters
+    ----------
+    activations, images : (B, C, *S) array
+        A layer's output A and the model's input.
+    rerun : callable
+        The layer's output and gradients at other inputs.
+    gradients_from : callable
+        Context that scores and differentiates altered activations of one sample.
+    steps : int
+        Nodes of the quadrature.
+    baseline : float
+        Every value of x₀, in the units of the input.
+    batch_size : int
+        How many places on the path are run at once.
+    progress : bool, optional
+        Show a progress bar; see `camcore._shared.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; it sums to y(A) − y(A₀) as steps grow.
+
+    Raises
+    ------
+    InputError, MethodError
+        The arrays do not fit, or an option is out of range.
+
+    References
+    ----------
+    ``LayerIntegratedGradients`` of captum.
+    """
+    activations, images = floating(activations, "activations"), floating(images, "images")
+    start, _ = rerun(np.full_like(images, baseline))
+    return integrated_from(activations, start, gradients_from, steps, batch_size, progress)
+
+
 CAPTUM = Recipe(
     name="captum",
     source="captum 0.9.0, with LayerAttribution.interpolate to the input's size",
@@ -61,6 +116,11 @@ CAPTUM = Recipe(
         variant("guidedbackprop", joined_gradient, join="sum"),
         variant("guidedgradcam", guided_gradcam_nearest, join="sum"),
         variant("occlusion", edge="cut"),
+        variant(
+            "layerig",
+            layerig_from_image,
+            needs=("activations", "images", "rerun", "gradients_from"),
+        ),
     ),
     overlay=OverlayStyle("jet", 0.5, "mix"),
     notes=(

@@ -61,11 +61,17 @@ XPLIQUE = Recipe(
         variant(
             "smoothgrad", joined_smoothgrad, samples=50, sigma=0.2, of_range=False, join="mean"
         ),
+        variant("sobol", enlarge=PEERS["tensorflow-cubic"]),
+        variant("hsic", enlarge=PEERS["tensorflow-cubic"]),
     ),
     exceptions={
         "fem": Rendering((Resize(PEERS["tensorflow-cubic"]),)),
         **dict.fromkeys(
-            ("gradienttimesinput", "guidedbackprop", "integratedgradients", "smoothgrad"), AS_IS
+            (
+                *("gradienttimesinput", "guidedbackprop", "integratedgradients", "smoothgrad"),
+                *("sobol", "hsic"),
+            ),
+            AS_IS,
         ),
     },
     overlay=OverlayStyle("jet", 0.5, "mix"),
@@ -73,6 +79,7 @@ XPLIQUE = Recipe(
         "not run by the tests: checked against its formulas worked out in float64",
         "maps are in the units of the score: nothing is scaled, and cubic interpolation "
         "overshoots below zero",
+        "Sobol: the second draw of all masks, whose scores no index is made of, is not run",
         "guided backpropagation: gradients pass the ceiling of a ReLU6 there",
     ),
 )

@@ -305,6 +305,58 @@ def resumes(subject: Subject) -> None:
         pass
 
 
+@promise_of("gradients_from")
+def pulls_back_from_alterations(subject: Subject) -> None:
+    """Gradients at the layer's own activations are the pass's, and each alteration has its own."""
+    own = subject.activations[:1]
+    shown: list[Array] = []
+
+    def keep(leaves: Leaves) -> Leaves:
+        shown.append(np.array(scores_of(leaves)))
+        return of_class(0)(leaves)
+
+    class SeedError(Exception):
+        """Raised by a seed."""
+
+    def fail(leaves: Leaves) -> Leaves:
+        raise SeedError("as it is")
+
+    with subject.adapter.gradients_from(subject.inputs[:1], subject.layer) as pull:
+        again = pull(own, keep)
+        same(again.shape, own.shape, "shapes of gradients and altered activations")
+        subject.close(again, subject.gradients[:1], "gradients at the layer's own activations")
+        subject.close(np.concatenate(shown), subject.scores[:1], "outputs shown to the seed")
+        several = np.concatenate([own, 0.5 * own, -own])
+        together = pull(several, of_class(1))
+        for i in range(3):
+            alone = pull(several[i : i + 1], of_class(1))
+            subject.close(together[i : i + 1], alone, f"gradients of alteration {i} alone")
+
+        def score(activations: Array) -> Array:
+            shown.clear()
+            pull(activations, keep)
+            return np.concatenate(shown)[:, 0]
+
+        at = (own * np.random.default_rng(9).uniform(-1, 1, own.shape)).astype(own.dtype)
+        errors = list(slope_errors(score, at, pull(at, of_class(0))))
+        assert_slopes(errors, subject.tolerance, "altering the layer further")
+        with refuses(InputError, "gradients at activations of another shape"):
+            pull(own[:, :1, ..., :1], of_class(0))
+        with refuses(TargetError, "a cotangent for an output that is not there"):
+            pull(own, lambda _: {"nowhere": np.zeros((1, 2))})
+        try:
+            pull(own, fail)
+        except SeedError as error:
+            same(error.args, ("as it is",), "what a seed raises, and what comes out")
+        else:
+            raise AssertionError("what a seed raises is lost")
+    with (
+        refuses(LayerError, "gradients from a layer that is not there"),
+        subject.adapter.gradients_from(subject.inputs[:1], "no such layer"),
+    ):
+        pass
+
+
 @promise
 def leaves_the_activation_off(subject: Subject) -> None:
     """Logits, put through the activation that was left off, are the model's outputs."""

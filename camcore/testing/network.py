@@ -221,21 +221,25 @@ class NumpyAdapter:
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array], Leaves]]:
         """Run what follows `layer` on altered activations."""
-        place = self._place(layer)
-        following = list(self.ops.values())[place:]
-        own = self._forward(np.asarray(inputs))[place]
+        _, values = self._following(inputs, layer)
+        yield lambda activations: {"": values(activations)[-1]}
 
-        def head(activations: Array) -> Leaves:
-            if activations.shape[1:] != own.shape[1:]:
-                raise InputError(
-                    f"Altered activations have shape {activations.shape}; "
-                    f"expected (N, {', '.join(map(str, own.shape[1:]))})."
-                )
-            for op in following:
-                activations = op.forward(activations)
-            return {"": activations}
+    @contextmanager
+    def gradients_from(
+        self, inputs: Any, layer: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run what follows `layer` on altered activations, and pull a cotangent back to them."""
+        following, values = self._following(inputs, layer)
 
-        yield head
+        def pull(activations: Array, seed: Seed) -> Array:
+            on_way = values(activations)
+            leaves = {"": on_way[-1]}
+            cotangents = seed(leaves)
+            check_cotangents(cotangents, leaves)
+            cotangent = cotangents.get("", np.zeros_like(on_way[-1]))
+            return following._pull_back(on_way, 0, cotangent, None)
+
+        yield pull
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Return the weights and bias of the last linear layer."""
@@ -272,6 +276,24 @@ class NumpyAdapter:
             raise unknown_layer(str(replace(name, call=None)), self.ops)
         name.index(ran=1)
         return list(self.ops).index(name.path) + 1
+
+    def _following(
+        self, inputs: Any, layer: str
+    ) -> tuple[NumpyAdapter, Callable[[Array], list[Array]]]:
+        """Make the network that follows a layer, and what runs it on what the layer returned."""
+        place = self._place(layer)
+        following = NumpyAdapter(**dict(list(self.ops.items())[place:]))
+        own = self._forward(np.asarray(inputs))[place]
+
+        def values(activations: Array) -> list[Array]:
+            if activations.shape[1:] != own.shape[1:]:
+                raise InputError(
+                    f"Altered activations have shape {activations.shape}; "
+                    f"expected (N, {', '.join(map(str, own.shape[1:]))})."
+                )
+            return following._forward(activations)
+
+        return following, values
 
     def _forward(self, x: Array) -> list[Array]:
         """List the input and each layer's output."""

@@ -97,3 +97,20 @@ def test_a_keras_model_is_shown_as_the_library_shows_its_twin(twins, theirs, ass
     for here, there in twins:
         maps = theirs("LayerGradCam", here, here.model.get_submodule(here.layer))
         assert_alike(there.explain("gradcam", RECIPE).maps, maps, 1e-4)
+
+
+@pytest.mark.parametrize("layer", ["layer2", "layer4.0"])
+def test_layer_integrated_gradients(torch_resnet, theirs, assert_alike, layer):
+    batch = torch_resnet.small(layer)
+    module = batch.model.get_submodule(layer)
+    for baseline in (0, 0.5):
+        ours = batch.explain("layerig", RECIPE, steps=8, baseline=baseline).maps
+        maps = theirs("LayerIntegratedGradients", batch, module, n_steps=8, baselines=baseline)
+        assert_alike(ours, maps)
+
+
+def test_layer_integrated_gradients_of_real_weights(torch_lite0, theirs, assert_alike):
+    batch = torch_lite0.small(torch_lite0.four.layer, count=1)
+    module = batch.model.get_submodule(batch.layer)
+    ours = batch.explain("layerig", RECIPE).maps
+    assert_alike(ours, theirs("LayerIntegratedGradients", batch, module))

@@ -29,10 +29,14 @@ FURTHER = {
     "guidedbackprop": {},
     "guidedgradcam": {},
     "fullgrad": {},
+    "layerig": {"steps": 3},
+    "dix": {"steps": 2},
+    "sobol": {"designs": 2, "cells": 3},
+    "hsic": {"masks": 8, "cells": 3},
 }
 """Methods that need more than the one pass, made quick."""
 DRAWN = {"sscam", "rise", "smoothgrad", "smoothgradcampp"}
-SCORED_IN_NUMPY = {"ablationcam"}
+SCORED_IN_NUMPY = {"ablationcam", "layerig", "dix"}
 
 
 class Softmax(Op):
@@ -58,6 +62,9 @@ class Ending(NumpyAdapter):
 
     def resume(self, *args, logits=True):
         return self._served(logits).resume(*args)
+
+    def gradients_from(self, *args, logits=True):
+        return self._served(logits).gradients_from(*args)
 
 
 BARE = random_network(head="deep")
@@ -132,6 +139,14 @@ class Detector(NumpyAdapter):
         with super().resume(*args, **options) as head:
             yield lambda activations: listed(head(activations))
 
+    @contextmanager
+    def gradients_from(self, *args, **options):
+        def scored(seed):
+            return lambda leaves: {"": np.stack(list(seed(listed(leaves)).values()))}
+
+        with super().gradients_from(*args, **options) as pull:
+            yield lambda activations, seed: pull(activations, scored(seed))
+
 
 PLACES = [[0, 0, 4, 4], [4, 4, 8, 8], [0, 4, 4, 8], [4, 0, 8, 4], [2, 2, 6, 6]]
 
@@ -145,7 +160,9 @@ def listed(leaves):
     return found
 
 
-@pytest.mark.parametrize("method", ["gradcam", "ablationcam", "scorecam", "smoothgradcampp"])
+@pytest.mark.parametrize(
+    "method", ["gradcam", "ablationcam", "scorecam", "smoothgradcampp", "layerig"]
+)
 def test_a_box_is_followed_through_further_passes(method):
     boxes = raw(Detector(**BARE.ops), Box(CLASSES), method)
     np.testing.assert_allclose(boxes, raw(BARE, CLASSES, method), rtol=1e-12, atol=1e-15)
@@ -202,6 +219,12 @@ class ChannelsLast(Ending):
     def resume(self, inputs, *args, **options):
         with super().resume(np.moveaxis(np.asarray(inputs), -1, 1), *args, **options) as head:
             yield lambda activations: head(np.moveaxis(activations, -1, 1))
+
+    @contextmanager
+    def gradients_from(self, inputs, *args, **options):
+        first = np.moveaxis(np.asarray(inputs), -1, 1)
+        with super().gradients_from(first, *args, **options) as pull:
+            yield lambda activations, seed: last(pull(np.moveaxis(activations, -1, 1), seed))
 
 
 @pytest.mark.parametrize("method", ["gradcam", "eigencam", "saliency", *FURTHER])
@@ -324,3 +347,32 @@ def test_alterations_of_several_samples_share_a_pass():
     )[1]
     score.many(np.array([0, 1, 1, 0, 1]), np.zeros((5, 2, 8, 8)))
     assert runs == [5]
+
+
+@pytest.mark.parametrize("target", [None, CLASSES, camcore.targets.Probability(CLASSES)])
+def test_gradients_from_altered_activations_are_those_of_the_same_target(target):
+    network = random_network(head="deep")
+    evidence = camcore.Explainer(network, layer="relu2").evidence(PHOTOS, target)
+    for sample in range(2):
+        with evidence.gradients_from(sample) as at:
+            scores, gradients = at(evidence.activations[[sample, sample]])
+        np.testing.assert_allclose(scores, evidence.scores[[sample, sample]], rtol=1e-12)
+        np.testing.assert_allclose(
+            gradients, evidence.gradients[[sample, sample]], rtol=1e-12, atol=1e-15
+        )
+
+
+def test_outputs_that_have_no_row_for_each_alteration_are_refused():
+    class Summed(NumpyAdapter):
+        @contextmanager
+        def gradients_from(self, *args, **options):
+            def pull(activations, seed):
+                seed({"": np.ones((1, 5))})
+                return activations
+
+            yield pull
+
+    evidence = camcore.Explainer(Summed(**BARE.ops), layer="relu2").evidence(PHOTOS, 1)
+    message = "has 1 rows for 3 altered activations of layer 'relu2'"
+    with evidence.gradients_from(0) as at, pytest.raises(camcore.errors.MethodError, match=message):
+        at(np.ones((3, 4, 4, 4)))

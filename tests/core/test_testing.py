@@ -146,6 +146,37 @@ class Unchecked(Broken):
             yield lambda a: head(a if a.shape[1:] == shape[1:] else np.zeros(shape))
 
 
+class Stale(Broken):
+    """Gives the pass's own gradients for those at altered activations."""
+
+    @contextmanager
+    def gradients_from(self, inputs, layer, *, logits=True):
+        own = self.run(inputs, [layer]).layers[layer].activations
+        with super().gradients_from(inputs, layer) as fresh:
+
+            def pull(activations, seed):
+                given = []
+                fresh(activations, lambda leaves: given.append(seed(leaves)) or given[0])
+                gradients = fresh(own, lambda leaves: {"": given[0][""][:1]})
+                return np.repeat(gradients, len(activations), axis=0)
+
+            yield pull
+
+
+class Together(Broken):
+    """Gives every alteration the mean of their gradients."""
+
+    @contextmanager
+    def gradients_from(self, inputs, layer, *, logits=True):
+        with super().gradients_from(inputs, layer) as fresh:
+
+            def pull(activations, seed):
+                gradients = fresh(activations, seed)
+                return np.broadcast_to(gradients.mean(axis=0), gradients.shape)
+
+            yield pull
+
+
 class Misweighed(Broken):
     def classifier(self):
         weights, bias = super().classifier()
@@ -294,6 +325,11 @@ WRONG = {
         Unchecked(),
         "resuming with activations of another shape raises no InputError",
     ),
+    "gradients of the pass at altered activations": (
+        Stale(),
+        "the gradient predicts a change of .*, altering the layer further shows one",
+    ),
+    "gradients of all alterations": (Together(), "gradients of alteration 0 alone differ by"),
     "an activation that was not left off": (
         Broken(lambda trace: replace(trace, activation={"": "softmax"})),
         "activations left off where none shall be",
@@ -407,6 +443,7 @@ def test_what_an_adapter_may_leave_out_is_not_held_against_it():
     ("method", "what"),
     [
         ("ablationcam", "resume"),
+        ("layerig", "gradients_from"),
         ("cam", "classifier"),
         ("fullgrad", "biases"),
         ("shapleycam", "second_order"),

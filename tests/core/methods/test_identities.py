@@ -247,6 +247,7 @@ def test_13_holds_for_every_method_of_the_table(rank):
     # The networks have no attention; LeGrad's batches are compared in tests/backends.
     names = [method.name for method in methods.TABLE if method.level != "attention"]
     few = {"masks": 20, "cells": 3, "window": 3, "stride": 2, "samples": 2, "steps": 2}
+    few["designs"] = 2
     together = camcore.explain(network, images(rank), 2, "relu2", names, **few)
     assert list(together) == names
     for name, result in together.items():

@@ -60,7 +60,8 @@ MASKING = {
 
 
 # How many alterations of an image: 5 channels, the 3 that vary most, 5 in each of 2 draws,
-# 5 in each of 3 steps, 5 channels, 3 x 3 windows, 11 masks; and how many of a kind.
+# 5 in each of 3 steps, 5 channels, 3 x 3 windows, 11 masks, 2 masks and
+# those with another draw for each of 3 x 3 cells, 11 masks; and how many of a kind.
 ALTERATIONS = {
     "scorecam": (5, 5),
     "fasterscorecam": (3, 3),
@@ -69,6 +70,8 @@ ALTERATIONS = {
     "ablationcam": (5, 5),
     "occlusion": (9, 9),
     "rise": (11, 11),
+    "sobol": (20, 20),
+    "hsic": (11, 11),
 }
 
 
@@ -82,7 +85,9 @@ def call(name, scorer, of=slice(None), activations=ACTIVATIONS, **options):
         return methods.ablationcam(activations, scores, scorer.resume, **options)
     if name == "occlusion":
         return methods.occlusion(images, scores, scorer, window=2, stride=2, **options)
-    return methods.rise(images, scorer, masks=11, cells=3, **options)
+    if name == "sobol":
+        return methods.sobol(images, scorer, designs=2, cells=3, **options)
+    return getattr(methods, name)(images, scorer, masks=11, cells=3, **options)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
@@ -306,9 +311,9 @@ def native(outputs):
     return 2 * outputs[:, 3], 2 * np.eye(outputs.shape[1])[[3] * len(outputs)]
 
 
-@pytest.mark.parametrize("name", ["scorecam", "iscam", "occlusion", "rise", "smoothgrad"])
+@pytest.mark.parametrize("name", ["scorecam", "iscam", "occlusion", "rise", "sobol", "smoothgrad"])
 def test_native_callables_score_altered_inputs(name):
-    few = {"masks": 8, "cells": 3, "window": 4, "steps": 2, "samples": 2}
+    few = {"masks": 8, "designs": 2, "cells": 3, "window": 4, "steps": 2, "samples": 2}
     options = {k: v for k, v in few.items() if k in methods.find(name).takes()}
     found = camcore.explain(NETWORK, PHOTOS, native, "relu2", name, **options)
     expected = camcore.explain(

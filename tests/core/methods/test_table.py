@@ -15,6 +15,7 @@ from camcore.methods.arrays import sum_channels
 from camcore.methods.masking import PAPER
 from camcore.methods.table import NEEDS, ON_IMAGES, TABLE, find, register
 from camcore.postprocess import relu
+from camcore.resize import LINEAR
 from camcore.testing import random_network
 
 
@@ -38,7 +39,7 @@ def test_an_unknown_method_is_answered_with_near_ones():
     with pytest.raises(MethodError, match=r"no method 'gradcamm'. Did you mean 'gradcam', .*\?"):
         find("gradcamm")
     with pytest.raises(
-        MethodError, match=r"no method 'zzz'. There are 'cam', 'gradcam', .* and 30 more\.$"
+        MethodError, match=rf"'zzz'. There are 'cam', 'gradcam', .* and {len(TABLE) - 6} more\.$"
     ):
         find("zzz")
     with pytest.raises(MethodError, match="named by a string; got int"):
@@ -116,12 +117,13 @@ def test_needs_are_attributes_of_the_evidence():
 
 def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
     elsewhere = {"activations", "gradients", "hessian_products", "attention_gradients", "resume"}
-    elsewhere |= {"scores", "class_weights", "bias_terms"}
+    elsewhere |= {"scores", "class_weights", "bias_terms", "gradients_from"}
     assert set(NEEDS) - elsewhere - CHAINED == ON_IMAGES
 
 
 DRAWN = {"seed": 0}
 MASKED = {"channels": None, "masking": PAPER, "batch_size": 32}
+GRID = {"cells": 8, "baseline": 0.0, "enlarge": LINEAR, "batch_size": 32}
 DEFAULTS = {
     "segxrescam": {"window": 2, "pool": "max"},
     "kpcacam": {"kernel": "sigmoid", "gamma": None},
@@ -140,6 +142,10 @@ DEFAULTS = {
         **{"window": 15, "stride": 8, "baseline": 0.0, "edge": "shift", "batch_size": 32}
     },
     "rise": {"masks": 4000, "cells": 7, "keep": 0.5, **DRAWN, "batch_size": 32},
+    "layerig": {"steps": 50, "baseline": 0.0, "batch_size": 32},
+    "dix": {"steps": 10, "batch_size": 32},
+    "sobol": {"designs": 32, **GRID},
+    "hsic": {"masks": 500, **GRID},
     **{name: {"signed": False} for name in ("saliency", "guidedbackprop", "guidedgradcam")},
     "smoothgrad": {"samples": 25, "sigma": 0.15, **DRAWN, "signed": False},
     "integratedgradients": {"steps": 50, "baseline": 0.0},
@@ -200,13 +206,14 @@ class Without:
         return None
 
 
-SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "occlusion", "rise"}
+SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "occlusion", "rise", "sobol", "hsic"}
 
 
 @pytest.mark.parametrize(
     ("left_out", "refused"),
     [
         ("resume", {"ablationcam"}),
+        ("gradients_from", {"layerig", "dix"}),
         ("bias_terms", {"fullgrad"}),
         ("hessian_products", {"shapleycam"}),
         ("rerun", {"smoothgradcampp"}),
