@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from camcore.methods.masking import *
     from camcore.methods.noise import *
     from camcore.methods.perturbation import *
+    from camcore.methods.positions import *
     from camcore.methods.spectral import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
@@ -32,6 +33,7 @@ else:
         "activation",
         "masking",
         "perturbation",
+        "positions",
         "attribution",
     ):
         import_module(f"{__name__}.{_module}")

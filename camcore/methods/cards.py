@@ -355,6 +355,20 @@ CARDS: Final[Mapping[str, Card]] = {
             2020,
         ),
     ),
+    "reciprocam": Card(
+        "Without gradients: each position counts by the score that it gives alone. Quick at late "
+        "layers, where positions are few; also for the patches of transformers. Scores, so faint "
+        "differences on a high ground: recipe='authors' shows them from the lowest to the highest.",
+        Reference(
+            "byun2024reciprocam",
+            "Byun, Seok-Yong and Lee, Wonju",
+            "ReciproCAM: Lightweight Gradient-free Class Activation Map for Post-hoc Explanations",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR) Workshops",
+            2024,
+            "2209.14074",
+        ),
+    ),
     "occlusion": Card(
         "For any model whose score can be computed: what the score loses where the image is "
         "covered. As coarse as its window, and slow where the stride is small.",

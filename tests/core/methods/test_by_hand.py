@@ -75,6 +75,8 @@ BY_HAND = {
     "fasterscorecam": [[1, 2], [3, 4]],
     # Without the first channel y = 0, without the second 16: w = (1, -0.6).
     "ablationcam": [[-0.2, 2], [3, 3.4]],
+    # G A of each position alone, and 6.
+    "reciprocam": [[6, 4], [12, 6]],
     # Blanking a position gives y = 12, 11, 6 and 10 - 3 + 4.
     "occlusion": [[-2, -1], [4, -1]],
     # Every mask keeps everything.
