@@ -242,6 +242,19 @@ CARDS: Final[Mapping[str, Card]] = {
         _PYTORCH_GRAD_CAM,
         "Eigen-CAM of g · A",
     ),
+    "segeigencam": Card(
+        "As EigenGrad-CAM, where what speaks against the class shows places as well, as in a "
+        "segmentation: gradients count by their strength, place by place.",
+        Reference(
+            "chung2025segeigencam",
+            "Chung, C.-T. and Ying, J. J.-C.",
+            "Seg-Eigen-CAM: Eigen-Value-Based Visual Explanations for Semantic Segmentation Models",
+            "Applied Sciences",
+            2025,
+            kind="article",
+        ),
+        "Eigen-CAM of |g| · A, positive where it is farthest from zero",
+    ),
     "kpcacam": Card(
         "As Eigen-CAM, where what stands out is no straight direction in the space of channels. "
         "Without a target.",
