@@ -581,7 +581,7 @@ class Rerun(Evidence):
         """Make the target's choices (predicted class, nearest classes) for good."""
         if isinstance(self.target, NativeScore):
             raise MethodError(
-                "Ablation-CAM scores altered activations in NumPy, which the native callable "
+                "Outputs for altered activations are scored in NumPy, which the native callable "
                 f"{self.target.function!r} cannot do. Give a class or a camcore.targets.Target."
             )
         return self.selector.settled(self.target, self.trace, sample)

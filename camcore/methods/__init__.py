@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from camcore.methods.perturbation import *
     from camcore.methods.relevancy import *
     from camcore.methods.sensitivity import *
+    from camcore.methods.positions import *
     from camcore.methods.spectral import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
@@ -38,6 +39,7 @@ else:
         "perturbation",
         "integrated",
         "sensitivity",
+        "positions",
         "attribution",
     ):
         import_module(f"{__name__}.{_module}")

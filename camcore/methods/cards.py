@@ -275,6 +275,19 @@ CARDS: Final[Mapping[str, Card]] = {
         _PYTORCH_GRAD_CAM,
         "Eigen-CAM of g · A",
     ),
+    "segeigencam": Card(
+        "As EigenGrad-CAM, where what speaks against the class shows places as well, as in a "
+        "segmentation: gradients count by their strength, place by place.",
+        Reference(
+            "chung2025segeigencam",
+            "Chung, C.-T. and Ying, J. J.-C.",
+            "Seg-Eigen-CAM: Eigen-Value-Based Visual Explanations for Semantic Segmentation Models",
+            "Applied Sciences",
+            2025,
+            kind="article",
+        ),
+        "Eigen-CAM of |g| · A, positive where it is farthest from zero",
+    ),
     "kpcacam": Card(
         "As Eigen-CAM, where what stands out is no straight direction in the space of channels. "
         "Without a target.",
@@ -407,6 +420,20 @@ CARDS: Final[Mapping[str, Card]] = {
             "Management (CIKM)",
             2023,
             "2310.15368",
+        ),
+    ),
+    "reciprocam": Card(
+        "Without gradients: each position counts by the score that it gives alone. Quick at late "
+        "layers, where positions are few; also for the patches of transformers. Scores, so faint "
+        "differences on a high ground: recipe='authors' shows them from the lowest to the highest.",
+        Reference(
+            "byun2024reciprocam",
+            "Byun, Seok-Yong and Lee, Wonju",
+            "ReciproCAM: Lightweight Gradient-free Class Activation Map for Post-hoc Explanations",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR) Workshops",
+            2024,
+            "2209.14074",
         ),
     ),
     "occlusion": Card(

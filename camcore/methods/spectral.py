@@ -90,6 +90,48 @@ def eigengradcam(activations: Array, gradients: Array) -> Array:
 
 
 @register(
+    "segeigencam",
+    "Seg-Eigen-CAM",
+    BOTH,
+    "1",
+    "Chung and Ying, Applied Sciences 2025",
+    additive=False,
+)
+def segeigencam(activations: Array, gradients: Array) -> Array:
+    """Compute Seg-Eigen-CAM: `eigencam` of |g| · A, positive where it is farthest from zero.
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        The layer's output and the score's gradient there.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map, the same for g and −g. Where g is nowhere negative it is EigenGrad-CAM up
+        to its sign.
+
+    Raises
+    ------
+    InputError
+        The shapes do not fit.
+
+    References
+    ----------
+    Chung and Ying, "Seg-Eigen-CAM: Eigen-Value-Based Visual Explanations for Semantic
+    Segmentation Models", Applied Sciences 15(13), 2025, eq. 10 to 13, as in
+    pytorch-grad-cam.
+    """
+    activations, gradients = paired(activations, gradients)
+    maps = eigencam(np.abs(gradients) * activations)
+    axes = tuple(range(1, maps.ndim))
+    low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+    # Where both are as far from zero, rounding is not to choose the sign; Eigen-CAM's stays.
+    sunk = -low > high * (1 + 16 * np.finfo(maps.dtype).eps)
+    return np.where(sunk, -maps, maps)
+
+
+@register(
     "kpcacam", "KPCA-CAM", ("activations",), "1", "Karmani et al., arXiv:2410.00267", additive=False
 )
 def kpcacam(

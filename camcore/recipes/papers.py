@@ -7,7 +7,9 @@ from camcore.recipes.base import OverlayStyle, Recipe, Rendering, named, variant
 from camcore.recipes.formulas.gradient import gradcampp_normalised
 from camcore.recipes.formulas.targets import probability
 from camcore.recipes.steps import Normalise, Relu, Resize
-from camcore.resize import LINEAR, PEERS
+from camcore.resize import LINEAR, PEERS, Interpolation
+
+_PILLOW_BICUBIC = Interpolation("cubic", cubic_coefficient=-0.5, border="renormalise")
 
 NOTEBOOK = Recipe(
     name="notebook",
@@ -22,7 +24,8 @@ NOTEBOOK = Recipe(
 AUTHORS = Recipe(
     name="authors",
     source="the papers' own code: github.com/ramprs/grad-cam (Lua), "
-    "adityac94/Grad_CAM_plus_plus (TensorFlow), haofanwang/Score-CAM (PyTorch)",
+    "adityac94/Grad_CAM_plus_plus (TensorFlow), haofanwang/Score-CAM and sybyun/ReciproCAM "
+    "(PyTorch)",
     layer_steps=(Relu(), Resize(PEERS["torch-linear-aligned"]), Normalise("min_max")),
     final_steps=(),
     alike=("gradcam",),
@@ -31,10 +34,12 @@ AUTHORS = Recipe(
         variant(
             "scorecam", aim=probability, masking=Masking(PEERS["torch-linear"], weights="score")
         ),
+        variant("reciprocam", aim=probability),
     ),
     exceptions={
         "gradcampp": Rendering((Relu(), Normalise(), Resize(LINEAR))),
         "scorecam": Rendering((Resize(PEERS["torch-linear"]), Relu(), Normalise("min_max"))),
+        "reciprocam": Rendering((Normalise("min_max"), Resize(_PILLOW_BICUBIC))),
     },
     overlay=OverlayStyle("jet", 0.5, "mix"),
     notes=(
@@ -43,5 +48,7 @@ AUTHORS = Recipe(
         "cancels; torch's image.scale aligns corners",
         "Grad-CAM++ gives NaN there where a channel's α sum to zero, and is enlarged by "
         "scikit-image, which before 0.15 faded the outermost half cell to zero",
+        "Recipro-CAM: the probability, from its lowest to its highest; its smooth variant there "
+        "spreads a position's activations over its neighbours, which is not camcore's",
     ),
 )

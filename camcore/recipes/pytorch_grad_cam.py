@@ -254,7 +254,10 @@ PYTORCH_GRAD_CAM = Recipe(
     score="output",
     layer_steps=(Relu(), SCALED, _ENLARGED),
     final_steps=(Relu(), SCALED),
-    alike=("gradcam", "hirescam", "layercam", "elementwisegradcam", "fem", "shapleycam"),
+    alike=(
+        *("gradcam", "hirescam", "layercam", "elementwisegradcam", "fem", "shapleycam"),
+        "segeigencam",
+    ),
     methods=named(
         variant("gradcampp", gradcampp_sum, eps=1e-6),
         variant("xgradcam", xgradcam_eps, eps=1e-7),

@@ -6,6 +6,8 @@ random activations and gradients.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 from written_out import SIZE, enlarged, shown, weighted
 
@@ -58,4 +60,31 @@ def test_authors_scorecam(arrays):
         total = np.maximum(total, 0)
         expected.append((total - total.min()) / (total.max() - total.min()))
     ours = shown("authors", "scorecam", activations, images, lambda _, x: probability(x))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_reciprocam(arrays, require):
+    image = require("PIL.Image")
+    activations = arrays[0]
+    head = np.random.default_rng(3).normal(size=(activations[0].size, 3))
+
+    def probability(one):
+        scores = np.exp(one.reshape(-1, len(head)) @ head)
+        return (scores / scores.sum(axis=-1, keepdims=True))[:, 1]
+
+    @contextmanager
+    def resume(sample):
+        yield probability
+
+    expected = []
+    for one in activations:
+        heat = np.zeros(one.shape[1:])
+        for i, j in np.ndindex(*heat.shape):
+            alone = np.zeros_like(one)
+            alone[:, i, j] = one[:, i, j]
+            heat[i, j] = probability(alone)[0]
+        heat = (heat - heat.min()) / (heat.max() - heat.min())
+        large = image.fromarray(heat.astype(np.float32))
+        expected.append(np.asarray(large.resize(SIZE[::-1], image.Resampling.BICUBIC)))
+    ours = shown("authors", "reciprocam", activations, resume)
     np.testing.assert_allclose(ours, expected, atol=1e-6)

@@ -55,7 +55,8 @@ def test_methods_of_one_pass(torch_cases, theirs, assert_alike, method):
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [("eigencam", "EigenCAM"), ("eigengradcam", "EigenGradCAM")]
+    ("method", "kind"),
+    [("eigencam", "EigenCAM"), ("eigengradcam", "EigenGradCAM"), ("segeigencam", "SegEigenCAM")],
 )
 def test_first_components_and_their_signs(request, theirs, assert_alike, method, kind):
     # Full singular vectors of many channels take long.

@@ -21,6 +21,7 @@ FURTHER = {
     "iscam": {"steps": 2},
     "sscam": {"samples": 2},
     "ablationcam": {},
+    "reciprocam": {},
     "smoothgradcampp": {"samples": 2},
     "rise": {"masks": 20, "cells": 3},
     "occlusion": {"window": 3, "stride": 2},
@@ -36,7 +37,7 @@ FURTHER = {
 }
 """Methods that need more than the one pass, made quick."""
 DRAWN = {"sscam", "rise", "smoothgrad", "smoothgradcampp"}
-SCORED_IN_NUMPY = {"ablationcam", "layerig", "dix"}
+SCORED_IN_NUMPY = {"ablationcam", "reciprocam", "layerig", "dix"}
 
 
 class Softmax(Op):

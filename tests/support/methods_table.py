@@ -81,7 +81,7 @@ REFUSALS: tuple[Refused, ...] = (
     Refused("MethodError", "ShapleyCAM needs a target that is linear in the outputs"),
     Refused("MethodError", "FullGrad lays what every layer adds over the input"),
     Refused("LayerError", "times in a pass; say which call is meant"),
-    Refused("MethodError", "Ablation-CAM scores altered activations in NumPy"),
+    Refused("MethodError", "Outputs for altered activations are scored in NumPy"),
     Refused("LayerError", "so there is no one place to go on from"),
     Refused("InputError", "inputs of the model have spatial extent"),
     Refused("GradientError", "the model has no second derivative behind it"),

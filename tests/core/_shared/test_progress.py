@@ -17,6 +17,7 @@ LABELS = {
     "sscam": "SS-CAM",
     "iscam": "IS-CAM",
     "ablationcam": "Ablation-CAM",
+    "reciprocam": "Recipro-CAM",
     "occlusion": "Occlusion",
     "rise": "RISE",
     "smoothgrad": "SmoothGrad",

@@ -58,6 +58,10 @@ BY_HAND = {
     # Of G A, centred [-0.5, -4.5, 3.5, 1.5] and [-0.5, 1.5, 1.5, -2.5], it is
     # [[35, -5], [-5, 11]]: largest eigenvalue 36, vector (5, -1) / sqrt 26.
     "eigengradcam": np.array([[-2, -24], [16, 10]]) / np.sqrt(26),
+    # Of |G| A, [2, 2, 6, 4] and [2, 0, 0, 4], centred [-1.5, -1.5, 2.5, 0.5] and
+    # [0.5, -1.5, -1.5, 2.5], it is [[11, -1], [-1, 11]]: largest eigenvalue 12, vector
+    # (1, -1) / sqrt 2.
+    "segeigencam": np.array([[-2, 0], [4, -2]]) / np.sqrt(2),
     # Of four values none exceeds the mean by more than sqrt 3 deviations.
     "fem": [[0, 0], [0, 0]],
     "activations": [[1.5, 1], [1.5, 2.5]],
@@ -75,6 +79,8 @@ BY_HAND = {
     "fasterscorecam": [[1, 2], [3, 4]],
     # Without the first channel y = 0, without the second 16: w = (1, -0.6).
     "ablationcam": [[-0.2, 2], [3, 3.4]],
+    # G A of each position alone, and 6.
+    "reciprocam": [[6, 4], [12, 6]],
     # Blanking a position gives y = 12, 11, 6 and 10 - 3 + 4.
     "occlusion": [[-2, -1], [4, -1]],
     # Every mask keeps everything.

@@ -60,7 +60,7 @@ MASKING = {
 
 
 # How many alterations of an image: 5 channels, the 3 that vary most, 5 in each of 2 draws,
-# 5 in each of 3 steps, 5 channels, 3 x 3 windows, 11 masks, 2 masks and
+# 5 in each of 3 steps, 5 channels, 3 x 3 positions, 3 x 3 windows, 11 masks, 2 masks and
 # those with another draw for each of 3 x 3 cells, 11 masks; and how many of a kind.
 ALTERATIONS = {
     "scorecam": (5, 5),
@@ -68,6 +68,7 @@ ALTERATIONS = {
     "sscam": (10, 5),
     "iscam": (15, 5),
     "ablationcam": (5, 5),
+    "reciprocam": (9, 9),
     "occlusion": (9, 9),
     "rise": (11, 11),
     "sobol": (20, 20),
@@ -83,6 +84,8 @@ def call(name, scorer, of=slice(None), activations=ACTIVATIONS, **options):
         return function(activations, images, scorer, **fixed, **options)
     if name == "ablationcam":
         return methods.ablationcam(activations, scores, scorer.resume, **options)
+    if name == "reciprocam":
+        return methods.reciprocam(activations, scorer.resume, **options)
     if name == "occlusion":
         return methods.occlusion(images, scores, scorer, window=2, stride=2, **options)
     if name == "sobol":
@@ -328,7 +331,7 @@ def test_native_callables_score_altered_inputs(name):
     [
         (
             "ablationcam",
-            "Ablation-CAM scores .* the native callable <function native.*. Give a class",
+            "Outputs for altered .* the native callable <function native.*. Give a class",
         ),
         ("cam", "a target's cotangent, which a native callable does not give. Give a class"),
         ("shapleycam", "ShapleyCAM needs a target that is linear.*; got NativeScore"),

@@ -20,6 +20,7 @@ OF_GRADIENTS = [
     "xgradcam",
     "gradcampp",
     "eigengradcam",
+    "segeigencam",
     "segxrescam",
 ]
 

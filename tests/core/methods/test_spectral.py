@@ -40,6 +40,29 @@ def test_eigencam_is_the_first_singular_vector(shape):
         assert found.ravel() @ (strength - strength.mean()) > 0
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 20), (2, 30, 4, 5), (2, 3, 3, 2, 4)])
+def test_segeigencam_is_of_the_gradients_strength(shape):
+    rng = np.random.default_rng(len(shape))
+    a, g = rng.normal(size=shape), rng.normal(size=shape)
+    found = methods.segeigencam(a, g)
+    np.testing.assert_array_equal(methods.segeigencam(a, -g), found)
+    assert np.abs(found - methods.segeigencam(a, np.ones_like(g))).max() > 0.1
+    for own, eigengrad in zip(found, methods.eigengradcam(a, np.abs(g)), strict=True):
+        sign = np.sign((own * eigengrad).sum())
+        np.testing.assert_array_equal(own, sign * eigengrad)
+        assert own.max() >= -own.min()
+    # As far below zero as above it, the sign is Eigen-CAM's, high where activations are strong.
+    tied = methods.segeigencam(np.array([[[1.0, 3.0]]]), np.ones((1, 1, 2)))
+    np.testing.assert_array_equal(tied, [[-1, 1]])
+
+
+def test_segeigencam_is_positive_where_it_is_farthest_from_zero():
+    # |g| A is [0, 0, 0, 4] in the one channel: centred [-1, -1, -1, 3]; and with the signs turned.
+    a = np.array([[[0.0, 0.0, 0.0, 2.0]], [[0.0, 0.0, 0.0, -2.0]]])
+    found = methods.segeigencam(a, np.array([[[0.0, 5.0, 0.0, -2.0]], [[0.0, 0.0, 1.0, 2.0]]]))
+    np.testing.assert_allclose(found, [[-1, -1, -1, 3]] * 2, rtol=1e-14)
+
+
 def test_eigencam_of_constant_activations_is_zero():
     a = np.full((1, 3, 4, 4), 0.1, np.float32)
     np.testing.assert_array_equal(methods.eigencam(a), np.zeros((1, 4, 4)))

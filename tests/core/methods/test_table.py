@@ -39,7 +39,8 @@ def test_an_unknown_method_is_answered_with_near_ones():
     with pytest.raises(MethodError, match=r"no method 'gradcamm'. Did you mean 'gradcam', .*\?"):
         find("gradcamm")
     with pytest.raises(
-        MethodError, match=rf"'zzz'. There are 'cam', 'gradcam', .* and {len(TABLE) - 6} more\.$"
+        MethodError,
+        match=rf"no method 'zzz'. There are 'cam', 'gradcam', .* and {len(TABLE) - 6} more\.$",
     ):
         find("zzz")
     with pytest.raises(MethodError, match="named by a string; got int"):
@@ -138,6 +139,7 @@ DEFAULTS = {
     "sscam": {"samples": 35, "sigma": 2.0, **DRAWN, **MASKED},
     "iscam": {"steps": 10, **MASKED},
     "ablationcam": {"batch_size": 64},
+    "reciprocam": {"smooth": False, "batch_size": 64},
     "occlusion": {
         **{"window": 15, "stride": 8, "baseline": 0.0, "edge": "shift", "batch_size": 32}
     },
@@ -212,7 +214,7 @@ SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "occlusion", "rise", 
 @pytest.mark.parametrize(
     ("left_out", "refused"),
     [
-        ("resume", {"ablationcam"}),
+        ("resume", {"ablationcam", "reciprocam"}),
         ("gradients_from", {"layerig", "dix"}),
         ("bias_terms", {"fullgrad"}),
         ("hessian_products", {"shapleycam"}),
