@@ -23,7 +23,7 @@ import numpy as np
 
 from camcore import registry
 from camcore._shared.warn import warn
-from camcore.adapter import Adapter, Array, Mode, NativeScore, Seed, Trace
+from camcore.adapter import OUTPUT, Adapter, Array, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation
 from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
@@ -59,7 +59,7 @@ from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 from camcore.targets.scale import DISTRIBUTION
 from camcore.zoo import Classes, class_names, known_classes
 
-Level: TypeAlias = Literal["layer", "attention", "input"]
+Level: TypeAlias = Literal["layer", "attention", "input", "output"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
 """A list of methods, all explained from one pass."""
 
@@ -462,12 +462,12 @@ class Explainer(Generic[Result]):
         levels = {method.level for method in self.methods}
         layers = {**self._settle(levels, inputs)}
         if len(inputs.pictures) > 1 and inputs.chosen is None:
-            looked_at = [name for level in levels - {"input"} for name in layers[level]]
+            looked_at = [name for level in levels - {"input", "output"} for name in layers[level]]
             needs = {need for method in self.methods for need in method.needs}
             alters = bool(self.augment) or not needs.isdisjoint(ON_IMAGES)
             inputs = pictured(self._subject, self.adapter, inputs, looked_at, alters)
             inputs = self._geometry.laid_out(replace(inputs, said=self.input_layout))
-        return inputs, {**layers, "input": (inputs.name,)}
+        return inputs, {**layers, "input": (inputs.name,), "output": (OUTPUT,)}
 
     def _names(self) -> list[str]:
         """Name each method; variants of one method are numbered."""
@@ -498,7 +498,7 @@ class Explainer(Generic[Result]):
         """Name what methods of these levels look at; chosen for the first inputs, then kept."""
         choose = {"attention": selection.attention, "layer": selection.outputs}
         for level in levels:
-            if level != "input" and level not in self._layers:
+            if level in choose and level not in self._layers:
                 about = (self._given, self._subject, self.adapter, inputs)
                 self._layers[level] = choose[level](*about)
                 if level == "layer" and not self._is_tried:
@@ -560,7 +560,9 @@ class Explainer(Generic[Result]):
             isinstance(target, NativeScore) for target in targets
         )
         levels = dict.fromkeys(method.level for method in self.methods)
-        captured = [name for level in levels if level != "input" for name in layers[level]]
+        captured = [
+            name for level in levels if level not in ("input", "output") for name in layers[level]
+        ]
         read = self._reader(inputs, captured)
         if any("image_gradients" in method.needs for method in self.methods):
             captured.append(inputs.name)

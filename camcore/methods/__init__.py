@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from camcore.methods.noise import *
     from camcore.methods.perturbation import *
     from camcore.methods.spectral import *
+    from camcore.methods.tokens import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
     for _module in (
         "gradient",
         "noise",
         "attention",
+        "tokens",
         "spectral",
         "activation",
         "masking",

@@ -52,6 +52,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "scores": Need(),
     "images": Need(targeted=False),
     "image_gradients": Need(backward=True),
+    "token_logits": Need(),
     "guided_gradients": Need(),
     "hessian_products": Need(by_row=True, by_channel=True),
     "bias_terms": Need(),
@@ -96,9 +97,9 @@ class Method:
         Cost, in forward passes.
     paper : str
         Where it comes from.
-    level : {"layer", "attention", "input"}
-        Whether the map is made at a layer, at the attention that layers compute, or at
-        the model's input.
+    level : {"layer", "attention", "input", "output"}
+        Whether the map is made at a layer, at the attention that layers compute, at the
+        model's input, or of its output at the tokens of an image.
     aim : callable
         Turns the target asked for into the one the method explains.
     fusion : str or None
@@ -116,7 +117,7 @@ class Method:
     needs: tuple[str, ...]
     passes: str
     paper: str
-    level: Literal["layer", "attention", "input"] = "layer"
+    level: Literal["layer", "attention", "input", "output"] = "layer"
     aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
     joins: Literal["shown", "signed"] = "shown"
