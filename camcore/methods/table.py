@@ -299,8 +299,27 @@ def find(name: MethodLike) -> Method:
     for method in TABLE:
         if wanted in (method.name, canonical(method.label)):
             return method
+    if wanted in _BY_ANOTHER_NAME:
+        raise MethodError(
+            f"{name!r} is no method of its own here. It is {_BY_ANOTHER_NAME[wanted]}."
+        )
     known = hint(wanted, [method.name for method in TABLE])
     raise MethodError(f"There is no method {name!r}. {known}")
+
+
+_BY_ANOTHER_NAME: Final[Mapping[str, str]] = {
+    "odam": "method='hirescam' with target=camcore.targets.Box(...)",
+    "drise": "method='rise', cells=16, with target=camcore.targets.Box(..., with_overlap=True); "
+    "classes of boxes are not compared by their cosine",
+    "seggradcam": "method='gradcam' with target=camcore.targets.Segmentation(class, mask)",
+    "seghirescam": "method='hirescam' with target=camcore.targets.Segmentation(class, mask)",
+    **dict.fromkeys(
+        ("tam", "tokenactivationmap"),
+        "method='tokencam', less=[maps of earlier tokens], smooth=True, with "
+        "target=camcore.targets.Token(position, id)",
+    ),
+}
+"""What is searched for and done by another name, canonical, with the call that does it."""
 
 
 def registered(name: str) -> Method | None:

@@ -118,8 +118,8 @@ def test_equals_the_hand_computation(name):
 
 
 def test_no_row_of_the_table_is_left_out():
-    # LeGrad needs attention; test_attention.py computes it.
-    assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, "legrad"}
+    # LeGrad needs attention, the token map tokens; test_attention.py and test_tokens.py have them.
+    assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, "legrad", "tokencam"}
 
 
 def test_cam_weights_channels_by_the_head():
