@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -23,16 +23,16 @@ import numpy as np
 
 from camcore import registry
 from camcore._shared.warn import warn
-from camcore.adapter import OUTPUT, Adapter, Array, Mode, NativeScore, Seed, Trace
+from camcore.adapter import OUTPUT, Adapter, Array, LayerName, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation
-from camcore.errors import InputError, LayerError, MethodError
+from camcore.errors import GradientError, InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
 from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
 from camcore.layers import frames, names, poor, selection, trial
 from camcore.layers.calls import Reader
-from camcore.layers.dependent import any_score, has_gradient
+from camcore.layers.dependent import any_score, dependent_layers, has_gradient
 from camcore.layers.fed import pictured
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import known_of
@@ -545,6 +545,20 @@ class Explainer(Generic[Result]):
             return self._reader(inputs, [found]).run(inputs.native, wanted, seeds, **how)
         return replace(trace, layers={name: trace.layers[name] for name in wanted})
 
+    def _leave_out(self, run: Callable[[Sequence[str]], Trace], attending: Sequence[str]) -> bool:
+        """Leave attention out that the score does not depend on; False where that is no way out.
+
+        Such is that of a tower's last layer, where a model reads one before. What is named itself
+        is meant.
+        """
+        kept = tuple(dependent_layers(run, attending))
+        named = {LayerName.parse(name).path for name in self._given or ()}
+        unread = {LayerName.parse(name).path for name in attending if name not in kept}
+        if not kept or not unread or named & unread:
+            return False
+        self._layers["attention"] = kept
+        return True
+
     def _evidence(
         self,
         inputs: Inputs,
@@ -571,9 +585,18 @@ class Explainer(Generic[Result]):
             trace = self._try(read, inputs, captured, seeds)
             layers = {**layers, "layer": self._layers["layer"]}
         else:
-            trace = read.run(
-                inputs.native, captured, seeds if traced else (), logits=selector.logits
+            run = partial(
+                read.run, inputs.native, seeds=seeds if traced else (), logits=selector.logits
             )
+            try:
+                trace = run(captured)
+            except GradientError:
+                attending = layers.get("attention", ())
+                if not self._leave_out(run, attending):
+                    raise
+                layers = {**layers, "attention": self._layers["attention"]}
+                unread = set(attending) - set(layers["attention"])
+                trace = run([name for name in captured if name not in unread])
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):

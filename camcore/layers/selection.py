@@ -91,7 +91,7 @@ def attention(
     MethodError
         No attention is computed where it is looked for.
     """
-    attending = _surveyed(model, adapter, inputs, _attending_for_the_score)
+    attending = _surveyed(model, adapter, inputs, _attending)
     over_channels = (
         ()
         if attending and wanted is None
@@ -111,8 +111,6 @@ def attention(
             for name in attending
             if inside.match(name)
         ]
-        if not found and asked.path in _surveyed(model, adapter, inputs, _attending):
-            found = [str(replace(asked, part="attention"))]
         if not found and any(map(inside.match, over_channels)):
             raise MethodError(
                 f"Layer {one!r} attends to channels, not to places of the input, so its attention "
@@ -175,17 +173,6 @@ def ranked(model: object, adapter: Adapter, inputs: Inputs) -> tuple[str, ...]:
         No layer has spatial extent.
     """
     return _surveyed(model, adapter, inputs, ranking)
-
-
-def _attending_for_the_score(
-    records: Sequence[LayerRecord], size: tuple[int, ...], channels: Channels, places: Places
-) -> tuple[str, ...]:
-    """Leave out layers that no score is made of, such as a tower's last where one before is read.
-
-    All are named where none feeds the scores by itself.
-    """
-    some = _attending([r for r in records if r.feeds], size, channels, places)
-    return some or _attending(records, size, channels, places)
 
 
 def _attending(
