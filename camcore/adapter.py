@@ -52,6 +52,9 @@ Where none has as many, the first floating one. Followed by a dot and a path, ``
 it names the input there.
 """
 
+OUTPUT = "@output"
+"""The name of maps that are made of the model's output at the tokens of an image."""
+
 ATTENTION = "@attention"
 """Ends the name under which an adapter captures a layer's softmaxed attention, not its output.
 

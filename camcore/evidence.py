@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camcore.adapter import (
+    OUTPUT,
     Adapter,
     Array,
     LayerName,
@@ -27,14 +28,14 @@ from camcore.adapter import (
 )
 from camcore.errors import CamcoreError, LayerError, MethodError
 from camcore.inputs import Inputs
-from camcore.layers import frames, layout
+from camcore.layers import frames, image_tokens, layout
 from camcore.layers.dependent import dependent_layers
 from camcore.layers.geometry import Geometry, Placement
 from camcore.layers.known import Known
 from camcore.layers.layout import Layout
 from camcore.methods.arrays import mean_space, per_channel
 from camcore.outputs import OutputSelector
-from camcore.targets import Nothing, Scored, Target
+from camcore.targets import Combination, Nothing, Scored, Target, Token
 
 T = TypeVar("T")
 
@@ -93,6 +94,8 @@ class Evidence:
     def over_input(self) -> bool:
         """Whether the layer's map is known to lie over the input."""
         own = LayerName.parse(self.layer)
+        if self.layer == OUTPUT:
+            return len(self.token_logits.shape) == len(self.size) + 1
         return own.is_input or own.is_attention or self._placement.order is not None
 
     @property
@@ -167,6 +170,22 @@ class Evidence:
             raise MethodError(f"Layer {self.layer!r}: {error}") from None
 
     @cached_property
+    def token_logits(self) -> Array:
+        """The logits that the target adds up, at each image token instead, ``(B, *S)``."""
+        if self.scored is None or not _is_of_tokens(self.target):
+            raise MethodError(
+                "The token map reads what a model says of an id at its image tokens, so that its "
+                f"target is camcore.targets.Token(position, id); got {self.target!r}."
+            )
+        path = self.selector.path(self.trace.outputs)
+        logits, weights = self.trace.outputs[path], self.scored.cotangent[path].sum(axis=1)
+        scores: Array = (logits @ weights[..., None])[..., 0]
+        wanted = self.wanted_layout
+        tokens = wanted if wanted is not None and wanted.kind == "tokens" else None
+        grid, patches = self._patches(scores.shape[1], tokens).patches
+        return scores[:, patches].reshape(len(scores), *grid)
+
+    @cached_property
     def images(self) -> Array:
         """The model's spatial input."""
         return self.inputs.layout.canonical(self.trace.inputs[self.inputs.image_path()])
@@ -223,7 +242,8 @@ class Evidence:
     @property
     def of_one_call(self) -> bool:
         """Whether the layer runs several times, and one call of it is looked at."""
-        return self.frames == 1 and self.trace.layers[self.layer].calls > 1
+        traced = self.trace.layers.get(self.layer)
+        return traced is not None and self.frames == 1 and traced.calls > 1
 
     def _canonical(self, array: Array) -> Array:
         """View what is the layer's as ``(B, C, *S)``."""
@@ -290,7 +310,14 @@ class Evidence:
         return self.known.batch_axis(self.adapter, self.inputs, self.layer, traced)
 
     def _patches(self, count: int, wanted: Layout | None) -> Layout:
-        return self.known.patches(self.adapter, self.inputs, count, wanted)
+        """Find the patches among so many tokens, where ids hold their place by these."""
+        ids: frozenset[int] = getattr(self.selector.model, "stated_image_tokens", frozenset())
+        said = wanted is not None and wanted.prefix is not None
+        run = None if said else image_tokens.placed(self.inputs.arrays, ids, count)
+        if run is None:
+            return self.known.patches(self.adapter, self.inputs, count, wanted)
+        grids = self.known.grids(self.adapter, self.inputs)
+        return image_tokens.on_grid(*run, self.inputs.size, grids, wanted)
 
     @property
     def _seen_size(self) -> tuple[int, ...]:
@@ -680,6 +707,12 @@ class ImageScores:
         for at, part in zip(rows.values(), parts, strict=True):
             scores[at] = part
         return scores
+
+
+def _is_of_tokens(target: object) -> bool:
+    """Tell whether a target is a token, or a sum of tokens."""
+    terms = target.terms if isinstance(target, Combination) else [(1.0, target)]
+    return all(isinstance(term, Token) for _, term in terms)
 
 
 def _rows(samples: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.int64]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -23,17 +23,17 @@ import numpy as np
 
 from camcore import registry
 from camcore._shared.warn import warn
-from camcore.adapter import Adapter, Array, LayerName, Mode, NativeScore, Seed, Trace
+from camcore.adapter import OUTPUT, Adapter, Array, LayerName, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation
 from camcore.chain import Chain
-from camcore.errors import InputError, LayerError, MethodError
+from camcore.errors import GradientError, InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
 from camcore.input_layout import InputLayout
 from camcore.inputs import Inputs
 from camcore.layers import frames, names, poor, selection, trial
 from camcore.layers.calls import Reader
-from camcore.layers.dependent import any_score, has_gradient
+from camcore.layers.dependent import any_score, dependent_layers, has_gradient
 from camcore.layers.fed import pictured
 from camcore.layers.geometry import Geometry
 from camcore.layers.known import known_of
@@ -60,7 +60,7 @@ from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 from camcore.targets.scale import DISTRIBUTION
 from camcore.zoo import Classes, class_names, known_classes
 
-Level: TypeAlias = Literal["layer", "attention", "input"]
+Level: TypeAlias = Literal["layer", "attention", "input", "output"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
 """A list of methods, all explained from one pass."""
 
@@ -463,12 +463,12 @@ class Explainer(Generic[Result]):
         levels = {method.level for method in self.methods}
         layers = {**self._settle(levels, inputs)}
         if len(inputs.pictures) > 1 and inputs.chosen is None:
-            looked_at = [name for level in levels - {"input"} for name in layers[level]]
+            looked_at = [name for level in levels - {"input", "output"} for name in layers[level]]
             needs = {need for method in self.methods for need in method.needs}
             alters = bool(self.augment) or not needs.isdisjoint(ON_IMAGES)
             inputs = pictured(self._subject, self.adapter, inputs, looked_at, alters)
             inputs = self._geometry.laid_out(replace(inputs, said=self.input_layout))
-        return inputs, {**layers, "input": (inputs.name,)}
+        return inputs, {**layers, "input": (inputs.name,), "output": (OUTPUT,)}
 
     def _names(self) -> list[str]:
         """Name each method; variants of one method are numbered."""
@@ -499,7 +499,7 @@ class Explainer(Generic[Result]):
         """Name what methods of these levels look at; chosen for the first inputs, then kept."""
         choose = {"attention": selection.attention, "layer": selection.outputs}
         for level in levels:
-            if level != "input" and level not in self._layers:
+            if level in choose and level not in self._layers:
                 about = (self._given, self._subject, self.adapter, inputs)
                 self._layers[level] = choose[level](*about)
                 if level == "layer" and not self._is_tried:
@@ -546,6 +546,20 @@ class Explainer(Generic[Result]):
             return self._reader(inputs, [found]).run(inputs.native, wanted, seeds, **how)
         return replace(trace, layers={name: trace.layers[name] for name in wanted})
 
+    def _leave_out(self, run: Callable[[Sequence[str]], Trace], attending: Sequence[str]) -> bool:
+        """Leave attention out that the score does not depend on; False where that is no way out.
+
+        Such is that of a tower's last layer, where a model reads one before. What is named itself
+        is meant.
+        """
+        kept = tuple(dependent_layers(run, attending))
+        named = {LayerName.parse(name).path for name in self._given or ()}
+        unread = {LayerName.parse(name).path for name in attending if name not in kept}
+        if not kept or not unread or named & unread:
+            return False
+        self._layers["attention"] = kept
+        return True
+
     def _evidence(
         self,
         inputs: Inputs,
@@ -561,7 +575,9 @@ class Explainer(Generic[Result]):
             isinstance(target, NativeScore) for target in targets
         )
         levels = dict.fromkeys(method.level for method in self.methods)
-        captured = [name for level in levels if level != "input" for name in layers[level]]
+        captured = [
+            name for level in levels if level not in ("input", "output") for name in layers[level]
+        ]
         read = self._reader(inputs, captured)
         if any("image_gradients" in method.needs for method in self.methods):
             captured.append(inputs.name)
@@ -570,9 +586,18 @@ class Explainer(Generic[Result]):
             trace = self._try(read, inputs, captured, seeds)
             layers = {**layers, "layer": self._layers["layer"]}
         else:
-            trace = read.run(
-                inputs.native, captured, seeds if traced else (), logits=selector.logits
+            run = partial(
+                read.run, inputs.native, seeds=seeds if traced else (), logits=selector.logits
             )
+            try:
+                trace = run(captured)
+            except GradientError:
+                attending = layers.get("attention", ())
+                if not self._leave_out(run, attending):
+                    raise
+                layers = {**layers, "attention": self._layers["attention"]}
+                unread = set(attending) - set(layers["attention"])
+                trace = run([name for name in captured if name not in unread])
         check_finite(trace)
         if not traced:
             for i, one in enumerate(targets):

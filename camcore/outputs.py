@@ -18,6 +18,9 @@ from camcore.targets.scale import DISTRIBUTION, UNKNOWN, Scale, is_distribution
 Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
 """What makes probabilities of the scores that a model returns."""
 
+_SCORES = ("logits", "logits_per_image")
+"""What models call the output that they predict by."""
+
 
 @dataclass(frozen=True)
 class OutputSelector:
@@ -251,11 +254,13 @@ def score_paths(ranks: Mapping[str, int | None]) -> set[str]:
     Returns
     -------
     set of str
-        ``"logits"`` where there is one. Else all, but features that are returned beside
+        ``"logits"`` where there is one, or the ``"logits_per_image"`` of a model that compares
+        images with texts, whose classes the texts are. Else all, but features that are returned beside
         class scores are left out: where some outputs have no spatial extent, only those count.
     """
-    if "logits" in ranks:
-        return {"logits"}
+    for path in _SCORES:
+        if path in ranks:
+            return {path}
     flat = {path for path, rank in ranks.items() if rank is not None and rank < 3}
     return flat or set(ranks)
 
@@ -304,7 +309,7 @@ def _unambiguous(leaves: Leaves) -> str | None:
     floating = [path for path, leaf in leaves.items() if np.issubdtype(leaf.dtype, np.floating)]
     if len(floating) == 1:
         return floating[0]
-    return "logits" if "logits" in leaves else None
+    return next((path for path in _SCORES if path in leaves), None)
 
 
 def _in_unit(values: Array) -> bool:

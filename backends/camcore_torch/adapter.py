@@ -28,6 +28,7 @@ from camcore.adapter import (
     not_offered,
 )
 from camcore.errors import BackendError, CamcoreError
+from camcore.layers.image_tokens import stated_image_tokens
 from camcore.layers.layout import shape_of_one
 from camcore.nest import path_of
 from camcore.targets.scale import Scale
@@ -102,6 +103,11 @@ class TorchAdapter:
     def stated_output(self) -> str | None:
         """Which of several outputs the model predicts by, where its library is known."""
         return wrapped.output_of(self.model)
+
+    @property
+    def stated_image_tokens(self) -> frozenset[int]:
+        """The ids that hold the place of image tokens in a text, as the configuration says."""
+        return stated_image_tokens(self.model)
 
     @property
     def stated_classes(self) -> int | None:

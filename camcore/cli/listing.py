@@ -74,6 +74,7 @@ _LEVELS = {
     "layer": "maps at a layer",
     "attention": "maps at attention",
     "input": "maps at the input",
+    "output": "maps of the output at image tokens",
 }
 
 

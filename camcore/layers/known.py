@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from camcore._shared.remembered import remembered
@@ -17,6 +17,8 @@ from camcore.layers.fed import fed
 from camcore.layers.layout import Layout
 from camcore.layers.places import Places, settle
 from camcore.layers.shared import shared
+
+_Words: TypeAlias = tuple[bytes, ...]
 
 _TRIED = 4
 """How many layers of as many tokens are asked in turn, until one depends on the input."""
@@ -34,8 +36,9 @@ class Known:
         For the output at each path, the layer at which a first pass had a gradient.
     axes : dict of str to (int or None)
         Which axis of a layer's output carries the batch, where its shape did not tell.
-    tokens : dict of int to (Layout or None)
-        Where the patches are among so many tokens; None where nothing tells.
+    tokens : dict of (int, tuple of bytes) to (Layout or None)
+        Where the patches are among so many tokens, with such words among them; None where
+        nothing tells.
     places : Places or None
         What a survey saw of maps and tokens; None before there was one.
     by_frame : dict of str to bool
@@ -51,7 +54,7 @@ class Known:
     chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
     kept: dict[str | None, str] = field(default_factory=dict)
     axes: dict[str, int | None] = field(default_factory=dict)
-    tokens: dict[int, Layout | None] = field(default_factory=dict)
+    tokens: dict[tuple[int, _Words], Layout | None] = field(default_factory=dict)
     places: Places | None = None
     by_frame: dict[str, bool] = field(default_factory=dict)
     fed: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
@@ -133,16 +136,24 @@ class Known:
         """
         if wanted is not None and None not in (wanted.grid, wanted.prefix):
             return layout.on_said_grid(count, wanted)
-        if self.places is None or (count not in self.tokens and self.places.lack(count)):
+        known = (count, _words(inputs)) in self.tokens
+        if self.places is None or (not known and self.places.lack(count)):
             self.survey(adapter, inputs)
         found = self._found(adapter, inputs, count)
         assert self.places is not None
         return settle(self.places, count, wanted, found)
 
+    def grids(self, adapter: Adapter, inputs: Inputs) -> list[tuple[int, ...]]:
+        """List the sizes of the maps that the model makes of its input, the last first."""
+        if self.places is None:
+            self.survey(adapter, inputs)
+        assert self.places is not None
+        return [size for _, size in reversed(self.places.maps)]
+
     def read_off(self, adapter: Adapter, inputs: Inputs, count: int) -> Layout | None:
         """Find where the patches are among so many tokens, as far as a survey alone tells."""
-        if count in self.tokens:
-            return self.tokens[count]
+        if (count, _words(inputs)) in self.tokens:
+            return self.tokens[count, _words(inputs)]
         if self.places is None or self.places.lack(count):
             self.survey(adapter, inputs)
         assert self.places is not None
@@ -217,13 +228,16 @@ class Known:
 
     def _found(self, adapter: Adapter, inputs: Inputs, count: int) -> Layout | None:
         assert self.places is not None
-        if count in self.tokens:
-            return self.tokens[count]
+        key = count, _words(inputs)
+        if key in self.tokens:
+            return self.tokens[key]
         found, changes = self.places.find(count), False
         if found is None and inputs.path is not None:
             # The first may be positions, which do not depend on the input.
             for layer in self.places.returning(count)[:_TRIED]:
-                changes, found = probe.patches(adapter, inputs, layer, count)
+                each = [probe.patches(adapter, one, layer, count) for one in _by_words(inputs)]
+                changes = any(change for change, _ in each)
+                found = each[0][1] if len({one for _, one in each}) == 1 else None
                 if changes:
                     break
         if found is None and not changes:
@@ -231,8 +245,30 @@ class Known:
                 found = layout.by_shape(count, inputs.size)
         if found is not None and not self.places.fits(found.patches[0]):
             found = None
-        self.tokens[count] = found
+        self.tokens[key] = found
         return found
+
+
+def _words(inputs: Inputs) -> _Words:
+    """Tell one text from another that is as long, so that an image may stand elsewhere in it."""
+    return tuple(given.tobytes() for given in _texts(inputs))
+
+
+def _by_words(inputs: Inputs) -> list[Inputs]:
+    """Cut out a sample of each text; all samples where they have one text or none."""
+    rows = [tuple(given[i].tobytes() for given in _texts(inputs)) for i in range(inputs.batch)]
+    if len(set(rows)) == 1:
+        return [inputs]
+    return [inputs.sample(rows.index(row)) for row in dict.fromkeys(rows)]
+
+
+def _texts(inputs: Inputs) -> list[Array]:
+    """List the arrays of ids, a row a sample; none before a pass has made arrays."""
+    return [
+        given
+        for path, given in inputs.arrays.items()
+        if path in inputs.by_sample and given.ndim == 2 and given.dtype.kind in "iu"
+    ]
 
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Known]] = WeakKeyDictionary()

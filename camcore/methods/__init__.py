@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from camcore.methods.sensitivity import *
     from camcore.methods.positions import *
     from camcore.methods.spectral import *
+    from camcore.methods.tokens import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
     for _module in (
@@ -33,6 +34,7 @@ else:
         "noise",
         "attention",
         "relevancy",
+        "tokens",
         "spectral",
         "activation",
         "masking",

@@ -257,6 +257,19 @@ CARDS: Final[Mapping[str, Card]] = {
             "2005.00928",
         ),
     ),
+    "tokencam": Card(
+        "For a word that a vision-language model says: what its head makes of each image token. No "
+        "gradient, so also of a model that only just fits into memory. Needs image tokens among the "
+        "words; earlier words that show through are taken out by less=.",
+        Reference(
+            "li2025token",
+            "Li, Yi and Wang, Hualiang and Ding, Xinpeng and Wang, Haonan and Li, Xiaomeng",
+            "Token Activation Map to Visually Explain Multimodal LLMs",
+            "Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV)",
+            2025,
+            "2506.23270",
+        ),
+    ),
     "eigencam": Card(
         "Without a target: what stands out to the layer, whatever the class. Good where gradients "
         "cannot be had or are of little use; it does not tell classes apart.",
@@ -565,6 +578,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "attentions": "the attention of all layers",
     "attentions_gradients": "the score's gradient at each layer's attention",
     "pooling": "which tokens the head reads",
+    "token_logits": "token-wise logits of a language model at its image tokens",
     "class_weights": "the weights of a linear head",
     "scores": "the score",
     "images": "the input",

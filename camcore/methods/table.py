@@ -55,6 +55,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "scores": Need(),
     "images": Need(targeted=False),
     "image_gradients": Need(backward=True),
+    "token_logits": Need(),
     "guided_gradients": Need(),
     "hessian_products": Need(by_row=True, by_channel=True),
     "bias_terms": Need(),
@@ -100,9 +101,9 @@ class Method:
         Cost, in forward passes.
     paper : str
         Where it comes from.
-    level : {"layer", "attention", "input"}
-        Whether the map is made at a layer, at the attention that layers compute, or at
-        the model's input.
+    level : {"layer", "attention", "input", "output"}
+        Whether the map is made at a layer, at the attention that layers compute, at the
+        model's input, or of its output at the tokens of an image.
     aim : callable
         Turns the target asked for into the one the method explains.
     fusion : str or None
@@ -121,7 +122,7 @@ class Method:
     needs: tuple[str, ...]
     passes: str
     paper: str
-    level: Literal["layer", "attention", "input"] = "layer"
+    level: Literal["layer", "attention", "input", "output"] = "layer"
     aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
     joins: Literal["shown", "signed", "chain"] = "shown"
@@ -303,8 +304,27 @@ def find(name: MethodLike) -> Method:
     for method in TABLE:
         if wanted in (method.name, canonical(method.label)):
             return method
+    if wanted in _BY_ANOTHER_NAME:
+        raise MethodError(
+            f"{name!r} is no method of its own here. It is {_BY_ANOTHER_NAME[wanted]}."
+        )
     known = hint(wanted, [method.name for method in TABLE])
     raise MethodError(f"There is no method {name!r}. {known}")
+
+
+_BY_ANOTHER_NAME: Final[Mapping[str, str]] = {
+    "odam": "method='hirescam' with target=camcore.targets.Box(...)",
+    "drise": "method='rise', cells=16, with target=camcore.targets.Box(..., with_overlap=True); "
+    "classes of boxes are not compared by their cosine",
+    "seggradcam": "method='gradcam' with target=camcore.targets.Segmentation(class, mask)",
+    "seghirescam": "method='hirescam' with target=camcore.targets.Segmentation(class, mask)",
+    **dict.fromkeys(
+        ("tam", "tokenactivationmap"),
+        "method='tokencam', less=[maps of earlier tokens], smooth=True, with "
+        "target=camcore.targets.Token(position, id)",
+    ),
+}
+"""What is searched for and done by another name, canonical, with the call that does it."""
 
 
 def registered(name: str) -> Method | None:

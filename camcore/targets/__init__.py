@@ -20,6 +20,7 @@ from camcore.targets.detection import Box
 from camcore.targets.detection_formats import Detections, Part
 from camcore.targets.names import class_index
 from camcore.targets.scale import softmax
+from camcore.targets.tokens import Token
 
 __all__ = [
     "Box",
@@ -39,6 +40,7 @@ __all__ = [
     "Similarity",
     "Target",
     "TargetLike",
+    "Token",
     "as_target",
     "class_index",
     "softmax",

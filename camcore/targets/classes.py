@@ -298,8 +298,8 @@ def _batch_of_scores(outputs: Array) -> Array:
         return real_outputs(outputs)
     raise TargetError(
         f"A class target needs outputs of shape (batch, classes); the model's are "
-        f"{outputs.shape}. Use camcore.targets.Segmentation, Similarity, Linear or a callable "
-        "for other outputs."
+        f"{outputs.shape}. Use camcore.targets.Segmentation, Token, Similarity, Linear or a "
+        "callable for other outputs."
     )
 
 

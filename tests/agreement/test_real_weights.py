@@ -18,8 +18,9 @@ OTHERS = ("keras", "jax", "onnx")
 HEAD = {"torch": "bn2", **dict.fromkeys(OTHERS, "head_relu")}
 EARLY = {"torch": "blocks.1", **dict.fromkeys(OTHERS, "block2b_add")}
 
-# EfficientNet has none; these are compared on a small ViT in tests/backends.
-ON_ATTENTION = {method.name for method in TABLE if method.level == "attention"}
+# EfficientNet has none; these are compared on a small ViT in tests/backends, and the token map
+# on a small network in test_tokens.py.
+ON_ATTENTION = {method.name for method in TABLE if method.level in ("attention", "output")}
 ONE_PASS = [m.name for m in TABLE if m.passes == "1" and m.name not in ON_ATTENTION]
 
 # Small settings of what is costly, and the layer with the fewest channels for what

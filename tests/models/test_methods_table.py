@@ -17,7 +17,9 @@ def written():
 
 
 def test_every_method_has_a_column():
-    assert sorted(sum(table.COLUMNS.values(), ())) == sorted(method.name for method in TABLE)
+    # The token map is for language models, and these are classifiers.
+    names = [method.name for method in TABLE if method.level != "output"]
+    assert sorted(sum(table.COLUMNS.values(), ())) == sorted(names)
 
 
 def test_names_of_architectures_are_unique():

@@ -124,9 +124,10 @@ def test_equals_the_hand_computation(name):
 
 
 def test_no_row_of_the_table_is_left_out():
-    # These need attention; test_attention.py and test_relevancy.py compute them.
-    at_attention = {"legrad", "relevancy", "rollout"}
-    assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, *at_attention}
+    # These need attention or tokens; test_attention.py, test_relevancy.py and test_tokens.py compute
+    # them.
+    apart = {"legrad", "relevancy", "rollout", "tokencam"}
+    assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, *apart}
 
 
 def test_cam_weights_channels_by_the_head():

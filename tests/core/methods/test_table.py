@@ -151,6 +151,7 @@ DEFAULTS = {
     **{name: {"signed": False} for name in ("saliency", "guidedbackprop", "guidedgradcam")},
     "smoothgrad": {"samples": 25, "sigma": 0.15, **DRAWN, "signed": False},
     "integratedgradients": {"steps": 50, "baseline": 0.0},
+    "tokencam": {"less": (), "smooth": False},
 }
 """What a map is made with where nothing is said: as the papers have it, or their authors' code."""
 
