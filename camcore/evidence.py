@@ -390,8 +390,10 @@ class Rerun(Evidence):
         if self.target.linear:
             trace = self._pass(self.inputs, (self.layer,), second_order=True)
             return self._canonical(trace.layers[self.layer].hessian_products[0])
+        target = self._settled(None)
+        self.selector.cotangent_along(target, self.trace.shown, {})  # refuses before it is run
         trace = self._pass(self.inputs, (self.layer,), second_order="tangents")
-        traced, target = trace.layers[self.layer], self._settled(None)
+        traced = trace.layers[self.layer]
         bent = self.selector.cotangent_along(target, trace.shown, traced.tangents)
         again = self.adapter.run(
             self.inputs.native, (self.layer,), [lambda _: bent], logits=self.selector.logits

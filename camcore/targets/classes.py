@@ -272,8 +272,9 @@ class Contrast(OfClass):
             return np.broadcast_to(self.against, (batch, self.against.shape[-1]))
         if count < 2:
             raise TargetError(
-                f"A contrast tells a class from others, and the model scores {count}. Explain the "
-                "class alone, or say of one logit of two classes: activation='sigmoid'."
+                f"A contrast to the nearest classes needs more than one class; the model scores "
+                f"{count}. Explain it alone, or say of one logit of two classes: "
+                "activation='sigmoid'."
             )
         distance = np.abs(scores - scores[np.arange(batch), classes][:, None])
         distance[np.arange(batch), classes] = np.inf

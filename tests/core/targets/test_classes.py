@@ -222,7 +222,11 @@ def test_targets_of_a_single_score():
         (Probability(0), LOGITS[0], r"the model's are \(4,\).*Linear or a callable"),
         (LogProbability(7), LOGITS, "Class 7 is out of range"),
         (Contrast(0, against=[1, 4]), LOGITS, r"against \[1, 4\], but the model scores 4 classes"),
-        (Contrast(0), LOGITS[:, :1], "A contrast tells a class from others, .* scores 1"),
+        (
+            Contrast(0),
+            LOGITS[:, :1],
+            "nearest classes needs more than one class; the model scores 1",
+        ),
         (Linear([1, 2]), LOGITS, r"shape \(2,\).*outputs are \(2, 4\), so \(4,\) or \(2, 4\)"),
         (Class(0) + Class(4), LOGITS, "Class 4 is out of range"),
     ],
