@@ -42,6 +42,9 @@ zero.
 Mode: TypeAlias = Literal["eval", "as-is", "train"]
 """How layers that train differently run: in inference, in the modes they are in, or in training."""
 
+SecondOrder: TypeAlias = bool | Literal["tangents"]
+"""Whether a run gives Hessian products, and with ``"tangents"`` the outputs' derivatives too."""
+
 Rectifier: TypeAlias = Literal["guided"]
 """A rule for pulling back through rectifiers: ``guided`` lets only positive gradients past."""
 
@@ -313,6 +316,9 @@ class LayerTrace:
     frames : int
         How many rows in a row are frames of one sample, where the calls of a layer that sees
         them one by one were put together.
+    tangents : mapping of str to array
+        By path, J·A: the derivative of each floating output along the activations, in the
+        output's shape; empty unless it was asked for.
     """
 
     activations: Array
@@ -322,6 +328,7 @@ class LayerTrace:
     calls: int = 1
     leaves: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     frames: int = 1
+    tangents: Leaves = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -467,7 +474,7 @@ class Adapter(Protocol):
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:
@@ -492,8 +499,9 @@ class Adapter(Protocol):
         logits : bool
             Take outputs before a final softmax, log-softmax or sigmoid where the
             model ends in one. The model itself is not altered.
-        second_order : bool
-            Also give each layer's Hessian product with its own activations.
+        second_order : bool or "tangents"
+            Also give each layer's Hessian product with its own activations; with ``"tangents"``
+            the derivative of the outputs along these activations as well.
         rectifier : {"guided"} or None
             Pull back through rectifiers by another rule: ``guided`` lets only
             positive gradients past where the input was positive. Applies to every

@@ -24,6 +24,7 @@ from camcore.adapter import (
     Leaves,
     NativeScore,
     Rectifier,
+    SecondOrder,
     Trace,
 )
 from camcore.errors import CamcoreError, LayerError, MethodError
@@ -464,14 +465,31 @@ class Rerun(Evidence):
 
     @cached_property
     def hessian_products(self) -> Array:
-        """H·A at the layer, H the Hessian of the score in A."""
-        if not (isinstance(self.target, Target) and self.target.linear):
+        """H·A at the layer, H the Hessian of the score in A.
+
+        With z the outputs, J their Jacobian in A and c the score's gradient in z, that is the
+        Hessian of c·z with c held fixed, and Jᵀ times the Hessian of the score in z times J·A;
+        where the score is linear in z the second is none.
+        """
+        if not isinstance(self.target, Target):
             raise MethodError(
-                f"ShapleyCAM needs a target that is linear in the outputs, such as a class or a "
-                f"contrast; got {self.target!r}."
+                "ShapleyCAM needs a target that is linear in the outputs, or of which a second "
+                f"derivative is known; got {self.target!r}. Give a class or a "
+                "camcore.targets.Target."
             )
-        trace = self._pass(self.inputs, (self.layer,), second_order=True)
-        return self._canonical(trace.layers[self.layer].hessian_products[0])
+        if self.target.linear:
+            trace = self._pass(self.inputs, (self.layer,), second_order=True)
+            return self._canonical(trace.layers[self.layer].hessian_products[0])
+        target = self._settled(None)
+        self.selector.cotangent_along(target, self.trace.shown, {})  # refuses before it is run
+        trace = self._pass(self.inputs, (self.layer,), second_order="tangents")
+        traced = trace.layers[self.layer]
+        bent = self.selector.cotangent_along(target, trace.shown, traced.tangents)
+        again = self.adapter.run(
+            self.inputs.native, (self.layer,), [lambda _: bent], logits=self.selector.logits
+        )
+        product = traced.hessian_products[0] + again.layers[self.layer].gradients[0]
+        return self._canonical(product)
 
     @cached_property
     def bias_terms(self) -> list[Array]:
@@ -575,7 +593,7 @@ class Rerun(Evidence):
         inputs: Inputs,
         layers: Sequence[str],
         *,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         keep: Callable[[Scored], object] = lambda scored: None,
     ) -> Trace:

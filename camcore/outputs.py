@@ -90,6 +90,22 @@ class OutputSelector:
         scored = _score(self._fitted(target, leaves), _with_classes(values))
         return replace(scored, cotangent={path: scored.cotangent.reshape(values.shape)})
 
+    def cotangent_along(self, target: Target, leaves: Leaves, tangents: Leaves) -> Leaves:
+        """Differentiate the target's cotangent along a change of the leaves.
+
+        Raises
+        ------
+        MethodError
+            The target's second derivative is not known, as of those of every output.
+        """
+        if target.every_output:
+            return {"": target.cotangent_along(np.empty(0), np.empty(0))}
+        path = self.path(leaves)
+        values = leaves[path]
+        direction = tangents.get(path, np.zeros_like(values))
+        about = _with_classes(values), _with_classes(direction)
+        return {path: self._fitted(target, leaves).cotangent_along(*about).reshape(values.shape)}
+
     def seed(
         self, target: Target | NativeScore, keep: Callable[[Scored], object]
     ) -> Seed | NativeScore:

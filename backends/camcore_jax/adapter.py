@@ -24,6 +24,7 @@ from camcore.adapter import (
     NativeScore,
     Parameters,
     Rectifier,
+    SecondOrder,
     Seed,
     Trace,
     check_parameters,
@@ -120,7 +121,7 @@ class JaxAdapter:
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:
@@ -230,6 +231,7 @@ class JaxAdapter:
             tuple(map(of, done.products)),
             max(map(len, leaves.values()), default=1),
             shapes if len(shapes) > 1 else {},
+            tangents=done.tangents.get(name, {}),
         )
 
     def _kinds(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from camcore.adapter import (
     Leaves,
     NativeScore,
     Rectifier,
+    SecondOrder,
     Seed,
     SeedRun,
     no_second_derivative,
@@ -48,6 +49,8 @@ class Pass:
         The same of Hessian products; empty where there are none.
     scores : tuple of ((B,) array or None)
         For each seed, the scores where it was a `NativeScore`.
+    tangents : mapping of str to mapping of str to array
+        By the layers' names, the derivative of each floating output along what the layer gives.
     """
 
     def __init__(self, outputs: Leaves, activations: Leaves) -> None:
@@ -55,6 +58,7 @@ class Pass:
         self.pulled: list[Leaves] = []
         self.products: list[Leaves] = []
         self.scores: list[Array | None] = []
+        self.tangents: dict[str, Leaves] = {}
 
 
 class Program:
@@ -68,8 +72,8 @@ class Program:
         What to look at, by the names asked for.
     logits : bool
         Whether to take outputs before a final activation.
-    second_order : bool
-        Whether to give Hessian products.
+    second_order : bool or "tangents"
+        Whether to give Hessian products, and tangents of the outputs.
     rectifier : {"guided"} or None
         The rule for pulling back through rectifiers.
     """
@@ -79,7 +83,7 @@ class Program:
         graph: Graph,
         places: Mapping[str, Any],
         logits: bool,
-        second_order: bool,
+        second_order: SecondOrder,
         rectifier: Rectifier | None,
     ) -> None:
         self._graph, self._places, self._second_order = graph, places, second_order
@@ -103,8 +107,11 @@ class Program:
         GradientError
             A seed weighs only outputs that a layer has no part in.
         """
-        outputs, plain, kept, pull, products = self._forward(leaves)
+        outputs, plain, kept, pull, products, along = self._forward(leaves)
         found = Pass(self._by_path(outputs), self._by_name(kept))
+        if along:
+            each = [dict(zip(self._floating, map(to_numpy, ends), strict=True)) for ends in along]
+            found.tangents = {n: each[self._sources.index(v)] for n, v in self._places.items()}
         if seeds and not self._floating:
             raise TargetError(
                 f"No output of the model is floating ({', '.join(self._graph.outputs) or 'none'}), "
@@ -138,7 +145,7 @@ class Program:
         return pulled_in_range(at, len(cotangents[0]), 14 if jnp.float16 in dtypes else 36)
 
     def _run(self, leaves: Sequence[jax.Array]) -> Any:
-        """Run the trace: outputs, those that the model returns, what is looked at, pull-backs.
+        """Run the trace: outputs, those that the model returns, what is looked at, derivatives.
 
         What is looked at has a zero added; the pull-back is to that, so that no gradient is
         taken before the first of them.
@@ -169,18 +176,21 @@ class Program:
 
         zeros = {i: jnp.zeros(v.aval.shape, v.aval.dtype) for i, v in enumerate(sources)}
         _, pull, (shown, plain, kept) = jax.vjp(outputs, zeros, has_aux=True)
-        products = []
+        products, along = [], []
         for i in zeros if self._second_order else ():
 
             def slope(zero: jax.Array, i: int = i) -> Any:
                 return jax.jvp(lambda x: outputs({i: x})[0], (zero,), (kept[i],))[1]
 
             try:
-                products.append(jax.vjp(slope, zeros[i])[1])
+                tangents, product = jax.vjp(slope, zeros[i])
+                products.append(product)
+                if self._second_order == "tangents":
+                    along.append(tangents[: len(self._floating)])
             except (TypeError, NotImplementedError) as error:  # of functions with own gradients
                 name = next(n for n, v in self._places.items() if v is sources[i])
                 raise no_second_derivative(name, str(error)) from error
-        return shown, plain, kept, pull, products
+        return shown, plain, kept, pull, products, along
 
     def _asked(self, outputs: Leaves, plain: Sequence[Any], seeds: Sequence[Any]) -> Any:
         """Yield for each seed its cotangents, which outputs it weighs, and native scores."""

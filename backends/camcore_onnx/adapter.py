@@ -17,6 +17,7 @@ from camcore.adapter import (
     NativeScore,
     Parameters,
     Rectifier,
+    SecondOrder,
     Seed,
     Trace,
     check_parameters,
@@ -71,7 +72,7 @@ class OnnxAdapter:
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:

@@ -19,6 +19,7 @@ from camcore.adapter import (
     Mode,
     Parameters,
     Rectifier,
+    SecondOrder,
     Seed,
     Trace,
     check_parameters,
@@ -136,7 +137,7 @@ class TensorFlowAdapter:
         seeds: Seeds = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:

@@ -215,6 +215,36 @@ def hessian_products(gradients: Tensors, sources: Tensors) -> dict[str, tf.Tenso
     return products
 
 
+def tangents(outputs: Tensors, sources: Tensors) -> dict[str, dict[str, tf.Tensor]]:
+    """Differentiate the floating outputs along each source: J times the source itself.
+
+    The pull-back is linear in its cotangents, and what it is differentiated to in these is J.
+
+    Raises
+    ------
+    GradientError
+        The model has an operation without a second derivative behind the layer.
+    """
+    floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}
+    ends = [tf.zeros_like(leaf) for leaf in floating.values()]
+    pulled = tf.gradients(list(floating.values()), list(sources.values()), grad_ys=ends)
+    result = {}
+    for (name, source), back in zip(sources.items(), pulled, strict=True):
+        try:
+            along = (
+                [None] * len(ends)
+                if back is None
+                else tf.gradients(back, ends, grad_ys=tf.stop_gradient(source))
+            )
+        except LookupError as error:
+            raise no_second_derivative(name, str(error)) from error
+        result[name] = {
+            path: end if one is None else tf.convert_to_tensor(one)
+            for path, end, one in zip(floating, ends, along, strict=True)
+        }
+    return result
+
+
 def outputs_reached(outputs: Tensors, sources: Tensors) -> dict[str, set[str]]:
     """Find the outputs that depend on each source; nothing where there is one output."""
     floating = {path: leaf for path, leaf in outputs.items() if leaf.dtype.is_floating}

@@ -24,7 +24,16 @@ from camcore._shared.loss_scale import START, STEP, ScaledCotangents, pulled_in_
 from camcore._shared.programs import Opening, Programs, Shapes
 from camcore._shared.reads import Read, Snapshot, noting
 from camcore._shared.same import function_key, identity_key, is_installed
-from camcore.adapter import LayerTrace, Leaves, NativeScore, Rectifier, Seed, Trace, unreached
+from camcore.adapter import (
+    LayerTrace,
+    Leaves,
+    NativeScore,
+    Rectifier,
+    SecondOrder,
+    Seed,
+    Trace,
+    unreached,
+)
 from camcore.errors import GradientError, LayerError
 
 from . import backward
@@ -243,8 +252,8 @@ class Program:
         Native scores are compiled in; of the others only the places count.
     logits : bool
         Whether to take outputs before a final activation.
-    second_order : bool
-        Whether to give Hessian products.
+    second_order : bool or "tangents"
+        Whether to give Hessian products, and tangents of the outputs.
     rectifier : {"guided"} or None
         The rule for pulling back through rectifiers.
     optional : sequence of str
@@ -259,7 +268,7 @@ class Program:
         captures: Mapping[str, Capture],
         seeds: Seeds,
         logits: bool,
-        second_order: bool,
+        second_order: SecondOrder,
         rectifier: Rectifier | None,
         optional: Sequence[str],
         signature: Signature,
@@ -302,7 +311,8 @@ class Program:
 
             pulls = [[pulled(scale, score) for score in scores] for scale in scales]
             given = [score for score in scores if score is not None]
-            return tf.nest.map_structure(edge, (leaves, sources, pulls, given, shapes))
+            along = backward.tangents(leaves, sources) if second_order == "tangents" else {}
+            return tf.nest.map_structure(edge, (leaves, sources, pulls, given, shapes, along))
 
         self._function = compiled(body, [tf.TensorSpec((), tf.int64), *signature.specs])
 
@@ -314,7 +324,7 @@ class Program:
         GradientError
             A seed weighs only outputs that a layer has no part in.
         """
-        outputs, activations, pulls, scores, shapes = self._run(tensors, seeds)
+        outputs, activations, pulls, scores, shapes, tangents = self._run(tensors, seeds)
         layers = {}
         for name, returned in zip(self._calls, shapes, strict=True):
             array = activations[name]
@@ -322,7 +332,15 @@ class Program:
             gradients, products = [*of_seeds, (), ()][:2]
             axis = channels(self._formats[name], array.ndim, self._images)
             beside = {path: tuple(map(int, shape)) for path, shape in returned.items()}
-            layers[name] = LayerTrace(array, gradients, axis, products, self._calls[name], beside)
+            layers[name] = LayerTrace(
+                array,
+                gradients,
+                axis,
+                products,
+                self._calls[name],
+                beside,
+                tangents=tangents.get(name, {}),
+            )
         given = {path: edge(tensor).numpy() for path, tensor in tensors.items()}
         native = iter(scores)
         native_scores = [next(native) if isinstance(s, NativeScore) else None for s in seeds]
@@ -337,7 +355,7 @@ class Program:
         )
 
     def _run(self, tensors: Mapping[str, tf.Tensor], seeds: Seeds) -> tuple[Any, ...]:
-        """Run once: outputs, activations, what was pulled back for each seed, scores, shapes."""
+        """Run once: outputs, activations, what was pulled back for each seed, and the rest."""
         cotangents, (outputs, activations, pulls, *others) = self._at(
             self._exponents, tensors, seeds
         )

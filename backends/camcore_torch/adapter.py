@@ -22,6 +22,7 @@ from camcore.adapter import (
     NativeScore,
     Parameters,
     Rectifier,
+    SecondOrder,
     Seed,
     Trace,
     check_parameters,
@@ -180,7 +181,7 @@ class TorchAdapter:
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:
@@ -195,7 +196,7 @@ class TorchAdapter:
         names: Sequence[str],
         seeds: Sequence[Seed | NativeScore],
         logits: bool,
-        second_order: bool,
+        second_order: SecondOrder,
         rectifier: Rectifier | None,
         optional: Sequence[str],
     ) -> Trace:
@@ -245,6 +246,7 @@ class TorchAdapter:
                     tuple(products[name] for products in pulled.hessian_products),
                     made.capture.ran(name),
                     made.capture.leaves(name),
+                    tangents=pulled.tangents.get(name, {}),
                 )
                 for name, tensor in made.captured.items()
             },

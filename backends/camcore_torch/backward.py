@@ -17,6 +17,7 @@ from camcore.adapter import (
     Leaves,
     NativeScore,
     Outputs,
+    SecondOrder,
     Seed,
     check_cotangents,
     no_second_derivative,
@@ -40,12 +41,15 @@ class PulledBack:
         The scores of those seeds that are a `NativeScore`.
     gradients, hessian_products : list of mapping of str to array
         By captured name.
+    tangents : mapping of str to mapping of str to array
+        By captured name, the derivative of each floating output along what was captured.
     """
 
     outputs: Leaves
     native_scores: list[Array | None] = field(default_factory=list)
     gradients: list[Leaves] = field(default_factory=list)
     hessian_products: list[Leaves] = field(default_factory=list)
+    tangents: Mapping[str, Leaves] = field(default_factory=dict)
 
 
 def pull_back(
@@ -54,7 +58,7 @@ def pull_back(
     scores: Tensors,
     captured: Tensors,
     *,
-    second_order: bool,
+    second_order: SecondOrder,
     model: nn.Module,
     activation: Mapping[str, str],
     applied: Mapping[str, str],
@@ -72,8 +76,8 @@ def pull_back(
         Floating outputs by path, before their final activation where that was asked for.
     captured : mapping of str to tensor
         In the graph of `scores`.
-    second_order : bool
-        Also take the products of Hessian and captured tensor.
+    second_order : bool or "tangents"
+        Also take the products of Hessian and captured tensor, and the tangents of the outputs.
     model : nn.Module
         What to look at for a reason where no gradient comes through.
     activation, applied : mapping of str to str
@@ -83,6 +87,8 @@ def pull_back(
     """
     pulled = PulledBack(Outputs(inputs.outputs(outputs, scores), activation, applied))
     float16 = bool(captured) and _has_float16(scores)
+    if captured and second_order == "tangents":
+        pulled.tangents = _tangents(scores, captured)
     for i, seed in enumerate(seeds):
         if isinstance(seed, NativeScore):
             with torch.enable_grad():
@@ -98,8 +104,8 @@ def pull_back(
         if captured:
             roots = {path: root for path, root in roots.items() if root.requires_grad}
             cotangents = {path: np.asarray(given[path]) for path in roots}
-            graph = _Graph(roots, captured, model, second_order, optional)
-            kept = second_order or i < len(seeds) - 1
+            graph = _Graph(roots, captured, model, bool(second_order), optional)
+            kept = bool(second_order) or i < len(seeds) - 1
             gradients, *products = (
                 graph.pull_in_range(cotangents) if float16 else graph.pull(cotangents, kept)
             )
@@ -236,6 +242,34 @@ def _hessian_products(roots: Tensors, gradients: Tensors, captured: Tensors) -> 
                 raise no_second_derivative(name, str(error)) from error
         products[name] = torch.zeros_like(tensor) if product is None else product
     return products
+
+
+def _tangents(scores: Tensors, captured: Tensors) -> dict[str, Leaves]:
+    """Compute J·A for each captured A: the derivative of the floating outputs along it.
+
+    The pull-back is linear in its cotangents, and what it is differentiated to in these is J.
+    """
+    roots = {path: root for path, root in scores.items() if root.requires_grad}
+    ends = [torch.zeros_like(root, requires_grad=True) for root in roots.values()]
+    pulled = torch.autograd.grad(
+        list(roots.values()),
+        list(captured.values()),
+        ends,
+        create_graph=True,
+        allow_unused=True,
+    )
+    tangents: dict[str, Leaves] = {}
+    for (name, tensor), back in zip(captured.items(), pulled, strict=True):
+        found: Sequence[torch.Tensor | None] = [None] * len(ends)
+        if back is not None:
+            found = torch.autograd.grad(
+                back, ends, tensor.detach(), retain_graph=True, allow_unused=True
+            )
+        tangents[name] = {
+            path: to_numpy(torch.zeros_like(end) if along is None else along)
+            for path, end, along in zip(roots, ends, found, strict=True)
+        }
+    return tangents
 
 
 _ONCE = torch.autograd.function.once_differentiable(lambda ctx: None).__code__

@@ -15,7 +15,7 @@ from torch.nn.modules import conv
 
 from camcore._shared.reads import Snapshot
 from camcore._shared.same import is_installed
-from camcore.adapter import NativeScore, Rectifier, Seed, Trace
+from camcore.adapter import Array, Leaves, NativeScore, Rectifier, SecondOrder, Seed, Trace
 from camcore.errors import BackendError
 from camcore.nest import map_leaves
 from camcore_torch import inputs as inputs_of
@@ -68,7 +68,7 @@ class FastAdapter(TorchAdapter):
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:

@@ -13,7 +13,7 @@ import numpy as np
 
 from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array, Channels
-from camcore.errors import TargetError
+from camcore.errors import MethodError, TargetError
 from camcore.targets.scale import Scale
 
 
@@ -75,6 +75,32 @@ class Target(ABC):
         TargetError
             The target does not fit these outputs, they are not finite, or the score overflows.
         """
+
+    def cotangent_along(self, outputs: Array, direction: Array) -> Array:
+        """Differentiate the cotangent along a direction: the score's Hessian, times it.
+
+        Parameters
+        ----------
+        outputs, direction : (B, ...) array
+            The explained output, and a change of it.
+
+        Returns
+        -------
+        (B, ...) array
+            Zeros where the score is linear in the outputs.
+
+        Raises
+        ------
+        MethodError
+            The target's second derivative is not known.
+        """
+        if self.linear:
+            return np.zeros_like(direction)
+        raise MethodError(
+            "ShapleyCAM needs a target that is linear in the outputs, such as a class or a "
+            "contrast, the probability or log-probability of a class, or a sum of these; got "
+            f"{self!r}."
+        )
 
     def settled(self, outputs: Any, sample: int | None = None) -> Target:
         """Settle the target's choices, such as the predicted class, by these outputs.
@@ -230,6 +256,12 @@ class Combination(Target):
             _weighted(factors, [s.cotangent for s in scored]),
             scored[0].classes if len(scored) == 1 else None,
         )
+
+    def cotangent_along(self, outputs: Array, direction: Array) -> Array:
+        """Add up the Hessian products of the terms, weighted."""
+        products = [target.cotangent_along(outputs, direction) for _, target in self.terms]
+        summed: Array = _weighted([factor for factor, _ in self.terms], products)
+        return summed
 
     def settled(self, outputs: Any, sample: int | None = None) -> Target:
         """Settle every term."""

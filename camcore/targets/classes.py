@@ -143,6 +143,22 @@ class Probability(OfClass):
         chosen = p[np.arange(len(p)), classes]
         return Scored(chosen, self._of_output(slope, outputs), classes)
 
+    def cotangent_along(self, outputs: Array, direction: Array) -> Array:
+        """Multiply p's Hessian by v: p_c ((v_c − p·v) (e_c − p) − p ⊙ (v − p·v)) of a softmax."""
+        scale, scores = self._known_scale, self.class_scores(outputs)
+        hot = _one_hot(scores, self.classes(outputs))
+        along = scale.sides_along(direction)
+        if scale.of_probabilities:
+            bent = np.zeros_like(scores)
+        elif scale.activation == "sigmoid":
+            p, other = sigmoid(scores), sigmoid(-scores)
+            bent = hot * p * other * (other - p) * along
+        else:
+            p, change = _softmax_along(scores, along)
+            own, its_change = ((hot * a).sum(axis=1, keepdims=True) for a in (p, change))
+            bent = its_change * (hot - p) - own * change
+        return self._of_output(bent, outputs)
+
 
 class LogProbability(OfClass):
     """The log of the probability of a class, as `Probability` has it; never saturates."""
@@ -166,6 +182,20 @@ class LogProbability(OfClass):
         chosen = log_p[np.arange(len(log_p)), classes]
         return Scored(chosen, self._of_output(slope, outputs), classes)
 
+    def cotangent_along(self, outputs: Array, direction: Array) -> Array:
+        """Multiply the Hessian of log p by v: −p ⊙ (v − p·v) of a softmax."""
+        scale, scores = self._known_scale, self.class_scores(outputs)
+        hot = _one_hot(scores, self.classes(outputs))
+        along = scale.sides_along(direction)
+        if scale.of_probabilities:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                bent = np.where(hot > 0, -along / scores**2, 0)
+        elif scale.activation == "sigmoid":
+            bent = -hot * sigmoid(scores) * sigmoid(-scores) * along
+        else:
+            bent = -_softmax_along(scores, along)[1]
+        return self._of_output(bent, outputs)
+
 
 class Contrast(OfClass):
     """A class against the classes most like it: y_c − γ · mean(y_d).
@@ -179,12 +209,16 @@ class Contrast(OfClass):
     gamma : float
         How strongly to subtract them.
     nearest : int
-        How many classes to take where `against` is None.
+        How many classes to take where `against` is None; all others where there are fewer, as
+        the authors' code and torchcam do.
 
     References
     ----------
     Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for
-    Visual Explanation", CVPR 2025.
+    Visual Explanation", CVPR 2025, where the target is y_c − γ y_d and several d are averaged.
+    The authors' code explains Σ_d p_d (y_c − y_d) / Σ_d p_d instead, p the softmax, with
+    gradients through p and so for the nearest classes of unequal p partly in their favour:
+    recipes ``authors`` and ``pytorch-grad-cam``. torchcam averages.
     """
 
     linear = True
@@ -236,14 +270,16 @@ class Contrast(OfClass):
                     f"{count} classes, 0 to {count - 1}."
                 )
             return np.broadcast_to(self.against, (batch, self.against.shape[-1]))
-        if self.nearest >= count:
+        if count < 2:
             raise TargetError(
-                f"Contrast against the {self.nearest} nearest classes needs more than "
-                f"{self.nearest} classes; the model scores {count}. Give fewer: nearest=..."
+                f"A contrast to the nearest classes needs more than one class; the model scores "
+                f"{count}. Explain it alone, or say of one logit of two classes: "
+                "activation='sigmoid'."
             )
         distance = np.abs(scores - scores[np.arange(batch), classes][:, None])
         distance[np.arange(batch), classes] = np.inf
-        nearest: Array = np.argsort(distance, axis=1, kind="stable")[:, : self.nearest]
+        fewer = min(self.nearest, count - 1)
+        nearest: Array = np.argsort(distance, axis=1, kind="stable")[:, :fewer]
         return nearest
 
 
@@ -316,6 +352,12 @@ def real_outputs(outputs: Array) -> Array:
             f"A target scores outputs that are real numbers; the model's are of {outputs.dtype}."
         )
     return outputs if outputs.dtype.kind == "f" else outputs.astype(np.float64)
+
+
+def _softmax_along(scores: Array, direction: Array) -> tuple[Array, Array]:
+    """Compute the softmax p, and its derivative along a direction v: p ⊙ (v − p·v)."""
+    p = softmax(scores)
+    return p, p * (direction - (p * direction).sum(axis=1, keepdims=True))
 
 
 def _one_hot(scores: Array, classes: Array) -> Array:

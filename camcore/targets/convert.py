@@ -11,7 +11,7 @@ import numpy as np
 from camcore.adapter import Array, NativeScore
 from camcore.errors import TargetError
 from camcore.targets.base import Target
-from camcore.targets.classes import Class, Probability
+from camcore.targets.classes import Class, LogProbability, Probability
 from camcore.targets.dense import Segmentation
 from camcore.targets.names import class_index
 
@@ -147,6 +147,7 @@ def _of_peer(target: Any) -> Target | None:
 
 
 _OF_CATEGORY: Mapping[str, Callable[[list[int]], Target]] = {
+    "ClassifierOutputReST": lambda classes: Class(classes) + LogProbability(classes),
     "ClassifierOutputTarget": Class,
     "ClassifierOutputSoftmaxTarget": Probability,
 }

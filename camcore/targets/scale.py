@@ -52,6 +52,12 @@ class Scale:
             return values
         return np.concatenate([1 - values if self.applied else -values, values], axis=1)
 
+    def sides_along(self, direction: Array) -> Array:
+        """Differentiate `sides` along a direction in the output."""
+        if not self.is_two_sided(direction.shape[1]):
+            return direction
+        return np.concatenate([-direction, direction], axis=1)
+
     def of_output(self, cotangent: Array, count: int) -> Array:
         """Turn the derivative by `sides` into the one by the output, of `count` numbers."""
         if not self.is_two_sided(count):

@@ -391,6 +391,7 @@ def leaves_the_activation_off(subject: Subject) -> None:
 def gives_second_order_on_request(subject: Subject) -> None:
     """Hessian products are there only on request."""
     same(subject.trace.layers[subject.layer].hessian_products, (), "Hessian products, and ()")
+    same(dict(subject.trace.layers[subject.layer].tangents), {}, "tangents, and {}")
 
 
 @promise_of("second_order")
@@ -400,6 +401,17 @@ def gives_second_order(subject: Subject) -> None:
     same(len(again.hessian_products), 1, "Hessian products and seeds")
     same(again.hessian_products[0].shape, subject.gradients.shape, "Hessian product and gradient")
     subject.close(again.gradients[0], subject.gradients, "gradients with second order and without")
+    both = subject.run([of_class(0)], second_order="tangents")
+    traced = both.layers[subject.layer]
+    subject.close(
+        traced.hessian_products[0], again.hessian_products[0], "Hessian products with tangents"
+    )
+    # Σ c · (J·A) is Σ (Jᵀ·c) · A.
+    subject.close(
+        scores_of(traced.tangents)[:, 0],
+        (traced.gradients[0] * traced.activations).reshape(len(subject.inputs), -1).sum(axis=1),
+        "the tangent of class 0, and its gradient along the activations",
+    )
     one = subject.inputs[:1]
     products = subject.run_at_input(one, second_order=True).hessian_products[0]
     for number in range(3):

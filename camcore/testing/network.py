@@ -23,6 +23,7 @@ from camcore.adapter import (
     NativeScore,
     Parameters,
     Rectifier,
+    SecondOrder,
     Seed,
     Trace,
     check_cotangents,
@@ -178,14 +179,15 @@ class NumpyAdapter:
         seeds: Sequence[Seed | NativeScore] = (),
         *,
         logits: bool = True,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         rectifier: Rectifier | None = None,
         optional: Sequence[str] = (),
     ) -> Trace:
         """Run one pass, and one pull-back for each seed.
 
         A `NativeScore` returns its cotangent beside the scores, as NumPy has no
-        gradients of its own. ReLU has no curvature, so Hessian products are zero.
+        gradients of its own. ReLU has no curvature, so Hessian products are zero. Each entry
+        of a tangent is the product of a class's gradient and the activations.
         """
         inputs = np.asarray(inputs)
         places = {name: self._place(name) for name in layers}
@@ -205,12 +207,21 @@ class NumpyAdapter:
                 native.append(None)
             for name, place in places.items():
                 gradients[name].append(self._pull_back(values, place, cotangent, rectifier))
+        tangents: dict[str, Leaves] = {}
+        for name, place in places.items() if second_order == "tangents" else ():
+            rows = []
+            for row in np.eye(outputs.shape[1]):
+                seeded = np.broadcast_to(row, outputs.shape)
+                slope = self._pull_back(values, place, seeded, rectifier)
+                rows.append((slope * values[place]).reshape(len(outputs), -1).sum(axis=1))
+            tangents[name] = {"": np.stack(rows, axis=1).astype(outputs.dtype)}
         traces = {
             name: LayerTrace(
                 values[place],
                 tuple(gradients[name]),
                 "first",
                 tuple(np.zeros_like(g) for g in gradients[name]) if second_order else (),
+                tangents=tangents.get(name, {}),
             )
             for name, place in places.items()
         }

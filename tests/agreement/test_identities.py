@@ -216,6 +216,33 @@ def test_8_behind_rectifiers_shapleycam_is_gradcam(subjects, name):
     close(shapleycam, gradcam)
 
 
+@pytest.mark.parametrize("name", ["rest", "log-probability", "probability"])
+def test_8_shapleycam_has_the_second_derivative_of_the_target(pooled, name):
+    # With a linear head z = W · mean_s(A) + b, J·A = z − b, and H·A = Wᵀ · s″(z) · (z − b) / Z.
+    wanted, (weights, bias) = pooled.target, pooled.head
+    rows, z = np.arange(len(wanted)), pooled.logits
+    p, hot = softmax(z), np.eye(z.shape[1])[wanted]
+    v = z - bias
+    change = p * (v - (p * v).sum(axis=1, keepdims=True))
+    own = p[rows, wanted][:, None]
+    target, bent = {
+        "rest": (Class(wanted) + LogProbability(wanted), -change),
+        "log-probability": (LogProbability(wanted), -change),
+        "probability": (
+            Probability(wanted),
+            change[rows, wanted][:, None] * (hot - p) - own * change,
+        ),
+    }[name]
+    evidence = pooled.evidence(pooled.last, target, "shapleycam")
+    positions = evidence.activations[0, 0].size
+    expected = (bent @ weights / positions)[:, :, None, None]
+    close(evidence.hessian_products, np.broadcast_to(expected, evidence.activations.shape))
+    shapleycam, gradcam = pooled.raw(pooled.last, "shapleycam", "gradcam", target=target)
+    both = np.einsum("bc,bchw->bhw", expected[:, :, 0, 0] / 2, evidence.activations)
+    close(gradcam - shapleycam, both)
+    assert np.abs(both).max() > 1e-3 * np.abs(gradcam).max()
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 def test_8_behind_curves_shapleycam_has_their_second_derivative(smooth):
     evidence = smooth.evidence(smooth.early)

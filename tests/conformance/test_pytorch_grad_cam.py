@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import camcore
 from camcore.metrics import l1_complexity
 from camcore.recipes import find_recipe
+from camcore.targets import Class, LogProbability
 from camcore.viz import overlay
 
 RECIPE = "pytorch-grad-cam"
@@ -52,6 +54,21 @@ def test_gradcam(torch_cases, theirs, assert_alike):
 def test_methods_of_one_pass(torch_cases, theirs, assert_alike, method):
     for batch in torch_cases.few:
         assert_alike(batch.explain(method, RECIPE).maps, theirs(ONE_PASS[method], batch))
+
+
+def test_shapleycam_of_rest(torch_cases, torch, library, require, assert_alike):
+    rest = require("pytorch_grad_cam.utils.model_targets").ClassifierOutputReST
+    for batch in torch_cases.few:
+        classes = list(batch.classes)
+        module = batch.model.get_submodule(batch.layer)
+        with library.ShapleyCAM(batch.model, [module]) as method:
+            maps = method(torch.from_numpy(batch.images.copy()), list(map(rest, classes)))
+        target = Class(classes) + LogProbability(classes)
+        about = batch.model, batch.images, target, batch.layer
+        ours = camcore.explain(*about, "shapleycam", RECIPE).maps
+        assert_alike(ours, maps)
+        # The curve shows.
+        assert np.abs(ours - camcore.explain(*about, "gradcam", RECIPE).maps).max() > 1e-3
 
 
 @pytest.mark.parametrize(

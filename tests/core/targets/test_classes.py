@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camcore.errors import TargetError
+from camcore.errors import MethodError, TargetError
 from camcore.targets import (
     Class,
     Contrast,
@@ -15,8 +15,10 @@ from camcore.targets import (
     Linear,
     LogProbability,
     Probability,
+    Similarity,
     softmax,
 )
+from camcore.targets.scale import Scale
 
 # exp gives 1, 2, 4, 1, so p = 1/8, 1/4, 1/2, 1/8; the second sample is the first, turned.
 LOGITS = np.log([[1.0, 2.0, 4.0, 1.0], [4.0, 1.0, 1.0, 2.0]])
@@ -107,6 +109,54 @@ def test_the_cotangent_is_the_derivative_of_the_score(case, seed):
     np.testing.assert_allclose(slope, expected, atol=1e-8)
 
 
+SCALES = {
+    "softmax": Scale("softmax"),
+    "sigmoid": Scale("sigmoid"),
+    "probabilities": Scale("softmax", applied=True),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("case", BY_HAND)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.sampled_from([1, 4]))
+def test_the_cotangent_along_a_direction_is_its_derivative(case, scale, seed, count):
+    target = BY_HAND[case][0].on_scale(SCALES[scale])
+    if count == 1:  # one sigmoid unit, of two sides
+        target = (Probability(1) - 3 * LogProbability(0)).on_scale(Scale("sigmoid"))
+    rng = np.random.default_rng(seed)
+    outputs, direction = rng.uniform(0.1, 1, size=(2, 2, count))
+    settled = target.settled(outputs)
+    step = 1e-5 * direction
+    slope = (settled(outputs + step).cotangent - settled(outputs - step).cotangent) / 2e-5
+    along = settled.cotangent_along(outputs, direction)
+    assert along.shape == outputs.shape
+    np.testing.assert_allclose(along, slope, atol=2e-7)
+
+
+def test_a_contrast_takes_what_classes_there_are():
+    # All three others, and of two classes the one.
+    four = Contrast(1, nearest=9)(LOGITS[:1])
+    np.testing.assert_allclose(four.cotangent, [[-0.2, 1, -0.2, -0.2]], rtol=1e-15)
+    two = Contrast(1)(LOGITS[:1, :2])
+    np.testing.assert_allclose(two.cotangent, [[-0.6, 1]], rtol=1e-15)
+    np.testing.assert_allclose(two.scores, [LN2], rtol=1e-15)
+
+
+def test_a_second_derivative_by_hand():
+    # p = (1/8, 1/4, 1/2, 1/8) and v = e_1: p·v = 1/4, and p ⊙ (v − p·v) = (−1, 6, −4, −1)/32.
+    log = LogProbability(1).cotangent_along(LOGITS[:1], np.eye(4)[[1]])
+    np.testing.assert_allclose(log, [np.array([1, -6, 4, 1]) / 32], rtol=1e-14)
+    # With ReST, y_c + log p_c, the logit's own is none.
+    rest = (Class(1) + LogProbability(1)).cotangent_along(LOGITS[:1], np.eye(4)[[1]])
+    np.testing.assert_array_equal(rest, log)
+
+
+def test_a_target_without_a_second_derivative_says_so():
+    with pytest.raises(MethodError, match=r"ShapleyCAM needs a target .*; got Similarity"):
+        Similarity(np.ones(4)).cotangent_along(LOGITS, LOGITS)
+
+
 @pytest.mark.parametrize("case", BY_HAND)
 def test_outputs_are_read_only_and_keep_their_dtype(case):
     outputs = LOGITS.astype(np.float32)
@@ -172,7 +222,11 @@ def test_targets_of_a_single_score():
         (Probability(0), LOGITS[0], r"the model's are \(4,\).*Linear or a callable"),
         (LogProbability(7), LOGITS, "Class 7 is out of range"),
         (Contrast(0, against=[1, 4]), LOGITS, r"against \[1, 4\], but the model scores 4 classes"),
-        (Contrast(0, nearest=4), LOGITS, "needs more than 4 classes; the model scores 4.*nearest="),
+        (
+            Contrast(0),
+            LOGITS[:, :1],
+            "nearest classes needs more than one class; the model scores 1",
+        ),
         (Linear([1, 2]), LOGITS, r"shape \(2,\).*outputs are \(2, 4\), so \(4,\) or \(2, 4\)"),
         (Class(0) + Class(4), LOGITS, "Class 4 is out of range"),
     ],
