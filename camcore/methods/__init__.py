@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from camcore.methods.gradient import *
     from camcore.methods.masking import *
     from camcore.methods.noise import *
+    from camcore.methods.paths import *
     from camcore.methods.perturbation import *
+    from camcore.methods.regions import *
     from camcore.methods.spectral import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
@@ -33,6 +35,8 @@ else:
         "masking",
         "perturbation",
         "attribution",
+        "paths",
+        "regions",
     ):
         import_module(f"{__name__}.{_module}")
     _functions = {row.function.__name__: row.function for row in TABLE}

@@ -245,7 +245,8 @@ def test_13_a_batch_gives_what_its_samples_give(rank, head):
 def test_13_holds_for_every_method_of_the_table(rank):
     network = random_network(rank, head="gap")
     # The networks have no attention; LeGrad's batches are compared in tests/backends.
-    names = [method.name for method in methods.TABLE if method.level != "attention"]
+    left_out = {"legrad"} if rank == 2 else {"legrad", "xrai"}  # XRAI segments images
+    names = [method.name for method in methods.TABLE if method.name not in left_out]
     few = {"masks": 20, "cells": 3, "window": 3, "stride": 2, "samples": 2, "steps": 2}
     together = camcore.explain(network, images(rank), 2, "relu2", names, **few)
     assert list(together) == names
