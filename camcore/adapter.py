@@ -45,8 +45,12 @@ Mode: TypeAlias = Literal["eval", "as-is", "train"]
 SecondOrder: TypeAlias = bool | Literal["tangents"]
 """Whether a run gives Hessian products, and with ``"tangents"`` the outputs' derivatives too."""
 
-Rectifier: TypeAlias = Literal["guided"]
-"""A rule for pulling back through rectifiers: ``guided`` lets only positive gradients past."""
+Rectifier: TypeAlias = Literal["guided", "deconvolution"]
+"""A rule for pulling back through rectifiers.
+
+``guided`` lets only positive gradients past, where the rectifier's input is positive as well;
+``deconvolution`` lets them past whatever its input.
+"""
 
 INPUT = "@input"
 """The name of the model's own input: its first floating array of three axes or more.
@@ -502,10 +506,11 @@ class Adapter(Protocol):
         second_order : bool or "tangents"
             Also give each layer's Hessian product with its own activations; with ``"tangents"``
             the derivative of the outputs along these activations as well.
-        rectifier : {"guided"} or None
+        rectifier : {"guided", "deconvolution"} or None
             Pull back through rectifiers by another rule: ``guided`` lets only
-            positive gradients past where the input was positive. Applies to every
-            ReLU (and ReLU6) of the model, however it is written.
+            positive gradients past where the input was positive, ``deconvolution``
+            wherever they are. Applies to every ReLU (and ReLU6) of the model, however it
+            is written.
         optional : sequence of str
             Those of `layers` that a score need not depend on: their gradient is zeros then.
 

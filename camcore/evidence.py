@@ -459,8 +459,16 @@ class Rerun(Evidence):
     @cached_property
     def guided_gradients(self) -> Array:
         """The score's gradient at the input, rectifiers passing only what is positive."""
+        return self._gradients_past("guided")
+
+    @cached_property
+    def deconvolved_gradients(self) -> Array:
+        """The score's gradient at the input, rectified at each rectifier in place of it."""
+        return self._gradients_past("deconvolution")
+
+    def _gradients_past(self, rectifier: Rectifier) -> Array:
         name = self.inputs.name
-        trace = self._pass(self.inputs, (name,), rectifier="guided")
+        trace = self._pass(self.inputs, (name,), rectifier=rectifier)
         return self.inputs.layout.canonical(trace.layers[name].gradients[0])
 
     @cached_property

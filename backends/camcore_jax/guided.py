@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from camcore.adapter import Rectifier
 from camcore.errors import MethodError
 
 from .graph import Graph, Rule, apply, inner, inside, name_of
@@ -18,8 +19,12 @@ _KNOWN = ("relu", "relu6")
 
 
 @jax.custom_vjp
-def _rectified(x: jax.Array, output: jax.Array) -> jax.Array:
+def _guided(x: jax.Array, output: jax.Array) -> jax.Array:
     return output
+
+
+def _push(x: jax.Array, output: jax.Array) -> Any:
+    return output, ((x > 0) & (output == x), jnp.zeros_like(output))
 
 
 def _pull(kept: Any, cotangent: jax.Array) -> Any:
@@ -27,14 +32,23 @@ def _pull(kept: Any, cotangent: jax.Array) -> Any:
     return jnp.where(positive, jnp.maximum(cotangent, 0), 0), empty
 
 
-def _push(x: jax.Array, output: jax.Array) -> Any:
-    return output, ((x > 0) & (output == x), jnp.zeros_like(output))
+_guided.defvjp(_push, _pull)
 
 
-_rectified.defvjp(_push, _pull)
+@jax.custom_vjp
+def _deconvolved(x: jax.Array, output: jax.Array) -> jax.Array:
+    return output
 
 
-def rule_of(graph: Graph) -> Rule:
+_deconvolved.defvjp(
+    lambda x, output: (output, jnp.zeros_like(output)),
+    lambda empty, cotangent: (jnp.maximum(cotangent, 0), empty),
+)
+
+_RECTIFIED = {"guided": _guided, "deconvolution": _deconvolved}
+
+
+def rule_of(graph: Graph, rectifier: Rectifier) -> Rule:
     """Make the rule that lets only positive gradients past the graph's rectifiers.
 
     Raises
@@ -46,16 +60,19 @@ def rule_of(graph: Graph) -> Rule:
         if _rectifier(graph, eqn) is None and any(map(_is_plain, _within(eqn))):
             raise MethodError(
                 f"Rectifiers inside {eqn.primitive.name!r} cannot be reached: they are in a loop "
-                "or a function of their own. Choose a method without guided gradients."
+                "or a function of their own. Choose a method that leaves rectifiers as they are: "
+                "method='saliency'."
             )
     places = {id(eqn): place for eqn in graph.eqns if (place := _rectifier(graph, eqn)) is not None}
+
+    rectified = _RECTIFIED[rectifier]
 
     def rule(eqn: Any, values: Sequence[Any]) -> Sequence[Any]:
         made = apply(eqn, values)
         if id(eqn) not in places:
             return made
         # The output stops its own gradient: what goes back goes back through the rule.
-        return [_rectified(values[places[id(eqn)]], jax.lax.stop_gradient(made[0]))]
+        return [rectified(values[places[id(eqn)]], jax.lax.stop_gradient(made[0]))]
 
     return rule
 

@@ -74,7 +74,7 @@ class Program:
         Whether to take outputs before a final activation.
     second_order : bool or "tangents"
         Whether to give Hessian products, and tangents of the outputs.
-    rectifier : {"guided"} or None
+    rectifier : {"guided", "deconvolution"} or None
         The rule for pulling back through rectifiers.
     """
 
@@ -87,7 +87,7 @@ class Program:
         rectifier: Rectifier | None,
     ) -> None:
         self._graph, self._places, self._second_order = graph, places, second_order
-        self._rule = rule_of(graph) if rectifier else apply
+        self._rule = rule_of(graph, rectifier) if rectifier else apply
         self._ends = Ends(graph, logits)
         self.activation, self.applied = self._ends.activation, self._ends.applied
         self._floating = [path for path, end in graph.ends.items() if is_floating(end)]

@@ -96,7 +96,7 @@ class OnnxAdapter:
             {name: model.tensor(name, given) for name in layers},
             logits,
             len(numeric),
-            rectifier is not None,
+            rectifier,
         )
         sizes = model.sizes(given)
         samples = given.samples if sizes.grows else sizes.samples
@@ -104,7 +104,7 @@ class OnnxAdapter:
         def make() -> Program:
             return Program(model, sizes, asked, samples)
 
-        question = "run", tuple(asked.layers.items()), asked.logits, asked.seeds, asked.guided
+        question = "run", tuple(asked.layers.items()), asked.logits, asked.seeds, asked.rectifier
         program = model.fetch(question, given.shapes(samples), make)
         passes = Passes(program, given)
         outputs = passes.outputs

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 from onnx import NodeProto
 
-from camcore.adapter import Array, Leaves
+from camcore.adapter import Array, Leaves, Rectifier
 from camcore.errors import GradientError
 
 from .graph import Graph, reads
@@ -37,15 +37,15 @@ class Question:
         The tensors that gradients are taken at.
     samples, repeats : int
         How many samples there are, and how many cotangents of each are pulled back at once.
-    guided : bool
-        Whether rectifiers let only positive gradients past.
+    rectifier : {"guided", "deconvolution"} or None
+        The rule for pulling back through rectifiers.
     """
 
     ends: Mapping[str, str]
     layers: Sequence[str]
     samples: int
     repeats: int
-    guided: bool
+    rectifier: Rectifier | None
 
 
 class PullBack:
@@ -209,11 +209,14 @@ class PullBack:
             first = next(n for n in makers if free & graph.after(n.output))
             raise _no_gradient(first, "the shape of what it returns depends on the inputs' values")
         try:
-            if self._question.guided and is_rectifier(op):
+            rule = self._question.rectifier if is_rectifier(op) else None
+            if rule is not None:
                 cotangent = self._tape("Relu", cotangent)
             for i, tensor in enumerate(node.input):
                 if tensor in self._between:
-                    waiting[tensor].append(RULES[node.op_type](op, cotangent, i))
+                    whole = rule == "deconvolution" and i == 0
+                    pulled = cotangent if whole else RULES[node.op_type](op, cotangent, i)
+                    waiting[tensor].append(pulled)
         except GradientError as error:
             raise _no_gradient(node, str(error)) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from camcore.adapter import Array, Leaves, Seed, SeedRun, unreached
+from camcore.adapter import Array, Leaves, Rectifier, Seed, SeedRun, unreached
 from camcore.errors import TargetError
 
 from .backward import PullBack, Question, is_floating
@@ -34,14 +34,14 @@ class Request:
         Whether outputs are taken before their final activation.
     seeds : int
         How many there are.
-    guided : bool
-        Whether rectifiers let only positive gradients past.
+    rectifier : {"guided", "deconvolution"} or None
+        The rule for pulling back through rectifiers.
     """
 
     layers: Mapping[str, str]
     logits: bool
     seeds: int = 0
-    guided: bool = False
+    rectifier: Rectifier | None = None
 
 
 class Program:
@@ -85,7 +85,7 @@ class Program:
             if is_floating(self.sizes.dtypes[end.tensor])
         }
         layers = list(dict.fromkeys(self.asked.layers.values()))
-        question = Question(scores, layers, self.samples, repeats, self.asked.guided)
+        question = Question(scores, layers, self.samples, repeats, self.asked.rectifier)
         return PullBack(model.graph, self.sizes, question, model.runtime)
 
     @property

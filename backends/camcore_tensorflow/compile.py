@@ -254,7 +254,7 @@ class Program:
         Whether to take outputs before a final activation.
     second_order : bool or "tangents"
         Whether to give Hessian products, and tangents of the outputs.
-    rectifier : {"guided"} or None
+    rectifier : {"guided", "deconvolution"} or None
         The rule for pulling back through rectifiers.
     optional : sequence of str
         Names asked for that a score need not depend on.

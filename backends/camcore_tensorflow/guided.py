@@ -28,7 +28,8 @@ def apply_rule(graph: tf.Graph, rule: Rectifier) -> None:
     if hidden := sorted(_hiding(graph)):
         raise MethodError(
             f"Rectifiers inside {', '.join(hidden)} cannot be reached: they are in a loop or a "
-            "function of their own. Choose a method without guided gradients."
+            "function of their own. Choose a method that leaves rectifiers as they are: "
+            "method='saliency'."
         )
     name = tf.compat.v1.AttrValue(s=f"Camcore_{rule}".encode())
     for operation in graph.get_operations():
@@ -42,7 +43,16 @@ def _guided(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | No
     if own := _OWN.get(operation.type):
         return [own(gradients=positive, features=operation.outputs[0])]
     passed = tf.where(operation.outputs[0] > 0, positive, tf.zeros_like(positive))
-    return [None if _is_zero(tensor) else passed for tensor in operation.inputs]
+    return _to_bounded(operation, passed)
+
+
+@tf.RegisterGradient("Camcore_deconvolution")  # type: ignore[untyped-decorator]
+def _deconvolved(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
+    return _to_bounded(operation, tf.nn.relu(gradient))
+
+
+def _to_bounded(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
+    return [None if _is_zero(tensor) else gradient for tensor in operation.inputs]
 
 
 def _bounded(operation: tf.Operation) -> bool:

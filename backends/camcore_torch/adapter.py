@@ -219,7 +219,8 @@ class TorchAdapter:
                     rewinds=self.mode != "eval",
                 )
                 if rectifier is not None:
-                    guided.apply_rule([*made.scores.values(), *floating(made.outputs).values()])
+                    roots = [*made.scores.values(), *floating(made.outputs).values()]
+                    guided.apply_rule(roots, rectifier)
                 return made, pull_back(
                     seeds,
                     made.outputs,

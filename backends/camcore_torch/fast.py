@@ -15,7 +15,7 @@ from torch.nn.modules import conv
 
 from camcore._shared.reads import Snapshot
 from camcore._shared.same import is_installed
-from camcore.adapter import Array, Leaves, NativeScore, Rectifier, SecondOrder, Seed, Trace
+from camcore.adapter import NativeScore, Rectifier, SecondOrder, Seed, Trace
 from camcore.errors import BackendError
 from camcore.nest import map_leaves
 from camcore_torch import inputs as inputs_of

@@ -1,4 +1,4 @@
-"""Pull back through rectifiers by the guided rule, put on the nodes of a recorded graph.
+"""Pull back through rectifiers by another rule, put on the nodes of a recorded graph.
 
 Nodes show every spelling alike (module, function, method, in place, TorchScript), and
 they go with the graph, so there is nothing to take off the model afterwards.
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from camcore.adapter import Rectifier
 from camcore.errors import MethodError
 
 LOWER_BOUND = {
@@ -26,7 +27,7 @@ LOWER_BOUND = {
 _OPAQUE = re.compile(r"CheckpointFunction|CompiledFunction|DifferentiableGraph")
 
 
-def apply_rule(roots: Iterable[torch.Tensor]) -> None:
+def apply_rule(roots: Iterable[torch.Tensor], rule: Rectifier) -> None:
     """Let only positive gradients pass through the rectifiers of the graph behind `roots`.
 
     Raises
@@ -39,11 +40,15 @@ def apply_rule(roots: Iterable[torch.Tensor]) -> None:
     if opaque:
         raise MethodError(
             f"Rectifiers inside {', '.join(opaque)} cannot be reached. Switch off checkpointing "
-            "or compiling for this model, or choose a method without guided gradients."
+            "or compiling for this model, or choose a method that leaves rectifiers as they are: "
+            "method='saliency'."
         )
     for node in nodes:
         if _is_rectifier(node):
-            node.register_prehook(_positive)
+            if rule == "guided":
+                node.register_prehook(_positive)
+            else:
+                node.register_hook(_positive_whatever_the_input)
 
 
 def _nodes(roots: Iterable[torch.Tensor]) -> Iterator[Any]:
@@ -65,3 +70,9 @@ def _is_rectifier(node: Any) -> bool:
 
 def _positive(gradients: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | None, ...]:
     return tuple(None if gradient is None else gradient.relu() for gradient in gradients)
+
+
+def _positive_whatever_the_input(
+    pulled: tuple[torch.Tensor | None, ...], gradients: tuple[torch.Tensor | None, ...]
+) -> tuple[torch.Tensor | None, ...]:
+    return (*_positive(gradients[:1]), *pulled[1:])

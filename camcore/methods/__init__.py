@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from camcore.methods.integrated import *
     from camcore.methods.masking import *
     from camcore.methods.noise import *
+    from camcore.methods.paths import *
     from camcore.methods.perturbation import *
+    from camcore.methods.positions import *
+    from camcore.methods.regions import *
     from camcore.methods.relevancy import *
     from camcore.methods.sensitivity import *
-    from camcore.methods.positions import *
     from camcore.methods.spectral import *
     from camcore.methods.tokens import *
 else:
@@ -43,6 +45,8 @@ else:
         "sensitivity",
         "positions",
         "attribution",
+        "paths",
+        "regions",
     ):
         import_module(f"{__name__}.{_module}")
     _functions = {row.function.__name__: row.function for row in TABLE}

@@ -122,6 +122,11 @@ def per_channel(weights: Array, like: Array) -> Array:
     return weights.reshape(weights.shape + (1,) * (like.ndim - 2))
 
 
+def per_sample(values: Array, like: Array) -> Array:
+    """Append channel and spatial axes of `like` to ``(B,)``, to broadcast against it."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Divide `numerator` by `denominator`, 0 where the denominator is 0.
 

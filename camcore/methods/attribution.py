@@ -6,7 +6,7 @@ x is the model's input and g the gradient of the score with respect to it, both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -171,6 +171,149 @@ def smoothgrad(
 
 
 @register(
+    "smoothgradsq",
+    "SmoothGrad-Squared",
+    ("images", "gradients_at"),
+    "1 + samples x (1 + backward)",
+    "Hooker et al., NeurIPS 2019",
+    level="input",
+)
+@joins_channels
+def smoothgrad_squared(
+    images: Array,
+    gradients_at: ImageGradients,
+    *,
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Array:
+    """Compute SmoothGrad-Squared: max_c of the mean of g_c² over noisy inputs.
+
+    Channel by channel it is SmoothGrad's mean, squared, and VarGrad's variance together.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    samples : int
+        How many noisy inputs.
+    sigma : float
+        Standard deviation of the noise, as a share of each image's range.
+    seed : int
+        Of the noise; the same seed gives the same map in every framework, and the noise of
+        SmoothGrad and VarGrad.
+    progress : bool, optional
+        Show a progress bar; see `camcore._shared.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values, at the input's size.
+
+    Raises
+    ------
+    InputError, MethodError
+        The array is not ``(B, C, *S)``, or an option is out of range.
+
+    References
+    ----------
+    Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural Networks",
+    NeurIPS 2019, sec. 3.2.
+    """
+    images = floating(images, "images")
+    label = "SmoothGrad-Squared"
+    noisy = noisy_inputs(images, samples, sigma, seed, label=label, progress=progress)
+    found = mean_square(noisy, gradients_at, images).astype(images.dtype)
+    largest: Array = kept(found).max(axis=1)
+    return largest
+
+
+@register(
+    "vargrad",
+    "VarGrad",
+    ("images", "gradients_at"),
+    "1 + samples x (1 + backward)",
+    "Adebayo et al., NeurIPS 2018",
+    level="input",
+)
+@joins_channels
+def vargrad(
+    images: Array,
+    gradients_at: ImageGradients,
+    *,
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Array:
+    """Compute VarGrad: max_c of the variance of g_c over noisy inputs.
+
+    The variance is that of the draws, Σ (g − ḡ)² / samples: 0 of one draw, and where the score
+    is linear in the input.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    samples : int
+        How many noisy inputs.
+    sigma : float
+        Standard deviation of the noise, as a share of each image's range.
+    seed : int
+        Of the noise; the same seed gives the same map in every framework.
+    progress : bool, optional
+        Show a progress bar; see `camcore._shared.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values, at the input's size.
+
+    Raises
+    ------
+    InputError, MethodError
+        The array is not ``(B, C, *S)``, or an option is out of range.
+
+    References
+    ----------
+    Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, appendix.
+    """
+    images = floating(images, "images")
+    noisy = noisy_inputs(images, samples, sigma, seed, label="VarGrad", progress=progress)
+    found = variance(noisy, gradients_at, images).astype(images.dtype)
+    largest: Array = kept(found).max(axis=1)
+    return largest
+
+
+def mean_square(noisy: Iterable[Array], gradients_at: ImageGradients, images: Array) -> Array:
+    """Average g² over noisy inputs, in float64 of the images' shape."""
+    total, draws = np.zeros(images.shape), 0
+    for at in noisy:
+        gradients = shaped(gradients_at(at), images.shape, "Gradients at other inputs")
+        total += gradients.astype(np.float64) ** 2
+        draws += 1
+    return total / draws
+
+
+def variance(noisy: Iterable[Array], gradients_at: ImageGradients, images: Array) -> Array:
+    """Compute the variance of g over noisy inputs, in float64 of the images' shape."""
+    # By Welford's updates: mean squares less squared means cancel where g hardly varies.
+    mean, total, draws = np.zeros(images.shape), np.zeros(images.shape), 0
+    for at in noisy:
+        gradients = shaped(gradients_at(at), images.shape, "Gradients at other inputs")
+        draws += 1
+        away = gradients - mean
+        mean += away / draws
+        total += away * (gradients - mean)
+    return total / draws
+
+
+@register(
     "integratedgradients",
     "Integrated Gradients",
     ("images", "gradients_at"),
@@ -233,8 +376,9 @@ def average_on_path(
     gradients_at: ImageGradients,
     places: Array,
     weights: Array,
-    baseline: float,
+    baseline: float | Array,
     progress: bool | None,
+    label: str = "Integrated gradients",
 ) -> tuple[Array, Array]:
     """Average gradients over places in [0, 1] on the straight path from `baseline` to `images`.
 
@@ -246,21 +390,21 @@ def average_on_path(
         The target's gradients at other inputs.
     places, weights : (N,) array
         Where on the path, 0 at its start, and how much each place counts.
-    baseline : float
-        Every value of the path's start x₀.
-    progress : bool or None
-        Show a progress bar; see `camcore._shared.progress.track`.
+    baseline : float or (B, 1, ..., 1) array
+        Every value of the path's start x₀, or of each sample's.
+    progress, label
+        Whether to show a progress bar, and its name; see `camcore._shared.progress.track`.
 
     Returns
     -------
     difference, average : (B, C, *S) array
         x − x₀, and the weighted sum of the gradients in float64.
     """
-    start = images.dtype.type(baseline)
+    start = np.asarray(baseline, images.dtype)
     difference = images - start
     average = np.zeros(images.shape)
     steps = list(zip(places, weights, strict=True))
-    for place, weight in track(steps, "Integrated gradients", progress):
+    for place, weight in track(steps, label, progress):
         at = start + images.dtype.type(place) * difference
         average += weight * shaped(gradients_at(at), images.shape, "Gradients at other inputs")
     return difference, average
@@ -302,6 +446,48 @@ def guided_backprop(guided_gradients: Array, *, signed: bool = False) -> Array:
     ICLR Workshops 2015, sec. 3.4.
     """
     return saliency(floating(guided_gradients, "guided_gradients"), signed=signed)
+
+
+@register(
+    "deconvnet",
+    "DeconvNet",
+    ("deconvolved_gradients",),
+    "2 + backward",
+    "Zeiler and Fergus, ECCV 2014",
+    level="input",
+)
+@described("DeconvNet: max_c |g_c|, with relu(g) past each rectifier, whatever its input")
+@joins_channels
+def deconvnet(deconvolved_gradients: Array, *, signed: bool = False) -> Array:
+    """Compute DeconvNet: max_c |g_c|, with relu(g) past each rectifier, whatever its input.
+
+    Max pooling is inverted by the places of the maxima and a convolution by its transpose, as
+    their gradients are; only rectifiers are pulled back through otherwise, by rectifying what
+    comes back. Guided backpropagation is 0 besides where the rectifier's input is not positive.
+
+    Parameters
+    ----------
+    deconvolved_gradients : (B, C, *S) array
+        The score's gradient at the input under the deconvolution rule.
+    signed : bool
+        Give Σ_c g_c; see `saliency`.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values unless `signed`, at the input's size.
+
+    Raises
+    ------
+    InputError
+        The array is not ``(B, C, *S)``.
+
+    References
+    ----------
+    Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
+    sec. 2.1; as a rule for gradients, Springenberg et al., ICLR Workshops 2015, fig. 1.
+    """
+    return saliency(floating(deconvolved_gradients, "deconvolved_gradients"), signed=signed)
 
 
 @register(

@@ -98,6 +98,14 @@ _INTEGRATED_GRADIENTS = Reference(
     2017,
     "1703.01365",
 )
+_ZEILER = Reference(
+    "zeiler2014visualizing",
+    "Zeiler, Matthew D. and Fergus, Rob",
+    "Visualizing and Understanding Convolutional Networks",
+    "European Conference on Computer Vision (ECCV)",
+    2014,
+    "1311.2901",
+)
 _PYTORCH_GRAD_CAM = Reference(
     "jacobgilpytorchcam",
     "Jacob Gildenblat and contributors",
@@ -452,14 +460,7 @@ CARDS: Final[Mapping[str, Card]] = {
     "occlusion": Card(
         "For any model whose score can be computed: what the score loses where the image is "
         "covered. As coarse as its window, and slow where the stride is small.",
-        Reference(
-            "zeiler2014visualizing",
-            "Zeiler, Matthew D. and Fergus, Rob",
-            "Visualizing and Understanding Convolutional Networks",
-            "European Conference on Computer Vision (ECCV)",
-            2014,
-            "1311.2901",
-        ),
+        _ZEILER,
         "mean of y − y_blanked over the windows that cover a place",
     ),
     "rise": Card(
@@ -533,10 +534,99 @@ CARDS: Final[Mapping[str, Card]] = {
             "1706.03825",
         ),
     ),
+    "smoothgradsq": Card(
+        "SmoothGrad that keeps where gradients are large but change their sign with the noise. "
+        "Among gradients, of those that removing pixels and retraining speaks for.",
+        Reference(
+            "hooker2019benchmark",
+            "Hooker, Sara and Erhan, Dumitru and Kindermans, Pieter-Jan and Kim, Been",
+            "A Benchmark for Interpretability Methods in Deep Neural Networks",
+            "Advances in Neural Information Processing Systems (NeurIPS)",
+            2019,
+            "1806.10758",
+        ),
+    ),
+    "vargrad": Card(
+        "Where the gradient changes most with noise. Zero where the score is linear, however "
+        "much a pixel counts there.",
+        Reference(
+            "adebayo2018sanity",
+            "Adebayo, Julius and Gilmer, Justin and Muelly, Michael and Goodfellow, Ian and Hardt, "
+            "Moritz and Kim, Been",
+            "Sanity Checks for Saliency Maps",
+            "Advances in Neural Information Processing Systems (NeurIPS)",
+            2018,
+            "1810.03292",
+        ),
+    ),
     "integratedgradients": Card(
         "Where contributions of pixels have to add up: to the score less that of a baseline. What "
         "the baseline is, black or grey, decides what counts as absent.",
         _INTEGRATED_GRADIENTS,
+    ),
+    "idgi": Card(
+        "Integrated gradients whose sum is exact with few steps, and that leave out what moves "
+        "along the path without moving the score. It has the sign of the step, not of the pixel.",
+        Reference(
+            "yang2023idgi",
+            "Yang, Ruo and Wang, Binghui and Bilgic, Mustafa",
+            "IDGI: A Framework to Eliminate Explanation Noise from Integrated Gradients",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR)",
+            2023,
+            "2303.14242",
+        ),
+    ),
+    "gradientshap": Card(
+        "Integrated gradients averaged over many baselines, such as images of a data set, where "
+        "no single one stands for absence: expected gradients. Maps keep some noise of the draws.",
+        Reference(
+            "lundberg2017unified",
+            "Lundberg, Scott M. and Lee, Su-In",
+            "A Unified Approach to Interpreting Model Predictions",
+            "Advances in Neural Information Processing Systems (NeurIPS)",
+            2017,
+            "1705.07874",
+        ),
+    ),
+    "guidedig": Card(
+        "Integrated gradients with less noise: the path keeps away from where gradients are steep "
+        "for long. Its map depends on the steps more than the straight path's does.",
+        Reference(
+            "kapishnikov2021guided",
+            "Kapishnikov, Andrei and Venugopalan, Subhashini and Avci, Besim and Wedin, Ben and "
+            "Terry, Michael and Bolukbasi, Tolga",
+            "Guided Integrated Gradients: An Adaptive Path Method for Removing Noise",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR)",
+            2021,
+            "2106.09788",
+        ),
+    ),
+    "blurig": Card(
+        "Integrated gradients without a baseline to choose: what is absent is what a blur takes "
+        "away, fine structure first.",
+        Reference(
+            "xu2020attribution",
+            "Xu, Shawn and Venugopalan, Subhashini and Sundararajan, Mukund",
+            "Attribution in Scale and Space",
+            "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition "
+            "(CVPR)",
+            2020,
+            "2004.03383",
+        ),
+    ),
+    "xrai": Card(
+        "Whole regions in place of pixels, ordered by what integrated gradients find in them. Its "
+        "regions are those of the image's edges, and need scikit-image.",
+        Reference(
+            "kapishnikov2019xrai",
+            r"Kapishnikov, Andrei and Bolukbasi, Tolga and Vi{\'e}gas, Fernanda and Terry, Michael",
+            "XRAI: Better Attributions Through Regions",
+            "Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV)",
+            2019,
+            "1906.02825",
+        ),
     ),
     "guidedbackprop": Card(
         "Crisp edges of what a network of rectifiers responds to. It hardly depends on the class: "
@@ -550,6 +640,12 @@ CARDS: Final[Mapping[str, Card]] = {
             2015,
             "1412.6806",
         ),
+    ),
+    "deconvnet": Card(
+        "What in the input a network of rectifiers can be inverted to. Unlike guided "
+        "backpropagation it asks nothing of the rectifiers' inputs: edges of the whole image, "
+        "hardly those of the class.",
+        _ZEILER,
     ),
     "guidedgradcam": Card(
         "Fine edges within the region that Grad-CAM finds, for pictures. The edges are guided "
@@ -584,6 +680,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "images": "the input",
     "image_gradients": "the score's gradient at the input",
     "guided_gradients": "the guided gradient at the input, through rectifiers that are layers",
+    "deconvolved_gradients": "the deconvolved gradient at the input, through rectifiers",
     "hessian_products": "a second derivative behind the layer",
     "bias_terms": "what each layer's bias adds",
     "score_images": "scores of altered inputs",

@@ -57,6 +57,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "image_gradients": Need(backward=True),
     "token_logits": Need(),
     "guided_gradients": Need(),
+    "deconvolved_gradients": Need(),
     "hessian_products": Need(by_row=True, by_channel=True),
     "bias_terms": Need(),
     "score_images": Need(),
@@ -70,7 +71,10 @@ NEEDS: Final[Mapping[str, Need]] = {
 BOTH: Final = ("activations", "gradients")
 
 ON_IMAGES: Final = frozenset(
-    ["images", "image_gradients", "guided_gradients", "score_images", "rerun", "gradients_at"]
+    [
+        *("images", "image_gradients", "guided_gradients", "deconvolved_gradients"),
+        *("score_images", "rerun", "gradients_at"),
+    ]
 )
 """What is read of, or altered in, the model's spatial input."""
 

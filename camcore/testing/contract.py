@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from camcore.adapter import (
     Leaves,
     NativeScore,
     Parameters,
+    Rectifier,
     not_offered,
 )
 from camcore.errors import InputError, LayerError, MethodError, TargetError
@@ -436,13 +437,18 @@ def gives_second_order(subject: Subject) -> None:
 
 @promise_of("rectifier")
 def bends_only_on_request(subject: Subject) -> None:
-    """The guided rule moves gradients alone, and only in the run that asks for it."""
-    guided = subject.run([of_class(0)], subject.layer, INPUT, rectifier="guided")
-    subject.close(scores_of(guided.outputs), subject.scores, "outputs under the guided rule")
-    same(guided.layers[INPUT].gradients[0].shape, subject.inputs.shape, "guided shapes")
-    after = subject.run([of_class(0)], INPUT).layers[INPUT]
+    """A rule for rectifiers moves gradients alone, and only in the run that asks for it."""
     before = subject.trace.layers[INPUT].gradients[0]
-    subject.close(after.gradients[0], before, "gradients after a guided run and before")
+    for rule in get_args(Rectifier):
+        bent = subject.run([of_class(0)], subject.layer, INPUT, rectifier=rule)
+        subject.close(scores_of(bent.outputs), subject.scores, f"outputs under the {rule} rule")
+        same(
+            bent.layers[INPUT].gradients[0].shape,
+            subject.inputs.shape,
+            f"shapes by the {rule} rule",
+        )
+        after = subject.run([of_class(0)], INPUT).layers[INPUT].gradients[0]
+        subject.close(after, before, f"gradients after a run by the {rule} rule and before")
 
 
 @promise_of("classifier")

@@ -321,6 +321,8 @@ class NumpyAdapter:
         for x, op in reversed(following):
             if rectifier is not None and isinstance(op, ReLU):
                 cotangent = np.maximum(cotangent, 0)
+                if rectifier == "deconvolution":
+                    continue
             cotangent = op.pull_back(x, cotangent)
         if cotangent.shape != values[place].shape:
             raise GradientError(

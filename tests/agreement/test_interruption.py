@@ -21,9 +21,11 @@ METHODS = {
     "rise": 4,
     "smoothgrad": 4,
     "smoothgradcampp": 4,
-    "integratedgradients": 4,
+    **dict.fromkeys(("smoothgradsq", "vargrad", "integratedgradients", "idgi"), 4),
+    **dict.fromkeys(("gradientshap", "guidedig", "blurig", "xrai"), 4),
     "shapleycam": 2,
     "guidedgradcam": 2,
+    "deconvnet": 2,
     "fullgrad": 2,
 }
 

@@ -20,6 +20,8 @@ HEADS = ["pooled", "flattened"]
 
 # The networks have no attention, and no tokens.
 NAMES = [method.name for method in TABLE if method.level in ("layer", "input")]
+SEGMENTING = {"xrai"}
+"""Methods that segment the input, which has two spatial axes then."""
 
 # Settings that keep the further passes few.
 FEW = {"masks": 12, "cells": 3, "window": 5, "stride": 3, "samples": 2, "steps": 2}
@@ -167,16 +169,18 @@ def pair(torch, keras, double, one_thread, shape, head):
 
 
 @pytest.fixture(scope="module")
-def explained(pair, head):
+def explained(pair, head, shape):
     """By framework, what every method says at the last layer."""
     return {
-        framework: camcore.explain(model, images, TARGET, "relu2", applicable(head), **FEW)
+        framework: camcore.explain(model, images, TARGET, "relu2", applicable(head, shape), **FEW)
         for framework, (model, images) in pair.items()
     }
 
 
-def applicable(head: str) -> list[str]:
-    return [name for name in NAMES if name != "cam" or head == "pooled"]
+def applicable(head: str, shape: Shape) -> list[str]:
+    left_out = {"cam"} if head != "pooled" else set()
+    left_out |= SEGMENTING if shape.rank != 2 else set()
+    return [name for name in NAMES if name not in left_out]
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -219,6 +223,16 @@ def test_cam_needs_a_pooled_head(pair, head):
 def test_the_last_rectifier_is_chosen(pair):
     for model, images in pair.values():
         assert camcore.Explainer(model).layers(images) == ("relu2",)
+
+
+def test_regions_that_are_given_may_be_of_any_rank(pair, shape):
+    regions = np.zeros((2, *shape.size), bool)
+    regions[0, : shape.size[0] // 2] = regions[1, ..., 2:] = True
+    torch, keras = (
+        camcore.explain(model, images, TARGET, method="xrai", steps=3, regions=regions)
+        for model, images in pair.values()
+    )
+    assert apart(torch.raw["@input"], keras.raw["@input"]) <= 1e-12
 
 
 @pytest.mark.parametrize("method", ["gradcam", "refinecam"])

@@ -46,8 +46,16 @@ AT_INPUT = {
     "saliency": {},
     "gradienttimesinput": {},
     "smoothgrad": {"samples": 1},
+    "smoothgradsq": {"samples": 1},
+    "vargrad": {"samples": 2},
     "integratedgradients": {"steps": 1},
+    "idgi": {"steps": 2},
+    "gradientshap": {"samples": 1},
+    "guidedig": {"steps": 2},
+    "blurig": {"steps": 1},
+    "xrai": {"steps": 2},
     "guidedbackprop": {},
+    "deconvnet": {},
     "guidedgradcam": {},
 }
 
@@ -240,7 +248,7 @@ def rectified(model, images):
     return {name: np.moveaxis(one.activations, axis, 1) for name, one in traced.items()}
 
 
-@pytest.mark.parametrize("method", ["guidedbackprop", "guidedgradcam"])
+@pytest.mark.parametrize("method", ["guidedbackprop", "deconvnet", "guidedgradcam"])
 @pytest.mark.parametrize("other", OTHERS)
 def test_guided_gradients_agree(lite0, method, other):
     torch, other = (

@@ -16,6 +16,7 @@ from camcore.testing.network import Conv, Dense, Op
 
 PHOTOS = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
 CLASSES = [3, 1]
+HALVES = np.repeat([[1, 0], [0, 1]], 4, axis=1)[:, :, None] * np.ones(8, bool) > 0
 FURTHER = {
     "scorecam": {},
     "iscam": {"steps": 2},
@@ -26,8 +27,16 @@ FURTHER = {
     "rise": {"masks": 20, "cells": 3},
     "occlusion": {"window": 3, "stride": 2},
     "smoothgrad": {"samples": 2},
+    "smoothgradsq": {"samples": 2},
+    "vargrad": {"samples": 2},
     "integratedgradients": {"steps": 3},
+    "idgi": {"steps": 3},
+    "gradientshap": {"samples": 2},
+    "guidedig": {"steps": 3},
+    "blurig": {"steps": 3, "max_sigma": 2},
+    "xrai": {"steps": 2, "regions": HALVES, "min_pixels": 4},
     "guidedbackprop": {},
+    "deconvnet": {},
     "guidedgradcam": {},
     "fullgrad": {},
     "layerig": {"steps": 3},
@@ -37,6 +46,7 @@ FURTHER = {
 }
 """Methods that need more than the one pass, made quick."""
 DRAWN = {"sscam", "rise", "smoothgrad", "smoothgradcampp"}
+DRAWN |= {"smoothgradsq", "vargrad", "gradientshap"}
 SCORED_IN_NUMPY = {"ablationcam", "reciprocam", "layerig", "dix"}
 
 
@@ -74,9 +84,8 @@ BOTH = Ending(**PROBABLE.ops)
 
 
 def raw(model, target, method, images=PHOTOS, **options):
-    result = camcore.explain(
-        model, images, target, "relu2", method, **FURTHER.get(method, {}), **options
-    )
+    options = {**FURTHER.get(method, {}), **options}
+    result = camcore.explain(model, images, target, "relu2", method, **options)
     (found,) = result.raw.values()
     return found
 
@@ -233,10 +242,12 @@ def test_channels_may_come_last(method):
     # Sides of other lengths than the channels, and of one another.
     images = np.random.default_rng(1).normal(size=(2, 2, 10, 9))
     model = Ending(**random_network(head="gap").ops, softmax=Softmax())
-    first = raw(model, CLASSES, method, images)
-    np.testing.assert_allclose(
-        raw(ChannelsLast(**model.ops), CLASSES, method, last(images)), first, rtol=1e-9, atol=1e-12
-    )
+    regions = np.ones((2, 10, 9), bool)
+    regions[0, :3] = False
+    said = {"regions": regions} if method == "xrai" else {}
+    first = raw(model, CLASSES, method, images, **said)
+    found = raw(ChannelsLast(**model.ops), CLASSES, method, last(images), **said)
+    np.testing.assert_allclose(found, first, rtol=1e-9, atol=1e-12)
     assert np.ptp(first) > 0
 
 

@@ -493,9 +493,13 @@ def test_numpy_adapter_takes_a_layers_first_and_last_call():
 @pytest.mark.parametrize(
     ("rectifier", "expected"),
     # Where x > 0 and where g > 0: both, neither, or one of them.
-    [(None, [1, -1, 0, 0]), ("guided", [1, 0, 0, 0])],
+    [
+        (None, [1, -1, 0, 0]),
+        ("guided", [1, 0, 0, 0]),
+        ("deconvolution", [1, 0, 1, 0]),
+    ],
 )
-def test_numpy_adapter_follows_the_guided_rule(rectifier, expected):
+def test_numpy_adapter_follows_the_rules_of_rectifiers(rectifier, expected):
     network = NumpyAdapter(relu=ReLU(), flat=Flatten())
     images = np.array([[[1.0, 1.0, -1.0, -1.0]]])
     trace = network.run(

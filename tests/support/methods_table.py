@@ -45,8 +45,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "Score-CAM": ("scorecam", "fasterscorecam", "sscam", "iscam"),
     "Ablation-CAM": ("ablationcam",),
     "occlusion": ("occlusion", "rise"),
-    "SmoothGrad": ("smoothgrad", "integratedgradients"),
-    "guided": ("guidedbackprop", "guidedgradcam"),
+    "SmoothGrad": (
+        *("smoothgrad", "smoothgradsq", "vargrad", "integratedgradients", "idgi"),
+        *("gradientshap", "guidedig", "blurig"),
+    ),
+    "XRAI": ("xrai",),
+    "guided": ("guidedbackprop", "deconvnet", "guidedgradcam"),
     "FullGrad": ("fullgrad",),
 }
 """Methods that ask the same of a model stand in one column."""
@@ -80,6 +84,7 @@ REFUSALS: tuple[Refused, ...] = (
     Refused("MethodError", "it is computed within windows (as Swin does)"),
     Refused("MethodError", "ShapleyCAM needs a target that is linear in the outputs"),
     Refused("MethodError", "FullGrad lays what every layer adds over the input"),
+    Refused("MethodError", "XRAI segments images of two spatial axes by itself"),
     Refused("LayerError", "times in a pass; say which call is meant"),
     Refused("MethodError", "Outputs for altered activations are scored in NumPy"),
     Refused("LayerError", "so there is no one place to go on from"),

@@ -314,7 +314,8 @@ def test_a_model_goes_when_nobody_holds_it(backend, kind):
         lambda jax, x: jax.vmap(jax.jit(jax.nn.relu))(x),
     ],
 )
-def test_the_guided_rule_knows_every_spelling_of_a_rectifier(jax, adapt, spelled):
+@pytest.mark.parametrize("rule", ["guided", "deconvolution"])
+def test_a_rule_knows_every_spelling_of_a_rectifier(jax, adapt, spelled, rule):
     def function(w, x):
         return spelled(jax, spelled(jax, x @ w) @ w).mean(1)
 
@@ -323,10 +324,13 @@ def test_the_guided_rule_knows_every_spelling_of_a_rectifier(jax, adapt, spelled
         def relu(x):
             return jax.nn.relu(x)
 
-        relu.defvjp(lambda x: (relu(x), x), lambda x, g: ((x > 0) * jax.nn.relu(g),))
+        relu.defvjp(lambda x: (relu(x), x), lambda x, g: (is_open(x) * jax.nn.relu(g),))
         return relu(relu(x @ W) @ W).mean(1)[:, 1].sum()
 
-    found = gradient(adapt(function), INPUT, rectifier="guided")
+    def is_open(x):
+        return x > 0 if rule == "guided" else jax.numpy.ones_like(x)
+
+    found = gradient(adapt(function), INPUT, rectifier=rule)
     np.testing.assert_allclose(found, jax.grad(plain)(X), rtol=0, atol=1e-7)
     assert np.abs(found - gradient(adapt(function), INPUT)).max() > 1e-4
 
@@ -343,6 +347,15 @@ def test_the_guided_rule_stops_at_the_top_too(jax, adapt, spelled):
     found = gradient(adapt(lambda w, x: rectify(20 * x @ w).mean(1)), INPUT, rectifier="guided")
     passed = ((h > 0) & (h < 6))[..., 1:2] * W[:, 1] * 20 / 6
     np.testing.assert_allclose(found, passed, rtol=0, atol=1e-5)
+
+
+def test_deconvolution_passes_the_top(jax, adapt):
+    h = 20 * X @ W
+    assert (h > 6).any()
+    function = adapt(lambda w, x: jax.nn.relu6(20 * x @ w).mean(1))
+    found = gradient(function, INPUT, rectifier="deconvolution")
+    expected = np.broadcast_to(W[:, 1] * 20 / 6, X.shape)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_rectifiers_out_of_reach_are_named(jax, adapt):

@@ -117,12 +117,13 @@ def test_lengths_that_a_file_declares_as_none_are_open(file, axes):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_the_guided_rule_is_that_of_pytorch(model, file):
+@pytest.mark.parametrize("rule", ["guided", "deconvolution"])
+def test_a_rule_for_rectifiers_is_that_of_pytorch(model, file, rule):
     from camcore import registry
 
     images, seeds = IMAGES[:2], [of_class(1)]
-    expected = registry.adapter(model).run(images, [INPUT], seeds, rectifier="guided")
-    found = backend.adapt(file).run(images, [INPUT], seeds, rectifier="guided")
+    expected = registry.adapter(model).run(images, [INPUT], seeds, rectifier=rule)
+    found = backend.adapt(file).run(images, [INPUT], seeds, rectifier=rule)
     close(found.layers[INPUT].gradients[0], expected.layers[INPUT].gradients[0])
 
 
@@ -396,7 +397,8 @@ def test_places_of_maxima_that_the_file_returns_itself():
     assert second.tolist() == [[[0, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 1]]]
 
 
-def test_the_guided_rule_is_for_rectifiers_alone(torch):
+@pytest.mark.parametrize("rule", ["guided", "deconvolution"])
+def test_a_rule_is_for_rectifiers_alone(torch, rule):
     from camcore import registry
 
     nn = torch.nn
@@ -406,8 +408,8 @@ def test_the_guided_rule_is_for_rectifiers_alone(torch):
         *(nn.LeakyReLU(), nn.Hardtanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     )
     seeds = [of_class(1)]
-    expected = registry.adapter(model.eval()).run(IMAGES, [INPUT], seeds, rectifier="guided")
-    found = backend.adapt(exported(model, [IMAGES])).run(IMAGES, [INPUT], seeds, rectifier="guided")
+    expected = registry.adapter(model.eval()).run(IMAGES, [INPUT], seeds, rectifier=rule)
+    found = backend.adapt(exported(model, [IMAGES])).run(IMAGES, [INPUT], seeds, rectifier=rule)
     close(found.layers[INPUT].gradients[0], expected.layers[INPUT].gradients[0])
 
 

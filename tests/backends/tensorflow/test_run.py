@@ -435,6 +435,7 @@ def test_rectifier_rules_equal_the_hand_computation(tf, keras, backend, spelling
     given = np.array([[0.5, 0.5, -0.5, 7.0]])
     above = 0.0 if spelling == "relu6" else 4.0
     expected = {None: [1, -2, 0, above], "guided": [1, 0, 0, above]}
+    expected["deconvolution"] = [1, 0, 3, 4]
     for rule, gradient in expected.items():
         trace = backend.adapt(model).run(given, [INPUT], [one_hot(0)], rectifier=rule)
         np.testing.assert_array_equal(trace.layers[INPUT].gradients[0], [gradient])

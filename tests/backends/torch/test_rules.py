@@ -32,14 +32,15 @@ class Net(nn.Module):
     def forward(self, x: Any) -> Any:
         return self.fc(self.relu(self.second(self.relu(self.first(3 * x)))))
 
-    def guided(self, x: np.ndarray) -> np.ndarray:
-        """Gradient of the first output at `x` by the guided rule, by hand."""
+    def bent(self, x: np.ndarray, rule: str) -> np.ndarray:
+        """Gradient of the first output at `x` by a rule for rectifiers, by hand."""
 
         def rectify(z: np.ndarray) -> np.ndarray:
             return np.clip(z, 0, self.top)
 
         def back(gradient: np.ndarray, z: np.ndarray) -> np.ndarray:
-            return np.maximum(gradient, 0) * ((z > 0) & (z < self.top))
+            is_open = rule == "deconvolution" or ((z > 0) & (z < self.top))
+            return np.maximum(gradient, 0) * is_open
 
         w = {name: p.detach().numpy() for name, p in self.named_parameters()}
         z1 = 3 * x @ w["first.weight"].T + w["first.bias"]
@@ -79,11 +80,12 @@ def scripted_relu() -> Any:
         return torch.jit.script(nn.ReLU())
 
 
+@pytest.mark.parametrize("rule", ["guided", "deconvolution"])
 @pytest.mark.parametrize(("relu", "top"), RELUS.values(), ids=RELUS)
-def test_rectifiers_pull_back_by_the_guided_rule(points, relu, top):
+def test_rectifiers_pull_back_by_the_rule_asked_for(points, relu, top, rule):
     net = Net(relu, top)
-    trace = adapt(net).run(points, [INPUT, "first"], [first, first], rectifier="guided")
-    expected = net.guided(points)
+    trace = adapt(net).run(points, [INPUT, "first"], [first, first], rectifier=rule)
+    expected = net.bent(points, rule)
     plain = adapt(net).run(points, [INPUT], [first]).layers[INPUT].gradients[0]
     for gradients in trace.layers[INPUT].gradients:
         np.testing.assert_allclose(gradients, expected, rtol=0, atol=1e-12)
@@ -92,11 +94,12 @@ def test_rectifiers_pull_back_by_the_guided_rule(points, relu, top):
 
 def test_a_bound_other_than_zero_is_no_rectifier(points):
     net = Net(lambda x: x.clamp(min=-0.1).clamp(-2, 2))
-    plain, bent = (
+    plain, *bent = (
         adapt(net).run(points, [INPUT], [first], rectifier=rule).layers[INPUT].gradients[0]
-        for rule in (None, "guided")
+        for rule in (None, "guided", "deconvolution")
     )
-    np.testing.assert_array_equal(plain, bent)
+    for found in bent:
+        np.testing.assert_array_equal(plain, found)
 
 
 def test_checkpointed_rectifiers_are_reached(points):

@@ -22,7 +22,13 @@ LABELS = {
     "rise": "RISE",
     "smoothgrad": "SmoothGrad",
     "smoothgradcampp": "Smooth Grad-CAM++",
+    "smoothgradsq": "SmoothGrad-Squared",
+    "vargrad": "VarGrad",
     "integratedgradients": "Integrated gradients",
+    "idgi": "IDGI",
+    "gradientshap": "GradientSHAP",
+    "guidedig": "Guided IG",
+    "blurig": "Blur IG",
 }
 FEW = {"masks": 8, "cells": 3, "window": 4, "steps": 2, "samples": 2}
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from noisy import IMAGES, noise
 
+import camcore
 from camcore import methods
 from camcore.errors import InputError, MethodError
 from camcore.recipes.captum import guided_gradcam_nearest
+from camcore.testing import random_network
 
 
 def test_smoothgrad_is_the_magnitude_of_the_mean_gradient():
@@ -19,12 +21,57 @@ def test_smoothgrad_is_the_magnitude_of_the_mean_gradient():
     np.testing.assert_allclose(maps, expected, rtol=1e-13)
 
 
+def test_statistics_of_noise_are_computed_by_hand():
+    # Gradients 1, 3 and 5 in the first channel, -2 and 2 and 0 in the second: means 3 and 0,
+    # means of squares 35/3 and 8/3, variances 8/3 and 8/3.
+    draws = np.array([[1.0, -2.0], [3.0, 2.0], [5.0, 0.0]])
+    images = np.zeros((1, 2, 3))
+
+    def statistic(method):
+        left = iter(draws)
+        return method(images, lambda x: np.zeros(x.shape) + next(left)[None, :, None], samples=3)
+
+    np.testing.assert_allclose(statistic(methods.smoothgrad), [[3, 3, 3]], rtol=1e-14)
+    np.testing.assert_allclose(statistic(methods.smoothgrad_squared), [[35 / 3] * 3], rtol=1e-14)
+    np.testing.assert_allclose(statistic(methods.vargrad), [[8 / 3] * 3], rtol=1e-14)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_mean_squares_are_variances_and_squared_means(rank):
+    network = random_network(rank, head="deep")
+    images = np.random.default_rng(rank).normal(size=(2, 2, *[8] * rank))
+    square, variance, mean = (
+        camcore.explain(network, images, 1, method=name, samples=4, seed=3).by_channel
+        for name in ("smoothgradsq", "vargrad", "smoothgrad")
+    )
+    np.testing.assert_allclose(square, variance + mean**2, rtol=1e-12, atol=0)
+    assert variance.min() >= 0
+    assert variance.max() > 1e-2 * square.max()
+
+
+def test_gradients_that_do_not_vary_have_no_variance_at_all():
+    weights = np.random.default_rng(5).normal(size=IMAGES.shape) * 1e6 + 1 / 3
+    for samples in (1, 7):
+        maps = methods.vargrad(IMAGES, lambda x: weights, samples=samples)
+        np.testing.assert_array_equal(maps, np.zeros((2, 4, 4)))
+    square = methods.smoothgrad_squared(IMAGES, lambda x: weights, samples=7)
+    np.testing.assert_allclose(square, (weights**2).max(axis=1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("method", [methods.smoothgrad_squared, methods.vargrad])
+def test_squares_that_overflow_are_an_error(method):
+    with np.errstate(all="ignore"), pytest.raises(InputError, match="overflows float64"):
+        method(IMAGES, lambda x: 1e200 * x, samples=3)
+
+
 def test_signed_maps_sum_the_channels_with_their_signs():
     gradients = np.array([[[[1.0, -4.0], [2.0, 0.5]], [[-3.0, 1.0], [2.0, -0.5]]]])
     expected = [[[-2, -3], [4, 0]]]
     np.testing.assert_array_equal(methods.saliency(gradients, signed=True), expected)
     np.testing.assert_array_equal(methods.saliency(gradients), [[[3, 4], [2, 0.5]]])
     np.testing.assert_array_equal(methods.guided_backprop(gradients, signed=True), expected)
+    np.testing.assert_array_equal(methods.deconvnet(gradients, signed=True), expected)
+    np.testing.assert_array_equal(methods.deconvnet(gradients), [[[3, 4], [2, 0.5]]])
     smooth = methods.smoothgrad(gradients, lambda x: gradients, samples=2, signed=True)
     np.testing.assert_array_equal(smooth, expected)
     # Grad-CAM [[-1, 0], [0.5, 2]]: its positive part weighs.
@@ -99,6 +146,8 @@ def test_fullgrad_scales_terms_however_small():
     ("call", "message"),
     [
         (lambda: methods.smoothgrad(IMAGES, abs, samples=0), "samples=0; it must be at least 1"),
+        (lambda: methods.smoothgrad_squared(IMAGES, abs, samples=0), "samples=0; it must be at"),
+        (lambda: methods.vargrad(IMAGES, abs, sigma=-1), "sigma=-1; it must be finite and at"),
         (lambda: methods.smoothgrad(IMAGES, abs, samples=2.5), "samples=2.5; it must be a whole"),
         (lambda: methods.smoothgrad(IMAGES, abs, sigma=-1), "sigma=-1; it must be finite and at"),
         (lambda: methods.smoothgrad(IMAGES, abs, sigma=np.inf), "sigma=inf; it must be finite"),
@@ -121,6 +170,7 @@ def test_options_out_of_range_are_named(call, message):
         (lambda: methods.smoothgrad(IMAGES[0, 0], abs), r"images must be \(batch, channels"),
         (lambda: methods.integrated_gradients(IMAGES[0, 0], abs), r"images must be \(batch"),
         (lambda: methods.guided_backprop(IMAGES[0, 0]), "guided_gradients must be"),
+        (lambda: methods.deconvnet(IMAGES[0, 0]), r"deconvolved_gradients must be \(batch"),
         (
             lambda: methods.guided_gradcam(IMAGES, IMAGES, IMAGES[0, 0]),
             r"guided_gradients must be \(batch",

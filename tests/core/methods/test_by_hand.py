@@ -32,6 +32,9 @@ def mixed(difference):
     return [[w + 2 * (1 - w), 2 * w], [3 * w, 4 * w + (1 - w)]]
 
 
+S = (128 / 545) ** 2
+"""Of a blur in two axes, whose weights halve over one position: 1, 1/2, 1/16 and 1/512."""
+
 BY_HAND = {
     # A1 - A2
     "gradcam": [[-1, 2], [3, 3]],
@@ -88,13 +91,34 @@ BY_HAND = {
     # The larger of |G1| and |g2|.
     "saliency": [[2, 1], [2, 4]],
     "smoothgrad": [[2, 1], [2, 4]],
+    "smoothgradsq": [[4, 1], [4, 16]],
+    "vargrad": [[0, 0], [0, 0]],
     # x1 G1 = [[0, -1], [4, 3]], x2 g2 = [[-3, 0], [0, -8]]
     "gradienttimesinput": [[-3, -1], [4, -5]],
     # At the nodes 0.21 and 0.79, z2 = 3t - 1 and 2t - 1 are positive once each.
     "integratedgradients": [[-1.5, -1], [4, -1]],
+    # From 10 at 0, where z2 is closed, to 12.5 halfway: 2.5 [[4, 1], [4, 1]] / 10. From there,
+    # where one place of z2 is open, to 10: -2.5 [[4 + 1, 1], [4, 1]] / 11.
+    "idgi": [[-6 / 44, 1 / 44], [4 / 44, 1 / 44]],
+    # At the places 1/4 and 3/4, z2 is [[-1/4, -1], [-1, -1/2]] and [[5/4, -1], [-1, 1/2]]: g2 is
+    # on average [[-1/2, 0], [0, -2]].
+    "gradientshap": [[-1.5, -1], [4, -1]],
+    # x1 and x2 are 11 away. At 0 the gradients [[2, -1], [2, 1]] and 0: first x2 goes all its
+    # way of 5, then of what is left of 5.5 the shares 1/8 and 3/8 of the smallest, -1 and 1. At
+    # the end of x2 the rest of x1 goes.
+    "guidedig": [[0, -1], [4, 3]],
+    # The blur's matrix is 128 / 545 [[2, 1], [1, 2]] along either axis: x less its blur is
+    # x1 - s [[9, 12], [15, 18]] and x2 - s [[14, 10], [10, 11]], which G1 and g2 weigh.
+    "blurig": [[-3 - 4 * S, -1 + 12 * S], [4 - 30 * S, -5 + 26 * S]],
+    # From 0: (G1 x1, x2 [[-1/2, 0], [0, -2]]); from 3: (G1 (x1 - 3), (x2 - 3) [[-1, 1], [-1/2,
+    # -4]]). Their mean is [[-3, 1/2], [1, 3/2]] and [[-3/4, -3/2], [3/4, 0]]; of the larger the
+    # lower row is first, then what is left of the right column, and of the upper row.
+    "xrai": [[-0.75, 0.5], [1.25, 1.25]],
     # What is positive of G1, and of G2 where z2 is positive: nothing.
     "guidedbackprop": [[2, 0], [2, 1]],
-    # Times the positive part of A1 - A2.
+    # What is positive of G1 and G2, wherever the rectifier was open.
+    "deconvnet": [[2, 2], [2, 1]],
+    # Guided backpropagation times the positive part of A1 - A2.
     "guidedgradcam": [[0, 0], [6, 3]],
     # |x G| / max:             [[0, 1/4], [1, 3/4]] and [[3/8, 0], [0, 1]].
     # |b G| less min, / max:   [[1, 0], [1, 0]]     and [[1/4, 0], [0, 1]].
@@ -108,7 +132,18 @@ OPTIONS = {
     "fasterscorecam": {"channels": 1},
     "occlusion": {"window": 1, "stride": 1},
     "rise": {"masks": 3, "keep": 1},
+    "smoothgradsq": {"sigma": 0.01, "samples": 2},
+    "vargrad": {"sigma": 0.01, "samples": 2},
     "integratedgradients": {"steps": 2},
+    "idgi": {"steps": 2},
+    "guidedig": {"steps": 2, "max_dist": 1},
+    "blurig": {"steps": 1, **dict.fromkeys(("max_sigma", "grad_step"), (2 * np.log(2)) ** -0.5)},
+    "xrai": {
+        "steps": 2,
+        "regions": np.array([[[0, 0], [1, 1]], [[0, 1], [0, 1]], [[1, 1], [0, 0]]], bool),
+        "min_pixels": 1,
+    },
+    "gradientshap": {"samples": 2, "places": "even"},
 }
 APART = {"cam", "kpcacam", "random", "refinecam"}
 

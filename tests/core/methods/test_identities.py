@@ -245,7 +245,9 @@ def test_13_a_batch_gives_what_its_samples_give(rank, head):
 def test_13_holds_for_every_method_of_the_table(rank):
     network = random_network(rank, head="gap")
     # The networks have no attention and no tokens; LeGrad's batches are compared in tests/backends.
-    names = [method.name for method in methods.TABLE if method.level in ("layer", "input")]
+    left_out = set() if rank == 2 else {"xrai"}  # it segments images
+    rows = [row for row in methods.TABLE if row.level in ("layer", "input")]
+    names = [row.name for row in rows if row.name not in left_out]
     few = {"masks": 20, "cells": 3, "window": 3, "stride": 2, "samples": 2, "steps": 2}
     few["designs"] = 2
     together = camcore.explain(network, images(rank), 2, "relu2", names, **few)

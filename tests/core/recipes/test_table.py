@@ -77,7 +77,8 @@ def test_a_function_takes_what_its_row_needs_and_no_more(row):
 
 ARRAYS = {
     **dict.fromkeys(("activations", "gradients", "hessian_products"), (2, 3, 4, 4)),
-    **dict.fromkeys(("images", "image_gradients", "guided_gradients"), (2, 3, 4, 4)),
+    **dict.fromkeys(("images", "image_gradients"), (2, 3, 4, 4)),
+    **dict.fromkeys(("guided_gradients", "deconvolved_gradients"), (2, 3, 4, 4)),
     "attention_gradients": (2, 3, 17, 4, 4),
 }
 """Shapes of the arrays that functions of rows take."""
