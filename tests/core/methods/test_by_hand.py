@@ -159,8 +159,7 @@ def test_equals_the_hand_computation(name):
 
 
 def test_no_row_of_the_table_is_left_out():
-    # These need attention or tokens; test_attention.py, test_relevancy.py and test_tokens.py compute
-    # them.
+    # These need attention or tokens: test_attention.py, test_relevancy.py and test_tokens.py.
     apart = {"legrad", "relevancy", "rollout", "tokencam"}
     assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, *apart}
 

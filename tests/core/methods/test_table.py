@@ -118,7 +118,7 @@ def test_needs_are_attributes_of_the_evidence():
 
 def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
     elsewhere = {"activations", "gradients", "hessian_products", "attention_gradients", "resume"}
-    elsewhere |= {"scores", "class_weights", "bias_terms", "gradients_from"}
+    elsewhere |= {"scores", "class_weights", "bias_terms", "gradients_from", "token_logits"}
     assert set(NEEDS) - elsewhere - CHAINED == ON_IMAGES
 
 
