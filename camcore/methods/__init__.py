@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from camcore.methods.attention import *
     from camcore.methods.attribution import *
     from camcore.methods.gradient import *
+    from camcore.methods.groups import *
     from camcore.methods.masking import *
     from camcore.methods.noise import *
+    from camcore.methods.optimisation import *
     from camcore.methods.perturbation import *
     from camcore.methods.positions import *
     from camcore.methods.spectral import *
@@ -32,6 +34,8 @@ else:
         "spectral",
         "activation",
         "masking",
+        "groups",
+        "optimisation",
         "perturbation",
         "positions",
         "attribution",

@@ -127,6 +127,9 @@ DEFAULTS = {
     "fasterscorecam": MASKED,
     "sscam": {"samples": 35, "sigma": 2.0, **DRAWN, **MASKED},
     "iscam": {"steps": 10, **MASKED},
+    "gscorecam": {**MASKED, "channels": 300},
+    "groupcam": {"groups": 32, "side": 51, "sigma": 50.0, "masking": PAPER, "batch_size": 32},
+    "opticam": {"steps": 100, "rate": 0.1},
     "ablationcam": {"batch_size": 64},
     "reciprocam": {"smooth": False, "batch_size": 64},
     "occlusion": {
@@ -193,7 +196,8 @@ class Without:
         return None
 
 
-SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "occlusion", "rise"}
+SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "gscorecam", "groupcam", "opticam"}
+SCORING |= {"occlusion", "rise"}
 
 
 @pytest.mark.parametrize(
@@ -204,13 +208,15 @@ SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "occlusion", "rise"}
         ("hessian_products", {"shapleycam"}),
         ("rerun", {"smoothgradcampp"}),
         ("guided_gradients", {"guidedbackprop", "guidedgradcam"}),
-        ("gradients_at", {"smoothgrad", "integratedgradients"}),
+        ("gradients_at", {"smoothgrad", "integratedgradients", "opticam"}),
         ("score_images", SCORING),
     ],
 )
 def test_what_an_adapter_leaves_out_is_answered_with_all_methods_that_do_without(left_out, refused):
-    others = ", ".join(row.name for row in TABLE if row.name not in refused)
     for name in refused:
+        # Opti-CAM needs both.
+        further = {"gradients_at", "score_images"} if name == "opticam" else {left_out}
+        others = ", ".join(row.name for row in TABLE if not further.intersection(row.needs))
         with pytest.raises(MethodError) as caught:
             find(name)(Without(left_out))
         assert str(caught.value) == f"Not offered. Methods that do without: {others}."
