@@ -24,7 +24,7 @@ import numpy as np
 from camcore import registry
 from camcore._shared.warn import warn
 from camcore.adapter import Adapter, Array, Mode, NativeScore, Seed, Trace
-from camcore.augment import Augmentation
+from camcore.augment import Augmentation, Weighted
 from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
@@ -641,12 +641,15 @@ class Explainer(Generic[Result]):
         if evidence.frames > 1:
             frames.check_method(method.label, method.by_row, evidence.layer)
         raw, channels = method.with_channels(evidence)
+        views = np.ones_like(raw)
         for augmentation in self.augment:
-            view, parts = method.with_channels(evidence.on(augmentation.view(evidence.images)))
-            raw = raw + augmentation.undo(view, raw.shape[1:])
+            seen = evidence.on(augmentation.view(evidence.images))
+            view, parts = method.with_channels(seen)
+            weight = _weight(augmentation, seen, evidence, view)
+            raw = raw + augmentation.undo(weight * view, raw.shape[1:])
+            views = views + augmentation.undo(weight * np.ones_like(view), raw.shape[1:])
             if channels is not None and parts is not None:
-                channels = channels + _undone(augmentation, parts, raw.shape[1:])
-        views = raw.dtype.type(1 + len(self.augment))
+                channels = channels + _undone(augmentation, weight[:, None] * parts, raw.shape[1:])
         raw = raw / views
         if not np.all(np.isfinite(raw)):
             raise InputError(
@@ -654,7 +657,7 @@ class Explainer(Generic[Result]):
                 "finite. Explain the model in a wider dtype, or scale the score down."
             )
         raw = raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
-        return raw, None if channels is None else channels / views
+        return raw, None if channels is None else channels / views[:, None]
 
 
 @overload
@@ -826,6 +829,16 @@ def _undone(augmentation: Augmentation, maps: Array, size: tuple[int, ...]) -> A
     each = augmentation.undo(maps.reshape(-1, *maps.shape[2:]), size)
     undone: Array = each.reshape(*maps.shape[:2], *each.shape[1:])
     return undone
+
+
+def _weight(augmentation: Augmentation, seen: Rerun, evidence: Rerun, view: Array) -> Array:
+    """Weigh each row of a view's maps ``(B, *S)``, with an axis for each of theirs."""
+    if isinstance(augmentation, Weighted):
+        weight = augmentation.weight(np.asarray(seen.scores), np.asarray(evidence.scores))
+    else:
+        weight = np.ones(evidence.batch)
+    rows = np.repeat(weight, len(view) // len(weight)).astype(view.dtype)
+    return rows.reshape(-1, *[1] * (view.ndim - 1))
 
 
 def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:
