@@ -24,7 +24,7 @@ import numpy as np
 from camcore import registry
 from camcore._shared.warn import warn
 from camcore.adapter import OUTPUT, Adapter, Array, LayerName, Mode, NativeScore, Seed, Trace
-from camcore.augment import Augmentation
+from camcore.augment import Augmentation, Weighted
 from camcore.chain import Chain
 from camcore.errors import GradientError, InputError, LayerError, MethodError
 from camcore.evidence import Rerun
@@ -673,15 +673,18 @@ class Explainer(Generic[Result]):
         if evidence.frames > 1:
             frames.check_method(method.label, method.by_row, evidence.layer)
         raw, channels = method.with_channels(evidence)
+        views = np.ones_like(raw)
         for augmentation in self.augment:
-            view, parts = method.with_channels(evidence.on(augmentation.view(evidence.images)))
-            raw = raw + augmentation.undo(view, raw.shape[1:])
+            seen = evidence.on(augmentation.view(evidence.images))
+            view, parts = method.with_channels(seen)
+            weight = _weight(augmentation, seen, evidence, view)
+            raw = raw + augmentation.undo(weight * view, raw.shape[1:])
+            views = views + augmentation.undo(weight * np.ones_like(view), raw.shape[1:])
             if channels is not None and parts is not None:
-                channels = channels + _undone(augmentation, parts, raw.shape[1:])
-        views = raw.dtype.type(1 + len(self.augment))
+                channels = channels + _undone(augmentation, weight[:, None] * parts, raw.shape[1:])
         raw = raw / views
         raw = _whole(raw, method, evidence)
-        return raw, None if channels is None else channels / views
+        return raw, None if channels is None else channels / views[:, None]
 
     def _in_order(self, layers: Sequence[Rerun]) -> Sequence[Rerun]:
         """Sort layers whose attention is looked at by when they run.
@@ -708,11 +711,16 @@ class Explainer(Generic[Result]):
         if one.frames > 1:
             frames.check_method(method.label, method.by_row, one.layer)
         raw = {**chain.maps(method(chain))}
+        views = np.ones_like(raw[one.layer])
         for augmentation in self.augment:
-            view = chain.on(augmentation.view(chain.images))
-            for name, added in view.maps(method(view)).items():
-                raw[name] = raw[name] + augmentation.undo(added, raw[name].shape[1:])
-        views = 1 + len(self.augment)
+            seen = chain.on(augmentation.view(chain.images))
+            view = seen.maps(method(seen))
+            weight = _weight(augmentation, seen.layers[0], one, view[one.layer])
+            size = views.shape[1:]
+            for name, added in view.items():
+                raw[name] = raw[name] + augmentation.undo(weight * added, size)
+            ones = weight * np.ones_like(view[one.layer])
+            views = views + augmentation.undo(ones, size)
         return {
             layer.layer: _whole(raw[layer.layer] / views, method, layer) for layer in chain.layers
         }
@@ -887,6 +895,16 @@ def _undone(augmentation: Augmentation, maps: Array, size: tuple[int, ...]) -> A
     each = augmentation.undo(maps.reshape(-1, *maps.shape[2:]), size)
     undone: Array = each.reshape(*maps.shape[:2], *each.shape[1:])
     return undone
+
+
+def _weight(augmentation: Augmentation, seen: Rerun, evidence: Rerun, view: Array) -> Array:
+    """Weigh each row of a view's maps ``(B, *S)``, with an axis for each of theirs."""
+    if isinstance(augmentation, Weighted):
+        weight = augmentation.weight(np.asarray(seen.scores), np.asarray(evidence.scores))
+    else:
+        weight = np.ones(evidence.batch)
+    rows = np.repeat(weight, len(view) // len(weight)).astype(view.dtype)
+    return rows.reshape(-1, *[1] * (view.ndim - 1))
 
 
 def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tuple[int, ...]]:

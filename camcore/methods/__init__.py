@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from camcore.methods.attention import *
     from camcore.methods.attribution import *
     from camcore.methods.gradient import *
+    from camcore.methods.groups import *
     from camcore.methods.integrated import *
     from camcore.methods.masking import *
     from camcore.methods.noise import *
+    from camcore.methods.optimisation import *
     from camcore.methods.paths import *
     from camcore.methods.perturbation import *
     from camcore.methods.positions import *
@@ -40,6 +42,8 @@ else:
         "spectral",
         "activation",
         "masking",
+        "groups",
+        "optimisation",
         "perturbation",
         "integrated",
         "sensitivity",

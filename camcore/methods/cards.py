@@ -392,6 +392,41 @@ CARDS: Final[Mapping[str, Card]] = {
         ),
         "Score-CAM of the 10 channels with the largest variance over space",
     ),
+    "gscorecam": Card(
+        "Score-CAM at layers of thousands of channels, as CLIP's: only those that the gradient "
+        "says matter to the score are tried.",
+        Reference(
+            "chen2022gscorecam",
+            "Chen, Peijie and Li, Qi and Biaz, Saad and Bui, Trung and Nguyen, Anh",
+            "gScoreCAM: What Objects Is CLIP Looking At?",
+            "Asian Conference on Computer Vision (ACCV)",
+            2022,
+        ),
+    ),
+    "groupcam": Card(
+        "Between Grad-CAM and Score-CAM: some thirty passes at any layer. Channels are joined by "
+        "their number, so neighbours that tell of different things share a weight.",
+        _arxiv(
+            "zhang2021groupcam",
+            "Zhang, Qinglong and Rao, Lu and Yang, Yubin",
+            "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional Networks",
+            "2103.13859",
+        ),
+    ),
+    "opticam": Card(
+        "One mask, made of all channels at once, under which the score is as high as it gets. "
+        "A hundred passes and more; it shows what suffices, not all that matters.",
+        Reference(
+            "zhang2024opticam",
+            "Zhang, Hanwei and Torres, Felipe and Sicre, Ronan and Avrithis, Yannis and Ayache, "
+            "Stephane",
+            "Opti-CAM: Optimizing saliency maps for interpretability",
+            "Computer Vision and Image Understanding (CVIU)",
+            2024,
+            "2301.07002",
+            kind="article",
+        ),
+    ),
     "sscam": Card(
         "Score-CAM whose maps are too jagged: masks with noise, averaged. Many times as slow.",
         _arxiv(

@@ -13,7 +13,16 @@ import numpy as np
 
 from camcore._shared.progress import track
 from camcore.adapter import Array
-from camcore.methods.arrays import ScoreImages, at_least_one, batches, same_batch, shaped, weighted
+from camcore.methods.arrays import (
+    ScoreImages,
+    at_least_one,
+    batches,
+    mean_space,
+    paired,
+    same_batch,
+    shaped,
+    weighted,
+)
 from camcore.methods.noise import check_sigma
 from camcore.methods.table import described, register
 from camcore.postprocess import normalise
@@ -41,6 +50,9 @@ class Masking:
         is scored like the others; else its weight is 0.
     weights : {"softmax", "score"}
         The softmax of the scores over channels, or the scores themselves.
+    unscored : {"nothing", "zero"}
+        Whether channels left unscored have the weight 0, or what a score of 0 gives: with the
+        softmax, more than others whose score is negative.
     """
 
     interpolation: Interpolation = LINEAR
@@ -48,6 +60,7 @@ class Masking:
     eps: float = 0.0
     constant: bool = False
     weights: Literal["softmax", "score"] = "softmax"
+    unscored: Literal["nothing", "zero"] = "nothing"
 
     def masks(self, channels: Array, size: tuple[int, ...]) -> Array:
         """Turn channels ``(N, *S)`` into masks ``(N, *size)``."""
@@ -58,8 +71,10 @@ class Masking:
     def _resized(self, maps: Array, size: tuple[int, ...]) -> Array:
         return resize(maps, size, self.interpolation, leading=1)
 
-    def scored_channels(self, activation: Array, limit: int | None = None) -> Array:
-        """Choose the channels to score: at most `limit`, those of largest variance.
+    def scored_channels(
+        self, activation: Array, limit: int | None = None, importance: Array | None = None
+    ) -> Array:
+        """Choose the channels to score: at most `limit`, those of largest importance.
 
         Parameters
         ----------
@@ -67,6 +82,8 @@ class Masking:
             One sample's activations.
         limit : int, optional
             How many at the most; left out, all.
+        importance : (C,) array, optional
+            Left out, a channel's variance over space.
 
         Returns
         -------
@@ -77,13 +94,34 @@ class Masking:
         varies = np.ptp(positions, axis=1) > 0
         chosen = np.arange(len(activation)) if self.constant else np.flatnonzero(varies)
         if limit is not None and limit < len(chosen):
-            variance = positions[chosen].var(axis=1)
-            chosen = np.sort(chosen[np.argsort(-variance, kind="stable")[:limit]])
+            order = positions.var(axis=1) if importance is None else importance
+            chosen = np.sort(chosen[np.argsort(-order[chosen], kind="stable")[:limit]])
         return chosen
 
-    def weigh(self, scores: Array) -> Array:
-        """Turn scores ``(N,)`` into weights."""
-        return softmax(scores) if self.weights == "softmax" else scores
+    def weigh(self, scores: Array, chosen: Array | None = None, channels: int = 0) -> Array:
+        """Turn scores ``(N,)`` into weights: of these channels, or of all where some are chosen.
+
+        Parameters
+        ----------
+        scores : (N,) array
+            Of the channels that were scored.
+        chosen : (N,) int array, optional
+            Which of all the channels they are.
+        channels : int
+            How many there are in all.
+
+        Returns
+        -------
+        (N,) or (channels,) array
+        """
+        if chosen is None:
+            return softmax(scores) if self.weights == "softmax" else scores
+        whole = np.zeros(channels, np.float64)
+        if self.unscored == "zero":
+            whole[chosen] = scores
+            return self.weigh(whole)
+        whole[chosen] = self.weigh(scores)
+        return whole
 
     def __str__(self) -> str:
         eps = f" + {self.eps:g}" if self.eps else ""
@@ -91,7 +129,8 @@ class Masking:
         steps = [scale, f"resize, {self.interpolation}"]
         order = " -> ".join(steps if self.scaled == "before" else reversed(steps))
         constant = ", constant channels too" if self.constant else ""
-        return f"{order}{constant}; w = {self.weights}"
+        unscored = ", of 0 where not scored" if self.unscored == "zero" else ""
+        return f"{order}{constant}; w = {self.weights}{unscored}"
 
 
 PAPER: Final = Masking()
@@ -166,6 +205,66 @@ register(
     "github.com/tabayashi0117/Score-CAM",
     options={"channels": 10},
 )(scorecam)
+
+
+@register(
+    "gscorecam",
+    "gScoreCAM",
+    ("activations", "gradients", "images", "score_images"),
+    "1 + 300",
+    "Chen et al., ACCV 2022",
+    additive=False,
+)
+@described("Score-CAM of the 300 channels with the largest mean_s(g)")
+def gscorecam(
+    activations: Array,
+    gradients: Array,
+    images: Array,
+    score_images: ScoreImages,
+    *,
+    channels: int = 300,
+    masking: Masking = PAPER,
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Array:
+    """Compute gScoreCAM: Score-CAM of the channels with the largest mean_s(g).
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        The layer's output and the score's gradient there.
+    images : (B, C, *S) array
+        The model's input.
+    score_images : callable
+        Scores of altered inputs.
+    channels : int
+        How many channels to score.
+    masking, batch_size, progress
+        As in `scorecam`.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map; with as many channels as there are it is Score-CAM.
+
+    Raises
+    ------
+    InputError, MethodError
+        The arrays do not fit, or an option is out of range.
+
+    References
+    ----------
+    Chen et al., "gScoreCAM: What Objects Is CLIP Looking At?", ACCV 2022. In the authors'
+    code the channels left out enter the softmax with a score of 0; recipe ``authors`` has it,
+    by ``Masking(unscored="zero")``.
+    """
+    activations, gradients = paired(activations, gradients)
+
+    def scores(sample: int, _: Array, masks: Array) -> Array:
+        return score_images(sample, images[sample] * masks[:, None])
+
+    about = (batch_size, progress, masking, channels, mean_space(gradients))
+    return score_weighted(activations, images, scores, "gScoreCAM", *about)
 
 
 @register("sscam", "SS-CAM", _NEEDS, "1 + channels x samples", "Wang et al., arXiv:2006.14255")
@@ -303,13 +402,18 @@ def score_weighted(
     progress: bool | None,
     masking: Masking,
     channels: int | None = None,
+    importance: Array | None = None,
 ) -> Array:
-    """Weight channels by what `score` gives under their masks: Σ_c w_c · A_c."""
+    """Weight channels by what `score` gives under their masks: Σ_c w_c · A_c.
+
+    At most `channels` of them are scored, those of largest `importance`, ``(B, C)``.
+    """
     activations, images = same_batch(activations, images)
     at_least_one(batch_size=batch_size, channels=1 if channels is None else channels)
     weights = np.zeros(activations.shape[:2], np.float64)
     for sample, activation in enumerate(activations):
-        chosen = masking.scored_channels(activation, channels)
+        by = None if importance is None else importance[sample]
+        chosen = masking.scored_channels(activation, channels, by)
         scores = np.zeros(len(chosen))
         for at in track(batches(range(len(chosen)), batch_size), label, progress):
             part = np.asarray(at)
@@ -318,5 +422,5 @@ def score_weighted(
                 score(sample, chosen[part], masks), part.shape, "Scores of altered images"
             )
         if len(chosen):
-            weights[sample, chosen] = masking.weigh(scores)
+            weights[sample] = masking.weigh(scores, chosen, len(activation))
     return weighted(weights.astype(activations.dtype), activations)

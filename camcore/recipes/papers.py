@@ -24,8 +24,8 @@ NOTEBOOK = Recipe(
 AUTHORS = Recipe(
     name="authors",
     source="the papers' own code: github.com/ramprs/grad-cam (Lua), "
-    "adityac94/Grad_CAM_plus_plus (TensorFlow), haofanwang/Score-CAM and sybyun/ReciproCAM "
-    "(PyTorch)",
+    "adityac94/Grad_CAM_plus_plus (TensorFlow), haofanwang/Score-CAM, "
+    "sybyun/ReciproCAM and anguyen8/gScoreCAM (PyTorch)",
     layer_steps=(Relu(), Resize(PEERS["torch-linear-aligned"]), Normalise("min_max")),
     final_steps=(),
     alike=("gradcam",),
@@ -35,10 +35,20 @@ AUTHORS = Recipe(
             "scorecam", aim=probability, masking=Masking(PEERS["torch-linear"], weights="score")
         ),
         variant("reciprocam", aim=probability),
+        variant(
+            "gscorecam",
+            masking=Masking(
+                PEERS["torch-linear-aligned"], eps=1e-6, constant=True, unscored="zero"
+            ),
+        ),
     ),
     exceptions={
         "gradcampp": Rendering((Relu(), Normalise(), Resize(LINEAR))),
         "scorecam": Rendering((Resize(PEERS["torch-linear"]), Relu(), Normalise("min_max"))),
+        "gscorecam": Rendering(
+            (Relu(), Normalise("min_max", 1e-8), Resize(LINEAR)),
+            final_steps=(Normalise("min_max", 1e-8),),
+        ),
         "reciprocam": Rendering((Normalise("min_max"), Resize(_PILLOW_BICUBIC))),
     },
     overlay=OverlayStyle("jet", 0.5, "mix"),
@@ -48,6 +58,7 @@ AUTHORS = Recipe(
         "cancels; torch's image.scale aligns corners",
         "Grad-CAM++ gives NaN there where a channel's α sum to zero, and is enlarged by "
         "scikit-image, which before 0.15 faded the outermost half cell to zero",
+        "gScoreCAM: channels that are not scored enter the softmax with a score of 0",
         "Recipro-CAM: the probability, from its lowest to its highest; its smooth variant there "
         "spreads a position's activations over its neighbours, which is not camcore's",
     ),

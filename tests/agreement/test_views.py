@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.augment import FLIPS_AND_SCALES, Flip, Zoom
+from camcore.augment import FLIPS_AND_SCALES, Flip, Zoom, crops
+from camcore.targets import Probability
 
 CLASSES = 5
 TARGET = [3, 1]
@@ -99,6 +100,19 @@ def test_averages_over_views_agree(pair):
     viewed = agree(pair, VIEWED, augment=VIEWS)
     for method, plain in agree(pair, VIEWED).items():
         assert np.abs(viewed[method].maps - plain.maps).max() > 1e-3
+
+
+def test_parts_that_count_by_their_score_agree(pair):
+    about = (Probability(TARGET), "relu", ["gradcam", "saliency"])
+    ours, theirs = (
+        camcore.explain(model, images, *about, augment=crops()) for model, images in pair
+    )
+    for method in about[-1]:
+        ((layer, one),) = ours[method].raw.items()
+        other = theirs[method].raw[layer]
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-10 * np.abs(other).max())
+        plain = camcore.explain(*pair[0], *about)[method].raw[layer]
+        assert np.abs(one - plain).max() > 1e-2 * np.abs(plain).max()
 
 
 def test_averages_over_views_agree_at_the_input(pair):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 from written_out import SIZE, enlarged, shown, weighted
 
+from camcore.recipes import find_recipe
 from camcore.resize import PEERS
 
 
@@ -60,6 +61,33 @@ def test_authors_scorecam(arrays):
         total = np.maximum(total, 0)
         expected.append((total - total.min()) / (total.max() - total.min()))
     ours = shown("authors", "scorecam", activations, images, lambda _, x: probability(x))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_gscorecam(arrays):
+    activations, gradients, _ = arrays
+    images = np.random.default_rng(1).normal(size=(2, 3, *SIZE))
+
+    def score(image):
+        return image.mean(axis=(-2, -1)) @ [1.0, -2.0, 0.5] - 0.3
+
+    large = enlarged(activations, PEERS["scipy-linear"])
+    expected = []
+    for own, one, image, slopes in zip(activations, large, images, gradients, strict=True):
+        low, high = (f(one, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        scores = np.zeros(len(one))
+        for channel in np.argsort(-slopes.mean(axis=(1, 2)))[:2]:
+            mask = (one[channel] - low[channel]) / (high[channel] - low[channel] + 1e-6)
+            scores[channel] = score(image * mask)
+        weights = np.exp(scores) / np.exp(scores).sum()
+        heat = np.maximum(np.tensordot(weights, own, 1), 0)
+        heat = enlarged([(heat - heat.min()) / np.ptp(heat)], PEERS["opencv-linear"])[0]
+        expected.append((heat - heat.min()) / np.ptp(heat))
+    recipe = find_recipe("authors")
+    row = recipe.method("gscorecam")
+    about = (activations, gradients, images, lambda _, x: score(x))
+    raw = row.function(*about, **{**row.options, "channels": 2})
+    ours = recipe.render([raw], SIZE, method="gscorecam")
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 

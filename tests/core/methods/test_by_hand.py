@@ -80,6 +80,10 @@ BY_HAND = {
     "sscam": mixed(34 / 3 - 19 / 2),
     # Variances 5/4 and 11/16: the first channel alone.
     "fasterscorecam": [[1, 2], [3, 4]],
+    # Means of the gradient are 1 and -1: the first channel alone.
+    "gscorecam": [[1, 2], [3, 4]],
+    # Without a step the mean of the channels.
+    "opticam": [[1.5, 1], [1.5, 2.5]],
     # Without the first channel y = 0, without the second 16: w = (1, -0.6).
     "ablationcam": [[-0.2, 2], [3, 3.4]],
     # G A of each position alone, and 6.
@@ -130,6 +134,8 @@ OPTIONS = {
     "iscam": {"steps": 2},
     "sscam": {"sigma": 0, "samples": 2},
     "fasterscorecam": {"channels": 1},
+    "gscorecam": {"channels": 1},
+    "opticam": {"steps": 0},
     "occlusion": {"window": 1, "stride": 1},
     "rise": {"masks": 3, "keep": 1},
     "smoothgradsq": {"sigma": 0.01, "samples": 2},
@@ -145,7 +151,7 @@ OPTIONS = {
     },
     "gradientshap": {"samples": 2, "places": "even"},
 }
-APART = {"cam", "kpcacam", "random", "refinecam"}
+APART = {"cam", "groupcam", "kpcacam", "random", "refinecam"}
 
 
 @pytest.mark.parametrize("name", BY_HAND)
