@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from camcore.adapter import Array, Leaves
+from camcore.adapter import Leaves
 from camcore.errors import LayerError
 from camcore.layers import layout
 from camcore.layers.layout import Layout
