@@ -627,8 +627,12 @@ class Rerun(Evidence):
         """The inputs, told which arrays have a row for each sample."""
         if len(self.inputs.shapes) == 1 or self.inputs.path is None:
             return self.inputs
-        logits = self.selector.logits
-        return self.known.told_apart(self.adapter, self.inputs, self.trace.outputs, logits=logits)
+        outputs, logits = self.trace.outputs, self.selector.logits
+        if isinstance(self.target, Target) and not self.target.every_output:
+            # Others may be by text what this is by image.
+            path = self.selector.path(outputs)
+            outputs = {path: outputs[path]}
+        return self.known.told_apart(self.adapter, self.inputs, outputs, logits=logits)
 
     def _settled(self, sample: int | None) -> Target:
         """Make the target's choices (predicted class, nearest classes) for good."""

@@ -131,6 +131,8 @@ def check_given(inputs: Any, preprocess: Any = None) -> None:
     leaves = {} if gives_batches else dict(flatten(inputs))
     if not leaves and not gives_batches:
         raise InputError(f"There is nothing to explain: got an empty {kind}. Give a batch.")
+    if leaves:
+        _check_no_flat_patches(inputs)
     arrays = {path: leaf for path, leaf in leaves.items() if hasattr(leaf, "shape")}
     if gives_batches or (not arrays and _is_loader(inputs)):
         raise InputError(
@@ -189,6 +191,26 @@ def answering(inputs: Any, model: object, adapter: Adapter) -> Iterator[None]:
         if (known := answered(inputs, model, adapter)) is None:
             raise
         raise known from error
+
+
+def _check_no_flat_patches(inputs: Any) -> None:
+    """Refuse patches that a processor has cut and stacked, in which no picture is seen.
+
+    Raises
+    ------
+    InputError
+        Says how to give pictures.
+    """
+    shapes = {path: shape_of(leaf) for path, leaf in flatten(inputs)}
+    for grid in [path for path in shapes if path.endswith("_grid_thw")]:
+        flat = next((path for path in shapes if path.startswith("pixel_values")), None)
+        if flat is not None and len(shapes[flat]) == 2:
+            raise InputError(
+                f"{flat!r} {shapes[flat]} holds patches cut flat and stacked, as {grid!r} says, "
+                "with no batch axis and no picture for a map to lie over. Explain a module that "
+                "takes pictures (B, C, H, W), cuts them itself and calls the model: see "
+                "docs/language.md."
+            )
 
 
 def _photograph_otherwise(inputs: Any) -> str | None:

@@ -271,8 +271,9 @@ def score_paths(ranks: Mapping[str, int | None]) -> set[str]:
     -------
     set of str
         ``"logits"`` where there is one, or the ``"logits_per_image"`` of a model that compares
-        images with texts, whose classes the texts are. Else all, but features that are returned beside
-        class scores are left out: where some outputs have no spatial extent, only those count.
+        images with texts, whose classes the texts are. Else all, but features that are returned
+        beside class scores are left out: where some outputs have no spatial extent, only those
+        count.
     """
     for path in _SCORES:
         if path in ranks:

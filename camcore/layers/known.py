@@ -46,7 +46,7 @@ class Known:
     fed : dict of tuple of str to set of str
         Of layers that were asked about, those that depend on the input.
     shared : dict of tuple to frozenset of str
-        For the shapes of all arrays, those that all samples share.
+        For the shapes of all arrays and the paths of outputs, the arrays that all samples share.
     read : dict of tuple to (Q,) array
         For attention and paths of outputs, how much of each query these are made of.
     """
@@ -58,7 +58,9 @@ class Known:
     places: Places | None = None
     by_frame: dict[str, bool] = field(default_factory=dict)
     fed: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
-    shared: dict[tuple[tuple[int, ...], ...], frozenset[str]] = field(default_factory=dict)
+    shared: dict[tuple[tuple[tuple[int, ...], ...], tuple[str, ...]], frozenset[str]] = field(
+        default_factory=dict
+    )
     read: dict[tuple[str, frozenset[str]], Array] = field(default_factory=dict)
 
     def survey(self, adapter: Adapter, inputs: Inputs) -> Sequence[LayerRecord]:
@@ -141,6 +143,12 @@ class Known:
             self.survey(adapter, inputs)
         found = self._found(adapter, inputs, count)
         assert self.places is not None
+        if self.places.packs(count) and (wanted is None or wanted.grid is None):
+            raise LayerError(
+                f"The model has its {count} patches in rows without a batch axis, in an order of "
+                "its own, such as by blocks of neighbours, so that they lie on no grid that can be "
+                "seen. Choose a layer behind, where they are among the words."
+            )
         return settle(self.places, count, wanted, found)
 
     def grids(self, adapter: Adapter, inputs: Inputs) -> list[tuple[int, ...]]:
@@ -195,7 +203,7 @@ class Known:
         self, adapter: Adapter, inputs: Inputs, outputs: Leaves, *, logits: bool
     ) -> Inputs:
         """Find which arrays all samples share, and say so in the inputs."""
-        key = tuple(inputs.shapes.values())
+        key = tuple(inputs.shapes.values()), tuple(outputs)
         if key not in self.shared:
             self.shared[key] = shared(adapter, inputs, outputs, logits=logits)
         return replace(inputs, shared=self.shared[key])

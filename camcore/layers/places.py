@@ -34,6 +34,8 @@ class Places:
         Lengths of what was concatenated.
     ask : callable or None
         Finds the patches among so many tokens by a further pass, where one may be made.
+    rows : frozenset of int
+        Numbers of rows of arrays without a batch axis.
     """
 
     names: Sequence[str]
@@ -42,6 +44,7 @@ class Places:
     tokens: Sequence[tuple[int, int, int]]
     joins: Sequence[tuple[int, tuple[int, ...]]]
     ask: Callable[[int], Layout | None] | None = None
+    rows: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -49,6 +52,7 @@ class Places:
     ) -> Places:
         """Read the records of a survey of one sample."""
         maps, tokens, joins = [], [], []
+        rows = frozenset(r.shape[0] for r in records if len(r.shape) == 2 and r.shape[0] > 1)
         for i, record in enumerate(records):
             joins += [(i, lengths) for lengths in record.joins]
             shape, batch = record.shape, layout.axis_of_one(record.shape)
@@ -60,11 +64,16 @@ class Places:
                 grid = layout.of_one(record, size, convention).size(shape)
                 if record.channels is not None or layout.is_reduction(grid, size):
                     maps.append((i, grid))
-        return cls([record.layer.name for record in records], size, maps, tokens, joins)
+        names = [record.layer.name for record in records]
+        return cls(names, size, maps, tokens, joins, rows=rows)
 
     def returning(self, count: int) -> list[str]:
         """Name the layers that return so many tokens, the least mixed first."""
         return [self.names[i] for i, tokens, _ in self.tokens if tokens == count]
+
+    def packs(self, count: int) -> bool:
+        """Tell whether so many tokens stand in rows without a batch axis, and nowhere else."""
+        return count in self.rows and not self.returning(count)
 
     def lack(self, count: int) -> bool:
         """Tell whether layers return tokens, but none so many: the model was altered since."""

@@ -25,7 +25,7 @@ def shared(adapter: Adapter, inputs: Inputs, outputs: Leaves, *, logits: bool) -
     inputs : Inputs
         What it was run on, traced.
     outputs : mapping of str to array
-        What it returned for them.
+        What it returned for them, as far as it counts.
     logits : bool
         Whether that was before a final activation.
 

@@ -267,8 +267,8 @@ CARDS: Final[Mapping[str, Card]] = {
     ),
     "tokencam": Card(
         "For a word that a vision-language model says: what its head makes of each image token. No "
-        "gradient, so also of a model that only just fits into memory. Needs image tokens among the "
-        "words; earlier words that show through are taken out by less=.",
+        "gradient, so also of a model that only just fits into memory. Needs image tokens among "
+        "the words; earlier words that show through are taken out by less=.",
         Reference(
             "li2025token",
             "Li, Yi and Wang, Hualiang and Ding, Xinpeng and Wang, Haonan and Li, Xiaomeng",

@@ -143,7 +143,7 @@ def _id_of(text: str, tokenizer: Any) -> int:
         )
     if ids[0] == getattr(tokenizer, "unk_token_id", None):
         raise TargetError(
-            f"{text!r} is not in the tokenizer's vocabulary: its id {ids[0]} stands for all unknown "
-            "text. Give a text that the vocabulary has, or an id."
+            f"{text!r} is not in the tokenizer's vocabulary: its id {ids[0]} stands for all text "
+            "that is unknown. Give a text that the vocabulary has, or an id."
         )
     return ids[0]
