@@ -118,7 +118,8 @@ MASKED = {"channels": None, "masking": PAPER, "batch_size": 32}
 DEFAULTS = {
     "segxrescam": {"window": 2, "pool": "max"},
     "kpcacam": {"kernel": "sigmoid", "gamma": None},
-    "fem": {"reading": "fraction"},
+    "fem": {"reading": "mean"},
+    "refinecam": {"base": "gradcampp"},
     "fullgrad": {"eps": 0.0},
     "random": DRAWN,
     "smoothgradcampp": {"samples": 4, "sigma": 0.3, **DRAWN},
