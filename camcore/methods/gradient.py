@@ -405,9 +405,9 @@ def refinecam(activations: Array, gradients: Array, *, base: Base = "gradcampp")
     Each layer's map is rectified, enlarged and brought to [0, 1] by its extremes, and so is
     their product. The authors' code explains with Grad-CAM++, LayerCAM, Score-CAM, Eigen-CAM
     and ShapleyCAM, and both of its ports begin with Grad-CAM++; none begins with Grad-CAM. Bases
-    that need more than gradients are had by ``method="scorecam", fusion="product"``. Beside the
-    product the authors try its n-th root, which keeps the order of places, and two means of
-    exponentials of 1/x; these two are not here.
+    that need more than gradients are had by ``method="scorecam", fusion="product"``. The authors'
+    other mixers are ``fusion="root"``, ``"exp_mean"`` and ``"log_exp"``; see
+    `camcore.postprocess.fuse`.
 
     Parameters
     ----------

@@ -252,7 +252,7 @@ AUTHORS = Recipe(
         "ShapleyCAM: ShapleyCAM_mean, _hires and _x are form='mean', 'hires' and 'x'; its "
         "experiments explain Class(c) + LogProbability(c), which they call ReST",
         "FinerCAM: with a single class it explains that class, where camcore refuses",
-        "RefineCAM: of its mixers the product",
+        "RefineCAM: its other mixers are fusion='root', 'exp_mean' and 'log_exp'",
         "SS-CAM: code that is probably the authors'; their noise is another draw",
         "FEM: its map stays at the layer's size",
         "LeGrad: its score of a layer is the mean of that layer's tokens, camcore's the model's; "
