@@ -43,6 +43,7 @@ camcore.explain(model, images, recipe=mine)
 formulas, with known defects. A method that a library lacks is computed as in its paper and shown as
 the library shows its own. `tests/conformance` runs the installed libraries and holds each recipe to
 them within 1e-5 of maps in [0, 1], or within 1e-4 for a model of the other framework.
+[apart.md](apart.md) says where papers, their authors' code and libraries part.
 
 Written by `python benchmarks/peers_apart.py`.
 """

@@ -120,7 +120,7 @@ class Explainer(Generic[Result]):
         for channels, where there are any, and any other letter for a spatial axis, as in
         ``"BCHW"``, ``"BHWC"``, ``"BHW"``, ``"BTCHW"``. Of several arrays, the first with as
         many axes is meant.
-    fusion : {"mean", "max", "product", "sum"}, optional
+    fusion : {"mean", "max", "product", "sum", "root", "exp_mean", "log_exp"}, optional
         How the maps of several layers are joined. Left out, as the recipe says.
     augment : sequence of Augmentation
         Views of the input over which signed maps are averaged, each in the input's own

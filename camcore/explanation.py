@@ -75,7 +75,7 @@ class Explanation:
         Names of what made the maps.
     overlay_style : OverlayStyle
         How the recipe lays them over a photograph.
-    fusion : {"mean", "max", "product", "sum"}
+    fusion : {"mean", "max", "product", "sum", "root", "exp_mean", "log_exp"}
         How the maps of several layers were joined.
     input : str or None
         Path of the input that the maps lie over, where it was chosen among several.

@@ -16,7 +16,7 @@ from camcore.adapter import Array
 from camcore.errors import InputError
 
 Scale: TypeAlias = Literal["max", "min_max"]
-Fusion: TypeAlias = Literal["mean", "max", "product", "sum"]
+Fusion: TypeAlias = Literal["mean", "max", "product", "sum", "root", "exp_mean", "log_exp"]
 
 
 def relu(maps: Array) -> Array:
@@ -62,11 +62,41 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     return without_overflow(result, "Normalising")
 
 
+def _root(maps: Array, axis: int) -> Array:
+    """Take the n-th root of the product, each factor's first, so that none underflows."""
+    roots: Array = np.prod(maps ** (1 / maps.shape[axis]), axis=axis)
+    return roots
+
+
+def _exp_mean(maps: Array, axis: int) -> Array:
+    """Compute 1 / log(mean(e^(1/x)))."""
+    return _over_log_of_exponentials(maps, axis, 1, np.log(maps.shape[axis]))
+
+
+def _log_exp(maps: Array, axis: int) -> Array:
+    """Compute (1 + log n) / log(Σ e^(1/x))."""
+    return _over_log_of_exponentials(maps, axis, 1 + np.log(maps.shape[axis]), 0)
+
+
+def _over_log_of_exponentials(maps: Array, axis: int, above: float, less: float) -> Array:
+    """Compute above / (log(Σ e^(1/x)) − less), the largest exponent drawn out; 0 where an x is."""
+    with np.errstate(divide="ignore", over="ignore"):
+        exponents = 1 / maps.astype(np.float64)
+        largest = exponents.max(axis=axis)
+        drawn_out = np.where(np.isfinite(largest), largest, 0)
+        others = np.where(np.isfinite(largest), exponents - drawn_out, 0)
+        joined = above / (np.log(np.exp(others).sum(axis=axis)) - less + largest)
+    return joined.astype(np.result_type(maps, np.float32))
+
+
 _FUSIONS: dict[str, Callable[..., Any]] = {
     "mean": np.mean,
     "max": np.max,
     "product": np.prod,
     "sum": np.sum,
+    "root": _root,
+    "exp_mean": _exp_mean,
+    "log_exp": _log_exp,
 }
 
 
@@ -77,8 +107,10 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
     ----------
     maps : sequence of (B, *S) array
         One for each layer.
-    how : {"mean", "max", "product", "sum"}
-        How the layers' values at each position become one.
+    how : {"mean", "max", "product", "sum", "root", "exp_mean", "log_exp"}
+        How the layers' values x at each position become one. Three are for values that are not
+        negative, and 0 where one of them is: ``root``, the n-th root of the product of n;
+        ``exp_mean``, 1 / log(mean(e^(1/x))); and ``log_exp``, (1 + log n) / log(Σ e^(1/x)).
 
     Returns
     -------
@@ -87,7 +119,13 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
     Raises
     ------
     InputError
-        The shapes differ, there is no such way to join them, or they are not finite or overflow.
+        The shapes differ, there is no such way to join them, they are negative where they may
+        not be, or they are not finite or overflow.
+
+    References
+    ----------
+    The last three are mixers of RefineCAM's authors, github.com/liuktc/RefineCAM, whose float32
+    overflows to 0 where x is below 1/88.
     """
     if how not in _FUSIONS:
         raise InputError(f"There is no fusion {how!r}; choose from {', '.join(_FUSIONS)}.")
@@ -99,7 +137,13 @@ def fuse(maps: Sequence[Array], how: Fusion = "mean") -> Array:
         )
     if len(maps) == 1:
         return maps[0]
-    fused: Array = _FUSIONS[how](np.stack(maps), axis=0)
+    stacked = np.stack(maps)
+    if how in ("root", "exp_mean", "log_exp") and stacked.min() < 0:
+        raise InputError(
+            f"Maps with negative values have no {how!r}; rectify them, or choose 'mean', 'max', "
+            "'product' or 'sum'."
+        )
+    fused: Array = _FUSIONS[how](stacked, axis=0)
     return without_overflow(fused, f"The {how} of the layers")
 
 

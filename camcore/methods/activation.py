@@ -14,16 +14,21 @@ from camcore.methods.table import register
 
 
 @register("fem", "FEM", ("activations",), "1", "Fuad et al., IPTA 2020")
-def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction") -> Array:
-    """Compute FEM: channels where they exceed μ_c + 2σ_c, by one of two published readings.
+def fem(activations: Array, *, reading: Literal["mean", "fraction"] = "mean") -> Array:
+    """Compute FEM: Σ_c μ_c · [A_c > μ_c + 2σ_c], or the reading that weights channels by shares.
+
+    The authors' laboratory's code weights the binary map of each channel by the channel's mean,
+    as its comments say of the paper. xplique does so too, with ≥ in place of >: a channel that
+    is constant over space then adds its value everywhere, and here nothing. pytorch-grad-cam
+    weights the channel itself by the share of places above the threshold, which is another map.
 
     Parameters
     ----------
     activations : (B, C, *S) array
         The layer's output.
-    reading : {"fraction", "mean"}
-        ``fraction``: Σ_c w_c · A_c, w the share of positions above the threshold.
+    reading : {"mean", "fraction"}
         ``mean``: Σ_c μ_c · [A_c > μ_c + 2σ_c].
+        ``fraction``: Σ_c w_c · A_c, w the share of positions above the threshold.
 
     Returns
     -------
@@ -38,8 +43,8 @@ def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction"
     References
     ----------
     Fuad et al., "Features Understanding in 3D CNNs for Actions Recognition in
-    Video" and "Feature Explanation Method", IPTA 2020, gives ``mean``;
-    pytorch-grad-cam's ``FEM`` gives ``fraction``.
+    Video", IPTA 2020, of which code of LaBRI gives ``mean``; pytorch-grad-cam's ``FEM`` gives
+    ``fraction``.
     """
     activations = floating(activations, "activations")
     mean = per_channel(mean_space(activations), activations)
@@ -50,7 +55,7 @@ def fem(activations: Array, *, reading: Literal["fraction", "mean"] = "fraction"
         return weighted(mean_space(above), activations)
     if reading == "mean":
         return weighted(mean_space(activations), above)
-    raise MethodError(f"reading={reading!r}; FEM has the readings 'fraction' and 'mean'.")
+    raise MethodError(f"reading={reading!r}; FEM has the readings 'mean' and 'fraction'.")
 
 
 @register("activations", "Activations", ("activations",), "1", "mean over channels")

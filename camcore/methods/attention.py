@@ -27,10 +27,16 @@ from camcore.postprocess import relu
 def legrad(attention_gradients: Array) -> Array:
     """Compute LeGrad: mean_h,q relu(∂y/∂A_hq).
 
-    The score y is the model's own at every layer. The paper scores layer l by the tokens
-    that layer itself returns, put through the model's final norm, pooling and head; at
-    the last layer the two are one. Several layers are averaged as they are, the paper's
-    every layer by default.
+    The score y is the model's own at every layer. The paper scores layer l by what that layer
+    itself returns, put through the model's final norm and head; gradients of that score are not
+    had here. The authors' code takes the mean over all tokens there, also at the last layer and
+    of models that read their class token alone. So the two are one at the last layer of a model
+    that pools all tokens by their mean ahead of its norm, and elsewhere they differ. For models
+    with an attention pooler (SigLIP, CoCa) the code differentiates the pooler's attention, fed
+    by each block's tokens, and for SigLIP blanks what an empty prompt lights up.
+
+    Several layers are averaged as they are: all of them where none is named, as the paper has
+    it; the code begins two blocks before the end, which is to name these two.
 
     Parameters
     ----------
@@ -51,7 +57,8 @@ def legrad(attention_gradients: Array) -> Array:
     References
     ----------
     Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via
-    Feature Formation Sensitivity", ICCV 2025, arXiv:2404.03214, sec. 3.
+    Feature Formation Sensitivity", ICCV 2025, arXiv:2404.03214, sec. 3; code:
+    github.com/WalBouss/LeGrad.
     """
     if np.ndim(attention_gradients) < 4:
         raise InputError(

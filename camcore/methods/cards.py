@@ -223,9 +223,14 @@ CARDS: Final[Mapping[str, Card]] = {
     ),
     "refinecam": Card(
         "For several layers at once: the sharp edges of early ones, only where late ones agree. "
-        "Of one layer it is Grad-CAM.",
-        None,
-        "product over layers of their normalised Grad-CAM maps",
+        "Of one layer it is Grad-CAM++.",
+        _arxiv(
+            "domeniconi2026refinecam",
+            "Domeniconi, Luca and Stramiglio, Alessandra and Lombardi, Michele and Salti, Samuele",
+            "How to Evaluate and Refine your CAM",
+            "2605.14641",
+        ),
+        "product over layers of their Grad-CAM++ maps, or another base's, each in [0, 1]",
     ),
     "legrad": Card(
         "For transformers: attention itself, weighted by what raises the score. Not for attention "
@@ -330,8 +335,8 @@ CARDS: Final[Mapping[str, Card]] = {
             "International Conference on Image Processing Theory, Tools and Applications (IPTA)",
             2020,
         ),
-        "Σ_c w_c · A_c, w_c the share of places with A_c > μ_c + 2σ_c; or Σ_c μ_c · "
-        "[A_c > μ_c + 2σ_c]",
+        "Σ_c μ_c · [A_c > μ_c + 2σ_c]; or Σ_c w_c · A_c, w_c the share of places with "
+        "A_c > μ_c + 2σ_c",
     ),
     "activations": Card(
         "A baseline: where the layer is active at all. A method that says no more than this has "
@@ -346,7 +351,8 @@ CARDS: Final[Mapping[str, Card]] = {
     ),
     "shapleycam": Card(
         "Where the score bends behind the layer, as with GELU or attention, and a gradient alone "
-        "tells only of small changes. Behind ReLU alone it is Grad-CAM.",
+        "tells only of small changes; or where the target does, as Class(c) + LogProbability(c), "
+        "which its paper explains. Of a class alone and behind ReLU alone it is Grad-CAM.",
         _arxiv(
             "cai2025shapleycam",
             "Cai, Huaiguang",

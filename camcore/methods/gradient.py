@@ -7,7 +7,7 @@ signed map ``(B, *S)``: no ReLU, no normalisation, no resizing.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from camcore.errors import InputError, MethodError
 from camcore.methods.arrays import (
     floating,
     mean_space,
+    one_of,
     paired,
     per_channel,
     ratio,
@@ -244,6 +245,14 @@ def layercam(activations: Array, gradients: Array) -> Array:
 def shapleycam(activations: Array, gradients: Array, hessian_products: Array) -> Array:
     """Compute ShapleyCAM: Σ_c mean_s(g_c − ½ (H·A)_c) · A_c, H the score's Hessian in A.
 
+    The paper explains ReST, the logit and the log-probability together, of which only the
+    second bends: ``target=Class(c) + LogProbability(c)``. With a class alone the map is
+    Grad-CAM wherever rectifiers alone follow the layer.
+
+    The class of this name in the authors' repository does not average: it sums the positive
+    parts of (g − ½ H·A) ⊙ A over channels, as recipe ``authors`` does; its ``ShapleyCAM_mean``
+    is this equation, as is their port to pytorch-grad-cam.
+
     Parameters
     ----------
     activations, gradients : (B, C, *S) array
@@ -263,7 +272,9 @@ def shapleycam(activations: Array, gradients: Array, hessian_products: Array) ->
 
     References
     ----------
-    Cai, "CAMs as Shapley Value-based Explainers", arXiv:2501.06261.
+    Cai, "CAMs as Shapley Value-based Explainers", arXiv:2501.06261, and its code,
+    github.com/caihuaiguang/pytorch-shapley-cam; the paper's numbers of equations could not be
+    had here.
     """
     activations, gradients = paired(activations, gradients)
     names = ("activations", "hessian_products")
@@ -279,6 +290,12 @@ def segxrescam(
 
     Gradients are pooled over windows and spread back over them, between Grad-CAM
     (mean over one window as large as the map) and HiResCAM (windows of 1).
+
+    Where the window does not divide a side, the last window is cut short. The authors' code
+    pads it with zeros, which a mean counts and a maximum of negative gradients falls back to,
+    and stretches the pooled grid over the whole map, which moves the windows' edges: of a side
+    of 7 in windows of 2 it makes 0 0 1 2 2 3 3 where this makes 0 0 1 1 2 2 3. Recipe
+    ``authors`` has that; where windows divide the sides the two are one.
 
     Parameters
     ----------
@@ -325,6 +342,8 @@ def segxrescam(
 def contrasted(target: Any) -> Any:
     """Set a class against those most like it, for FinerCAM; a contrast stays as it is.
 
+    How it differs from the authors' code is said at `camcore.targets.Contrast`.
+
     Raises
     ------
     MethodError
@@ -363,6 +382,62 @@ register(
     "Selvaraju et al., ICCV 2017",
     aim=negated,
 )(gradcam)
-register("refinecam", "RefineCAM", BOTH, "1", "product over the layers given", fusion="product")(
-    gradcam
+
+
+Base: TypeAlias = Literal[
+    "gradcampp", "gradcam", "xgradcam", "hirescam", "elementwisegradcam", "layercam"
+]
+"""Methods of a layer's activations and gradients whose maps RefineCAM multiplies."""
+
+
+@register(
+    "refinecam",
+    "RefineCAM",
+    BOTH,
+    "1",
+    "Domeniconi et al., arXiv:2605.14641",
+    fusion="product",
 )
+@described("product over layers of the maps of Grad-CAM++, or of another base, each in [0, 1]")
+def refinecam(activations: Array, gradients: Array, *, base: Base = "gradcampp") -> Array:
+    """Compute RefineCAM at one layer: the map of another method, to be multiplied over layers.
+
+    Each layer's map is rectified, enlarged and brought to [0, 1] by its extremes, and so is
+    their product. The authors' code explains with Grad-CAM++, LayerCAM, Score-CAM, Eigen-CAM
+    and ShapleyCAM, and both of its ports begin with Grad-CAM++; none begins with Grad-CAM. Bases
+    that need more than gradients are had by ``method="scorecam", fusion="product"``. The authors'
+    other mixers are ``fusion="root"``, ``"exp_mean"`` and ``"log_exp"``; see
+    `camcore.postprocess.fuse`.
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        The layer's output and the score's gradient there.
+    base : str
+        Which method makes the map.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map of the base.
+
+    Raises
+    ------
+    InputError, MethodError
+        The shapes do not fit, or `base` is none of those above.
+
+    References
+    ----------
+    Domeniconi et al., "How to Evaluate and Refine your CAM", arXiv:2605.14641, and its code,
+    github.com/liuktc/RefineCAM; the paper's numbers of equations could not be had here.
+    """
+    one_of(Base, base=base)
+    bases = {
+        "gradcampp": gradcampp,
+        "gradcam": gradcam,
+        "xgradcam": xgradcam,
+        "hirescam": hirescam,
+        "elementwisegradcam": elementwise_gradcam,
+        "layercam": layercam,
+    }
+    return bases[base](activations, gradients)

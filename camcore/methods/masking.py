@@ -5,12 +5,13 @@ How a channel becomes a mask, and a score a weight, is a `Masking`; libraries di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from camcore._shared.finite import without_overflow
 from camcore._shared.progress import track
 from camcore.adapter import Array
 from camcore.methods.arrays import (
@@ -41,8 +42,8 @@ class Masking:
     ----------
     interpolation : Interpolation
         How a channel is brought to the input's size.
-    scaled : {"after", "before"}
-        Whether it is scaled by (x - min) / (max - min) after it is enlarged, or before.
+    scaled : {"after", "before", "never"}
+        Whether it is scaled by (x - min) / (max - min) after it is enlarged, before, or not.
     eps : float
         Added to that divisor.
     constant : bool
@@ -56,7 +57,7 @@ class Masking:
     """
 
     interpolation: Interpolation = LINEAR
-    scaled: Literal["after", "before"] = "after"
+    scaled: Literal["after", "before", "never"] = "after"
     eps: float = 0.0
     constant: bool = False
     weights: Literal["softmax", "score"] = "softmax"
@@ -66,7 +67,8 @@ class Masking:
         """Turn channels ``(N, *S)`` into masks ``(N, *size)``."""
         if self.scaled == "before":
             return self._resized(normalise(channels, "min_max", eps=self.eps), size)
-        return normalise(self._resized(channels, size), "min_max", eps=self.eps)
+        resized = self._resized(channels, size)
+        return resized if self.scaled == "never" else normalise(resized, "min_max", eps=self.eps)
 
     def _resized(self, maps: Array, size: tuple[int, ...]) -> Array:
         return resize(maps, size, self.interpolation, leading=1)
@@ -126,8 +128,10 @@ class Masking:
     def __str__(self) -> str:
         eps = f" + {self.eps:g}" if self.eps else ""
         scale = f"(x - min) / (max - min{eps})"
-        steps = [scale, f"resize, {self.interpolation}"]
-        order = " -> ".join(steps if self.scaled == "before" else reversed(steps))
+        steps = [f"resize, {self.interpolation}"]
+        if self.scaled != "never":
+            steps.insert(0 if self.scaled == "before" else 1, scale)
+        order = " -> ".join(steps)
         constant = ", constant channels too" if self.constant else ""
         unscored = ", of 0 where not scored" if self.unscored == "zero" else ""
         return f"{order}{constant}; w = {self.weights}{unscored}"
@@ -283,6 +287,13 @@ def sscam(
 ) -> Array:
     """Compute SS-CAM: Score-CAM whose scores are averaged over noise added to the scaled masks.
 
+    This is torchcam's reading of the paper's first variant, whose text could not be had here.
+    Code that is probably the authors' adds noise to the enlarged channel as it is, with the
+    standard deviation (2 / range)², so 4 for a range of 1 and 0.04 for one of 10, masks the
+    image with the sum unscaled, and weights channels by probabilities without a softmax over
+    them: recipe ``authors``. The paper's second variant, noise on the masked image, is in
+    neither.
+
     Parameters
     ----------
     activations : (B, C, *S) array
@@ -313,19 +324,15 @@ def sscam(
     References
     ----------
     Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature
-    Localization", arXiv:2006.14255, algorithm 1 (smoothing of the mask).
+    Localization", arXiv:2006.14255, the first of its two variants (smoothing of the mask).
     """
     at_least_one(samples=samples, batch_size=batch_size)
     check_sigma(sigma)
 
     def scores(sample: int, numbers: Array, masks: Array) -> Array:
-        # A channel has its own stream, so that neither the batch size nor the
-        # other images of the batch change its noise.
-        streams = [np.random.default_rng([seed, channel]) for channel in numbers]
+        sigmas = np.full(len(masks), sigma)
         total = np.zeros(len(masks))
-        for _ in range(samples):
-            noise = np.stack([rng.normal(scale=sigma, size=masks.shape[1:]) for rng in streams])
-            noisy = masks + noise.astype(masks.dtype)
+        for noisy in noisy_masks(masks, numbers, sigmas, samples, seed):
             answer = score_images(sample, images[sample] * noisy[:, None])
             total += shaped(answer, total.shape, "Scores of altered images")
         return total / samples
@@ -333,6 +340,23 @@ def sscam(
     return score_weighted(
         activations, images, scores, "SS-CAM", batch_size, progress, masking, channels
     )
+
+
+def noisy_masks(
+    masks: Array, numbers: Array, sigmas: Array, samples: int, seed: int
+) -> Iterator[Array]:
+    """Add Gaussian noise to masks ``(N, *S)``, `samples` times.
+
+    A channel, by its number, has its own stream, so that neither the batch size nor the other
+    images of the batch change its noise.
+    """
+    streams = [np.random.default_rng([seed, channel]) for channel in numbers]
+    for _ in range(samples):
+        drawn = (
+            rng.normal(scale=sigma, size=masks.shape[1:])
+            for rng, sigma in zip(streams, sigmas, strict=True)
+        )
+        yield masks + without_overflow(np.stack([*drawn]).astype(masks.dtype), "SS-CAM's noise")
 
 
 @register("iscam", "IS-CAM", _NEEDS, "1 + channels x steps", "Naidu et al., arXiv:2010.03023")
@@ -349,6 +373,12 @@ def iscam(
     progress: bool | None = None,
 ) -> Array:
     """Compute IS-CAM: Score-CAM, its scores averaged over the mask's strength i/N, i = 1 … N.
+
+    The average over i/N is the integral over the mask's strength from 0 to 1 as a sum, which the
+    method is named for. The paper's algorithm could not be had here, nor code of its authors.
+    torchcam, and two programs that are independent of it, add the strengths up instead,
+    Σ_{j≤i} j/N, the last of them about N/2: which of the two the paper says is open. Recipe
+    ``torchcam`` has the other.
 
     Parameters
     ----------
@@ -376,7 +406,7 @@ def iscam(
     References
     ----------
     Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations",
-    arXiv:2010.03023, algorithm 1.
+    arXiv:2010.03023.
     """
     at_least_one(steps=steps, batch_size=batch_size)
 

@@ -108,6 +108,10 @@ def smooth_gradcampp(
 
     w = Σ_s α · relu(ḡ), α = mean(g²) / (2 mean(g²) + Σ_s(A) · mean(g³)).
 
+    Grad-CAM++ differentiates e^y, whose factor e^y scales a map as a whole and cancels. Over
+    noisy inputs it varies, and would weight each by e^y: the averages here are of the bare
+    powers, as torchcam's are. No code of the authors could be had to decide.
+
     Parameters
     ----------
     activations : (B, C, *S) array

@@ -143,7 +143,8 @@ def kpcacam(
     """Compute KPCA-CAM: first component of kernel principal component analysis of A.
 
     Positions are the points, channels their coordinates, centred over positions.
-    The sign is chosen as in `eigencam`.
+    The sign is chosen as in `eigencam`. The component is that of scikit-learn's ``KernelPCA``,
+    by which pytorch-grad-cam makes it; no code of the authors' own could be had.
 
     Parameters
     ----------

@@ -6,13 +6,14 @@ Nothing branches on a recipe's name.
 """
 
 from camcore.recipes.base import PAPER, Blend, OverlayStyle, Recipe, Rendering
-from camcore.recipes.steps import Normalise, Relu, Resize, Step, Stretch, Tanh
+from camcore.recipes.steps import Levels, Normalise, Relu, Resize, Step, Stretch, Tanh
 from camcore.recipes.table import TABLE, RecipeLike, find_recipe
 
 __all__ = [
     "PAPER",
     "TABLE",
     "Blend",
+    "Levels",
     "Normalise",
     "OverlayStyle",
     "Recipe",

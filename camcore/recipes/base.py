@@ -277,9 +277,13 @@ def _rendered(rendering: Rendering, fusion: Fusion) -> list[str]:
     ]
 
 
+_MIN_MAX = Normalise("min_max")
+
 PAPER = Recipe(
     name="paper",
     source="the methods' papers: logit, ReLU, linear interpolation, division by the maximum",
+    methods={"refinecam": find("refinecam")},
+    exceptions={"refinecam": Rendering((Relu(), Resize(), _MIN_MAX), (), (_MIN_MAX,))},
 )
 
 AS_IS = Rendering()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from camcore._shared.progress import track
 from camcore.adapter import Array
-from camcore.errors import MethodError
 from camcore.methods.arrays import (
     Resume,
     at_least_one,
@@ -16,49 +13,16 @@ from camcore.methods.arrays import (
     flat,
     floating,
     paired,
-    per_channel,
-    sum_space,
     weighted,
 )
 from camcore.methods.masking import Masking
 from camcore.methods.spectral import kpcacam
 from camcore.methods.table import described
-from camcore.postprocess import relu
 from camcore.recipes.base import SCALED, OverlayStyle, Recipe, Rendering, named, variant
-from camcore.recipes.formulas.gradient import xgradcam_eps
-from camcore.recipes.formulas.targets import class_of
+from camcore.recipes.formulas.gradient import gradcampp_sum, xgradcam_eps
+from camcore.recipes.formulas.targets import weighted_contrast
 from camcore.recipes.steps import Relu, Resize
 from camcore.resize import PEERS
-from camcore.targets import Contrast, Scored, softmax
-
-
-@described(
-    "Σ_c w_c · A_c with w = Σ_s α · relu(g), α = g² / (2g² + Σ_s(A) · g³ + ε), 0 where g = 0"
-)
-def gradcampp_sum(activations: Array, gradients: Array, *, eps: float = 1e-6) -> Array:
-    """Weight channels as Grad-CAM++ does, with an ε in the denominator of α.
-
-    Parameters
-    ----------
-    activations, gradients : (B, C, *S) array
-        The layer's output and the score's gradient there.
-    eps : float
-        ε. It outweighs 2g² where gradients are below its square root.
-
-    Returns
-    -------
-    (B, *S) array
-        Signed map.
-
-    References
-    ----------
-    ``GradCAMPlusPlus`` of pytorch-grad-cam.
-    """
-    activations, gradients = paired(activations, gradients)
-    square = gradients**2
-    total = per_channel(sum_space(activations), activations)
-    alpha = square / (2 * square + total * (square * gradients) + gradients.dtype.type(eps))
-    return weighted(sum_space(relu(gradients) * np.where(gradients != 0, alpha, 0)), activations)
 
 
 @described("Projection of the centred A on its first principal component, of the sign LAPACK gives")
@@ -191,61 +155,6 @@ def ablationcam_sinking(
     return weighted(weights.astype(activations.dtype), activations)
 
 
-class WeightedContrast(Contrast):
-    """A class against its nearest ones, each weighted by its probability.
-
-    Σ_d p_d (y_c − γ y_d) / (Σ_d p_d + 1e-9), differentiated in the probabilities as well.
-
-    References
-    ----------
-    ``FinerWeightedTarget`` of pytorch-grad-cam.
-    """
-
-    linear = False
-
-    def __call__(self, outputs: Array) -> Scored:
-        """Score the batch; the cotangent is by the quotient rule."""
-        scores = self.class_scores(outputs)
-        classes = self.classes(outputs)
-        rows = np.arange(len(outputs))[:, None]
-        others = self._others(scores, classes)
-        p = softmax(scores)
-        near = np.zeros_like(scores)
-        near[rows, others] = 1
-        gap = scores[rows, classes[:, None]] - scores.dtype.type(self.gamma) * scores
-        share = p * near
-        weighted, total = (share * gap).sum(axis=1), share.sum(axis=1)
-        # d(weighted) = p_j (gap_j − weighted) on the others, − p_j · weighted elsewhere, and
-        # the gap's own slope; d(total) = p_j (1 − total) on the others, − p_j · total elsewhere.
-        slope = share * gap - p * weighted[:, None] - scores.dtype.type(self.gamma) * share
-        slope[rows, classes[:, None]] += total[:, None]
-        divisor = total + scores.dtype.type(1e-9)
-        score = weighted / divisor
-        growth = share - p * total[:, None]
-        cotangent = (slope - score[:, None] * growth) / divisor[:, None]
-        return Scored(score, self._of_output(cotangent, outputs).astype(outputs.dtype), classes)
-
-
-@described("The class less its 3 nearest ones, each weighted by its probability (γ = 1)")
-def weighted_contrast(target: Any) -> Any:
-    """Set a class against its 3 nearest ones, each weighted by its probability (γ = 1).
-
-    Raises
-    ------
-    MethodError
-        The target is no class.
-    """
-    if isinstance(target, Contrast):
-        return target
-    found = class_of(target)
-    if found.rank:
-        raise MethodError(
-            f"The contrast is to a given class or the predicted one; got {target!r}. Give the "
-            "class by its index, such as target=3."
-        )
-    return WeightedContrast(found.index, gamma=1.0)
-
-
 _ENLARGED = Resize(PEERS["opencv-linear"], volumes=PEERS["scipy-spline"])
 
 PYTORCH_GRAD_CAM = Recipe(
@@ -254,15 +163,13 @@ PYTORCH_GRAD_CAM = Recipe(
     score="output",
     layer_steps=(Relu(), SCALED, _ENLARGED),
     final_steps=(Relu(), SCALED),
-    alike=(
-        *("gradcam", "hirescam", "layercam", "elementwisegradcam", "fem", "shapleycam"),
-        "segeigencam",
-    ),
+    alike=("gradcam", "hirescam", "layercam", "elementwisegradcam", "shapleycam", "segeigencam"),
     methods=named(
         variant("gradcampp", gradcampp_sum, eps=1e-6),
         variant("xgradcam", xgradcam_eps, eps=1e-7),
         variant("refinecam", gradcampp_sum, eps=1e-6),
         variant("finercam", aim=weighted_contrast),
+        variant("fem", reading="fraction"),
         variant("eigencam", eigencam_svd),
         variant("eigengradcam", eigengradcam_svd),
         variant("kpcacam", kpcacam_peaked),

@@ -94,6 +94,21 @@ class Tanh:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Cut a map in [0, 1] down to whole multiples of 1 / count, as a picture of bytes does."""
+
+    count: int = 255
+
+    def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
+        """Apply to maps ``(B, *S)``."""
+        levels: Array = np.floor(maps * self.count) / maps.dtype.type(self.count)
+        return levels
+
+    def __str__(self) -> str:
+        return f"floor({self.count} x) / {self.count}"
+
+
+@dataclass(frozen=True)
 class Resize:
     """Bring the map to the size asked for: the input's, or that of the largest layer.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from camcore._shared.finite import without_overflow
 from camcore.adapter import Array
-from camcore.methods.arrays import mean_space, paired, per_channel, weighted
+from camcore.methods.arrays import floating, mean_space, paired, per_channel, weighted
 from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import AS_IS, OverlayStyle, Recipe, Rendering, named, variant
@@ -45,6 +46,34 @@ def gradcampp_mean(activations: Array, gradients: Array) -> Array:
     return weighted(mean_space(square / denominator * relu(gradients)), activations)
 
 
+@described("Σ_c μ_c · [A_c ≥ μ_c + 2σ_c]")
+def fem_inclusive(activations: Array) -> Array:
+    """Compute FEM with what is at the threshold above it.
+
+    A channel that is constant over space, but not zero, is at its threshold everywhere,
+    as long as its mean has no rounding error.
+
+    Parameters
+    ----------
+    activations : (B, C, *S) array
+        The layer's output.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    References
+    ----------
+    ``FEM`` of xplique.
+    """
+    activations = floating(activations, "activations")
+    mean = per_channel(mean_space(activations), activations)
+    deviation = activations.std(axis=tuple(range(2, activations.ndim)), keepdims=True)
+    threshold = without_overflow(mean + 2 * deviation, "FEM")
+    return weighted(mean_space(activations), (activations >= threshold).astype(activations.dtype))
+
+
 XPLIQUE = Recipe(
     name="xplique",
     source="xplique 2.0.2, by its documented formulas (it needs an older TensorFlow)",
@@ -54,7 +83,7 @@ XPLIQUE = Recipe(
     alike=("gradcam", "saliency"),
     methods=named(
         variant("gradcampp", gradcampp_mean),
-        variant("fem", reading="mean"),
+        variant("fem", fem_inclusive),
         variant("gradienttimesinput", joined_product, join="mean"),
         variant("guidedbackprop", joined_gradient, join="mean"),
         variant("integratedgradients", joined_integrated_gradients),

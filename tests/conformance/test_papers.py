@@ -9,10 +9,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
+from attending import attending, legrad_by_layer
 from written_out import SIZE, enlarged, shown, weighted
 
+import camcore
 from camcore.recipes import find_recipe
+from camcore.recipes.formulas.targets import weighted_contrast
+from camcore.recipes.papers import segxrescam_stretched
 from camcore.resize import PEERS
+from camcore.targets import Class
 
 
 def test_authors_gradcam(arrays):
@@ -116,3 +122,179 @@ def test_authors_reciprocam(arrays, require):
         expected.append(np.asarray(large.resize(SIZE[::-1], image.Resampling.BICUBIC)))
     ours = shown("authors", "reciprocam", activations, resume)
     np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def unit(map_, eps=1e-7):
+    """(x − min) / (ε + max of that), as pytorch_grad_cam.utils.image.scale_cam_image."""
+    moved = map_ - map_.min()
+    return moved / (eps + moved.max())
+
+
+def built_on_grad_cam(signed):
+    """The way of what is built on pytorch-grad-cam, for one layer."""
+    each = [unit(np.maximum(one, 0)) for one in signed]
+    return np.stack([unit(np.maximum(one, 0)) for one in enlarged(each, PEERS["opencv-linear"])])
+
+
+FORMS = {
+    "rectified": lambda a, u: np.maximum(u * a, 0),
+    "mean": lambda a, u: u.mean() * a,
+    "hires": lambda a, u: u * a,
+    "x": lambda a, u: (u * a / (a.sum() + 1e-7)).sum() * a,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_authors_shapleycam(arrays, form):
+    activations, gradients, _ = arrays
+    products = np.random.default_rng(3).normal(size=activations.shape)
+    signed = np.zeros((2, 4, 3))
+    for sample in range(2):
+        for a, g, h in zip(activations[sample], gradients[sample], products[sample], strict=True):
+            signed[sample] += FORMS[form](a, g - 0.5 * h)
+    row = find_recipe("authors").method("shapleycam")
+    raw = row.function(activations, gradients, products, form=form)
+    np.testing.assert_allclose(raw, signed, atol=1e-12)
+    if form == "rectified":  # as it comes
+        ours = shown("authors", "shapleycam", activations, gradients, products)
+        np.testing.assert_allclose(ours, built_on_grad_cam(signed), atol=1e-6)
+
+
+def test_authors_shapleycam_mean_is_the_papers(arrays):
+    activations, gradients, _ = arrays
+    products = np.random.default_rng(3).normal(size=activations.shape)
+    row = find_recipe("authors").method("shapleycam")
+    mean = row.function(activations, gradients, products, form="mean")
+    paper = camcore.methods.shapleycam(activations, gradients, products)
+    np.testing.assert_allclose(mean, paper, rtol=1e-14, atol=1e-14)
+
+
+def test_authors_finercam_explains_the_weighted_contrast(torch):
+    # The objective in torch's own words, and its gradient.
+    logits = torch.tensor([[5, 4, 3.5, 1, 0, -2]], dtype=torch.float64, requires_grad=True)
+    p = torch.softmax(logits, -1)[0]
+    nearest = [1, 2, 3]
+    shares = sum(p[d] * (logits[0, 0] - logits[0, d]) for d in nearest)
+    score = shares / (sum(p[d] for d in nearest) + 1e-9)
+    score.backward()
+    found = weighted_contrast(Class(0))(logits.detach().numpy())
+    np.testing.assert_allclose(found.scores, [score.item()], rtol=1e-14)
+    np.testing.assert_allclose(found.cotangent, logits.grad.numpy(), atol=1e-14)
+    np.testing.assert_allclose(found.cotangent, [[1, -0.769, -0.283, 0.052, 0, 0]], atol=5e-4)
+    assert find_recipe("authors").method("finercam").aim is weighted_contrast
+
+
+def test_authors_finercam_is_shown_as_what_it_is_built_on(arrays):
+    activations, gradients, _ = arrays
+    signed = weighted(lambda a, g: g.mean(), activations, gradients)
+    ours = shown("authors", "finercam", activations, gradients)
+    np.testing.assert_allclose(ours, built_on_grad_cam(signed), atol=1e-6)
+
+
+def test_authors_refinecam(arrays):
+    activations, gradients, _ = arrays
+    layers = [(activations, gradients), (activations[:, :, :2, :2], gradients[:, :, :2, :2])]
+
+    def weigh(a, g):
+        below = 2 * g**2 + a.sum() * g**3 + 1e-6
+        return (np.maximum(g, 0) * np.where(g != 0, g**2 / below, 0)).sum()
+
+    product = 1
+    for a, g in layers:
+        maps = built_on_grad_cam(weighted(weigh, a, g))
+        product = product * np.stack([(m - m.min()) / (np.ptp(m) + 1e-12) for m in maps])
+    expected = [(m - m.min()) / (np.ptp(m) + 1e-12) for m in product]
+    recipe = find_recipe("authors")
+    row = recipe.method("refinecam")
+    raw = [row.function(a, g, **row.options) for a, g in layers]
+    ours = recipe.render(raw, (12, 10), row.fusion, "refinecam")
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "window"), [(8, 2), (9, 3), (7, 2), (7, 3), (15, 2), (14, 4)])
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_authors_segxrescam_by_scikit_image(require, side, window, pool):
+    measure, transform = require("skimage.measure"), require("skimage.transform")
+    rng = np.random.default_rng(side)
+    activations, gradients = rng.normal(size=(2, 1, 3, side, side))
+    blocks = (1, window, window)
+    pooled = measure.block_reduce(gradients[0], blocks, getattr(np, pool))
+    back = transform.resize(pooled.transpose(1, 2, 0), (side, side), order=0).transpose(2, 0, 1)
+    ours = segxrescam_stretched(activations, gradients, window=window, pool=pool)
+    np.testing.assert_allclose(ours[0], (back * activations[0]).sum(axis=0), atol=1e-12)
+    plain = camcore.methods.segxrescam(activations, gradients, window=window, pool=pool)
+    assert (np.abs(ours - plain).max() < 1e-12) == (side % window == 0)
+
+
+def test_authors_segxrescam_is_shown_in_levels(arrays):
+    activations, gradients, _ = arrays
+    raw = segxrescam_stretched(activations, gradients)
+    large = enlarged(np.maximum(raw, 0), PEERS["opencv-linear"])
+    spread = [(one - one.min()) / np.ptp(one) for one in large]
+    expected = np.uint8(255 * np.stack(spread)) / 255
+    ours = shown("authors", "segxrescam", activations, gradients)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_sscam():
+    rng = np.random.default_rng(4)
+    activations = np.maximum(rng.normal(size=(2, 4, 4, 3)), 0)
+    activations[:, 3] = 1.5
+    images, head = rng.normal(size=(2, 3, *SIZE)), rng.normal(size=(3, 2))
+
+    def probability(image):
+        scores = np.exp(image.mean(axis=(-2, -1)) @ head)
+        return (scores / scores.sum(axis=-1, keepdims=True))[..., 0]
+
+    expected = []
+    for sample, image in enumerate(images):
+        total = np.zeros(SIZE)
+        for number, channel in enumerate(enlarged(activations[sample], PEERS["torch-linear"])):
+            if np.ptp(activations[sample, number]) == 0:
+                continue
+            draws = np.random.default_rng([0, number])
+            sigma = 2 / (channel.max() - channel.min())
+            noisy = [channel + draws.normal(0, sigma**2, SIZE) for _ in range(35)]
+            total += np.mean([probability(image * mask) for mask in noisy]) * channel
+        total = np.maximum(total, 0)
+        expected.append((total - total.min()) / np.ptp(total))
+    ours = shown("authors", "sscam", activations, images, lambda _, x: probability(x))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_fem(arrays):
+    activations = arrays[0]
+    maps = weighted(
+        lambda a, _: 1,
+        [[a.mean() * (a > a.mean() + 2 * a.std()) for a in one] for one in activations],
+        activations,
+    )
+    expected = [one / (one.max() or 1) for one in maps]
+    ours = shown("authors", "fem", activations)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_authors_legrad_sums_what_layers_give():
+    # (B, heads, queries, *S) at two blocks.
+    blocks = np.random.default_rng(5).normal(size=(2, 2, 3, 7, 3, 2))
+    total = sum(np.maximum(block, 0).mean(axis=(1, 2)) for block in blocks)
+    large = enlarged(total, PEERS["torch-linear"])
+    expected = [(one - one.min()) / np.ptp(one) for one in large]
+    recipe = find_recipe("authors")
+    row = recipe.method("legrad")
+    raw = row.joined([row.function(block) for block in blocks], recipe.fusion)
+    np.testing.assert_allclose(recipe.render(raw, SIZE, None, "legrad"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_authors_score_of_a_layer_is_the_models_where_tokens_are_pooled_at_the_end(torch, pooled):
+    model = attending(torch, pooled)
+    images = np.random.default_rng(0).normal(size=(2, 3, 16, 16))
+    names = ["blocks.0", "blocks.1"]
+    ours = camcore.explain(model, images, 1, names, "legrad").raw
+    theirs = legrad_by_layer(torch, model, images, 1)
+    same = [
+        np.allclose(ours[f"{name}@attention"], own, rtol=0, atol=1e-12)
+        for name, own in zip(names, theirs, strict=True)
+    ]
+    assert same == [False, pooled]

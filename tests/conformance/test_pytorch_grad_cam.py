@@ -66,6 +66,8 @@ def test_shapleycam_of_rest(torch_cases, torch, library, require, assert_alike):
         target = Class(classes) + LogProbability(classes)
         about = batch.model, batch.images, target, batch.layer
         ours = camcore.explain(*about, "shapleycam", RECIPE).maps
+        read = camcore.targets.as_target(list(map(rest, classes)))
+        assert repr(read) == repr(target)
         assert_alike(ours, maps)
         # The curve shows.
         assert np.abs(ours - camcore.explain(*about, "gradcam", RECIPE).maps).max() > 1e-3

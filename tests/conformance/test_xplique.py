@@ -41,6 +41,7 @@ def test_gradcampp(arrays):
 
 def test_fem(arrays):
     activations = arrays[0] - 0.3
+    activations[:, 2] = 5  # constant over space, so at its own threshold
     masked = weighted(lambda a, g: 1, [
         [a.mean() * (a >= a.mean() + 2 * a.std()) for a in one] for one in activations
     ], activations)  # fmt: skip

@@ -108,6 +108,31 @@ def test_layers_are_joined_element_by_element(how, expected):
     np.testing.assert_array_equal(fuse(layers[:1], how), layers[0])
 
 
+MIXERS = {
+    "root": lambda x: np.prod(x, axis=0) ** (1 / len(x)),
+    "exp_mean": lambda x: 1 / np.log(np.mean(np.exp(1 / x), axis=0)),
+    "log_exp": lambda x: (np.log(len(x)) + 1) / np.log(np.sum(np.exp(1 / x), axis=0)),
+}
+"""Of RefineCAM's authors, as they write them."""
+
+
+@pytest.mark.parametrize("how", MIXERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mixers_are_those_of_the_authors_and_need_no_large_numbers(how, dtype):
+    maps = np.random.default_rng(0).uniform(0.01, 1, size=(3, 2, 4, 5))
+    found = fuse([*maps.astype(dtype)], how)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(
+        found, MIXERS[how](maps), rtol=2e-6 if dtype == np.float32 else 1e-12
+    )
+    # Where all agree on 1 it is 1, and where one is 0 it is; small ones are not 0 before.
+    ends = [np.array([[1, 0, 1e-4]], dtype), np.array([[1, 1, 1e-4]], dtype)]
+    np.testing.assert_allclose(fuse(ends, how)[0, :2], [1, 0], rtol=1e-6)
+    assert fuse(ends, how)[0, 2] > 9e-5
+    with pytest.raises(InputError, match=rf"negative values have no '{how}'; rectify them"):
+        fuse([-MAPS - 1, MAPS], how)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

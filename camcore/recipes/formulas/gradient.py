@@ -46,6 +46,35 @@ def gradcampp_product(activations: Array, gradients: Array, *, eps: float = 1e-7
     return weighted(sum_space(square / denominator * relu(gradients)), activations)
 
 
+@described(
+    "Σ_c w_c · A_c with w = Σ_s α · relu(g), α = g² / (2g² + Σ_s(A) · g³ + ε), 0 where g = 0"
+)
+def gradcampp_sum(activations: Array, gradients: Array, *, eps: float = 1e-6) -> Array:
+    """Weight channels as Grad-CAM++ does, with an ε in the denominator of α.
+
+    Parameters
+    ----------
+    activations, gradients : (B, C, *S) array
+        The layer's output and the score's gradient there.
+    eps : float
+        ε. It outweighs 2g² where gradients are below its square root.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    References
+    ----------
+    ``GradCAMPlusPlus`` of pytorch-grad-cam, which the authors of RefineCAM use.
+    """
+    activations, gradients = paired(activations, gradients)
+    square = gradients**2
+    total = per_channel(sum_space(activations), activations)
+    alpha = square / (2 * square + total * (square * gradients) + gradients.dtype.type(eps))
+    return weighted(sum_space(relu(gradients) * np.where(gradients != 0, alpha, 0)), activations)
+
+
 @described("Σ_c w_c · A_c with w = Σ_s (α / Σ_s α) · relu(e^y · g), α = g² / (2g² + Σ_s(A) · g³)")
 def gradcampp_normalised(activations: Array, gradients: Array, scores: Array) -> Array:
     """Weight channels as Grad-CAM++ does, with α scaled to sum to one over space.

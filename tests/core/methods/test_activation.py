@@ -28,14 +28,18 @@ def test_fem_keeps_what_stands_out_by_two_deviations():
     one = np.zeros((1, 3, 3))
     one[0, 1, 2] = 1
     np.testing.assert_allclose(methods.fem(a), one, rtol=1e-15)
-    np.testing.assert_allclose(methods.fem(a, reading="mean"), one, rtol=1e-15)
+    np.testing.assert_allclose(methods.fem(a, reading="fraction"), one, rtol=1e-15)
     np.testing.assert_allclose(methods.fem(3 * a), 3 * one, rtol=1e-15)
     # A second channel of 3 with one 12: mean 4, deviation sqrt(8), above 9.66 the 12 alone.
     b = np.full((1, 1, 3, 3), 3.0)
     b[0, 0, 0, 0] = 12
     both, twelve = np.concatenate([a, b], axis=1), (b[0] == 12)
-    np.testing.assert_allclose(methods.fem(both), one + b[0] / 9, rtol=1e-15)
-    np.testing.assert_allclose(methods.fem(both, reading="mean"), one + 4 * twelve, rtol=1e-15)
+    np.testing.assert_allclose(methods.fem(both), one + 4 * twelve, rtol=1e-15)
+    fraction = methods.fem(both, reading="fraction")
+    np.testing.assert_allclose(fraction, one + b[0] / 9, rtol=1e-15)
+    # A channel that is constant stands out nowhere.
+    constant = np.concatenate([a, np.full_like(a, 5)], axis=1)
+    np.testing.assert_array_equal(methods.fem(constant), one)
 
 
 def test_baselines_do_not_look_at_the_score():
@@ -46,5 +50,5 @@ def test_baselines_do_not_look_at_the_score():
 
 
 def test_an_unknown_reading_of_fem_is_named():
-    with pytest.raises(MethodError, match=r"reading='both'; FEM has .*'fraction' and"):
+    with pytest.raises(MethodError, match=r"reading='both'; FEM has .*'mean' and"):
         methods.fem(A, reading="both")

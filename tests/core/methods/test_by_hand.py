@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 import camcore
 from camcore import methods
+from camcore.errors import MethodError
+from camcore.methods.gradient import Base
 from camcore.testing import Conv, Dense, Flatten, GlobalAveragePool, NumpyAdapter, ReLU
 
 X = np.array([[[[0.0, 1.0], [2.0, 3.0]], [[3.0, 0.0], [0.0, 2.0]]]])
@@ -180,8 +184,25 @@ def test_refinecam_multiplies_what_each_layer_shows():
     # At the convolution: means of G1 and g2 are 1 and -5/4, the map z1 - 5/4 z2 is
     # [[-3/2, 13/4], [17/4, 11/4]], shown [[0, 13], [17, 11]] / 17.
     # At the rectifier [[-1, 2], [3, 3]] is shown [[0, 2], [3, 3]] / 3.
-    maps = camcore.explain(NETWORK, X, 0, ["conv", "relu"], "refinecam").maps
+    layers = ["conv", "relu"]
+    maps = camcore.explain(NETWORK, X, 0, layers, "refinecam", base="gradcam").maps
     np.testing.assert_allclose(maps, [[[0, 26 / 51], [1, 11 / 17]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("base", get_args(Base))
+def test_refinecam_has_the_map_of_its_base_at_each_layer(base):
+    layers = ["conv", "relu"]
+    refined = camcore.explain(NETWORK, X, 0, layers, "refinecam", base=base).raw
+    plain = camcore.explain(NETWORK, X, 0, layers, base).raw
+    for layer in layers:
+        np.testing.assert_array_equal(refined[layer], plain[layer])
+
+
+def test_refinecam_has_no_base_that_needs_more_than_gradients():
+    with pytest.raises(
+        MethodError, match=r"base='scorecam'; expected 'gradcampp', .* or 'layercam"
+    ):
+        methods.refinecam(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), base="scorecam")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from camcore.methods.table import NEEDS, Method, find
 from camcore.testing import random_network
 
 ROWS = {row.name: row for row in camcore.methods.TABLE}
-WITHOUT_A_PAPER = {"refinecam", "activations", "random"}
+WITHOUT_A_PAPER = {"activations", "random"}
 
 
 def test_every_method_has_a_card_and_no_other_has():

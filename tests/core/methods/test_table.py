@@ -128,7 +128,8 @@ GRID = {"cells": 8, "baseline": 0.0, "enlarge": LINEAR, "batch_size": 32}
 DEFAULTS = {
     "segxrescam": {"window": 2, "pool": "max"},
     "kpcacam": {"kernel": "sigmoid", "gamma": None},
-    "fem": {"reading": "fraction"},
+    "fem": {"reading": "mean"},
+    "refinecam": {"base": "gradcampp"},
     "relevancy": {"query": None, "first": 0},
     "rollout": {"pooling": None, "query": None, "first": 0, "heads": "mean", "discard": 0.0},
     "fullgrad": {"eps": 0.0},

@@ -93,6 +93,9 @@ def test_describe_says_what_is_done():
         "  score     logit\n"
         "  each map  ReLU -> resize, linear, half pixel -> x / max\n"
         "  layers    mean -> x / max\n"
+        "  RefineCAM\n"
+        "    each map  ReLU -> resize, linear, half pixel -> (x - min) / (max - min)\n"
+        "    layers    product -> (x - min) / (max - min)\n"
         "  overlay   inferno, alpha 0.8, mix_by_heat"
     )
     text = find_recipe("keras-io").describe().splitlines()

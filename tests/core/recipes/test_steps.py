@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from camcore.recipes import (
-    Stretch,
-)
+from camcore.recipes import Levels, Stretch
 
 RAW = np.array([[[-1.0, 2.0], [4.0, 3.0]]])
 
@@ -19,3 +17,9 @@ def test_stretch_multiplies_what_is_constant():
         "1 - (x - min) / (max - min)",
         "0 .. 4 from min .. max",
     )
+
+
+def test_levels_cut_down_to_whole_ones():
+    maps = np.array([[[0, 0.26], [0.99, 1]]])
+    np.testing.assert_array_equal(Levels(4)(maps, (2, 2)), [[[0, 0.25], [0.75, 1]]])
+    assert str(Levels()) == "floor(255 x) / 255"

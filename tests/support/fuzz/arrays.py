@@ -218,7 +218,7 @@ def other(random: Random) -> Call:
     ]
     calls += [
         lambda how=how: Call(postprocess.fuse, ([of(*maps), of(*maps)], how))
-        for how in ("mean", "max", "product", "sum", "median")
+        for how in ("mean", "max", "product", "sum", "root", "exp_mean", "log_exp", "median")
     ]
     calls += [
         lambda kind=kind: Call(target(kind, (index,)), (of(*flat),))

@@ -9,7 +9,6 @@ from written_out import weighted
 from camcore import methods
 from camcore.recipes import (
     keras_io,
-    pytorch_grad_cam,
     tf_explain,
     torchcam,
     xplique,
@@ -18,7 +17,7 @@ from camcore.recipes.formulas import gradient
 
 FORMULAS = {
     tf_explain.gradcam_guided: lambda a, g: np.where((a > 0) & (g > 0), g, 0).mean(),
-    pytorch_grad_cam.gradcampp_sum: lambda a, g: sum(
+    gradient.gradcampp_sum: lambda a, g: sum(
         s**2 / (2 * s**2 + a.sum() * s**3 + 1e-6) * max(s, 0) for s in g.flat if s
     ),
     gradient.gradcampp_product: lambda a, g: sum(

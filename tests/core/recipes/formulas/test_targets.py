@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.errors import MethodError
-from camcore.recipes.formulas.targets import probability
-from camcore.recipes.pytorch_grad_cam import WeightedContrast, weighted_contrast
+from camcore.recipes.formulas.targets import WeightedContrast, probability, weighted_contrast
 from camcore.recipes.tf_explain import NormalisedLog
 from camcore.targets import Class, Linear, Probability
 
