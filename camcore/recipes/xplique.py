@@ -10,10 +10,13 @@ from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import AS_IS, OverlayStyle, Recipe, Rendering, named, variant
 from camcore.recipes.formulas.attribution import (
+    joined_deconvolution,
     joined_gradient,
     joined_integrated_gradients,
     joined_product,
     joined_smoothgrad,
+    joined_smoothgrad_squared,
+    joined_vargrad,
 )
 from camcore.recipes.steps import Relu, Resize
 from camcore.resize import PEERS
@@ -57,15 +60,22 @@ XPLIQUE = Recipe(
         variant("fem", reading="mean"),
         variant("gradienttimesinput", joined_product, join="mean"),
         variant("guidedbackprop", joined_gradient, join="mean"),
+        variant("deconvnet", joined_deconvolution, join="mean"),
         variant("integratedgradients", joined_integrated_gradients),
         variant(
             "smoothgrad", joined_smoothgrad, samples=50, sigma=0.2, of_range=False, join="mean"
         ),
+        variant("smoothgradsq", joined_smoothgrad_squared),
+        variant("vargrad", joined_vargrad, unbiased=True),
     ),
     exceptions={
         "fem": Rendering((Resize(PEERS["tensorflow-cubic"]),)),
         **dict.fromkeys(
-            ("gradienttimesinput", "guidedbackprop", "integratedgradients", "smoothgrad"), AS_IS
+            (
+                *("gradienttimesinput", "guidedbackprop", "deconvnet"),
+                *("integratedgradients", "smoothgrad", "smoothgradsq", "vargrad"),
+            ),
+            AS_IS,
         ),
     },
     overlay=OverlayStyle("jet", 0.5, "mix"),
