@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,15 @@ from camcore.methods.integrated import GradientsFrom, integrated_from
 from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import OverlayStyle, Recipe, named, variant
-from camcore.recipes.formulas.attribution import Join, joined_gradient, joined_saliency
+from camcore.recipes.formulas.attribution import (
+    Join,
+    joined_deconvolution,
+    joined_gradient,
+    joined_saliency,
+    joined_smoothgrad,
+    joined_smoothgrad_squared,
+    joined_vargrad,
+)
 from camcore.recipes.steps import Resize
 from camcore.resize import PEERS
 
@@ -104,6 +113,9 @@ def layerig_from_image(
     return integrated_from(activations, start, gradients_from, steps, batch_size, progress)
 
 
+_NOISE: dict[str, Any] = {"samples": 5, "sigma": 1.0, "of_range": False, "join": "sum"}
+"""What `NoiseTunnel` draws where nothing is said: in the units of the input."""
+
 CAPTUM = Recipe(
     name="captum",
     source="captum 0.9.0, with LayerAttribution.interpolate to the input's size",
@@ -113,7 +125,12 @@ CAPTUM = Recipe(
     alike=("gradcam", "hirescam", "gradienttimesinput", "integratedgradients"),
     methods=named(
         variant("saliency", joined_saliency, join="sum"),
+        variant("smoothgrad", joined_smoothgrad, **_NOISE),
+        variant("smoothgradsq", joined_smoothgrad_squared, **_NOISE),
+        variant("vargrad", joined_vargrad, **_NOISE),
+        variant("gradientshap", samples=5),
         variant("guidedbackprop", joined_gradient, join="sum"),
+        variant("deconvnet", joined_deconvolution, join="sum"),
         variant("guidedgradcam", guided_gradcam_nearest, join="sum"),
         variant("occlusion", edge="cut"),
         variant(
@@ -128,8 +145,13 @@ CAPTUM = Recipe(
         "HiResCAM is its LayerGradientXActivation",
         "attributions at the input have channels there; they are summed, as by "
         "visualize_image_attr",
-        "guided backpropagation: its hooks reach ReLU modules only, so the rectifiers of other "
-        "kinds (ReLU6, functional) that camcore reaches pass everything there",
+        "SmoothGrad, SmoothGrad-Squared and VarGrad are NoiseTunnel around Saliency with "
+        "abs=False; without that the mean and the variance are those of |g|",
+        "GradientShap: sigma there is in the units of the input, and each sample of a batch has "
+        "draws of its own",
+        "guided backpropagation and DeconvNet: its hooks reach ReLU modules only, so the "
+        "rectifiers of other kinds (ReLU6, functional) that camcore reaches keep their own "
+        "gradient there",
         "overlays: its pictures colour by sign and cut outliers off; they are not reproduced",
     ),
 )

@@ -11,10 +11,13 @@ from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import AS_IS, OverlayStyle, Recipe, Rendering, named, variant
 from camcore.recipes.formulas.attribution import (
+    joined_deconvolution,
     joined_gradient,
     joined_integrated_gradients,
     joined_product,
     joined_smoothgrad,
+    joined_smoothgrad_squared,
+    joined_vargrad,
 )
 from camcore.recipes.steps import Relu, Resize
 from camcore.resize import PEERS
@@ -86,19 +89,22 @@ XPLIQUE = Recipe(
         variant("fem", fem_inclusive),
         variant("gradienttimesinput", joined_product, join="mean"),
         variant("guidedbackprop", joined_gradient, join="mean"),
+        variant("deconvnet", joined_deconvolution, join="mean"),
         variant("integratedgradients", joined_integrated_gradients),
         variant(
             "smoothgrad", joined_smoothgrad, samples=50, sigma=0.2, of_range=False, join="mean"
         ),
         variant("sobol", enlarge=PEERS["tensorflow-cubic"]),
         variant("hsic", enlarge=PEERS["tensorflow-cubic"]),
+        variant("smoothgradsq", joined_smoothgrad_squared),
+        variant("vargrad", joined_vargrad, unbiased=True),
     ),
     exceptions={
         "fem": Rendering((Resize(PEERS["tensorflow-cubic"]),)),
         **dict.fromkeys(
             (
-                *("gradienttimesinput", "guidedbackprop", "integratedgradients", "smoothgrad"),
-                *("sobol", "hsic"),
+                *("gradienttimesinput", "guidedbackprop", "deconvnet", "integratedgradients"),
+                *("smoothgrad", "smoothgradsq", "vargrad", "sobol", "hsic"),
             ),
             AS_IS,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 RECIPE = "captum"
@@ -63,6 +64,62 @@ def test_integrated_gradients(torch_cases, theirs, assert_alike):
         assert_alike(ours, theirs("IntegratedGradients", small, **options))
 
 
+@pytest.fixture
+def fed(require, torch, monkeypatch):
+    """Give the library's noise tunnel the draws that every sample has here."""
+
+    def feed(seed, sigma, shape):
+        def noisy(values, stdev, samples):
+            drawn = [np.random.default_rng([seed, i]).normal(size=shape) for i in range(samples)]
+            noise = torch.from_numpy(sigma * np.stack(drawn * len(values)))
+            return values.repeat_interleave(samples, dim=0) + noise
+
+        tunnel = require("captum.attr").NoiseTunnel
+        monkeypatch.setattr(tunnel, "_add_noise_to_input", staticmethod(noisy))
+
+    return feed
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("smoothgrad", "smoothgrad"), ("smoothgradsq", "smoothgrad_sq"), ("vargrad", "vargrad")],
+)
+def test_noise_tunnel(torch, torch_resnet, library, fed, assert_alike, method, kind):
+    batch = torch_resnet.small("layer4")
+    for options, sigma in (({}, 1.0), ({"samples": 3, "sigma": 0.2, "seed": 8}, 0.2)):
+        fed(options.get("seed", 0), sigma, batch.images.shape[1:])
+        tunnel = library.NoiseTunnel(library.Saliency(batch.model))
+        theirs = tunnel.attribute(
+            torch.from_numpy(batch.images),
+            nt_type=kind,
+            target=list(batch.classes),
+            abs=False,
+            **({"nt_samples": options["samples"], "stdevs": sigma} if options else {}),
+        )
+        ours = batch.explain(method, RECIPE, **options).maps
+        assert_alike(ours, theirs.sum(1).detach().numpy(), 1e-6)
+
+
+def test_gradient_shap(torch, torch_resnet, library, fed, monkeypatch, assert_alike):
+    batch = torch_resnet.small("layer4", count=1)
+    baselines = np.random.default_rng(2).normal(size=(4, *batch.images.shape[1:]))
+    draws = [np.random.default_rng([5, i, 1]) for i in range(6)]
+    places, chosen = zip(*((rng.random(), int(rng.integers(4))) for rng in draws), strict=True)
+    fed(5, 0.1 * np.ptp(batch.images), batch.images.shape[1:])
+    monkeypatch.setattr(np.random, "uniform", lambda low, high, size: np.array(places))
+    monkeypatch.setattr(np.random, "choice", lambda count, size: np.array(chosen))
+    theirs = library.GradientShap(batch.model).attribute(
+        torch.from_numpy(batch.images),
+        torch.from_numpy(baselines),
+        n_samples=6,
+        stdevs=0.1,
+        target=list(batch.classes),
+    )
+    options = {"baseline": baselines, "samples": 6, "sigma": 0.1, "seed": 5}
+    ours = batch.explain("gradientshap", RECIPE, **options).maps
+    assert_alike(ours, theirs.sum(1).detach().numpy(), 1e-6)
+
+
 @pytest.mark.parametrize("stride", [16, 24], ids=["windows fit", "the last is cut"])
 def test_occlusion(torch_resnet, theirs, assert_alike, stride):
     for batch in torch_resnet.few:
@@ -71,9 +128,12 @@ def test_occlusion(torch_resnet, theirs, assert_alike, stride):
         assert_alike(ours, theirs("Occlusion", batch, **window) / 3)
 
 
-def test_guided_backprop(torch_resnet, theirs, assert_alike):
+@pytest.mark.parametrize(
+    ("method", "kind"), [("guidedbackprop", "GuidedBackprop"), ("deconvnet", "Deconvolution")]
+)
+def test_other_rules_for_rectifiers(torch_resnet, theirs, assert_alike, method, kind):
     for batch in torch_resnet.few:
-        assert_alike(batch.explain("guidedbackprop", RECIPE).maps, theirs("GuidedBackprop", batch))
+        assert_alike(batch.explain(method, RECIPE).maps, theirs(kind, batch))
 
 
 def test_guided_gradcam(torch_resnet, theirs, assert_alike):

@@ -551,13 +551,23 @@ JOINED = {
     ("paper", "saliency"): np.max,
     ("paper", "gradienttimesinput"): np.sum,
     ("paper", "smoothgrad"): np.max,
+    ("paper", "smoothgradsq"): np.max,
+    ("paper", "vargrad"): np.max,
     ("paper", "integratedgradients"): np.sum,
+    ("paper", "idgi"): np.sum,
+    ("paper", "gradientshap"): np.sum,
+    ("paper", "guidedig"): np.sum,
+    ("paper", "blurig"): np.sum,
     ("paper", "guidedbackprop"): np.max,
+    ("paper", "deconvnet"): np.max,
     ("captum", "saliency"): np.sum,
     ("captum", "guidedbackprop"): np.sum,
+    ("captum", "deconvnet"): np.sum,
+    ("captum", "smoothgradsq"): np.sum,
     ("tf-explain", "gradienttimesinput"): np.sum,
     ("monai", "smoothgrad"): np.max,
     ("xplique", "integratedgradients"): np.mean,
+    ("xplique", "vargrad"): np.mean,
 }
 
 
@@ -572,7 +582,7 @@ def test_what_input_attributions_join_is_kept_by_channel(recipe, method, rank):
     joined = JOINED[recipe, method](result.by_channel, axis=1)
     np.testing.assert_allclose(joined, raw, rtol=1e-12, atol=1e-14)
     # The channels differ, so that they are not the map repeated.
-    assert np.abs(np.diff(result.by_channel, axis=1)).max() > 1e-4
+    assert np.abs(np.diff(result.by_channel, axis=1)).max() > 1e-2 * np.abs(raw).max()
 
 
 def test_gradient_times_input_by_channel_is_computed_by_hand(network):

@@ -15,7 +15,12 @@ import numpy as np
 from camcore.adapter import Array
 from camcore.errors import MethodError
 from camcore.methods.arrays import floating, one_of, paired
-from camcore.methods.attribution import ImageGradients, average_on_path
+from camcore.methods.attribution import (
+    ImageGradients,
+    average_on_path,
+    mean_square,
+    variance,
+)
 from camcore.methods.channels import joins_channels, kept
 from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import described
@@ -85,6 +90,30 @@ def joined_gradient(guided_gradients: Array, *, join: Join = "sum") -> Array:
     ``GuidedBackprop`` of captum (sum) and of xplique (mean).
     """
     return joined(floating(guided_gradients, "guided_gradients"), join)
+
+
+@described("g_c past rectifiers by deconvolution, its channels joined with their signs")
+@joins_channels
+def joined_deconvolution(deconvolved_gradients: Array, *, join: Join = "sum") -> Array:
+    """Join the channels of the deconvolved gradients, with their signs.
+
+    Parameters
+    ----------
+    deconvolved_gradients : (B, C, *S) array
+        The score's gradient at the input under the deconvolution rule.
+    join : {"max", "sum", "mean"}
+        Over channels.
+
+    Returns
+    -------
+    (B, *S) array
+        Signed map.
+
+    References
+    ----------
+    ``Deconvolution`` of captum (sum), ``DeconvNet`` of xplique (mean).
+    """
+    return joined(floating(deconvolved_gradients, "deconvolved_gradients"), join)
 
 
 @described("x_c · g_c, its channels joined")
@@ -255,3 +284,124 @@ def joined_smoothgrad(
         total = np.sqrt(total)
     total /= samples
     return joined(np.abs(total) if magnitude else total, join).astype(images.dtype)
+
+
+@described("mean of g_c² over noisy inputs, its channels joined")
+@joins_channels
+def joined_smoothgrad_squared(
+    images: Array,
+    gradients_at: ImageGradients,
+    *,
+    samples: int = 50,
+    sigma: float = 0.2,
+    of_range: bool = False,
+    join: Join = "mean",
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Array:
+    """Join the channels of squared gradients averaged over noisy inputs.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    samples : int
+        How many noisy inputs.
+    sigma : float
+        Standard deviation of the noise.
+    of_range : bool
+        Whether `sigma` is a share of each image's range, or in the units of the input.
+    join : {"max", "sum", "mean"}
+        Over channels.
+    seed : int
+        Of the noise; the same seed gives the same map in every framework.
+    progress : bool, optional
+        Show a progress bar; see `camcore._shared.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values.
+
+    Raises
+    ------
+    MethodError
+        An option is out of range.
+
+    References
+    ----------
+    ``NoiseTunnel`` of captum around ``Saliency``, by ``smoothgrad_sq`` (sum), and
+    ``SquareGrad`` of xplique (mean).
+    """
+    images = floating(images, "images")
+    label = "SmoothGrad-Squared"
+    noisy = noisy_inputs(
+        images, samples, sigma, seed, of_range=of_range, label=label, progress=progress
+    )
+    return joined(mean_square(noisy, gradients_at, images), join).astype(images.dtype)
+
+
+@described("variance of g_c over noisy inputs, its channels joined")
+@joins_channels
+def joined_vargrad(
+    images: Array,
+    gradients_at: ImageGradients,
+    *,
+    samples: int = 50,
+    sigma: float = 0.2,
+    of_range: bool = False,
+    unbiased: bool = False,
+    join: Join = "mean",
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Array:
+    """Join the channels of the gradients' variance over noisy inputs.
+
+    Parameters
+    ----------
+    images : (B, C, *S) array
+        The model's input.
+    gradients_at : callable
+        The target's gradients at other inputs.
+    samples : int
+        How many noisy inputs, n; 2 or more where `unbiased`.
+    sigma : float
+        Standard deviation of the noise.
+    of_range : bool
+        Whether `sigma` is a share of each image's range, or in the units of the input.
+    unbiased : bool
+        Σ (g − ḡ)² / (n − 1), or / n.
+    join : {"max", "sum", "mean"}
+        Over channels.
+    seed : int
+        Of the noise; the same seed gives the same map in every framework.
+    progress : bool, optional
+        Show a progress bar; see `camcore._shared.progress.track`.
+
+    Returns
+    -------
+    (B, *S) array
+        Map without negative values.
+
+    Raises
+    ------
+    MethodError
+        An option is out of range.
+
+    References
+    ----------
+    ``NoiseTunnel`` of captum around ``Saliency`` with its signs, by ``vargrad`` (sum), and
+    ``VarGrad`` of xplique (unbiased, mean).
+    """
+    images = floating(images, "images")
+    noisy = noisy_inputs(
+        images, samples, sigma, seed, of_range=of_range, label="VarGrad", progress=progress
+    )
+    if unbiased and samples < 2:
+        raise MethodError(f"samples={samples}; an unbiased variance needs 2 or more.")
+    found = variance(noisy, gradients_at, images)
+    if unbiased:
+        found *= samples / (samples - 1)
+    return joined(found, join).astype(images.dtype)

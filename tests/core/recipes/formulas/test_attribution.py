@@ -39,6 +39,7 @@ def test_channels_are_joined(join):
     np.testing.assert_array_equal(attribution.joined_saliency(gradients, join=join), [expected])
     signed = {"max": [2, 1], "sum": [-1, 2], "mean": [-0.5, 1]}[join]
     np.testing.assert_array_equal(attribution.joined_gradient(gradients, join=join), [signed])
+    np.testing.assert_array_equal(attribution.joined_deconvolution(gradients, join=join), [signed])
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,21 @@ def test_smoothgrad_averages(average, expected):
     np.testing.assert_allclose(maps, [[expected, expected]])
 
 
+def test_squares_and_variances_of_noise():
+    # Draws 4 and -3 of one channel, 0 and 1 of the other: mean squares 25/2 and 1/2, variances
+    # 49/4 and 1/4 of the draws, twice that without bias.
+    def found(method, **options):
+        left = iter([[4.0, 0.0], [-3.0, 1.0]])
+        gradients = lambda x: np.zeros(x.shape) + np.reshape(next(left), (1, 2, 1))  # noqa: E731
+        return method(np.zeros((1, 2, 3)), gradients, samples=2, **options)
+
+    squares = found(attribution.joined_smoothgrad_squared)
+    np.testing.assert_allclose(squares, [[6.5] * 3])
+    np.testing.assert_allclose(found(attribution.joined_vargrad), [[6.25] * 3])
+    summed = found(attribution.joined_vargrad, unbiased=True, join="sum")
+    np.testing.assert_allclose(summed, [[25] * 3])
+
+
 def test_absolute_noise_does_not_grow_with_the_image():
     images = np.stack([np.zeros((1, 50)), np.arange(50.0)[None]])
     seen = []
@@ -78,6 +94,10 @@ def test_absolute_noise_does_not_grow_with_the_image():
         (lambda x: attribution.joined_integrated_gradients(x, squared, rule="simpson"), "rule="),
         (lambda x: attribution.joined_integrated_gradients(x, squared, steps=1), "steps=1"),
         (lambda x: attribution.joined_smoothgrad(x, squared, average="median"), "average='median'"),
+        (
+            lambda x: attribution.joined_vargrad(x, squared, samples=1, unbiased=True),
+            "samples=1; an unbiased variance needs 2 or more",
+        ),
     ],
 )
 def test_options_out_of_range_are_told(make, message):
