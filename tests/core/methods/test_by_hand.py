@@ -169,8 +169,8 @@ def test_equals_the_hand_computation(name):
 
 
 def test_no_row_of_the_table_is_left_out():
-    # These need attention or tokens: test_attention.py, test_relevancy.py and test_tokens.py.
-    apart = {"legrad", "relevancy", "rollout", "tokencam"}
+    # These need attention, tokens or a few passes more, and have hand values in files of their own.
+    apart = {"legrad", "relevancy", "rollout", "tokencam", "layerig", "dix", "sobol", "hsic"}
     assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, *apart}
 
 
