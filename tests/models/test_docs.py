@@ -74,9 +74,10 @@ def printed(code: CodeType, names: dict[str, Any]) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-MODELS = [one for page in PAGES if page.name == "models.md" for one in sections(page)]
+ALONE = ("models.md", "language.md")  # these make their own models
+MODELS = [one for page in PAGES if page.name in ALONE for one in sections(page)]
 # tests/docs runs what stands in architecture.md, each block under its diff.
-APART = ("models.md", "architecture.md")
+APART = (*ALONE, "architecture.md")
 OTHERS = [one for page in PAGES if page.name not in APART for one in sections(page)]
 
 
@@ -86,7 +87,7 @@ def at_home(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("torch", "keras", "at_home")
-@pytest.mark.parametrize("section", MODELS, ids=lambda one: one.title)
+@pytest.mark.parametrize("section", MODELS, ids=lambda one: f"{one.page.name} {one.title}")
 def test_models(section, require):
     for package in re.findall(r"^import (\w+)|^from (\w+)", "\n".join(section.blocks), re.M):
         require("".join(package))
