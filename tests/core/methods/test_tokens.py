@@ -105,7 +105,7 @@ def test_the_scale_of_a_map_does_not_matter_to_the_filter():
 
 @pytest.mark.parametrize("logits", [np.zeros(4), np.zeros((2, 0)), np.full((1, 2), "a")])
 def test_what_is_no_grid_of_logits_is_refused(logits):
-    with pytest.raises(InputError, match=r"token_logits must be real numbers \(batch, \*grid\)"):
+    with pytest.raises(InputError, match="token_logits must be real numbers"):
         methods.tokencam(logits)
 
 
