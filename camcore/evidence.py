@@ -118,11 +118,30 @@ class Evidence:
     @cached_property
     def attention_gradients(self) -> Array:
         """The score's gradient at the layer's attention, ``(B, heads, queries, *S)``."""
-        gradients = self.trace.layers[self.layer].gradients[self.index]
+        return self.keys_on_grid(self.trace.layers[self.layer].gradients[self.index])
+
+    def keys_on_grid(self, attention: Array) -> Array:
+        """Lay what is one for each key of the layer's attention out over the input.
+
+        Parameters
+        ----------
+        attention : (B, heads, queries, keys) or (B * heads, queries, keys) array
+            In the order of the model's rows.
+
+        Returns
+        -------
+        (B, heads, queries, *S) array
+            Sample by sample, where rows are frames.
+
+        Raises
+        ------
+        LayerError, MethodError
+            As `camcore.layers.layout.keys_on_grid` raises them.
+        """
         self.inputs.image_path()  # attention is laid out over an image, or not at all
         try:
             found = layout.keys_on_grid(
-                gradients,
+                attention,
                 self.batch * self.frames,
                 self._seen_size,
                 self.wanted_layout,
@@ -131,6 +150,19 @@ class Evidence:
             return self._by_sample(found)
         except (LayerError, MethodError) as error:
             raise type(error)(f"Layer {self.layer!r}: {error}") from None
+
+    def by_head(self, attention: Array) -> Array:
+        """View the layer's attention, or its gradient, as ``(B, heads, queries, keys)``.
+
+        Raises
+        ------
+        MethodError
+            It is computed within windows.
+        """
+        try:
+            return layout.by_head(attention, self.batch * self.frames)
+        except MethodError as error:
+            raise MethodError(f"Layer {self.layer!r}: {error}") from None
 
     @cached_property
     def images(self) -> Array:

@@ -23,8 +23,9 @@ import numpy as np
 
 from camcore import registry
 from camcore._shared.warn import warn
-from camcore.adapter import Adapter, Array, Mode, NativeScore, Seed, Trace
+from camcore.adapter import Adapter, Array, LayerName, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation, Weighted
+from camcore.chain import Chain
 from camcore.errors import InputError, LayerError, MethodError
 from camcore.evidence import Rerun
 from camcore.explanation import Explanation, Frame
@@ -589,9 +590,15 @@ class Explainer(Generic[Result]):
         }
 
     def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
-        made = [self._signed_map(method, evidence) for evidence in layers]
-        raw = {evidence.layer: signed for evidence, (signed, _) in zip(layers, made, strict=True)}
-        one, (_, channels) = layers[0], made[0]
+        channels = None
+        if method.joins == "chain":
+            layers = self._in_order(layers)
+            raw = self._chained_maps(method, Chain(layers))
+        else:
+            made = [self._signed_map(method, evidence) for evidence in layers]
+            raw = {one.layer: signed for one, (signed, _) in zip(layers, made, strict=True)}
+            channels = made[0][1]
+        one = layers[0]
         scores = np.asarray(one.scores)
         outputs, scale = one.selector.explained(one.target, one.trace, scores)
         fusion = method.fusion or self.recipe.fusion
@@ -651,13 +658,48 @@ class Explainer(Generic[Result]):
             if channels is not None and parts is not None:
                 channels = channels + _undone(augmentation, weight[:, None] * parts, raw.shape[1:])
         raw = raw / views
-        if not np.all(np.isfinite(raw)):
-            raise InputError(
-                f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
-                "finite. Explain the model in a wider dtype, or scale the score down."
-            )
-        raw = raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
+        raw = _whole(raw, method, evidence)
         return raw, None if channels is None else channels / views[:, None]
+
+    def _in_order(self, layers: Sequence[Rerun]) -> Sequence[Rerun]:
+        """Sort layers whose attention is looked at by when they run.
+
+        Calls of several layers are left as they are given: a pass does not tell how they take
+        turns.
+        """
+        named = {one.layer: LayerName.parse(one.layer) for one in layers}
+        several = len({name.path for name in named.values()}) > 1
+        if several and any(name.call is not None for name in named.values()):
+            return layers
+        about = self._subject, self.adapter, layers[0].inputs
+        paths = [LayerName.parse(name).path for name in selection.attention(None, *about)]
+
+        def place(one: Rerun) -> tuple[int, int]:
+            name, calls = named[one.layer], one.trace.layers[one.layer].calls
+            return paths.index(name.path), (-1 if name.call is None else name.call) % calls
+
+        return sorted(layers, key=place)
+
+    def _chained_maps(self, method: Method, chain: Chain) -> dict[str, Array]:
+        """Tell what each layer of a chain adds to the method's map, averaged over the views."""
+        one = chain.layers[0]
+        if one.frames > 1:
+            frames.check_method(method.label, method.by_row, one.layer)
+        raw = {**chain.maps(method(chain))}
+        views = {name: np.ones_like(added) for name, added in raw.items()}
+        for augmentation in self.augment:
+            view = chain.on(augmentation.view(chain.images))
+            for name, added in view.maps(method(view)).items():
+                weight, size = (
+                    _weight(augmentation, view.layers[0], one, added),
+                    raw[name].shape[1:],
+                )
+                raw[name] = raw[name] + augmentation.undo(weight * added, size)
+                views[name] = views[name] + augmentation.undo(weight * np.ones_like(added), size)
+        return {
+            layer.layer: _whole(raw[layer.layer] / views[layer.layer], method, layer)
+            for layer in chain.layers
+        }
 
 
 @overload
@@ -868,6 +910,22 @@ def _frame(layers: Sequence[Rerun], raw: Mapping[str, Array]) -> tuple[Frame, tu
         "explanation.at(size) brings it to the size of what the layer sees.",
     )
     return "layer", max(sizes.values(), key=math.prod)
+
+
+def _whole(raw: Array, method: Method, evidence: Rerun) -> Array:
+    """Put frames of one sample together, once the map is seen to be finite.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    if not np.all(np.isfinite(raw)):
+        raise InputError(
+            f"{method.label} at {evidence.layer!r} overflows {raw.dtype}: its map is not "
+            "finite. Explain the model in a wider dtype, or scale the score down."
+        )
+    return raw if evidence.frames == 1 else frames.together(raw, evidence.batch)
 
 
 def _place(target: Target | NativeScore, among: list[Target | NativeScore]) -> int:

@@ -180,8 +180,9 @@ class Inputs:
                 return list(images) if isinstance(leaf, list) else images
             if rows is None or path not in self.by_sample:
                 return leaf
-            if isinstance(leaf, list):
-                return [leaf[row] for row in rows]
+            if isinstance(leaf, (list, tuple)):
+                chosen = [leaf[row] for row in rows]
+                return chosen if isinstance(leaf, list) else tuple(chosen)
             return self.arrays[path][rows] if path in self.arrays else leaf
 
         return self._of(map_leaves(self.native, other, is_leaf=_is_leaf))

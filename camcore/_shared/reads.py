@@ -69,7 +69,9 @@ class Snapshot:
         names: dict[int, tuple[Any, list[str]]] = {}
         for thing, name in reads:
             names.setdefault(id(thing), (thing, []))[1].append(name)
-        self._attributes = [(self._ref(t), tuple(n), _ids(t, n)) for t, n in names.values()]
+        self._attributes = [
+            (self._ref(t), type(t), tuple(n), _ids(t, n)) for t, n in names.values()
+        ]
         self._contents: list[tuple[Any, str, Any]] = []
         for (thing, asked), (ref, *_) in zip(names.values(), self._attributes, strict=True):
             for name in asked:
@@ -86,8 +88,9 @@ class Snapshot:
         """Tell whether everything is as it was."""
         if self._gone:
             return False
-        for thing, names, ids in self._attributes:
-            if (held := thing()) is None or _ids(held, names) != ids:
+        for thing, kind, names, ids in self._attributes:
+            held = thing()
+            if type(held) is not kind or _ids(held, names) != ids:
                 return False
         return all(
             self._inside(vars(thing()).get(name)) == inside

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from camcore._shared.remembered import remembered
-from camcore.adapter import Adapter, LayerRecord, LayerTrace, Leaves
+from camcore.adapter import Adapter, Array, LayerRecord, LayerTrace, Leaves
 from camcore.errors import LayerError
 from camcore.inputs import Inputs
 from camcore.layers import layout, probe
@@ -44,6 +44,8 @@ class Known:
         Of layers that were asked about, those that depend on the input.
     shared : dict of tuple to frozenset of str
         For the shapes of all arrays, those that all samples share.
+    read : dict of tuple to (Q,) array
+        For attention and paths of outputs, how much of each query these are made of.
     """
 
     chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Known:
     by_frame: dict[str, bool] = field(default_factory=dict)
     fed: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
     shared: dict[tuple[tuple[int, ...], ...], frozenset[str]] = field(default_factory=dict)
+    read: dict[tuple[str, frozenset[str]], Array] = field(default_factory=dict)
 
     def survey(self, adapter: Adapter, inputs: Inputs) -> Sequence[LayerRecord]:
         """Survey the model."""
@@ -185,6 +188,32 @@ class Known:
         if key not in self.shared:
             self.shared[key] = shared(adapter, inputs, outputs, logits=logits)
         return replace(inputs, shared=self.shared[key])
+
+    def read_of(
+        self, adapter: Adapter, inputs: Inputs, attention: str, outputs: frozenset[str]
+    ) -> Array:
+        """Find which queries of a layer's attention outputs depend on, by one pass for all.
+
+        Parameters
+        ----------
+        adapter : Adapter
+            The model.
+        inputs : Inputs
+            What it is run on.
+        attention : str
+            The layer's, with its ending.
+        outputs : frozenset of str
+            Their paths.
+
+        Returns
+        -------
+        (Q,) array
+            Equal weights that sum to 1, of these.
+        """
+        key = attention, outputs
+        if key not in self.read:
+            self.read[key] = probe.read_of(adapter, inputs, attention, outputs)
+        return self.read[key]
 
     def _found(self, adapter: Adapter, inputs: Inputs, count: int) -> Layout | None:
         assert self.places is not None

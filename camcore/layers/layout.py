@@ -303,6 +303,36 @@ def axis_moved(of_one: tuple[int, ...], of_batch: tuple[int, ...]) -> int:
     return next((i for i, (a, b) in enumerate(lengths) if a != b), axis_of_one(of_batch))
 
 
+def by_head(attention: Array, batch: int) -> Array:
+    """View attention, or its gradient, as ``(B, heads, queries, keys)``.
+
+    Parameters
+    ----------
+    attention : (B, heads, queries, keys) or (B * heads, queries, keys) array
+        As an adapter captures it.
+    batch : int
+        Number of samples.
+
+    Returns
+    -------
+    (B, heads, queries, keys) array
+
+    Raises
+    ------
+    MethodError
+        Attention is computed within windows rather than over the whole input.
+    """
+    if attention.ndim == 3 and len(attention) % batch == 0:
+        attention = attention.reshape(batch, -1, *attention.shape[1:])
+    if attention.ndim != 4 or len(attention) != batch:
+        raise MethodError(
+            f"Its attention has the shape {attention.shape} for a batch of {batch}: it is computed "
+            "within windows (as Swin does), so its keys do not lie over the whole input. Choose a "
+            "layer with global attention, or another method: method='gradcam'."
+        )
+    return attention
+
+
 def keys_on_grid(
     attention: Array,
     batch: int,
@@ -338,14 +368,7 @@ def keys_on_grid(
     LayerError
         The grid of the keys cannot be found.
     """
-    if attention.ndim == 3 and len(attention) % batch == 0:
-        attention = attention.reshape(batch, -1, *attention.shape[1:])
-    if attention.ndim != 4 or len(attention) != batch:
-        raise MethodError(
-            f"Its attention has the shape {attention.shape} for a batch of {batch}: it is computed "
-            "within windows (as Swin does), so its keys do not lie over the whole input. Choose a "
-            "layer with global attention, or another method: method='gradcam'."
-        )
+    attention = by_head(attention, batch)
     *outer, keys = attention.shape
     tokens = wanted if wanted is not None and wanted.kind == "tokens" else None
     found = read(keys, tokens) if read else by_shape(keys, input_size, tokens)

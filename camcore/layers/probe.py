@@ -7,13 +7,15 @@ patch was altered.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
-from camcore.adapter import Adapter, Array
+from camcore.adapter import Adapter, Array, Leaves
 from camcore.inputs import Inputs
+from camcore.layers.dependent import any_score
 from camcore.layers.layout import Layout
 
 
@@ -124,6 +126,38 @@ def patches(adapter: Adapter, inputs: Inputs, layer: str, count: int) -> tuple[b
         if grid is not None or max(found) < 0:
             break
     return max(found) >= 0, grid
+
+
+def read_of(
+    adapter: Adapter, inputs: Inputs, attention: str, outputs: Collection[str]
+) -> npt.NDArray[np.float64]:
+    """Find which queries of a layer's attention outputs depend on.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        The model.
+    inputs : Inputs
+        What to run it on.
+    attention : str
+        The layer's, with its ending.
+    outputs : collection of str
+        Their paths.
+
+    Returns
+    -------
+    (Q,) array
+        Equal weights that sum to 1, of these; of all, where none has a gradient.
+    """
+
+    def some_score(leaves: Leaves) -> Leaves:
+        return any_score({path: leaf for path, leaf in leaves.items() if path in outputs})
+
+    (gradients,) = adapter.run(inputs.native, [attention], [some_score]).layers[attention].gradients
+    read = (gradients != 0).any(axis=(*range(gradients.ndim - 2), -1))
+    read |= not read.any()
+    weights: npt.NDArray[np.float64] = read / read.sum()
+    return weights
 
 
 def _corners(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from camcore.methods.optimisation import *
     from camcore.methods.perturbation import *
     from camcore.methods.positions import *
+    from camcore.methods.relevancy import *
     from camcore.methods.spectral import *
 else:
     # A module registers its methods as it is imported; this is the order of the table.
@@ -31,6 +32,7 @@ else:
         "gradient",
         "noise",
         "attention",
+        "relevancy",
         "spectral",
         "activation",
         "masking",

@@ -224,6 +224,31 @@ CARDS: Final[Mapping[str, Card]] = {
             "2404.03214",
         ),
     ),
+    "relevancy": Card(
+        "Transformers: which patches the class token, a pooled output or a word is made of, "
+        "through all blocks, for one class. Also from a detector's queries to the image.",
+        Reference(
+            "chefer2021generic",
+            "Chefer, Hila and Gur, Shir and Wolf, Lior",
+            "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder "
+            "Transformers",
+            "Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV)",
+            2021,
+            "2103.15679",
+        ),
+    ),
+    "rollout": Card(
+        "Transformers, where no class is meant, or no gradient is to be had: what reaches the "
+        "class token. The same for every class; take relevancy to tell classes apart.",
+        Reference(
+            "abnar2020rollout",
+            "Abnar, Samira and Zuidema, Willem",
+            "Quantifying Attention Flow in Transformers",
+            "Annual Meeting of the Association for Computational Linguistics (ACL)",
+            2020,
+            "2005.00928",
+        ),
+    ),
     "eigencam": Card(
         "Without a target: what stands out to the layer, whatever the class. Good where gradients "
         "cannot be had or are of little use; it does not tell classes apart.",
@@ -524,6 +549,9 @@ _NEEDS: Final[Mapping[str, str]] = {
     "activations": "the layer's output",
     "gradients": "the score's gradient at the layer",
     "attention_gradients": "the score's gradient at the attention",
+    "attentions": "the attention of all layers",
+    "attentions_gradients": "the score's gradient at each layer's attention",
+    "pooling": "which tokens the head reads",
     "class_weights": "the weights of a linear head",
     "scores": "the score",
     "images": "the input",

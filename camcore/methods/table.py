@@ -48,6 +48,9 @@ NEEDS: Final[Mapping[str, Need]] = {
     "activations": Need(targeted=False, by_row=True, by_channel=True),
     "gradients": Need(backward=True, by_row=True, by_channel=True),
     "attention_gradients": Need(backward=True, by_row=True),
+    "attentions": Need(targeted=False, by_row=True),
+    "attentions_gradients": Need(backward=True, by_row=True),
+    "pooling": Need(targeted=False, by_row=True),
     "class_weights": Need(by_channel=True),
     "scores": Need(),
     "images": Need(targeted=False),
@@ -103,9 +106,10 @@ class Method:
         Turns the target asked for into the one the method explains.
     fusion : str or None
         How several layers are joined, where the method itself prescribes it.
-    joins : {"shown", "signed"}
+    joins : {"shown", "signed", "chain"}
         Whether the maps of several layers are joined as the recipe shows each, or as
-        they are, so that a layer counts by its magnitude.
+        they are, so that a layer counts by its magnitude. Of a chain the function sees all
+        layers at once, as `camcore.chain.Chain` has them, and tells what each one adds.
     options : mapping
         Keyword arguments fixed for this row.
     """
@@ -119,7 +123,7 @@ class Method:
     level: Literal["layer", "attention", "input"] = "layer"
     aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
-    joins: Literal["shown", "signed"] = "shown"
+    joins: Literal["shown", "signed", "chain"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, evidence: object) -> Array:
@@ -177,7 +181,7 @@ class Method:
 
     def joined(self, signed: Sequence[Array], fusion: Fusion) -> Sequence[Array]:
         """List the signed maps to show: one for each layer, or one joined already."""
-        return [fuse(signed, fusion)] if self.joins == "signed" else signed
+        return signed if self.joins == "shown" else [fuse(signed, fusion)]
 
     def takes(self) -> list[str]:
         """List the keyword arguments that a user may set."""

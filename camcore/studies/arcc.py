@@ -275,7 +275,8 @@ def notes(rows: Mapping[str, Mapping[str, Floats]], found: Evaluation) -> list[s
     for metric in BETTER:
         missing = int(np.isnan(found.values[metric][next(iter(TRUTHS))]).sum())
         if missing:
-            said.append(f"{_label(metric)} ranks nothing in {missing} scenes, which are left out.")
+            left = "1 scene, which is" if missing == 1 else f"{missing} scenes, which are"
+            said.append(f"{_label(metric)} ranks nothing in {left} left out.")
     return said
 
 
@@ -321,7 +322,7 @@ STUDY: Final = Study(
     title="Does ARCC rank maps as the ground truth does?",
     claim=(
         "ARCC, which has ROAD in place of ADCC's average drop, ranks maps as the ground truth "
-        "does, and better than ADCC"
+        "does, and better than ADCC."
     ),
     source="Domeniconi et al., arXiv:2605.14641",
     protocol="""\

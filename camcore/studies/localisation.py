@@ -348,7 +348,7 @@ STUDY: Final = Study(
     claim=(
         "LayerCAM localises objects from the early layers of a network as well, where Grad-CAM's "
         "maps break down; and HiResCAM shows exactly where the score was computed where a dense "
-        "layer follows the last convolution, which Grad-CAM does not"
+        "layer follows the last convolution, which Grad-CAM does not."
     ),
     source=(
         "Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, "

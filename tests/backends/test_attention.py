@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore.methods import relevancy, rollout
 from camcore.registry import adapter as adapt
 from camcore.targets import Class, Each, Probability
 
@@ -179,6 +180,62 @@ def of_keras(keras, w):
     return keras.Model(inputs, x)
 
 
+def of_jax(nnx, w):
+    import jax.numpy as jnp
+
+    rngs, split = nnx.Rngs(0), (WIDTH, HEADS, WIDTH // HEADS)
+
+    def single(array):
+        return jnp.asarray(array, jnp.float32)
+
+    def norm(gamma, beta):
+        made = nnx.LayerNorm(WIDTH, epsilon=1e-5, rngs=rngs)
+        made.scale[...], made.bias[...] = single(gamma), single(beta)
+        return made
+
+    def linear(kernel, bias):
+        made = nnx.Linear(*kernel.shape, rngs=rngs)
+        made.kernel[...], made.bias[...] = single(kernel), single(bias)
+        return made
+
+    class Block(nnx.Module):
+        def __init__(self, b):
+            self.norm1, self.norm2 = norm(*b.norm1), norm(*b.norm2)
+            how = {"num_heads": HEADS, "in_features": WIDTH, "decode": False, "rngs": rngs}
+            self.attention = nnx.MultiHeadAttention(**how)
+            for kind in ("query", "key", "value"):
+                part, (kernel, bias) = getattr(self.attention, kind), getattr(b, kind)
+                part.kernel[...] = single(kernel.reshape(split))
+                part.bias[...] = single(bias.reshape(split[1:]))
+            self.attention.out.kernel[...] = single(b.out[0].reshape(*split[1:], WIDTH))
+            self.attention.out.bias[...] = single(b.out[1])
+            self.up, self.down = linear(*b.up), linear(*b.down)
+
+        def __call__(self, x):
+            x = x + self.attention(self.norm1(x))
+            return x + self.down(jnp.tanh(self.up(self.norm2(x))))
+
+    class ViT(nnx.Module):
+        def __init__(self):
+            kernel = w.patch[0].reshape(PATCH, PATCH, CHANNELS, WIDTH)
+            how = {"kernel_size": (PATCH, PATCH), "strides": (PATCH, PATCH), "rngs": rngs}
+            self.patch = nnx.Conv(CHANNELS, WIDTH, **how)
+            self.patch.kernel[...], self.patch.bias[...] = single(kernel), single(w.patch[1])
+            self.token, self.place = nnx.Param(single(w.token)), nnx.Param(single(w.place))
+            self.blocks = nnx.List([Block(b) for b in w.blocks])
+            self.norm, self.head = norm(*w.norm), linear(*w.head)
+
+        def __call__(self, x):
+            x = self.patch(x).reshape(len(x), TOKENS - 1, WIDTH)
+            token = jnp.broadcast_to(self.token[...], (len(x), 1, WIDTH))
+            x = jnp.concatenate([token, x], 1) + self.place[...]
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x)[:, 0])
+
+    return ViT()
+
+
 def in_torch(torch, w, images):
     """The model and its inputs, beside the textbook's scores, attention and gradients."""
     places = torch.zeros((BLOCKS, len(images), HEADS, TOKENS, TOKENS), dtype=torch.float64)
@@ -310,3 +367,129 @@ def test_a_probability_is_explained_by_the_gradients_of_the_logits(one):
     explainer = camcore.Explainer(one.model, method="legrad")
     evidence = explainer.evidence(one.images, Probability(1))
     close(evidence.attention_gradients, mixed.reshape(2, HEADS, TOKENS, *GRID), 1e-10)
+
+
+def chained(one, *, rollout):
+    """How much the class token is made of each patch after every block, in the textbook's words."""
+    r, rows = np.eye(TOKENS), []
+    for attention, gradients in zip(one.attention, one.gradients, strict=True):
+        if rollout:
+            r = (attention.mean(axis=1) + np.eye(TOKENS)) / 2 @ r
+        else:
+            r = r + np.maximum(attention * gradients, 0).mean(axis=1) @ r
+        rows.append(r[:, 0, 1:].reshape(-1, *GRID))
+    return rows
+
+
+@pytest.mark.parametrize("method", ["relevancy", "rollout"])
+def test_attention_is_followed_through_the_blocks(one, method):
+    names = [name + "@attention" for name in one.layers]
+    rows = chained(one, rollout=method == "rollout")
+    for given in (None, one.layers, one.layers[::-1]):
+        result = camcore.explain(one.model, one.images, 1, given, method)
+        assert list(result.raw) == names
+        assert result.fusion == "sum"
+        for name, before, after in zip(names, [0 * rows[0], *rows], rows, strict=False):
+            close(result.raw[name], after - before, 1e-10)
+        shown = camcore.recipes.PAPER.render([rows[-1]], (GRID[0] * PATCH, GRID[1] * PATCH))
+        np.testing.assert_allclose(result.maps, shown, rtol=0, atol=1e-6)
+    last = camcore.explain(one.model, one.images, 1, one.layers[-1], method).raw[names[-1]]
+    alone = SimpleNamespace(attention=one.attention[-1:], gradients=one.gradients[-1:])
+    close(last, chained(alone, rollout=method == "rollout")[0], 1e-10)
+    first = camcore.explain(one.model, one.images, 1, method=method, first=-1)
+    assert not first.raw[names[0]].any()
+    close(first.raw[names[1]], last, 1e-10)
+
+
+@pytest.mark.parametrize("method", ["relevancy", "rollout"])
+def test_jax_follows_attention_as_the_others_do(both, weights, images, require, method):
+    require("jax")
+    model = of_jax(require("flax.nnx"), weights)
+    found = camcore.explain(model, images.astype(np.float32), 1, method=method)
+    assert list(found.raw) == [f"blocks.{i}.attention@attention" for i in range(BLOCKS)]
+    expected = camcore.explain(both["torch"].model, both["torch"].images, 1, method=method)
+    for name, maps in expected.raw.items():
+        close(found.raw[name], maps, 1e-5)  # float32 beside float64
+
+
+def test_rollout_takes_no_target_and_no_backward_pass(one):
+    for target in (None, 1, 2):
+        result = camcore.explain(one.model, one.images, target, method="rollout")
+        for name, maps in camcore.explain(one.model, one.images, method="rollout").raw.items():
+            np.testing.assert_array_equal(result.raw[name], maps)
+    trace = camcore.Explainer(one.model, method="rollout").evidence(one.images).trace
+    assert not any(layer.gradients for layer in trace.layers.values())
+    outputs = camcore.explain(one.model, one.images, 1, method="relevancy")
+    np.testing.assert_allclose(outputs.scores, one.scores[:, 1], rtol=1e-9)
+
+
+def test_views_of_the_input_are_averaged_along_a_chain(one):
+    flip, width = camcore.augment.Flip(), 3 if one.images.shape[1] == CHANNELS else 2
+    found = camcore.explain(one.model, one.images, 1, method="relevancy", augment=[flip])
+    turned = np.flip(one.images, width).copy()
+    plain, other = (
+        camcore.explain(one.model, x, 1, method="relevancy").raw for x in (one.images, turned)
+    )
+    for name, maps in found.raw.items():
+        close(maps, (plain[name] + other[name][:, :, ::-1]) / 2, 1e-10)
+
+
+@pytest.mark.parametrize("read", ["class token", "mean", "two"])
+def test_rows_are_of_the_tokens_that_the_head_reads(torch, weights, images, read):
+    model = of_torch(torch, weights).eval()
+    tokens = {"class token": [0], "mean": [*range(TOKENS)], "two": [2, 4]}[read]
+
+    class Reading(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            own, x = self.model, self.model.patch(x).flatten(2).transpose(1, 2)
+            x = torch.cat([own.token.expand(len(x), -1, -1), x], 1) + own.place
+            return own.head(own.norm(own.blocks(x))[:, tokens].mean(1))
+
+    x = images.transpose(0, 3, 1, 2)
+    names = [f"model.blocks.{i}.attention@attention" for i in range(BLOCKS)]
+    trace = adapt(Reading()).run(x, names, [one_class])
+    attention = [trace.layers[name].activations for name in names]
+    gradients = [trace.layers[name].gradients[0] for name in names]
+    for method, function in (("relevancy", relevancy), ("rollout", rollout)):
+        given = (attention, gradients)[: 2 if method == "relevancy" else 1]
+        rows = np.mean([function(*given, query=token) for token in tokens], axis=0)
+        found = camcore.explain(Reading(), x, 1, method=method).raw
+        for i, name in enumerate(names):
+            close(found[name], rows[:, i, 1:].reshape(-1, *GRID), 1e-10)
+
+
+def test_calls_of_shared_blocks_are_a_chain(torch, weights, images):
+    model = of_torch(torch, weights).eval()
+
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            own, x = self.model, self.model.patch(x).flatten(2).transpose(1, 2)
+            x = torch.cat([own.token.expand(len(x), -1, -1), x], 1) + own.place
+            return own.head(own.norm(own.blocks(own.blocks(x)))[:, 0])
+
+    x = images.transpose(0, 3, 1, 2)
+    names = [f"model.blocks.{i}.attention@attention#{call}" for call in (0, 1) for i in (0, 1)]
+    trace = adapt(Shared()).run(x, names, [one_class])
+    attention = [trace.layers[name].activations for name in names]
+    gradients = [trace.layers[name].gradients[0] for name in names]
+    found = camcore.explain(Shared(), x, 1, names, "relevancy").raw
+    assert list(found) == names
+    rows = relevancy(attention, gradients, query=0)[..., 1:]
+    for i, name in enumerate(names):
+        close(found[name], rows[:, i].reshape(-1, *GRID), 1e-10)
+    # Those of one layer are sorted, however they are counted.
+    own = [names[0], names[2]]
+    expected = camcore.explain(Shared(), x, 1, own, "rollout").raw
+    turned = [own[1].replace("#1", "#-1"), own[0].replace("#0", "#-2")]
+    found = camcore.explain(Shared(), x, 1, turned, "rollout").raw
+    assert [*found] == turned[::-1]
+    for one, other in zip(found.values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(one, other)

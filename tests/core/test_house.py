@@ -21,7 +21,7 @@ ROWS = [
     {"inputs", "mistakes", "photos", "augment", "targets"},
     {"zoo", "layers", "methods", "outputs"},
     {"recipes", "evidence"},
-    {"viz"},
+    {"viz", "chain"},
     {"metrics"},
     {"explanation"},
     {"explainer", "comparison", "evaluated"},

@@ -121,6 +121,9 @@ def test_a_list_of_plain_numbers_is_one_array_of_samples():
     assert inputs.shapes == {"image": IMAGES.shape, "age": (2,)}
     assert inputs.sample(1).native["age"] == [60]
     assert inputs.with_images(IMAGES[[0, 0, 1]], [0, 0, 1]).native["age"] == [30, 30, 60]
+    pair = Inputs({"image": IMAGES, "age": (30, 60)}, "first")
+    assert pair.sample(1).native["age"] == (60,)
+    assert pair.with_images(IMAGES[[0, 0, 1]], [0, 0, 1]).native["age"] == (30, 30, 60)
 
 
 def test_others_of_the_same_structure_have_not_been_through_a_pass():

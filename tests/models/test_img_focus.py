@@ -101,7 +101,9 @@ def test_its_attention_is_seen_though_nothing_is_called_so(model, cat, mask):
     assert heat[mask].mean() > heat[~mask].mean()
 
 
-@pytest.mark.parametrize("method", ["gradcam", "hirescam", "eigencam", "legrad"])
+@pytest.mark.parametrize(
+    "method", ["gradcam", "hirescam", "eigencam", "legrad", "relevancy", "rollout"]
+)
 def test_the_file_itself_has_the_same_maps(require, file, model, cat, mask, method):
     require("onnxruntime")
     from camcore_onnx import backend

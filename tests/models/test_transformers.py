@@ -206,3 +206,55 @@ def test_the_features_before_a_dense_head_are_looked_at_in_keras(keras, ending):
     images = np.random.default_rng(0).normal(size=(2, 16, 24, 3)).astype(np.float32)
     result = camcore.explain(keras.Model(image, x), images, camcore.targets.Segmentation(3))
     assert list(result.raw) == ["features"]
+
+
+def test_relevancy_of_a_detectors_query_is_by_the_papers_rules(torch, require):
+    """DETR: Chefer et al., ICCV 2021, eqs. 6 to 10, from what the library itself returns."""
+    transformers = require("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    backbone = transformers.ResNetConfig(embedding_size=8, out_features=["stage2"], **sizes)
+    each = {"layers": 2, "attention_heads": 2, "ffn_dim": 32}
+    both = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in each.items()}
+    config = transformers.DetrConfig(
+        **{"use_timm_backbone": False, "backbone": None, "use_pretrained_backbone": False},
+        **{"backbone_config": backbone, "d_model": 32, "num_queries": 5, "num_labels": 3},
+        **both,
+        attn_implementation="eager",
+    )
+    model = transformers.DetrForObjectDetection(config).eval()
+    images = torch.rand(1, 3, 64, 96)
+    found = camcore.explain(
+        model, images, lambda outputs: outputs["logits"][:, 2, 1], method="relevancy"
+    )
+    outputs = model(images, output_attentions=True)
+    own, queries, across = (
+        list(getattr(outputs, f"{kind}_attentions")) for kind in ("encoder", "decoder", "cross")
+    )
+    layers = [*own, *queries, *across]
+    gradients = torch.autograd.grad(outputs.logits[0, 2, 1], layers)
+    fused = [
+        (a * g).clamp(min=0)[0].mean(0).detach() for a, g in zip(layers, gradients, strict=True)
+    ]
+
+    def scaled(r):
+        gained = r - torch.eye(len(r))
+        sums = gained.sum(1, keepdim=True)
+        return torch.where(sums > 0, gained / sums, 0) + torch.eye(len(r))
+
+    r_image, r_queries, r_across = torch.eye(96), torch.eye(5), torch.zeros(5, 96)
+    for layer in fused[:2]:
+        r_image = r_image + layer @ r_image
+    rows = []
+    for self_attention, cross_attention in zip(fused[2:4], fused[4:], strict=True):
+        r_queries = r_queries + self_attention @ r_queries
+        r_across = r_across + self_attention @ r_across
+        rows.append(r_across[2])
+        r_across = r_across + scaled(r_queries).T @ cross_attention @ scaled(r_image)
+        rows.append(r_across[2])
+    expected = np.diff(np.stack([np.zeros(96), *(row.numpy() for row in rows)]), axis=0)
+    raw = list(found.raw.values())
+    assert [name.split(".")[1] for name in found.raw] == ["encoder"] * 2 + ["decoder"] * 4
+    assert not any(maps.any() for maps in raw[:2])
+    for maps, row in zip(raw[2:], expected, strict=True):
+        np.testing.assert_allclose(maps[0].ravel(), row, rtol=1e-4, atol=1e-7 * expected.max())

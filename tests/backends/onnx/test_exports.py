@@ -108,13 +108,14 @@ def test_going_on_from_a_layer_is_that_of_the_module(net):
             assert relative(head(altered)[""], other(altered)[""]) < 1e-5, name
 
 
-def test_attention_is_that_of_the_module(torch, require):
+@pytest.mark.parametrize("method", ["legrad", "relevancy", "rollout"])
+def test_attention_is_that_of_the_module(torch, require, method):
     torch.manual_seed(0)
     how = {"img_size": 64, "depth": 2, "num_classes": 10}
     model = stirred(require("timm").create_model("vit_tiny_patch16_224", **how))
     images = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    expected = camcore.Explainer(model, method="legrad")(images, target=3)
-    found = camcore.Explainer(backend.adapt(exported(model, [images])), method="legrad")(
+    expected = camcore.Explainer(model, method=method)(images, target=3)
+    found = camcore.Explainer(backend.adapt(exported(model, [images])), method=method)(
         images, target=3
     )
     assert list(found.raw) == list(expected.raw)

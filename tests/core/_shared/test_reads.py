@@ -189,3 +189,15 @@ def test_reads_are_noted_once_each_in_the_innermost_context():
     note(one, "after")
     assert outer() == [(one, "a"), (one, "b")]
     assert inner() == [(other, "a")]
+
+
+def test_an_object_of_another_class_by_now_is_not_current():
+    class Other(Library):
+        pass
+
+    thing = Library(value=1)
+    snapshot = seen(thing)
+    thing.__class__ = Other
+    assert not snapshot.is_current()
+    thing.__class__ = Library
+    assert snapshot.is_current()

@@ -130,8 +130,9 @@ def test_equals_the_hand_computation(name):
 
 
 def test_no_row_of_the_table_is_left_out():
-    # LeGrad needs attention; test_attention.py computes it.
-    assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, "legrad"}
+    # These need attention; test_attention.py and test_relevancy.py compute them.
+    at_attention = {"legrad", "relevancy", "rollout"}
+    assert {method.name for method in methods.TABLE} == {*BY_HAND, *APART, *at_attention}
 
 
 def test_cam_weights_channels_by_the_head():

@@ -9,6 +9,7 @@ import pytest
 
 import camcore
 from camcore import methods
+from camcore.chain import Chain
 from camcore.errors import MethodError, NotOfferedError
 from camcore.methods.arrays import sum_channels
 from camcore.methods.masking import PAPER
@@ -102,16 +103,22 @@ def test_names_that_cannot_be_registered_are_told(name, label, message):
     assert [*TABLE] == before
 
 
+CHAINED = {"attentions", "attentions_gradients", "pooling"}
+"""What is of all layers at once."""
+
+
 def test_needs_are_attributes_of_the_evidence():
     assert {need for row in TABLE for need in row.needs} <= set(NEEDS)
     for need in NEEDS:
-        assert hasattr(camcore.evidence.Rerun, need)
+        assert hasattr(Chain if need in CHAINED else camcore.evidence.Rerun, need)
+    for row in TABLE:
+        assert (row.joins == "chain") == bool(CHAINED & set(row.needs))
 
 
 def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
     elsewhere = {"activations", "gradients", "hessian_products", "attention_gradients", "resume"}
     elsewhere |= {"scores", "class_weights", "bias_terms"}
-    assert set(NEEDS) - elsewhere == ON_IMAGES
+    assert set(NEEDS) - elsewhere - CHAINED == ON_IMAGES
 
 
 DRAWN = {"seed": 0}
@@ -120,6 +127,8 @@ DEFAULTS = {
     "segxrescam": {"window": 2, "pool": "max"},
     "kpcacam": {"kernel": "sigmoid", "gamma": None},
     "fem": {"reading": "fraction"},
+    "relevancy": {"query": None, "first": 0},
+    "rollout": {"pooling": None, "query": None, "first": 0, "heads": "mean", "discard": 0.0},
     "fullgrad": {"eps": 0.0},
     "random": DRAWN,
     "smoothgradcampp": {"samples": 4, "sigma": 0.3, **DRAWN},
@@ -152,7 +161,7 @@ def test_what_is_left_out_is_as_the_paper_has_it(row):
 
 
 OF_THE_LAYER = {"activations", "gradients", "hessian_products", "class_weights"}
-PULLED_BACK = {"gradients", "attention_gradients", "image_gradients"}
+PULLED_BACK = {"gradients", "attention_gradients", "image_gradients", "attentions_gradients"}
 
 
 @pytest.mark.parametrize(
@@ -177,9 +186,9 @@ def test_rows_and_channels_are_apart_where_the_table_says_so(row):
 def test_what_runs_the_model_again_knows_neither_rows_nor_channels():
     for row in TABLE:
         # Frames have each their own attention, which is of tokens and no channels.
-        assert not row.by_row or set(row.needs) <= OF_THE_LAYER | {"attention_gradients"}
+        assert not row.by_row or set(row.needs) <= OF_THE_LAYER | {"attention_gradients"} | CHAINED
         assert not row.by_channel or set(row.needs) <= OF_THE_LAYER
-        looks_alone = set(row.needs) <= {"activations", "images"}
+        looks_alone = set(row.needs) <= {"activations", "images", "attentions", "pooling"}
         assert row.targeted != looks_alone
         assert row.backward == bool(PULLED_BACK & set(row.needs))
 

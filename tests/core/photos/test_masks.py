@@ -29,5 +29,5 @@ def test_the_object_is_where_a_channel_is_128_or_more(tmp_path):
         read_mask(tmp_path / "mask.png"), [[False, True, False], [False, False, True]]
     )
     (tmp_path / "mask.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="mask.png is no image"):
+    with pytest.raises(InputError, match=r"mask\.png is no image"):
         read_mask(tmp_path / "mask.png")

@@ -119,6 +119,9 @@ def test_scenes_that_a_metric_does_not_rank_are_counted():
     said = study.notes(rows, Evaluation(taus))
     assert said[-1] == "average gain % ranks nothing in 3 scenes, which are left out."
     assert len(said) == 6
+    taus["average_gain"]["iou"][1:] = 0.5
+    one = "average gain % ranks nothing in 1 scene, which is left out."
+    assert study.notes(rows, Evaluation(taus))[-1] == one
     assert said[0].endswith("ARCC % ranks no control over a method, by paired differences.")
 
 
