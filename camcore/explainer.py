@@ -711,18 +711,19 @@ class Explainer(Generic[Result]):
         if one.frames > 1:
             frames.check_method(method.label, method.by_row, one.layer)
         raw = {**chain.maps(method(chain))}
-        views = np.ones_like(raw[one.layer])
+        views = {name: np.ones_like(added) for name, added in raw.items()}
         for augmentation in self.augment:
-            seen = chain.on(augmentation.view(chain.images))
-            view = seen.maps(method(seen))
-            weight = _weight(augmentation, seen.layers[0], one, view[one.layer])
-            size = views.shape[1:]
-            for name, added in view.items():
+            view = chain.on(augmentation.view(chain.images))
+            for name, added in view.maps(method(view)).items():
+                weight, size = (
+                    _weight(augmentation, view.layers[0], one, added),
+                    raw[name].shape[1:],
+                )
                 raw[name] = raw[name] + augmentation.undo(weight * added, size)
-            ones = weight * np.ones_like(view[one.layer])
-            views = views + augmentation.undo(ones, size)
+                views[name] = views[name] + augmentation.undo(weight * np.ones_like(added), size)
         return {
-            layer.layer: _whole(raw[layer.layer] / views, method, layer) for layer in chain.layers
+            layer.layer: _whole(raw[layer.layer] / views[layer.layer], method, layer)
+            for layer in chain.layers
         }
 
 
