@@ -157,25 +157,25 @@ class TensorFlowAdapter:
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then as often as asked from there on."""
-        yield self._resume(inputs, layer, logits)
+        yield self._resume(inputs, layer, logits, back=False)
 
     @contextmanager
     def gradients_from(
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array, Seed], Array]]:
         """Run one sample up to `layer`, then from there on and back again."""
-        yield self._resume(inputs, layer, logits).gradients
+        yield self._resume(inputs, layer, logits, back=True).gradients
 
     @uninterrupted
-    def _resume(self, inputs: Any, layer: str, logits: bool) -> Head:
-        """Run one sample up to `layer`."""
+    def _resume(self, inputs: Any, layer: str, logits: bool, *, back: bool) -> Head:
+        """Run one sample up to `layer`, to go on from there, and back again where that is asked."""
         tensors, signature, known = self._read(inputs)
         one, capture = signature.sized(1), find(layer, known)
         part, call = capture.name.part, capture.name.call
         if capture.layer is None or part in ("attention", "linear") or call is not None:
             raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
-        make = partial(Replay, self._model, capture, logits)
-        replay = self._compiled("resume", one, (layer, logits), make)
+        make = partial(Replay, self._model, capture, logits, back)
+        replay = self._compiled("resume", one, (layer, logits, back), make)
         return replay.start(one, signature.first(tensors.values()))
 
     @uninterrupted

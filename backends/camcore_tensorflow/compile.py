@@ -49,7 +49,7 @@ T = TypeVar("T")
 Seeds: TypeAlias = Sequence[Seed | NativeScore]
 
 
-_EXPONENTS = START, START - STEP, START - 2 * STEP
+EXPONENTS = START, START - STEP, START - 2 * STEP
 """The scales that cotangents are pulled back at in a graph that has float16."""
 
 _Function = type(tf.function(lambda: None))
@@ -290,7 +290,7 @@ class Program:
             self._reached = backward.outputs_reached(leaves, sources)
             if rectifier is not None:
                 apply_rule(token.graph, rectifier)
-            self._exponents = _EXPONENTS if sources and backward.has_float16(token.graph) else ()
+            self._exponents = EXPONENTS if sources and backward.has_float16(token.graph) else ()
             narrow = any(leaf.dtype == tf.float16 for leaf in leaves.values())
             self._most = 14 if narrow else 36
             many = len(self._exponents)

@@ -15,21 +15,13 @@ import numpy as np
 import tensorflow as tf
 from ml_dtypes import finfo
 
-from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
-from camcore.adapter import (
-    Array,
-    Leaves,
-    Outputs,
-    Seed,
-    check_cotangents,
-    replays,
-    unreached,
-)
+from camcore._shared.loss_scale import START, pulled_in_range
+from camcore.adapter import Array, Leaves, Seed, replays, unreached
 from camcore.errors import InputError, LayerError
 
 from . import backward
 from .capture import Capture, edge, reachable
-from .compile import on_copies, traced
+from .compile import EXPONENTS, on_copies, traced
 from .forward import forward, output_leaves
 from .inputs import Signature
 from .preserve import uninterrupted
@@ -49,16 +41,25 @@ class Replay:
         The layer to cut at; not kept.
     logits : bool
         Whether to take outputs before a final activation.
+    back : bool
+        Whether gradients are asked for.
     signature : Signature
         That of one sample.
+
+    Raises
+    ------
+    GradientError
+        No output depends on the layer, where gradients are asked for.
     """
 
-    def __init__(self, model: Any, capture: Capture, logits: bool, signature: Signature) -> None:
+    def __init__(
+        self, model: Any, capture: Capture, logits: bool, back: bool, signature: Signature
+    ) -> None:
         name, kept = capture.name, (weakref.ref(model), weakref.ref(capture.layer))
         self.name = str(name)
         cuts: list[tf.Tensor] = []
 
-        def body(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        def body(token: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
             model, layer = (reference() for reference in kept)
             only = Capture(name, layer)
@@ -72,17 +73,35 @@ class Replay:
             leaves, self.activation, self.applied = output_leaves(outputs, logits)
             self._paths = list(leaves)
             self.most = 14 if any(t.dtype == tf.float16 for t in leaves.values()) else 36
-            return list(map(edge, leaves.values()))
+            sources = {self.name: cuts[0]} if back else {}
+            self.reached = backward.outputs_reached(leaves, sources)
+            # The scales that gradients are pulled back at, where float16 may not hold them.
+            self.exponents = EXPONENTS if back and backward.has_float16(token.graph) else ()
+            asked = len(self.exponents) or 1 if back else 0
+            pulled = [
+                backward.pull_back(leaves, cotangents, sources, self.activation)[self.name]
+                for cotangents in backward.seed_cotangents(token, leaves, asked)
+            ]
+            return list(map(edge, [*leaves.values(), *pulled]))
 
-        whole = traced(lambda: tf.compat.v1.wrap_function(body, signature.sized(None).specs))
-        cut, inputs = cuts.pop(), whole.inputs[: len(signature.specs)]
-        beside = _beside(cut, whole.outputs, inputs)
+        specs = [tf.TensorSpec((), tf.int64), *signature.sized(None).specs]
+        whole = traced(lambda: tf.compat.v1.wrap_function(body, specs))
+        cut, (token, *inputs) = cuts.pop(), whole.inputs[: len(specs)]
+        outputs = whole.outputs[: len(self._paths)]
+        beside = _beside(cut, whole.outputs, [token, *inputs])
+        beside = [tensor for tensor in beside if tensor is not token]
         self.shape, self.dtype = cut.shape, cut.dtype
-        self.has_float16 = backward.has_float16(whole.graph)
         self.axis, self._beside_axes = _batch_axis(cut) or 0, list(map(_batch_axis, beside))
-        self._before = on_copies(whole.prune(inputs, [cut, beside, whole.outputs]))
-        self._after = on_copies(whole.prune([cut, *beside], whole.outputs))
-        self._after_inputs = on_copies(whole.prune([cut, *inputs], whole.outputs))
+        self._before = on_copies(whole.prune(inputs, [cut, beside, outputs]))
+        self._after = on_copies(whole.prune([cut, *beside], outputs))
+        self._after_inputs = on_copies(whole.prune([cut, *inputs], outputs))
+        self._back = self._back_inputs = None
+        if back:
+            given = [[token, cut, *beside], [token, cut, *inputs]]
+            self._back, self._back_inputs = (
+                on_copies(whole.prune(tensors, whole.outputs)) for tensors in given
+            )
+            self._whole = whole  # which holds the function that asks seeds
 
     def start(self, signature: Signature, tensors: Sequence[tf.Tensor]) -> Head:
         """Run one sample up to the layer, and return what runs it from there on.
@@ -98,13 +117,14 @@ class Replay:
         epsilon = float(finfo(cut.dtype.as_numpy_dtype).eps)  # type: ignore[no-untyped-call]
         # What lies beside may not repeat with the samples (a size read off the batch of one,
         # a batch axis that is not the first): then it is computed anew, from repeated inputs.
+        batched = [0 if signature.batched(t) else None for t in tensors]
         ways = [
-            (self._after, beside, self._beside_axes),
-            (self._after_inputs, tensors, [0 if signature.batched(t) else None for t in tensors]),
+            (self._after, self._back, beside, self._beside_axes),
+            (self._after_inputs, self._back_inputs, tensors, batched),
         ]
         cause = None
-        for function, sample, repeats in ways:
-            head = Head(self, function, sample, repeats)
+        for way in ways:
+            head = Head(self, *way)
             try:
                 if replays(head(twice), plain, epsilon):
                     return head
@@ -128,8 +148,9 @@ class Head:
     ----------
     replay : Replay
         The model, cut there.
-    function : callable
-        The half that is run; it takes what the layer returned, then what it uses beside.
+    function, back : callable
+        The half that is run; it takes what the layer returned, then what it uses beside. And
+        what runs it there and back, where gradients are asked for; it takes a token before.
     sample : sequence of tensor
         What that is, of the one sample.
     axes : sequence of (int or None)
@@ -140,10 +161,11 @@ class Head:
         self,
         replay: Replay,
         function: Callable[..., Sequence[tf.Tensor]],
+        back: Callable[..., Sequence[tf.Tensor]] | None,
         sample: Sequence[tf.Tensor],
         axes: Sequence[int | None],
     ) -> None:
-        self._replay, self._function = replay, function
+        self._replay, self._function, self._back = replay, function, back
 
         @functools.lru_cache(maxsize=1)
         def repeated(times: int) -> list[tf.Tensor]:
@@ -158,37 +180,41 @@ class Head:
     def __call__(self, activations: Array) -> Leaves:
         """Give the outputs for ``(N, ...)`` altered activations."""
         given = self._given(activations)
-        return self._replay.by_path(self._run(given))
+        return self._replay.by_path(self._function(given, *self._beside(given)))
 
     @uninterrupted
     def gradients(self, activations: Array, seed: Seed) -> Array:
         """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations."""
-        replay, given = self._replay, self._given(activations)
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(given)
-            outputs = self._run(given)
-        leaves = Outputs(replay.by_path(outputs), replay.activation, replay.applied)
-        cotangents = seed(leaves)
-        check_cotangents(cotangents, leaves)
-        tensors = dict(zip(leaves, outputs, strict=True))
-        ends = [tensors[path] for path in cotangents]
+        replay, given, answers = self._replay, self._given(activations), list[Leaves]()
+        assert self._back is not None
 
-        def pulled(weights: Leaves) -> dict[str, Array]:
-            cast = [tf.cast(weights[p], tensors[p].dtype) for p in cotangents]
-            found = tape.gradient(ends, given, output_gradients=cast) if ends else None
-            if found is None:
+        def once(leaves: Leaves) -> Leaves:
+            if not answers:  # else it is another pass, at other scales
+                answers.append(seed(leaves))
+            return answers[0]
+
+        def run(exponents: Sequence[int]) -> tuple[backward.ScaledRun, list[Array]]:
+            about = [once], replay.activation, replay.applied, exponents
+            with backward.seeds_ready(*about) as (token, asked):
+                made = self._back(token, given, *self._beside(given))
+            reached = replay.reached.get(replay.name)
+            if reached is not None and not asked.weighed[0] & reached:
                 raise unreached(replay.name, replay.activation, *backward.CUTS)
-            return {replay.name: edge(tf.convert_to_tensor(found)).numpy()}
+            return asked, [each.numpy() for each in made[len(made) - (len(exponents) or 1) :]]
 
-        if not replay.has_float16:
-            return pulled(cotangents)[replay.name]
-        scaled = ScaledCotangents({path: np.asarray(c) for path, c in cotangents.items()})
+        asked, found = run(replay.exponents)
+        if not replay.exponents:
+            return found[0]
+        by_scale = dict(zip(replay.exponents, found, strict=True))
 
         def at(exponent: int) -> list[Leaves]:
-            return [scaled.undo(pulled(scaled.at(exponent)), exponent)]
+            if exponent not in by_scale:  # which hardly any model needs
+                anew = tuple(exponent - START + each for each in replay.exponents)
+                by_scale.update(zip(anew, run(anew)[1], strict=True))
+            return [asked.cotangents[0].undo({replay.name: by_scale[exponent]}, exponent)]
 
-        (found,) = pulled_in_range(at, np.shape(activations)[replay.axis], replay.most)
-        return found[replay.name]
+        (in_range,) = pulled_in_range(at, np.shape(activations)[replay.axis], replay.most)
+        return in_range[replay.name]
 
     def _given(self, activations: Array) -> tf.Tensor:
         """Read altered activations.
@@ -206,8 +232,8 @@ class Head:
             )
         return tf.cast(activations, replay.dtype)
 
-    def _run(self, given: tf.Tensor) -> Sequence[tf.Tensor]:
-        return self._function(given, *self._repeated(given.shape[self._replay.axis]))
+    def _beside(self, given: tf.Tensor) -> list[tf.Tensor]:
+        return self._repeated(given.shape[self._replay.axis])
 
 
 def _batch_axis(tensor: tf.Tensor) -> int | None:

@@ -33,8 +33,12 @@ COSTLY = {
     "sscam": (EARLY, {"samples": 2}),
     "iscam": (EARLY, {"steps": 2}),
     "ablationcam": (HEAD, {}),
+    "layerig": (EARLY, {"steps": 3}),
+    "dix": (HEAD, {"steps": 4}),
     "occlusion": (HEAD, {"window": 64, "stride": 40}),
     "rise": (HEAD, {"masks": 32}),
+    "sobol": (HEAD, {"designs": 2, "cells": 4}),
+    "hsic": (HEAD, {"masks": 32, "cells": 4}),
     "fullgrad": (HEAD, {}),
 }
 

@@ -552,6 +552,41 @@ def test_what_lies_beside_a_layer_is_computed_once_and_repeated(jax, adapt):
     np.testing.assert_allclose(found["scores"], scores * [[1], [0], [2]], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(found["table"], W)
 
+    weights = np.random.default_rng(3).normal(size=(3, 8)).astype(np.float32)
+    given = np.concatenate([own, 0 * own, 2 * own], axis=1)
+    with adapter.gradients_from(X[:1], "product") as pull:
+        gradients = pull(given, lambda leaves: {"scores": weights})
+        for path in ("table", "scores"):
+            cut = np.zeros_like(found[path])
+            if path == "table":
+                with pytest.raises(GradientError, match="does not depend on layer 'product'"):
+                    pull(given, lambda leaves, cut=cut: {"table": cut})
+            else:
+                np.testing.assert_array_equal(pull(given, lambda leaves, c=cut: {"scores": c}), 0)
+    beside = np.tanh(X[:1] @ W).swapaxes(0, 1)
+    np.testing.assert_allclose(gradients, weights[None] * beside / 6, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_gradients_at_altered_activations_are_those_of_jax(jax, adapt, cut):
+    from camcore_jax import mark
+
+    def head(w, h):
+        return jax.numpy.tanh((h if not cut else jax.lax.stop_gradient(h)) @ w).mean(1)
+
+    adapter = adapt(lambda w, x: head(w, mark(jax.numpy.sin(x), "sine")))
+    given = np.random.default_rng(2).normal(size=(4, 6, 8)).astype(np.float32)
+    weights = np.random.default_rng(3).normal(size=(4, 8)).astype(np.float32)
+    with adapter.gradients_from(X[:1], "sine") as pull:
+        if cut:
+            with pytest.raises(GradientError, match="does not depend on layer 'sine'"):
+                pull(given, lambda leaves: {"": weights})
+            return
+        found = pull(given, lambda leaves: {"": weights})
+    expected = jax.grad(lambda h: (head(W, h) * weights).sum())(given)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert adapter.traces == 1
+
 
 def test_attention_is_found_and_captured(backend):
     from flax import nnx

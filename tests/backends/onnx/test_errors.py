@@ -109,6 +109,12 @@ def test_an_operator_without_a_gradient_is_named(torch, which):
     adapter = backend.adapt(make(torch))
     with pytest.raises(GradientError, match=f"{words} has no gradient here.*'eigencam'"):
         adapter.run(IMAGES, [layer], [of_class(0)])
+    own = adapter.run(IMAGES[:1], [layer]).layers[layer].activations
+    with (
+        adapter.gradients_from(IMAGES[:1], layer) as pull,
+        pytest.raises(GradientError, match=f"{words} has no gradient here"),
+    ):
+        pull(own, of_class(0))
 
 
 @pytest.mark.parametrize("method", ["eigencam", "scorecam", "ablationcam"])

@@ -440,3 +440,30 @@ def test_tensors_are_read_as_arrays(torch, tf, file):
     tensors = torch.tensor(IMAGES, requires_grad=True), tf.constant(IMAGES)
     for given in (*tensors, IMAGES.astype(np.float64)):
         np.testing.assert_array_equal(adapter.run(given).outputs[""], expected)
+
+
+@pytest.mark.parametrize("fixed", [None, 1, 2], ids=["any number", "one", "two at a time"])
+@pytest.mark.parametrize("layer", [0, 1, 4])
+def test_gradients_at_altered_activations(torch, model, layer, fixed):
+    how = {} if fixed is None else {"fixed": True}
+    adapter = backend.adapt(exported(model, [IMAGES[: fixed or 2]], **how))
+    names = [one.name for one in adapter.layers() if one.kind in ("Conv", "Relu", "Clip")]
+    name = names[{0: 0, 1: 1, 4: 3}[layer]]
+    own = adapter.run(IMAGES[:1], [name]).layers[name].activations
+    given = np.random.default_rng(1).normal(size=(5, *own.shape[1:])).astype(np.float32)
+    weights = np.random.default_rng(2).normal(size=(5, 5)).astype(np.float32)
+    asked = []
+
+    def seed(leaves):
+        start = sum(asked)
+        asked.append(len(leaves[""]))
+        return {"": weights[start : sum(asked)]}
+
+    with adapter.gradients_from(IMAGES[:1], name) as pull:
+        found = pull(given, seed)
+    assert asked == {None: [5], 1: [1] * 5, 2: [2, 2, 1]}[fixed]
+    after = torch.tensor(given, requires_grad=True)
+    (expected,) = torch.autograd.grad(
+        (model[layer + 1 :](after) * torch.tensor(weights)).sum(), after
+    )
+    close(found, expected.numpy())

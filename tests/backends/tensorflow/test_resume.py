@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from camcore.adapter import INPUT
-from camcore.errors import InputError, LayerError
+from camcore.errors import GradientError, InputError, LayerError
 
 
 @pytest.fixture
@@ -35,6 +35,24 @@ def whole(model, layer, x, altered):
     return np.concatenate(results)
 
 
+def whole_gradients(model, layer, x, altered, weights):
+    """Gradients of the weighted outputs by the plain model, eagerly, one alteration at a time."""
+    import tensorflow as tf
+
+    rows = []
+    for one, w in zip(altered, weights, strict=False):
+        at = tf.constant(one[None].astype(x.dtype))
+        layer.__dict__["call"] = lambda *args, at=at, **kwargs: tf.identity(at)
+        try:
+            with tf.GradientTape() as tape:
+                tape.watch(at)
+                score = tf.reduce_sum(model(x, training=False) * w)
+        finally:
+            del layer.__dict__["call"]
+        rows.append(tape.gradient(score, at))
+    return np.concatenate(rows)
+
+
 def check(backend, model, layer, path, x):
     adapter = backend.adapt(model)
     own = adapter.run(x, [path]).layers[path].activations
@@ -44,6 +62,13 @@ def check(backend, model, layer, path, x):
         expected = whole(model, layer, x, altered)
         np.testing.assert_allclose(head(altered)[""], expected, rtol=0, atol=1e-12)
         np.testing.assert_allclose(head(altered[:2])[""], expected[:2], rtol=0, atol=1e-12)
+    weights = np.random.default_rng(5).normal(size=expected.shape)
+    with adapter.gradients_from(x, path, logits=False) as pull:
+        for some in (altered, altered[:2]):
+            found = pull(some, lambda leaves: {"": weights[: len(leaves[""])]})
+            gradients = whole_gradients(model, layer, x, some, weights)
+            np.testing.assert_allclose(found, gradients, rtol=0, atol=1e-12)
+    assert np.abs(gradients).max() > 1e-3
     assert np.abs(expected - expected[:1]).max() > 1e-3
 
 
@@ -206,3 +231,60 @@ def test_activations_must_have_the_layers_shape(keras, backend):
         pytest.raises(InputError, match=expected),
     ):
         head(np.ones((2, 4)))
+
+
+def test_a_score_that_does_not_depend_on_the_layer_has_no_gradient(tf, keras, backend):
+    x = keras.Input((4,))
+    h = keras.layers.Dense(4, name="h")(x)
+    cut = keras.layers.Lambda(lambda t: tf.stop_gradient(t) * 2)(h)
+    beside = keras.layers.Dense(3, name="beside")(x)
+    model = keras.Model(x, [keras.layers.Dense(3)(cut), beside])
+    with (
+        pytest.raises(GradientError, match="does not depend on layer 'h'"),
+        backend.adapt(model).gradients_from(np.ones((1, 4)), "h") as pull,
+    ):
+        pull(np.ones((2, 4)), lambda leaves: {"0": np.ones_like(leaves["0"])})
+    through = keras.Model(x, [keras.layers.Dense(3)(h), beside])
+    with backend.adapt(through).gradients_from(np.ones((1, 4)), "h") as pull:
+        ones = {path: np.ones((2, 3), np.float32) for path in ("0", "1")}
+        both = pull(np.ones((2, 4)), lambda leaves: ones)
+        alone = pull(np.ones((2, 4)), lambda leaves: {"0": ones["0"]})
+        np.testing.assert_array_equal(both, alone)
+        with pytest.raises(GradientError, match="does not depend on layer 'h'"):
+            pull(np.ones((2, 4)), lambda leaves: {"1": ones["1"]})
+
+
+def test_gradients_run_what_comes_before_the_layer_once(tf, keras, backend):
+    counts = {"before": 0, "after": 0}
+
+    class Counting(keras.layers.Layer):
+        def call(self, x):
+            def count(values):
+                counts[self.name] += 1
+                return values
+
+            beside = tf.numpy_function(count, [tf.stop_gradient(x)], x.dtype)
+            return x + 0 * tf.ensure_shape(beside, x.shape)
+
+    x = keras.Input((3,))
+    middle = keras.layers.Dense(3, name="middle")(Counting(name="before")(x))
+    adapter = backend.adapt(keras.Model(x, Counting(name="after")(middle)))
+    with adapter.gradients_from(np.ones((1, 3)), "middle") as pull:
+        started = counts.copy()
+        for _ in range(5):
+            found = pull(np.ones((4, 3), np.float32), lambda leaves: {"": 2 * leaves[""]})
+            np.testing.assert_array_equal(found, np.full((4, 3), 2))
+    assert counts == {"before": 1, "after": started["after"] + 5}
+
+
+def test_gradients_too_small_for_float16_are_pulled_back_at_a_larger_scale(keras, backend):
+    h = keras.Input((4,), dtype="float16")
+    middle = keras.layers.Dense(4, name="middle", dtype="float16")(h)
+    small = keras.layers.Rescaling(1e-5, dtype="float16")(middle)
+    model = keras.Model(h, keras.layers.Dense(2, name="fc", dtype="float16")(small))
+    kernel = model.get_layer("fc").get_weights()[0].astype(np.float32)
+    with backend.adapt(model).gradients_from(np.ones((1, 4)), "middle") as pull:
+        found = pull(np.ones((3, 4)), lambda leaves: {"": np.tile([1e-2, 0], (3, 1))})
+    scale = np.float32(np.float16(1e-5))
+    expected = np.tile(1e-2 * scale * kernel[:, 0], (3, 1))
+    np.testing.assert_allclose(found, expected, rtol=5e-3, atol=0)

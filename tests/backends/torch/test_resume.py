@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from camcore.errors import CamcoreWarning, InputError, LayerError
+from camcore.errors import CamcoreWarning, GradientError, InputError, LayerError
 from camcore.registry import adapter as adapt
 
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
@@ -313,3 +313,148 @@ def test_one_sample_and_activations_of_its_shape(image):
         pytest.raises(InputError, match=r"\(5, 4, 7, 8\).*\(N, 4, 8, 8\)"),
     ):
         head(altered((4, 7, 8)))
+
+
+def weighing(shape):
+    """A seed: a random weighted sum of the outputs."""
+    weights = np.random.default_rng(7).normal(size=shape)
+    return weights, lambda leaves: {"": weights[: len(leaves[""])]}
+
+
+def whole_gradients(net, image, layer, own, call, weights):
+    """Gradients of the weighted logits by the whole model, one alteration at a time."""
+    rows = []
+    for activations, w in zip(own, weights, strict=True):
+        altered, calls = torch.tensor(activations[None], requires_grad=True), [0]
+
+        def replace(module, args, output, calls=calls, altered=altered):
+            calls[0] += 1
+            return altered.clone() if calls[0] - 1 == call else None
+
+        with layer.register_forward_hook(replace):
+            # The logarithm of probabilities is the logits, save for what all classes share.
+            score = (net(torch.tensor(image)).log() @ torch.tensor(w - w.mean())).sum()
+        rows.append(torch.autograd.grad(score, altered)[0])
+    return torch.cat(rows).numpy()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Net, InPlace])
+@pytest.mark.parametrize(
+    "layer", ["stem", "blocks.0", "blocks.0.relu#0", "blocks.1.conv2", "blocks.2.relu#1", "pool"]
+)
+def test_gradients_at_altered_activations_are_the_whole_models(image, kind, layer):
+    net = kind()
+    name, _, call = layer.partition("#")
+    own = adapt(net).run(image, [layer]).layers[layer].activations
+    weights = weighing((5, 3))[0]
+    weights -= weights.mean(axis=1, keepdims=True)
+    with adapt(net).gradients_from(image, layer) as pull:
+        for count in (5, 2):
+            given = altered(own.shape[1:], count)
+            copy = given.copy()
+            found = pull(given, lambda leaves: {"": weights[: len(leaves[""])]})
+            about = (image, net.get_submodule(name), given, int(call or 0), weights[:count])
+            expected = whole_gradients(net, *about)
+            assert np.abs(expected).max() > 1e-4
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+            np.testing.assert_array_equal(given, copy)
+
+
+def test_gradients_leave_the_model_as_it_was_and_compute_nothing_before_the_layer(image):
+    net = Net()
+    held = {name: value.clone() for name, value in net.state_dict().items()}
+    net.train()
+    ran, _, seed = [], *weighing((4, 3))
+    for name, module in net.named_modules():
+        plain = module.forward
+        module.forward = lambda *args, name=name, plain=plain: (ran.append(name), plain(*args))[1]
+    parts = [{**vars(module)} for module in net.modules()]
+    with adapt(net).gradients_from(image, "blocks.2.conv2") as pull:
+        ran.clear()
+        pull(altered((4, 8, 8), 4), seed)
+        pull(altered((4, 8, 8), 3), seed)
+    once = ["", "blocks.2", "blocks.2.norm2", "blocks.2.relu", "pool", "blocks.0.relu", "fc"]
+    assert ran == 2 * once
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, held[name])
+    for module, part in zip(net.modules(), parts, strict=True):
+        assert vars(module).keys() == part.keys()
+        assert all(vars(module)[key] is part[key] for key in part)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Window, One])
+def test_gradients_of_models_that_are_replayed_one_by_one(image, kind):
+    net = kind()
+    own = adapt(net).run(image, ["blocks.1.conv2"]).layers["blocks.1.conv2"].activations
+    weights = weighing((1, 3))[0]
+    weights -= weights.mean()
+    given = altered(own.shape, 3)
+    with adapt(net).gradients_from(image, "blocks.1.conv2") as pull:
+        found = pull(given.reshape(-1, *own.shape[1:]), lambda leaves: {"": weights})
+    for row, activations in zip(found.reshape(given.shape), given, strict=True):
+        at = torch.tensor(activations, requires_grad=True)
+        with net.blocks[1].conv2.register_forward_hook(lambda *_, a=at: a.clone()):
+            score = (net(torch.tensor(image)).log() * torch.tensor(weights)).sum()
+        (expected,) = torch.autograd.grad(score, at)
+        assert expected.abs().max() > 1e-5
+        np.testing.assert_allclose(row, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_gradients_of_what_a_function_rectifies_and_of_what_weighs_the_input(image, inference):
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(1, 2, 3, padding=1)
+            self.double()
+
+        def forward(self, x: Any) -> Any:
+            gate = F.relu(self.conv(x))
+            return (x * gate.sin()).mean((2, 3))
+
+    given = altered((2, 10, 10), 3).clip(0)
+    expected = np.cos(given) * image / 100
+    with torch.inference_mode(inference):
+        net = Gated()
+        with adapt(net).gradients_from(torch.tensor(image), "conv@activated") as pull:
+            found = pull(given, lambda leaves: {"": np.ones_like(leaves[""])})
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+
+
+def test_a_score_that_does_not_depend_on_the_layer_has_no_gradient(image):
+    class Cut(Net):
+        def forward(self, x: Any) -> Any:
+            return self.fc(self.pool(self.stem(x)).flatten(1).detach())
+
+    with (
+        adapt(Cut()).gradients_from(image, "pool") as pull,
+        pytest.raises(GradientError, match="does not depend on layer 'pool'"),
+    ):
+        pull(altered((4, 1, 1)), weighing((5, 3))[1])
+
+
+def test_gradients_where_the_whole_model_is_run(image):
+    class Doubling(Net):
+        """What it returns depends on a module having run, not only on its output."""
+
+        def forward(self, x: Any) -> Any:
+            ran = []
+            with self.blocks[0].norm1.register_forward_hook(lambda *_: ran.append(1)):
+                return (super().forward(x).log() * (1 + len(ran))).softmax(1)
+
+    net, given = Doubling(), altered((4, 8, 8), 2)
+    weights = np.repeat(weighing((1, 3))[0], 2, axis=0)  # alterations are run one by one
+    weights -= weights.mean(axis=1, keepdims=True)
+    with (
+        pytest.warns(CamcoreWarning, match="'blocks.1.conv2' cannot be replayed"),
+        adapt(net).gradients_from(image, "blocks.1.conv2") as pull,
+    ):
+        found = pull(given, lambda leaves: {"": weights[: len(leaves[""])]})
+    expected = whole_gradients(net, image, net.blocks[1].conv2, given, 0, weights)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
