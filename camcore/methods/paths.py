@@ -257,7 +257,8 @@ def guided_ig(
 ) -> Array:
     """Compute Guided IG: Σ_c ∫ g_c dx_c on a path that moves where |g| is smallest first.
 
-    At every step as much of the distance Σ |x − x₀| is gone as on the straight path.
+    At every step as much of the distance Σ |x − x₀| is gone as on the straight path. Values
+    whose gradients are equal up to rounding are moved together.
 
     Parameters
     ----------
@@ -327,6 +328,8 @@ class _GuidedPath:
         self._way = self._end - self._start
         self._whole = float(np.abs(self._way).sum())
         self._fraction, self._max_dist = fraction, max_dist
+        # Gradients that are equal but for rounding, which no two frameworks share, move together.
+        self._rounding = 64 * float(np.finfo(end.dtype).eps)
         self.at = self._start.copy()
         self.attribution = np.zeros_like(self._end)
 
@@ -336,8 +339,8 @@ class _GuidedPath:
         lowest = self._start + max(share - self._max_dist, 0) * self._way
         highest = self._start + min(share + self._max_dist, 1) * self._way
         before = self.at
-        # What is further behind than it may be comes up; between the two, distances differ
-        # from those to the end by the same for all.
+        tied = self._rounding * float(np.abs(gradients).max())
+        # What is further behind the straight path than it may be comes up first.
         behind = np.abs(self.at - self._start) < np.abs(lowest - self._start)
         self.at = np.where(behind, lowest, self.at)
         while True:
@@ -346,7 +349,7 @@ class _GuidedPath:
             if excess <= 1e-9 * self._whole or not np.isfinite(sizes).any():
                 break
             largest = np.quantile(sizes, self._fraction, method="lower")
-            chosen = np.isfinite(sizes) & (sizes <= largest)
+            chosen = np.isfinite(sizes) & (sizes <= largest + tied)
             gain = float(np.abs(highest - self.at)[chosen].sum())
             reach = highest if gain <= excess else self.at + excess / gain * (highest - self.at)
             self.at = np.where(chosen, reach, self.at)

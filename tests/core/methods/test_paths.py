@@ -192,6 +192,18 @@ def test_guided_ig_goes_as_far_as_the_straight_path_at_every_step():
     assert 0.19 < max(furthest) <= 0.2 + 1e-12
 
 
+def test_guided_ig_moves_what_differs_by_rounding_together():
+    sizes = np.where(np.random.default_rng(2).random(IMAGES.shape[1:]) > 0.5, 1.0, 2.0)
+    noise = np.random.default_rng(3).normal(size=IMAGES.shape) * 1e-16
+
+    def gradients(x, noise=0.0):
+        return sizes * (1 + x.mean(axis=(1, 2, 3), keepdims=True)) + noise
+
+    exact = methods.guided_ig(IMAGES, gradients, steps=5, max_dist=1)
+    rounded = methods.guided_ig(IMAGES, lambda x: gradients(x, noise), steps=5, max_dist=1)
+    np.testing.assert_allclose(rounded, exact, rtol=0, atol=1e-13)
+
+
 def test_guided_ig_of_the_baseline_itself_is_zero():
     for image in (np.zeros((1, 1, 4)), np.array([[[0.0, 1.0, 0.0, 0.0]]])):
         maps = methods.guided_ig(image, lambda x: x + 1, steps=3)
