@@ -318,7 +318,10 @@ class Evidence:
         if run is None:
             return self.known.patches(self.adapter, self.inputs, count, wanted)
         grids = self.known.grids(self.adapter, self.inputs)
-        return image_tokens.on_grid(*run, self.inputs.size, grids, wanted)
+        if (found := image_tokens.on_grid(*run, grids, wanted)) is not None:
+            return found
+        moved = self.known.patches(self.adapter, self.inputs, count, wanted)
+        return image_tokens.check_run(moved, *run)
 
     @property
     def _seen_size(self) -> tuple[int, ...]:

@@ -10,11 +10,13 @@ import numpy as np
 
 from camcore.adapter import Leaves
 from camcore.errors import LayerError
-from camcore.layers import layout
 from camcore.layers.layout import Layout
 
 _NAMES = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
 """What configurations of Hugging Face call the id that stands where an image's tokens go."""
+
+_IDS = "input_ids"
+"""What Hugging Face calls the ids of a text; masks and positions are whole numbers, too."""
 
 
 def stated_image_tokens(model: Any) -> frozenset[int]:
@@ -57,8 +59,8 @@ def placed(inputs: Leaves, ids: frozenset[int], count: int) -> tuple[int, int] |
     LayerError
         They are several runs, or stand elsewhere in other samples.
     """
-    for given in inputs.values():
-        if given.ndim != 2 or given.shape[1] != count or given.dtype.kind not in "iu":
+    for path, given in inputs.items():
+        if path.rpartition(".")[2] != _IDS or given.ndim != 2 or given.shape[1] != count:
             continue
         held = np.isin(given, list(ids))
         if not held.any():
@@ -83,20 +85,14 @@ def placed(inputs: Leaves, ids: frozenset[int], count: int) -> tuple[int, int] |
 
 
 def on_grid(
-    first: int,
-    count: int,
-    size: tuple[int, ...],
-    grids: Sequence[tuple[int, ...]],
-    wanted: Layout | None,
-) -> Layout:
-    """Lay a run of image tokens out on a grid.
+    first: int, count: int, grids: Sequence[tuple[int, ...]], wanted: Layout | None
+) -> Layout | None:
+    """Lay a run of image tokens out on a grid: the one that is said, or that of a map.
 
     Parameters
     ----------
     first, count : int
         The run.
-    size : tuple of int
-        Spatial size of the model's input.
     grids : sequence of tuple of int
         Sizes of maps that the model makes of its input, the last first.
     wanted : Layout or None
@@ -104,13 +100,13 @@ def on_grid(
 
     Returns
     -------
-    Layout
-        Complete.
+    Layout or None
+        None where no map has as many places: tokens may be merged, or stand for no place.
 
     Raises
     ------
     LayerError
-        Nothing tells the grid.
+        What is said does not fit.
     """
     if wanted is not None and wanted.grid is not None:
         if math.prod(wanted.grid) != count:
@@ -119,11 +115,22 @@ def on_grid(
                 "Give one that does."
             )
         return Layout("tokens", wanted.grid, first)
-    exact = next((grid for grid in grids if math.prod(grid) == count), None)
-    grid = exact or layout.square_patches(count, size)
-    if grid is None:
+    grid = next((grid for grid in grids if math.prod(grid) == count), None)
+    return None if grid is None else Layout("tokens", grid, first)
+
+
+def check_run(found: Layout, first: int, count: int) -> Layout:
+    """Refuse a grid that is found at other places than those of the ids.
+
+    Raises
+    ------
+    LayerError
+        It says how to say the grid.
+    """
+    if found.patches[1] != slice(first, first + count):
         raise LayerError(
-            f"The ids have {count} image tokens, which no square patches over an input of {size} "
-            "explain. Say their grid: layout=camcore.Layout('tokens', grid=(rows, columns))."
+            f"The ids have {count} image tokens from {first} on, and not these alone follow the "
+            "picture place by place: their grid cannot be seen. Say it: "
+            "layout=camcore.Layout('tokens', grid=(rows, columns))."
         )
-    return Layout("tokens", grid, first)
+    return found

@@ -334,7 +334,7 @@ def _batch_of_scores(outputs: Array) -> Array:
         return real_outputs(outputs)
     raise TargetError(
         f"A class target needs outputs of shape (batch, classes); the model's are "
-        f"{outputs.shape}. Use camcore.targets.Segmentation, Token, Similarity, Linear or a "
+        f"{outputs.shape}. Use camcore.targets.Segmentation, Similarity, Token, Linear or a "
         "callable for other outputs."
     )
 

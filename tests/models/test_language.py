@@ -223,6 +223,29 @@ def test_several_images_and_other_grids_are_refused(llava):
     np.testing.assert_array_equal(found.raw["@output"].ravel(), square.raw["@output"].ravel())
 
 
+def test_image_tokens_that_stand_for_no_place_are_refused(llava):
+    """Queries that look at all of the picture, as many as a merged grid would have."""
+
+    class Queries(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.config = llava.config
+            self.cut = torch.nn.Conv2d(3, 16, 8, 8)
+            self.queries = torch.nn.Parameter(torch.randn(16, 64))
+            self.embed, self.norm = torch.nn.Embedding(50, 16), torch.nn.LayerNorm(16)
+            self.head = torch.nn.Linear(16, 50)
+
+        def forward(self, input_ids, pixel_values):
+            looked = self.queries @ self.cut(pixel_values).flatten(2).mT
+            own = self.embed(input_ids).masked_scatter((input_ids == IMAGE)[..., None], looked)
+            return self.head(self.norm(own))
+
+    inputs = {name: caption()[name] for name in ("input_ids", "pixel_values")}
+    with pytest.raises(LayerError, match="ay it: layout="):
+        camcore.explain(Queries().eval(), inputs, Token(-1, 3), method="tokencam")
+
+
 def test_the_token_map_explains_tokens_alone(llava):
     for target in (Linear(np.ones((21, 50))), lambda o: o.logits[:, -1, 3]):
         with pytest.raises(
@@ -230,7 +253,7 @@ def test_the_token_map_explains_tokens_alone(llava):
         ):
             camcore.explain(llava, caption(), target, method="tokencam")
     for target in (None, Class(3)):
-        with pytest.raises(TargetError, match="Segmentation, Token, Similarity"):
+        with pytest.raises(TargetError, match="Similarity, Token, Linear"):
             camcore.explain(llava, caption(), target)
 
 

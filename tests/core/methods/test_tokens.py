@@ -103,7 +103,7 @@ def test_the_scale_of_a_map_does_not_matter_to_the_filter():
     np.testing.assert_allclose(rank_gaussian(maps * 1024), rank_gaussian(maps) * 1024, rtol=1e-13)
 
 
-@pytest.mark.parametrize("logits", [np.zeros(4), np.zeros((2, 0)), np.full((1, 2), "a")])
+@pytest.mark.parametrize("logits", [np.zeros(4), np.zeros((2, 0)), np.float32(1)])
 def test_what_is_no_grid_of_logits_is_refused(logits):
     with pytest.raises(InputError, match="token_logits must be real numbers"):
         methods.tokencam(logits)
