@@ -69,6 +69,7 @@ SETTINGS: Mapping[str, Any] = {
     "steps": 2,
     "masks": 2,
     "designs": 2,
+    "cells": 2,
     "channels": 2,
     "groups": 2,
     "progress": False,
@@ -90,6 +91,9 @@ REFUSALS: tuple[Refused, ...] = (
         "MethodError", "None of the model's layers computes softmax attention that can be seen"
     ),
     Refused("MethodError", "it is computed within windows (as Swin does)"),
+    Refused("MethodError", "The token map reads what a model says of an id at its image tokens"),
+    Refused("MethodError", "Choose layers of one chain"),
+    Refused("MethodError", "Attention rollout follows the same tokens through all layers"),
     Refused("MethodError", "ShapleyCAM needs a target that is linear in the outputs"),
     Refused("MethodError", "FullGrad lays what every layer adds over the input"),
     Refused("MethodError", "XRAI segments images of two spatial axes by itself"),
