@@ -85,8 +85,9 @@ def _over_log_of_exponentials(maps: Array, axis: int, above: float, less: float)
         largest = exponents.max(axis=axis)
         drawn_out = np.where(np.isfinite(largest), largest, 0)
         others = np.where(np.isfinite(largest), exponents - drawn_out, 0)
-        joined = above / (np.log(np.exp(others).sum(axis=axis)) - less + largest)
-    return joined.astype(np.result_type(maps, np.float32))
+        joined: Array = above / (np.log(np.exp(others).sum(axis=axis)) - less + largest)
+    result: Array = joined.astype(np.result_type(maps, np.float32))
+    return result
 
 
 _FUSIONS: dict[str, Callable[..., Any]] = {

@@ -201,10 +201,10 @@ class TorchAdapter:
         optional: Sequence[str],
     ) -> Trace:
         calls = {name: layers_of.find(self.model, name) for name in names}
-        graph = bool(calls and seeds)
+        graph = bool(calls and (seeds or second_order == "tangents"))
 
         def on(shells: Shells) -> tuple[Pass, PulledBack]:
-            self._prepare_shells(shells, calls, plain=second_order or rectifier is not None)
+            self._prepare_shells(shells, calls, plain=bool(second_order) or rectifier is not None)
             if graph and not second_order:
                 skip_zero_rows(shells)
             # Fused attention kernels have no second derivative.

@@ -387,6 +387,12 @@ def test_second_order_is_a_hessian_product(jax, double, backend):
     first, second = traced.layers["product"].hessian_products
     np.testing.assert_allclose(first, expected, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(second, 0)
+    assert dict(traced.layers["product"].tangents) == {}
+    along = adapter.run(x, ["product"], [one_hot(0)], second_order="tangents")
+    rest = lambda h: jax.numpy.stack([tail(h), h.sum((1, 2))], 1)  # noqa: E731
+    expected = jax.jvp(rest, (h,), (h,))[1]
+    found = along.layers["product"].tangents[""]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_what_has_no_second_derivative_is_said(jax, adapt):

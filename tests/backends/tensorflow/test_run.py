@@ -409,6 +409,10 @@ def test_hessian_products_equal_the_analytic_ones(tf, keras, backend):
     k = model.get_layer("a").kernel.numpy()
     through = (given @ k) * (6 * values * w[:, 1]) @ k.T
     close(trace.layers[INPUT].hessian_products[0], through, 1e-12)
+    assert dict(trace.layers["a"].tangents) == {}
+    along = adapter.run(given, ["a", INPUT], (), second_order="tangents").layers
+    close(along["a"].tangents[""], 3 * values**3 @ w, 1e-12)
+    close(along[INPUT].tangents[""], (3 * values**2 * (given @ k)) @ w, 1e-12)
     linear = adapter.run(given, ["fc"], [one_hot(1)], second_order=True).layers["fc"]
     np.testing.assert_array_equal(linear.hessian_products[0], np.zeros((4, 2)))
 

@@ -154,6 +154,13 @@ def test_hessian_products_are_those_of_the_whole_hessian():
             assert expected.abs().max() > 1e-3
             np.testing.assert_allclose(traced.hessian_products[0][i], expected, atol=1e-12)
             np.testing.assert_allclose(traced.hessian_products[1][i], expected, atol=1e-12)
+        along = adapt(net).run(x, [name], (), second_order="tangents").layers[name]
+        own = torch.tensor(traced.activations)
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            tangents = torch.func.jvp(rest, (own,), (own,))[1].detach()
+        np.testing.assert_allclose(along.tangents[""], tangents, atol=1e-12)
+        assert along.gradients == along.hessian_products == ()
+        assert dict(traced.tangents) == {}
         plain = adapt(net).run(x, [name], [first]).layers[name]
         np.testing.assert_allclose(traced.gradients[0], plain.gradients[0], atol=1e-12)
         assert plain.hessian_products == ()
