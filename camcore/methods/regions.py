@@ -91,6 +91,14 @@ def xrai(
             "XRAI segments images of two spatial axes by itself; these are of "
             f"{images.ndim - 2}. Give regions=, an array (N, *spatial) of bool."
         )
+    each = [segmented(image) if own is None else own for image in images]
+    for found in each:
+        largest = int(found.reshape(len(found), -1).sum(axis=1).max())
+        if largest < min_pixels:
+            raise MethodError(
+                f"min_pixels={min_pixels}; the largest of the regions has {largest} places, so "
+                "that none would be taken. Give a smaller number."
+            )
     total = np.zeros(images.shape)
     values = images.reshape(len(images), -1)
     for extreme in (values.min(axis=1), values.max(axis=1)):
@@ -101,8 +109,7 @@ def xrai(
         )
         total += difference * average / 2
     maps = [
-        gathered(one.max(axis=0), segmented(image) if own is None else own, min_pixels)
-        for one, image in zip(total, images, strict=True)
+        gathered(one.max(axis=0), found, min_pixels) for one, found in zip(total, each, strict=True)
     ]
     return np.stack(maps).astype(images.dtype)
 

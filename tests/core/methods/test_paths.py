@@ -254,7 +254,7 @@ COSTS = {
     "gradientshap": ({"samples": 3}, 1 + 3),
     "guidedig": ({"steps": 3, "max_dist": 1}, 1 + 3),
     "blurig": ({"steps": 3}, 1 + 3),
-    "xrai": ({"steps": 3, "regions": HALVES}, 1 + 2 * 3),
+    "xrai": ({"steps": 3, "regions": HALVES, "min_pixels": 1}, 1 + 2 * 3),
 }
 
 
@@ -277,7 +277,9 @@ PATHS = {
     "blurig": lambda x, g: methods.blur_ig(x, g, steps=2),
     "smoothgradsq": lambda x, g: methods.smoothgrad_squared(x, g, samples=2),
     "vargrad": lambda x, g: methods.vargrad(x, g, samples=2),
-    "xrai": lambda x, g: methods.xrai(x, g, steps=2, regions=np.ones((1, *x.shape[2:]), bool)),
+    "xrai": lambda x, g: methods.xrai(
+        x, g, steps=2, regions=np.ones((1, *x.shape[2:]), bool), min_pixels=1
+    ),
 }
 
 

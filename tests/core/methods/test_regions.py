@@ -84,8 +84,8 @@ def test_scikit_image_is_asked_for_where_it_is_needed_alone(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
     with pytest.raises(MissingExtraError, match=r"segmenting images .*camcore\[metrics\]"):
         methods.xrai(IMAGES, lambda x: x, steps=2)
-    regions = np.ones((1, 4, 4), bool)
-    assert methods.xrai(IMAGES, lambda x: x, steps=2, regions=regions).shape == (2, 4, 4)
+    options = {"regions": np.ones((1, 4, 4), bool), "min_pixels": 16}
+    assert methods.xrai(IMAGES, lambda x: x, steps=2, **options).shape == (2, 4, 4)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 9), (1, 2, 4, 5, 6)])
@@ -114,6 +114,10 @@ def test_regions_that_do_not_fit_are_named(regions, message):
         ({"steps": 1}, "steps=1; a path has at least its 2 ends"),
         ({"steps": 2.5}, r"steps=2\.5; it must be a whole"),
         ({"min_pixels": 0}, "min_pixels=0; it must be at least 1"),
+        (
+            {"steps": 2, "min_pixels": 17, "regions": np.ones((1, 4, 4), bool)},
+            "min_pixels=17; the largest of the regions has 16 places, .* Give a smaller",
+        ),
     ],
 )
 def test_options_out_of_range_are_named(options, message):
