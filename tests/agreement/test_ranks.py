@@ -26,6 +26,12 @@ SEGMENTING = {"xrai"}
 # Settings that keep the further passes few.
 FEW = {"masks": 12, "cells": 3, "window": 5, "stride": 3, "samples": 2, "steps": 2}
 
+# Adam divides a gradient by its size, and so keeps the rounding of small ones.
+ROUNDED = {"opticam": 1e-10}
+
+# No mask shows more of the class than the blurred signal does.
+EMPTY = {("groupcam", 1, "pooled")}
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -204,7 +210,11 @@ def test_signed_and_shown_maps_agree(explained, shape, head):
     for torch, keras in zip(*(results.values() for results in explained.values()), strict=True):
         ((layer, one),), ((same, other),) = torch.raw.items(), keras.raw.items()
         assert (torch.method, layer) == (keras.method, same)
-        assert apart(one, other) <= 1e-12, torch.method
+        if (torch.method, shape.rank, head) in EMPTY:
+            assert not one.any()
+            assert not other.any()
+            continue
+        assert apart(one, other) <= ROUNDED.get(torch.method, 1e-12), torch.method
         assert one.dtype == other.dtype == np.float64
         assert torch.maps.shape == keras.maps.shape == (BATCH, *shape.size)
         np.testing.assert_allclose(torch.maps, keras.maps, rtol=0, atol=1e-6)
