@@ -22,8 +22,11 @@ from camcore.errors import (
     TargetError,
 )
 from camcore.outputs import look_like_probabilities
-from camcore.recipes import TABLE
+from camcore.recipes import PAPER, TABLE
+from camcore.recipes.base import Rendering
+from camcore.recipes.steps import Resize, Tanh
 from camcore.registry import LoadedModel
+from camcore.resize import LINEAR, resize
 from camcore.targets import Class, Each, Linear, Probability, softmax, top
 from camcore.testing import Dense, NumpyAdapter, Op, random_network
 from camcore.viz import overlay
@@ -619,3 +622,15 @@ def test_a_method_of_ones_own_that_alters_the_joined_map_keeps_no_channels(netwo
     whole = camcore.explain(network, PHOTOS, 2, method="saliency")
     np.testing.assert_array_equal(result.raw["@input"], whole.raw["@input"] / 2)
     assert result.by_channel is None
+
+
+def test_a_recipes_exception_for_a_method_is_how_its_map_is_shown():
+    network = random_network()
+    images = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+    mine = PAPER.derive("mine", exceptions={"layercam": Rendering((Tanh(1.0), Resize(LINEAR)))})
+    found = camcore.explain(network, images, 1, "relu2", ["gradcam", "layercam"], mine)
+    for name in ("gradcam", "layercam"):
+        plain = camcore.explain(network, images, 1, "relu2", name)
+        assert np.array_equal(found[name].maps, plain.maps) == (name == "gradcam")
+    expected = resize(np.tanh(found["layercam"].raw["relu2"]), (8, 8))
+    np.testing.assert_allclose(found["layercam"].maps, expected, rtol=1e-6)

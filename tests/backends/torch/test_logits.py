@@ -15,6 +15,7 @@ from camcore.registry import adapter as adapt
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
 nn = torch.nn
 F = nn.functional
+stated = importlib.import_module("camcore_torch.logits").stated
 
 
 class Net(nn.Module):
@@ -233,3 +234,29 @@ class Head(nn.Module):
 )
 def test_a_detector_scores_as_many_classes_as_its_heads_say(heads, classes):
     assert adapt(nn.Sequential(*heads)).stated_classes == classes
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale"),
+    [
+        (nn.CrossEntropyLoss(), ("softmax", False)),
+        (nn.NLLLoss(), ("log_softmax", True)),
+        (nn.BCEWithLogitsLoss(), ("sigmoid", False)),
+        (nn.MultiLabelSoftMarginLoss(), ("sigmoid", False)),
+        (nn.BCELoss(), ("sigmoid", True)),
+        *((loss(), ("none", False)) for loss in (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss)),
+        (nn.HuberLoss(), ("none", False)),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_loss_that_the_model_holds_says_what_its_outputs_are(loss, scale):
+    model = nn.Sequential(nn.Linear(2, 2))
+    assert stated(model) == {}
+    model.loss = loss
+    assert {path: (one.activation, one.applied) for path, one in stated(model).items()} == {
+        "*": scale
+    }
+    model.other = nn.CTCLoss()  # of which nothing is known
+    assert len(stated(model)) == 1
+    model.third = nn.BCELoss() if scale[0] == "softmax" else nn.CrossEntropyLoss()
+    assert stated(model) == {}

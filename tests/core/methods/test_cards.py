@@ -109,3 +109,10 @@ def test_bibtex_leaves_out_what_is_not_known():
         "@misc{key,\n  title = {{Mine}},\n  author = {Me},\n"
         "  howpublished = {\\url{https://here}},\n}"
     )
+
+
+def test_papers_are_on_arxiv_but_for_a_few():
+    without = {name for name, card in CARDS.items() if card.reference and not card.reference.arxiv}
+    programs = {"elementwisegradcam", "eigengradcam", "fasterscorecam"}
+    journals = {"layercam", "segxrescam", "segeigencam", "fem", "gscorecam", "ablationcam"}
+    assert without == programs | journals

@@ -318,3 +318,18 @@ def test_objectness_weighs_the_classes_of_yolov5():
     objectness = YOLOV5[""][:, :, 4]
     scored = Box(1, of_class=3, arranged="yolov5")(YOLOV5)
     np.testing.assert_allclose(scored.scores, objectness[:, 1] * SCORES[:, 1, 3], rtol=1e-15)
+
+
+def test_a_head_that_chooses_by_itself_gives_corners_a_score_and_a_class():
+    corners = np.array([[[0, 0, 10, 10], [20, 5, 40, 30]], [[1, 2, 11, 12], [6, 6, 9, 8]]], float)
+    scores, classes = RNG.random((2, 2, 1)), np.array([[[3.0], [7.0]], [[7.0], [3.0]]])
+    outputs = {"": np.concatenate([corners, scores, classes, RNG.random((2, 2, 4))], axis=2)}
+    for box in (0, 1):
+        own = Box(overlapping=corners[:, box], arranged="yolo-end2end", with_overlap=True)
+        np.testing.assert_allclose(own(outputs).scores, scores[:, box, 0], rtol=1e-15)
+        np.testing.assert_array_equal(own(outputs).classes, classes[:, box, 0])
+    third = Box(of_class=3, arranged="yolo-end2end")(outputs)
+    np.testing.assert_array_equal(third.scores, [scores[0, 0, 0], scores[1, 1, 0]])
+    halves = [[20, 5, 30, 30], [1, 2, 11, 7]]
+    moved = Box(overlapping=halves, arranged="yolo-end2end", with_overlap=True)(outputs)
+    np.testing.assert_allclose(moved.scores, [scores[0, 1, 0] / 2, scores[1, 0, 0] / 2], rtol=1e-15)
