@@ -81,7 +81,7 @@ def _log_exp(maps: Array, axis: int) -> Array:
 def _over_log_of_exponentials(maps: Array, axis: int, above: float, less: float) -> Array:
     """Compute above / (log(Σ e^(1/x)) − less), the largest exponent drawn out; 0 where an x is."""
     with np.errstate(divide="ignore", over="ignore"):
-        exponents = 1 / maps.astype(np.float64)
+        exponents = 1 / np.abs(maps.astype(np.float64))  # a zero may bear a sign
         largest = exponents.max(axis=axis)
         drawn_out = np.where(np.isfinite(largest), largest, 0)
         others = np.where(np.isfinite(largest), exponents - drawn_out, 0)

@@ -217,8 +217,8 @@ class Contrast(OfClass):
     Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for
     Visual Explanation", CVPR 2025, where the target is y_c − γ y_d and several d are averaged.
     The authors' code explains Σ_d p_d (y_c − y_d) / Σ_d p_d instead, p the softmax, with
-    gradients through p and so for the nearest classes of unequal p partly in their favour:
-    recipes ``authors`` and ``pytorch-grad-cam``. torchcam averages.
+    gradients through p, which can favour the least likely of these classes: recipes
+    ``authors`` and ``pytorch-grad-cam``. torchcam averages.
     """
 
     linear = True

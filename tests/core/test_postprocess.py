@@ -129,6 +129,7 @@ def test_mixers_are_those_of_the_authors_and_need_no_large_numbers(how, dtype):
     ends = [np.array([[1, 0, 1e-4]], dtype), np.array([[1, 1, 1e-4]], dtype)]
     np.testing.assert_allclose(fuse(ends, how)[0, :2], [1, 0], rtol=1e-6)
     assert fuse(ends, how)[0, 2] > 9e-5
+    np.testing.assert_array_equal(fuse([-0.0 * ends[0], ends[1]], how), np.zeros((1, 3)))
     with pytest.raises(InputError, match=rf"negative values have no '{how}'; rectify them"):
         fuse([-MAPS - 1, MAPS], how)
 

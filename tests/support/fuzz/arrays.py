@@ -123,6 +123,7 @@ OPTIONS = {
     "kernel": ["rbf", "linear", "sigmoid", "cubic"],
     "gamma": [None, 1.0, 0.0, float("nan"), 1e300],
     "reading": ["fraction", "mean", "median"],
+    "base": ["gradcam", "layercam", "scorecam"],
     "batch_size": [1, 7, 0],
     "channels": [None, 1, 99, 0],
     "edge": ["shift", "cut", "wrap"],
