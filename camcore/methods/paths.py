@@ -144,7 +144,7 @@ def _shares(gradients: Array) -> Array:
     "Lundberg and Lee, NeurIPS 2017",
     level="input",
 )
-@described("Σ_c of the mean of (x̃ − x₀)_c · g_c(x₀ + α (x̃ − x₀)) over α, x₀ and noise in x̃")
+@described("Σ_c of the mean of (x′ − x₀)_c · g_c(x₀ + α (x′ − x₀)) over α, x₀ and noise in x′")
 @joins_channels
 def gradient_shap(
     images: Array,
@@ -157,10 +157,11 @@ def gradient_shap(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Array:
-    """Compute GradientSHAP: the mean of (x̃ − x₀) · g(x₀ + α (x̃ − x₀)), joined by Σ_c.
+    """Compute GradientSHAP: the mean of (x′ − x₀) · g(x₀ + α (x′ − x₀)), joined by Σ_c.
 
-    Known as expected gradients too [2]_: integrated gradients averaged over baselines x₀, the
-    integral and the average taken together, at one drawn place α of each drawn path.
+    x′ is x, with noise where `sigma` is above 0. Known as expected gradients too [2]_:
+    integrated gradients averaged over baselines x₀, the integral and the average taken together,
+    at one drawn place α of each drawn path.
 
     Parameters
     ----------
