@@ -32,7 +32,7 @@ from camcore.cli.options import (
 from camcore.layers.candidates import Candidate, candidates
 from camcore.methods import Method
 from camcore.methods import find as find_method
-from camcore.methods.cards import CARDS, cost, formula, needed
+from camcore.methods.cards import CARDS, QUESTIONS, cost, formula, needed
 from camcore.recipes import PAPER, find_recipe
 from camcore.recipes import TABLE as RECIPES
 
@@ -49,17 +49,32 @@ def methods(
     if names:
         _describe(names, find_method, _print_card)
         return
+    listed = {name for group in QUESTIONS.values() for name in group}
+    others = tuple(row.name for row in camcore.methods.TABLE if row.name not in listed)
+    for question, group in {**QUESTIONS, "Methods of your own": others}.items():
+        if group:
+            console.out.print(f"[bold]{question}[/]")
+            console.out.print(_answering(group))
+    console.out.print("camcore methods NAME says what one does, and how to cite it.")
+
+
+def _answering(names: Sequence[str]) -> Table:
+    """Make a table of methods, whose columns begin where those of other such tables do."""
     table = console.table("method", "needs", "forward passes, source")
     table.columns[1].no_wrap = True
-    for row in camcore.methods.TABLE:
+    for column, width in zip(table.columns, _WIDTHS, strict=False):
+        column.min_width = width
+    for row in map(find_method, names):
         table.add_row(
-            f"[bold]{escape(row.label)}[/]\n{row.name}",
+            f"{escape(row.label)}\n[dim]{row.name}[/]",
             "\n".join(row.needs),
             f"{row.passes}\n{_worded(row.paper, _SOURCE)}\n",
         )
-    console.out.print(table)
-    console.out.print("camcore methods NAME says what one does, and how to cite it.")
+    return table
 
+
+_WIDTHS = 23, 20
+"""Characters of a method's name and of a need, but for a few that are longer."""
 
 _SOURCE = 25
 """Characters of a source, of a terminal of 80."""

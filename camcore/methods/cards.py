@@ -708,6 +708,32 @@ CARDS: Final[Mapping[str, Card]] = {
 }
 """By the name of the method."""
 
+QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "What at a layer speaks for a class, by gradients there?": (
+        *("cam", "gradcam", "gradcampp", "xgradcam", "hirescam", "elementwisegradcam", "layercam"),
+        *("segxrescam", "finercam", "counterfactual", "refinecam", "eigengradcam", "segeigencam"),
+        *("shapleycam", "smoothgradcampp", "layerig", "dix"),
+    ),
+    "What at a layer raises the score, or lowers it where it is missing?": (
+        *("scorecam", "fasterscorecam", "gscorecam", "sscam", "iscam", "groupcam", "opticam"),
+        *("ablationcam", "reciprocam"),
+    ),
+    "What does a layer respond to, whatever the class?": (
+        *("eigencam", "kpcacam", "fem", "activations"),
+    ),
+    "What are a transformer's tokens, or a model's words, made of?": (
+        *("legrad", "relevancy", "rollout", "tokencam"),
+    ),
+    "Which parts of the input does the score need?": ("occlusion", "rise", "sobol", "hsic"),
+    "What is each pixel worth to the score?": (
+        *("saliency", "gradienttimesinput", "smoothgrad", "smoothgradsq", "vargrad"),
+        *("integratedgradients", "idgi", "gradientshap", "guidedig", "blurig", "xrai", "fullgrad"),
+        *("guidedbackprop", "deconvnet", "guidedgradcam"),
+    ),
+    "What does a map look like that knows nothing?": ("random",),
+}
+"""What methods answer, and their names."""
+
 _NEEDS: Final[Mapping[str, str]] = {
     "activations": "the layer's output",
     "gradients": "the score's gradient at the layer",

@@ -42,7 +42,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "LeGrad": ("legrad",),
     "relevancy": ("relevancy", "rollout"),
-    "token map": ("tokencam",),
     "saliency": ("saliency", "gradienttimesinput"),
     "ShapleyCAM": ("shapleycam",),
     "Smooth Grad-CAM++": ("smoothgradcampp",),
@@ -91,7 +90,6 @@ REFUSALS: tuple[Refused, ...] = (
         "MethodError", "None of the model's layers computes softmax attention that can be seen"
     ),
     Refused("MethodError", "it is computed within windows (as Swin does)"),
-    Refused("MethodError", "The token map reads what a model says of an id at its image tokens"),
     Refused("MethodError", "Choose layers of one chain"),
     Refused("MethodError", "Attention rollout follows the same tokens through all layers"),
     Refused("MethodError", "ShapleyCAM needs a target that is linear in the outputs"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import camcore as library
+from camcore.methods.cards import QUESTIONS
 
 
 def test_version_and_help_are_printed(camcore):
@@ -38,6 +39,11 @@ def test_methods_lists_every_row_of_the_table(camcore):
     for method in library.methods.TABLE:
         assert method.label in shown
         assert method.name in shown
+    places = [shown.index(question) for question in QUESTIONS]
+    assert places == sorted(places)
+    worth = list(QUESTIONS).index("What is each pixel worth to the score?")
+    assert places[worth] < shown.index("\n  XRAI") < places[worth + 1]
+    assert "of your own" not in shown
 
 
 def test_recipes_describes_them(camcore):

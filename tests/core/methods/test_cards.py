@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.methods.cards import CARDS, Reference, cost, formula, needed
+from camcore.methods.cards import CARDS, QUESTIONS, Reference, cost, formula, needed
 from camcore.methods.table import NEEDS, Method, find
 from camcore.testing import random_network
 
@@ -116,3 +116,11 @@ def test_papers_are_on_arxiv_but_for_a_few():
     programs = {"elementwisegradcam", "eigengradcam", "fasterscorecam"}
     journals = {"layercam", "segxrescam", "segeigencam", "fem", "gscorecam", "ablationcam"}
     assert without == programs | journals
+
+
+def test_every_method_answers_one_question():
+    answered = [name for group in QUESTIONS.values() for name in group]
+    assert sorted(answered) == sorted(ROWS)
+    for question in QUESTIONS:
+        assert question.endswith("?")
+        assert len(question) < 80
