@@ -391,7 +391,8 @@ def blur_ig(
     max_sigma : float
         Standard deviation of the strongest blur, in positions.
     grad_step : float
-        Over which change of σ the slope ∂x_σ/∂σ is taken.
+        Over which change of σ the slope ∂x_σ/∂σ is taken. Below σ = 1/8 the blur leaves an image
+        as it is, so that the first piece counts nothing where this is smaller.
     progress : bool, optional
         Show a progress bar; see `camcore._shared.progress.track`.
 

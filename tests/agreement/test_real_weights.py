@@ -56,7 +56,7 @@ AT_INPUT = {
     "idgi": {"steps": 2},
     "gradientshap": {"samples": 1},
     "guidedig": {"steps": 2},
-    "blurig": {"steps": 1},
+    "blurig": {"steps": 2},
     "xrai": {"steps": 2},
     "guidedbackprop": {},
     "deconvnet": {},
