@@ -31,7 +31,10 @@ COSTLY = {
     "fasterscorecam": (HEAD, {}),
     "sscam": (EARLY, {"samples": 2}),
     "iscam": (EARLY, {"steps": 2}),
+    "gscorecam": (EARLY, {}),
+    "groupcam": (HEAD, {"groups": 4}),
     "ablationcam": (HEAD, {}),
+    "reciprocam": (HEAD, {}),
     "occlusion": (HEAD, {"window": 64, "stride": 40}),
     "rise": (HEAD, {"masks": 32}),
     "fullgrad": (HEAD, {}),
@@ -46,6 +49,7 @@ AT_INPUT = {
     "gradienttimesinput": {},
     "smoothgrad": {"samples": 1},
     "integratedgradients": {"steps": 1},
+    "opticam": {"steps": 1},
     "guidedbackprop": {},
     "guidedgradcam": {},
 }
