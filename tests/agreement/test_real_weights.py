@@ -32,7 +32,7 @@ COSTLY = {
     "sscam": (EARLY, {"samples": 2}),
     "iscam": (EARLY, {"steps": 2}),
     "ablationcam": (HEAD, {}),
-    "layerig": (EARLY, {"steps": 3}),
+    "layerig": (HEAD, {"steps": 3}),
     "dix": (HEAD, {"steps": 4}),
     "occlusion": (HEAD, {"window": 64, "stride": 40}),
     "rise": (HEAD, {"masks": 32}),
