@@ -35,7 +35,7 @@ COSTLY = {
     "gscorecam": (EARLY, {}),
     "groupcam": (HEAD, {"groups": 4}),
     "ablationcam": (HEAD, {}),
-    "layerig": (EARLY, {"steps": 3}),
+    "layerig": (HEAD, {"steps": 3}),
     "dix": (HEAD, {"steps": 4}),
     "reciprocam": (HEAD, {}),
     "occlusion": (HEAD, {"window": 64, "stride": 40}),

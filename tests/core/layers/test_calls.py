@@ -164,13 +164,18 @@ def test_what_is_said_of_a_pass_reaches_the_adapter(images):
         def resume(self, inputs, layer, *, logits=True):
             calls.append(("resume", layer, {"logits": logits}))
 
+        def gradients_from(self, inputs, layer, *, logits=True):
+            calls.append(("gradients_from", layer, {"logits": logits}))
+
     model = Noting(None)
     reader = Reader(model, model, Inputs(images, "first"), None, ["conv"], None)
     reader.run(images, ["conv"], logits=False, second_order=True)
     reader.resume(images, "conv", logits=False)
+    reader.gradients_from(images, "conv", logits=False)
     how = {"logits": False, "second_order": True}
     assert calls == [
         ("run", "conv", how),
         ("run", "conv@1", how),
         ("resume", "conv@1", {"logits": False}),
+        ("gradients_from", "conv@1", {"logits": False}),
     ]
