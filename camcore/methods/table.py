@@ -322,6 +322,16 @@ _BY_ANOTHER_NAME: Final[Mapping[str, str]] = {
     "classes of boxes are not compared by their cosine",
     "seggradcam": "method='gradcam' with target=camcore.targets.Segmentation(class, mask)",
     "seghirescam": "method='hirescam' with target=camcore.targets.Segmentation(class, mask)",
+    **dict.fromkeys(("chefer", "gae", "attentionrelevancy"), "method='relevancy'"),
+    "vitexplain": "method='rollout', which takes heads= and discard=",
+    "vitreciprocam": "method='reciprocam', smooth=True",
+    "sess": "any method, with augment=camcore.augment.crops()",
+    "expectedgradients": "method='gradientshap', baseline=images",
+    **dict.fromkeys(
+        ("lrp", "layerwiserelevancepropagation"),
+        "method='saliency', signed=True within a context of zennit's; docs/models.md shows it",
+    ),
+    "relevancecam": "method='gradcam' within a context of zennit's; docs/models.md shows it",
     **dict.fromkeys(
         ("tam", "tokenactivationmap"),
         "method='tokencam', less=[maps of earlier tokens], smooth=True, with "

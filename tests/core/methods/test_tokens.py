@@ -125,6 +125,13 @@ def test_maps_of_other_tokens_are_of_the_same_grid():
         ("seg_hires_cam", "method='hirescam' with target=camcore.targets.Segmentation"),
         ("TAM", r"method='tokencam', less=\[maps of earlier tokens\], smooth=True, with target="),
         ("Token Activation Map", "method='tokencam'"),
+        ("Chefer", "method='relevancy'"),
+        ("vit-explain", "method='rollout'"),
+        ("ViT-Recipro-CAM", "method='reciprocam', smooth=True"),
+        ("SESS", r"any method, with augment=camcore.augment.crops\(\)"),
+        ("expected gradients", "method='gradientshap', baseline=images"),
+        ("LRP", "method='saliency', signed=True within"),
+        ("Relevance-CAM", "method='gradcam' within"),
     ],
 )
 def test_what_has_another_name_here_is_answered_with_the_call_that_does_it(name, call):
