@@ -227,6 +227,24 @@ ROWS: Sequence[Row] = (
         layer=NARROW,
         options={"progress": False},
     ),
+    Row(
+        "gscorecam",
+        "Chen et al., ACCV 2022: Score-CAM of the channels whose gradients have the largest means.",
+        "anguyen8/gScoreCAM lets the channels that are not scored into the softmax with a score of "
+        "0, so that they keep a weight; camcore leaves them out.",
+        {},
+        layer=NARROW,
+        options={"channels": 8, "progress": False},
+    ),
+    Row(
+        "reciprocam",
+        "Byun and Lee, arXiv:2209.14074: the class's score of each position alone.",
+        "sybyun/ReciproCAM takes the probability, and shows it from its lowest to its highest. Its "
+        "smooth variant of convolutional networks spreads a position's activations over its "
+        "neighbours; camcore's is that of transformers, which weighs them.",
+        {},
+        options={"progress": False},
+    ),
 )
 """Each method whose code was read, authors' and libraries', beside its paper."""
 
