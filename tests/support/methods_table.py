@@ -47,7 +47,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "Smooth Grad-CAM++": ("smoothgradcampp",),
     "Score-CAM": ("scorecam", "fasterscorecam", "sscam", "iscam", "gscorecam", "groupcam"),
     "Opti-CAM": ("opticam",),
-    "Ablation-CAM": ("ablationcam", "reciprocam"),
+    "Ablation-CAM": ("ablationcam",),
     "layer IG": ("layerig", "dix"),
     "occlusion": ("occlusion", "rise", "sobol", "hsic"),
     "SmoothGrad": (
@@ -59,6 +59,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "FullGrad": ("fullgrad",),
 }
 """Methods that ask the same of a model stand in one column."""
+
+NOT_RUN: Mapping[str, str] = {"reciprocam": "ablationcam"}
+"""What asks the same as another, and takes a pass of a detector for each of its thousand places."""
 
 BY_CHANNEL = frozenset({*COLUMNS["Score-CAM"], *COLUMNS["Ablation-CAM"]})
 """Methods that score channels one by one."""
@@ -233,6 +236,7 @@ a refusal and its words. The models are small or untrained; how to explain each 
 batch against its samples, by `tests/models`. Score-CAM and Ablation-CAM, which score channels one
 by one, explain an earlier layer with few channels where the chosen one has a thousand:
 {", ".join(f"`{row.narrow}` of {row.name}" for row in ALL if row.narrow)}.
+Recipro-CAM, which takes a pass for each place, asks the same as Ablation-CAM and is not run.
 
 Written by `{COMMAND}`.
 """
