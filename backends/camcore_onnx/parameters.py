@@ -12,7 +12,8 @@ from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from camcore.adapter import Array, Parameters
 
-from .forward import as_float, is_floating
+from .backward import is_floating
+from .forward import as_float
 from .graph import Graph, attributes
 from .layers import holder
 from .model import Model
@@ -158,7 +159,7 @@ def _shown(node: NodeProto, tensor: str, axes: tuple[int, ...]) -> tuple[int, ..
 
 
 def _stored(graph: Graph, slot: Slot) -> Array:
-    stored: Any = graph.constant(slot.tensor)
+    stored: Array = graph.constant(slot.tensor)
     return stored
 
 

@@ -167,7 +167,7 @@ class Back:
         self._scores = {
             p: e.tensor for p, e in suffix.ends.items() if is_floating(dtypes[e.tensor])
         }
-        question = Question(self._scores, [suffix.cut], samples, 1, guided=False)
+        question = Question(self._scores, [suffix.cut], samples, 1, rectifier=None)
         self._back = PullBack(suffix.graph, suffix.sizes, question, suffix.runtime)
         wanted = [*(end.tensor for end in suffix.ends.values()), *self._back.saved]
         given = {suffix.cut, *suffix.beside}

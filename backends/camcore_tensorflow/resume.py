@@ -186,7 +186,8 @@ class Head:
     def gradients(self, activations: Array, seed: Seed) -> Array:
         """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations."""
         replay, given, answers = self._replay, self._given(activations), list[Leaves]()
-        assert self._back is not None
+        back = self._back
+        assert back is not None
 
         def once(leaves: Leaves) -> Leaves:
             if not answers:  # else it is another pass, at other scales
@@ -196,7 +197,7 @@ class Head:
         def run(exponents: Sequence[int]) -> tuple[backward.ScaledRun, list[Array]]:
             about = [once], replay.activation, replay.applied, exponents
             with backward.seeds_ready(*about) as (token, asked):
-                made = self._back(token, given, *self._beside(given))
+                made = back(token, given, *self._beside(given))
             reached = replay.reached.get(replay.name)
             if reached is not None and not asked.weighed[0] & reached:
                 raise unreached(replay.name, replay.activation, *backward.CUTS)
