@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -159,7 +158,8 @@ def _shown(node: NodeProto, tensor: str, axes: tuple[int, ...]) -> tuple[int, ..
 
 
 def _stored(graph: Graph, slot: Slot) -> Array:
-    stored: Array = graph.constant(slot.tensor)
+    stored = graph.constant(slot.tensor)
+    assert stored is not None  # it is a weight
     return stored
 
 
