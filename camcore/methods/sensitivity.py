@@ -229,9 +229,10 @@ def dependence(masks: Array, scores: Array) -> Array:
         Never negative.
     """
     scores = scores.astype(np.float64)
-    apart = (scores[:, None] - scores[None]) ** 2
-    width = 2 * float(np.median(scores)) ** 2
-    alike = np.exp(-apart / width) if width > 0 else (apart == 0).astype(np.float64)
+    width = abs(float(np.median(scores)))
+    with np.errstate(over="ignore"):  # what is infinitely far apart is not alike
+        apart = np.abs(scores[:, None] - scores[None])
+        alike = np.exp(-((apart / width) ** 2) / 2) if width > 0 else 1.0 * (apart == 0)
     # ½ − (m − m')² is 2mm' and terms of one mask alone, which the mean takes with it.
     centred = masks - masks.mean(axis=0)
     values: Array = 2 * np.einsum("nd,nd->d", centred, alike @ centred) / len(masks)

@@ -97,6 +97,10 @@ def answers(random: Random, like: tuple[int, ...]) -> Mapping[str, Any]:
     def resume(_: int) -> Any:
         yield lambda activations: score(0, activations)
 
+    @contextmanager
+    def gradients_from(_: int) -> Any:
+        yield lambda activations: (score(0, activations), array(random, activations.shape))
+
     return {
         "scores": array(random, batch),
         "class_weights": array(random, like[:2]),
@@ -104,6 +108,7 @@ def answers(random: Random, like: tuple[int, ...]) -> Mapping[str, Any]:
         "bias_terms": [array(random, like) for _ in range(random.integers(0, 3))],
         "score_images": score,
         "resume": resume,
+        "gradients_from": gradients_from,
         "rerun": lambda images: (array(random, like), array(random, like)),
         "gradients_at": lambda images: array(random, images.shape),
     }
