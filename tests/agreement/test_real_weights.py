@@ -40,7 +40,7 @@ COSTLY = {
     "reciprocam": (HEAD, {}),
     "occlusion": (HEAD, {"window": 64, "stride": 40}),
     "rise": (HEAD, {"masks": 32}),
-    "sobol": (HEAD, {"designs": 2, "cells": 4}),
+    "sobol": (HEAD, {"designs": 8, "cells": 4}),
     "hsic": (HEAD, {"masks": 32, "cells": 4}),
     "fullgrad": (HEAD, {}),
 }
