@@ -14,6 +14,10 @@ SETTINGS = {
     **dict.fromkeys(("shapleycam", "ablationcam", "guidedgradcam", "fullgrad"), "model"),
     "scorecam": "early",
 }
+AT_INPUT = {"fullgrad", "guidedgradcam"}
+"""Methods with gradients at the input, where a few of six million rectified values fall on another
+side of zero: FullGrad 5.3e-4 on JAX; guided Grad-CAM below 1e-4 or 2.2e-4, as the processor's
+kernels round. test_real_weights.py shows both in float64."""
 
 
 def maps(path: str, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,9 +57,7 @@ def test_maps_are_those_on_tensorflow(
     found = np.load(saved / f"{backend}.npz")
     for method, expected in on_tensorflow.items():
         apart = np.abs(found[method] - expected).max() / np.abs(expected).max()
-        # FullGrad has gradients at the input, where a few of six million rectified values fall on
-        # another side: 5.3e-4 on JAX, 7.6e-5 on torch; test_real_weights.py shows it in float64.
-        assert apart <= (1e-3 if method == "fullgrad" else 1e-4), f"{method}: {apart:.1e}"
+        assert apart <= (1e-3 if method in AT_INPUT else 1e-4), f"{method}: {apart:.1e}"
 
 
 if __name__ == "__main__":
