@@ -711,19 +711,17 @@ class Explainer(Generic[Result]):
         if one.frames > 1:
             frames.check_method(method.label, method.by_row, one.layer)
         raw = {**chain.maps(method(chain))}
-        views = {name: np.ones_like(added) for name, added in raw.items()}
+        views = np.ones_like(raw[one.layer])  # all of a chain's maps lie on one grid
         for augmentation in self.augment:
-            view = chain.on(augmentation.view(chain.images))
-            for name, added in view.maps(method(view)).items():
-                weight, size = (
-                    _weight(augmentation, view.layers[0], one, added),
-                    raw[name].shape[1:],
-                )
+            seen = chain.on(augmentation.view(chain.images))
+            found, size = seen.maps(method(seen)), views.shape[1:]
+            weight = _weight(augmentation, seen.layers[0], one, found[one.layer])
+            for name, added in found.items():
                 raw[name] = raw[name] + augmentation.undo(weight * added, size)
-                views[name] = views[name] + augmentation.undo(weight * np.ones_like(added), size)
+            ones = np.ones_like(found[one.layer])
+            views = views + augmentation.undo(weight * ones, size)
         return {
-            layer.layer: _whole(raw[layer.layer] / views[layer.layer], method, layer)
-            for layer in chain.layers
+            layer.layer: _whole(raw[layer.layer] / views, method, layer) for layer in chain.layers
         }
 
 
