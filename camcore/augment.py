@@ -15,7 +15,7 @@ import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.resize import resize
+from camcore.resize import along_axes, resize
 
 
 class Augmentation(Protocol):
@@ -165,15 +165,14 @@ class Crop:
         A place that holds several of the map's, or parts of them, has their mean by area.
         """
         self._check(len(size))
-        for axis, (at, n) in enumerate(zip(self.corner, size, strict=True), start=1):
-            own = maps.shape[axis]
+        shares = []
+        for at, n, own in zip(self.corner, size, maps.shape[1:], strict=True):
             start = at * (1 - 1 / self.scale)
             edges = (start + np.arange(own + 1) / (own * self.scale)) * n
             places = np.arange(n)[:, None]
             shared = np.minimum(edges[1:], places + 1) - np.maximum(edges[:-1], places)
-            along = np.maximum(shared, 0).astype(maps.dtype)
-            maps = np.moveaxis(np.tensordot(maps, along, (axis, 1)), -1, axis)
-        return maps
+            shares.append(np.maximum(shared, 0).astype(maps.dtype).T)
+        return along_axes(maps, shares, leading=1)
 
     def weight(self, scores: Array, whole: Array) -> Array:
         """Weigh by what of the input's own score the part has, 0 where its score is negative.

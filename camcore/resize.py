@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -271,6 +271,27 @@ def resized_rows(
         return without_overflow(found, "A resize")
 
     return computed
+
+
+def along_axes(array: Array, matrices: Iterable[Array], *, leading: int) -> Array:
+    """Multiply an array by a matrix along each axis behind the leading ones.
+
+    Parameters
+    ----------
+    array : (..., *S) array
+        What to multiply.
+    matrices : iterable of (S_i, T_i) array
+        One for each of these axes.
+    leading : int
+        How many axes come before them.
+
+    Returns
+    -------
+    (..., *T) array
+    """
+    for axis, matrix in enumerate(matrices, leading):
+        array = np.moveaxis(np.tensordot(array, matrix, (axis, 0)), -1, axis)
+    return array
 
 
 def _steps(

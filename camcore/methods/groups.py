@@ -21,6 +21,7 @@ from camcore.methods.arrays import (
 from camcore.methods.masking import PAPER, Masking
 from camcore.methods.table import described, register
 from camcore.postprocess import relu
+from camcore.resize import along_axes
 
 
 @register(
@@ -141,13 +142,12 @@ def gaussian_blur(images: Array, side: int, sigma: float) -> Array:
     reach = side // 2
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     kernel /= kernel.sum()
-    for axis in range(2, images.ndim):
-        length = images.shape[axis]
-        # One matrix for each axis: row i holds what of each position comes to i.
+    spreads = []
+    for length in images.shape[2:]:
+        # Row i holds what of each position comes to i.
         spread = np.zeros((length, length))
         places = np.pad(np.arange(length), reach, mode="reflect")
         for at in range(length):
             np.add.at(spread[at], places[at : at + side], kernel)
-        along = np.tensordot(images, spread.astype(images.dtype), (axis, 1))
-        images = np.moveaxis(along, -1, axis)
-    return images
+        spreads.append(spread.astype(images.dtype).T)
+    return along_axes(images, spreads, leading=2)

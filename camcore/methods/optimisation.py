@@ -12,7 +12,7 @@ from camcore.errors import MethodError
 from camcore.methods.arrays import ScoreImages, flat, same_batch, shaped, weighted
 from camcore.methods.table import described, register
 from camcore.postprocess import normalise
-from camcore.resize import resize
+from camcore.resize import along_axes, resize
 from camcore.targets import softmax
 
 _DECAY = (0.9, 0.999)
@@ -135,7 +135,7 @@ def _pulled_back(by_mask: Array, maps: Array, u: Array, features: Array) -> Arra
     """
     size = by_mask.shape[1:]
     along = [resize(np.eye(n), (m,), leading=1) for n, m in zip(maps.shape[1:], size, strict=True)]
-    large = _along(maps, along)
+    large = along_axes(maps, along, leading=1)
     axes = tuple(range(1, large.ndim))
     low, high = (f(axis=axes, keepdims=True) for f in (large.min, large.max))
     spread = np.where(high > low, high - low, 1)
@@ -146,15 +146,8 @@ def _pulled_back(by_mask: Array, maps: Array, u: Array, features: Array) -> Arra
         slope = slope + ends * (
             share.sum(axis=axes, keepdims=True) / ends.sum(axis=axes, keepdims=True)
         )
-    small = _along(slope, [matrix.T for matrix in along])
+    small = along_axes(slope, [matrix.T for matrix in along], leading=1)
     by_weight = np.einsum("bcn,bn->bc", flat(features), small.reshape(len(small), -1))
     w = softmax(u)
     pulled: Array = w * (by_weight - (w * by_weight).sum(axis=1, keepdims=True))
     return pulled
-
-
-def _along(maps: Array, matrices: list[Array]) -> Array:
-    """Multiply maps ``(B, *S)`` by a matrix along each axis."""
-    for axis, matrix in enumerate(matrices, start=1):
-        maps = np.moveaxis(np.tensordot(maps, matrix, (axis, 0)), -1, axis)
-    return maps

@@ -30,6 +30,7 @@ from camcore.methods.attribution import ImageGradients
 from camcore.methods.channels import joins_channels, kept
 from camcore.methods.noise import noisy_inputs
 from camcore.methods.table import described, register
+from camcore.resize import along_axes
 
 Places: TypeAlias = Literal["drawn", "even"]
 
@@ -441,10 +442,8 @@ def blurred(images: Array, sigma: float) -> Array:
     -------
     (B, C, *S) float64 array
     """
-    result = images.astype(np.float64)
-    for axis, length in enumerate(images.shape[2:], 2):
-        result = np.moveaxis(np.tensordot(result, _blur(length, sigma), (axis, 0)), -1, axis)
-    return result
+    matrices = [_blur(length, sigma) for length in images.shape[2:]]
+    return along_axes(images.astype(np.float64), matrices, leading=2)
 
 
 def _blur(length: int, sigma: float) -> Array:
