@@ -1,4 +1,4 @@
-"""Gather the attention of all layers of a pass, for methods that follow it through the model."""
+"""Gather what all layers of a pass show, for methods that go through the model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from camcore.adapter import Array
-from camcore.evidence import Rerun
+from camcore.evidence import ImageScores, Rerun
 from camcore.outputs import score_paths
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The attention of several layers of one traced pass, seen for one target.
+    """Several layers of one traced pass, seen for one target.
 
     Parameters
     ----------
@@ -22,6 +24,11 @@ class Chain:
     """
 
     layers: Sequence[Rerun]
+
+    @cached_property
+    def layers_activations(self) -> list[Array]:
+        """What each layer returns, ``(B, C, *S)``."""
+        return [one.activations for one in self.layers]
 
     @cached_property
     def attentions(self) -> list[Array]:
@@ -52,6 +59,16 @@ class Chain:
         """The model's spatial input."""
         return self.layers[0].images
 
+    @property
+    def scores(self) -> Array:
+        """The explained score of each sample, ``(B,)``."""
+        return self.layers[0].scores
+
+    @property
+    def score_images(self) -> ImageScores:
+        """Scores of altered inputs; see `camcore.evidence.ImageScores`."""
+        return self.layers[0].score_images
+
     def on(self, images: Array) -> Chain:
         """Explain the same on a batch of other images, by another pass."""
         first, *others = self.layers
@@ -60,13 +77,20 @@ class Chain:
         same["scored"] = again.scored
         return Chain([again, *(replace(one, **same) for one in others)])
 
-    def maps(self, rows: Array) -> Mapping[str, Array]:
-        """Lay rows ``(B, layers, keys)`` out over the input: by layer, ``(B, *S)``.
+    def maps(self, found: Array | Sequence[Array]) -> Mapping[str, Array]:
+        """Name what a method found by layer, ``(B, *S)``.
+
+        Parameters
+        ----------
+        found : sequence of (B, *S) array, or (B, layers, keys) array
+            For each layer; keys are laid out over the input.
 
         Raises
         ------
         LayerError
             The grid of the keys cannot be found.
         """
-        found = self.layers[0].keys_on_grid(rows[:, None])[:, 0]
-        return {one.layer: found[:, i] for i, one in enumerate(self.layers)}
+        if isinstance(found, np.ndarray):
+            laid_out = self.layers[0].keys_on_grid(found[:, None])[:, 0]
+            found = list(laid_out.swapaxes(0, 1))
+        return {one.layer: maps for one, maps in zip(self.layers, found, strict=True)}

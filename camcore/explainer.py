@@ -41,7 +41,7 @@ from camcore.layers.layout import Layout
 from camcore.layers.names import LayerLike
 from camcore.medical.meta_tensor import affines_of
 from camcore.methods.spectral import smoothed
-from camcore.methods.table import ON_IMAGES, Method, MethodLike, with_options
+from camcore.methods.table import ON_IMAGES, Level, Method, MethodLike, with_options
 from camcore.mistakes import (
     answering,
     check_addresses,
@@ -60,7 +60,6 @@ from camcore.targets import Each, Nothing, Scored, Target, TargetLike, as_target
 from camcore.targets.scale import DISTRIBUTION
 from camcore.zoo import Classes, class_names, known_classes
 
-Level: TypeAlias = Literal["layer", "attention", "input", "output"]
 Several: TypeAlias = "list[str] | list[Method] | list[MethodLike] | tuple[MethodLike, ...]"
 """A list of methods, all explained from one pass."""
 
@@ -287,7 +286,9 @@ class Explainer(Generic[Result]):
             The methods read attention, and none is computed there.
         """
         levels = {method.level for method in self.methods}
-        level: Level = "attention" if levels == {"attention"} else "layer"
+        level: Level = "layer"
+        if levels in ({"attention"}, {"scales"}):
+            (level,) = levels
         inputs, *_ = self._prepared(inputs)
         with answering(inputs, self.model, self.adapter):
             given = self._read(inputs)
@@ -497,7 +498,11 @@ class Explainer(Generic[Result]):
 
     def _settle(self, levels: Iterable[Level], inputs: Inputs) -> dict[Level, tuple[str, ...]]:
         """Name what methods of these levels look at; chosen for the first inputs, then kept."""
-        choose = {"attention": selection.attention, "layer": selection.outputs}
+        choose = {
+            "attention": selection.attention,
+            "layer": selection.outputs,
+            "scales": selection.scales,
+        }
         for level in levels:
             if level in choose and level not in self._layers:
                 about = (self._given, self._subject, self.adapter, inputs)
@@ -616,8 +621,8 @@ class Explainer(Generic[Result]):
 
     def _explanation(self, method: Method, layers: Sequence[Rerun]) -> Explanation:
         channels = None
-        if method.joins == "chain":
-            layers = self._in_order(layers)
+        if method.joins in ("chain", "refined"):
+            layers = self._in_order(layers, method.level)
             raw = self._chained_maps(method, Chain(layers))
         else:
             made = [self._signed_map(method, evidence) for evidence in layers]
@@ -630,6 +635,8 @@ class Explainer(Generic[Result]):
         signed = list(raw.values())
         if method.level == "layer":
             self._warn(raw, layers)
+        elif method.level == "scales":
+            poor.warn_if_empty(self._subject, one.layer, signed[0])
         frame, size = _frame(layers, raw)
         maps = self.recipe.render(method.joined(signed, fusion), size, fusion, method.name)
         return Explanation(
@@ -686,8 +693,8 @@ class Explainer(Generic[Result]):
         raw = _whole(raw, method, evidence)
         return raw, None if channels is None else channels / views[:, None]
 
-    def _in_order(self, layers: Sequence[Rerun]) -> Sequence[Rerun]:
-        """Sort layers whose attention is looked at by when they run.
+    def _in_order(self, layers: Sequence[Rerun], level: Level) -> Sequence[Rerun]:
+        """Sort layers that are looked at by when they run.
 
         Calls of several layers are left as they are given: a pass does not tell how they take
         turns.
@@ -696,8 +703,13 @@ class Explainer(Generic[Result]):
         several = len({name.path for name in named.values()}) > 1
         if several and any(name.call is not None for name in named.values()):
             return layers
-        about = self._subject, self.adapter, layers[0].inputs
-        paths = [LayerName.parse(name).path for name in selection.attention(None, *about)]
+        given = layers[0].inputs
+        if level == "attention":
+            names = selection.attention(None, self._subject, self.adapter, given)
+        else:
+            surveyed = known_of(self._subject, given).survey(self.adapter, given)
+            names = tuple(record.layer.name for record in surveyed)
+        paths = [LayerName.parse(name).path for name in names]
 
         def place(one: Rerun) -> tuple[int, int]:
             name, calls = named[one.layer], one.trace.layers[one.layer].calls
@@ -706,22 +718,23 @@ class Explainer(Generic[Result]):
         return sorted(layers, key=place)
 
     def _chained_maps(self, method: Method, chain: Chain) -> dict[str, Array]:
-        """Tell what each layer of a chain adds to the method's map, averaged over the views."""
+        """Make the method's map of each layer of a chain, averaged over the views."""
         one = chain.layers[0]
         if one.frames > 1:
             frames.check_method(method.label, method.by_row, one.layer)
         raw = {**chain.maps(method(chain))}
-        views = np.ones_like(raw[one.layer])  # all of a chain's maps lie on one grid
+        views = {name: np.ones_like(maps) for name, maps in raw.items()}
         for augmentation in self.augment:
             seen = chain.on(augmentation.view(chain.images))
-            found, size = seen.maps(method(seen)), views.shape[1:]
+            found = seen.maps(method(seen))
             weight = _weight(augmentation, seen.layers[0], one, found[one.layer])
-            for name, added in found.items():
-                raw[name] = raw[name] + augmentation.undo(weight * added, size)
-            ones = np.ones_like(found[one.layer])
-            views = views + augmentation.undo(weight * ones, size)
+            for name, view in found.items():
+                size = raw[name].shape[1:]
+                raw[name] = raw[name] + augmentation.undo(weight * view, size)
+                views[name] = views[name] + augmentation.undo(weight * np.ones_like(view), size)
         return {
-            layer.layer: _whole(raw[layer.layer] / views, method, layer) for layer in chain.layers
+            layer.layer: _whole(raw[layer.layer] / views[layer.layer], method, layer)
+            for layer in chain.layers
         }
 
 

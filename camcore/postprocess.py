@@ -6,7 +6,7 @@ One scaling and one joining function serve every recipe.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from camcore._shared.finite import finite, without_overflow
 from camcore.adapter import Array
 from camcore.errors import InputError
 
-Scale: TypeAlias = Literal["max", "min_max"]
+Scale: TypeAlias = Literal["max", "min_max", "shifted"]
 Fusion: TypeAlias = Literal["mean", "max", "product", "sum", "root", "exp_mean", "log_exp"]
 
 
@@ -25,17 +25,23 @@ def relu(maps: Array) -> Array:
     return positive
 
 
-def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
+def normalise(
+    maps: Array, scale: Scale = "max", *, eps: float = 0.0, outliers: float = 0.0
+) -> Array:
     """Scale each map of a batch by its own extremes.
 
     Parameters
     ----------
     maps : (B, *S) array
         Any finite values; integers become float32.
-    scale : {"max", "min_max"}
-        ``max``: x / (max + eps). ``min_max``: (x − min) / (max − min + eps).
+    scale : {"max", "min_max", "shifted"}
+        ``max``: x / (max + eps). ``min_max``: (x − min) / (max − min + eps). ``shifted``:
+        (x − min) / (max + eps), at most 1; with no positive value, 1 wherever x is above min.
     eps : float
         Added to the divisor.
+    outliers : float
+        Percent of the positions at either end that are beyond what min and max stand for, and
+        become 0 (with ``max`` they stay as they are) or 1.
 
     Returns
     -------
@@ -45,21 +51,54 @@ def normalise(maps: Array, scale: Scale = "max", *, eps: float = 0.0) -> Array:
     Raises
     ------
     InputError
-        There is no such scale, or the maps are not finite or overflow.
+        There is no such scale, `outliers` is not in [0, 50), or the maps are not finite or
+        overflow.
     """
     maps = _maps(maps)
     if not np.issubdtype(maps.dtype, np.floating):
         maps = maps.astype(np.float32)
-    axes = tuple(range(1, maps.ndim))
-    if scale == "min_max":
-        maps = without_overflow(maps - maps.min(axis=axes, keepdims=True), "Normalising")
-    elif scale != "max":
-        raise InputError(f"There is no scale {scale!r}; choose 'max' or 'min_max'.")
-    largest = maps.max(axis=axes, keepdims=True)
+    if scale not in get_args(Scale):
+        known = ", ".join(map(repr, get_args(Scale)))
+        raise InputError(f"There is no scale {scale!r}; choose one of {known}.")
+    low, high = _extremes(maps, outliers)
+    if scale != "max":
+        maps = without_overflow(maps - low, "Normalising")
+    largest = high - low if scale == "min_max" else high
     empty = ~(largest > 0)
-    result: Array = maps / np.where(empty, 1, largest + maps.dtype.type(eps))
+    divisor = np.where(empty, 1, largest + maps.dtype.type(eps)).astype(maps.dtype)
+    if scale == "shifted":
+        empty &= ~(maps > 0).any(axis=tuple(range(1, maps.ndim)), keepdims=True)
+        divisor = np.where(largest > 0, divisor, np.finfo(maps.dtype).tiny).astype(maps.dtype)
+    with np.errstate(over="ignore"):
+        result: Array = maps / divisor
+    if outliers or scale == "shifted":
+        result = np.clip(result, None if scale == "max" else 0, 1)
     result[empty.reshape(-1)] = 0
     return without_overflow(result, "Normalising")
+
+
+def _extremes(maps: Array, outliers: float) -> tuple[Array, Array]:
+    """Find each map's smallest and largest value, or the percentiles in their place."""
+    if not 0 <= outliers < 50:
+        raise InputError(f"outliers={outliers}; a percentage in [0, 50) is expected.")
+    axes = tuple(range(1, maps.ndim))
+    if outliers:
+        low, high = np.percentile(maps, [outliers, 100 - outliers], axis=axes, keepdims=True)
+        return low.astype(maps.dtype), high.astype(maps.dtype)
+    return maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+
+
+def scaling(scale: Scale, eps: float = 0.0, outliers: float = 0.0) -> str:
+    """Write what `normalise` does as an equation."""
+    more = f" + {eps:g}" if eps else ""
+    if scale == "min_max":
+        written = f"(x - min) / (max - min{more})"
+    else:
+        largest = f"(max{more})" if more else "max"
+        written = f"x / {largest}" if scale == "max" else f"(x - min) / {largest}"
+    if not outliers:
+        return written
+    return f"{written}, min and max at {outliers:g} % and {100 - outliers:g} %"
 
 
 def _root(maps: Array, axis: int) -> Array:

@@ -87,6 +87,7 @@ def _worded(text: str, room: int) -> str:
 
 _LEVELS = {
     "layer": "maps at a layer",
+    "scales": "maps of layers of every size, joined",
     "attention": "maps at attention",
     "input": "maps at the input",
     "output": "maps of the output at image tokens",

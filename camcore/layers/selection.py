@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TypeAlias
@@ -124,6 +124,35 @@ def attention(
             )
         names += found
     return tuple(dict.fromkeys(names))
+
+
+def scales(
+    wanted: Sequence[str] | None, model: object, adapter: Adapter, inputs: Inputs
+) -> tuple[str, ...]:
+    """Name the layers that are looked at at once, each of another size.
+
+    Parameters
+    ----------
+    wanted : sequence of str or None
+        Full names; None means the last layer of each size, up to the one that `outputs` chooses.
+    model, adapter, inputs
+        As `outputs` takes them.
+
+    Returns
+    -------
+    tuple of str
+        In the order in which they run.
+
+    Raises
+    ------
+    LayerError
+        No layer was given, and none has spatial extent.
+    MethodError
+        A name means attention.
+    """
+    if wanted is not None:
+        return outputs(wanted, model, adapter, inputs)
+    return _surveyed(model, adapter, inputs, last_of_each_size)
 
 
 _Rule: TypeAlias = Callable[
@@ -278,6 +307,66 @@ def ranking(
     doubtful = [one for one, is_alike in zip(others, alike, strict=True) if not is_alike]
     others = [one for one, is_alike in zip(others, alike, strict=True) if is_alike]
     return _outermost_first(dict.fromkeys(r.layer.name for r in [first, *others, *doubtful]))
+
+
+def last_of_each_size(
+    records: Sequence[LayerRecord],
+    input_size: tuple[int, ...],
+    input_channels: Channels = "first",
+    places: Places | None = None,
+) -> tuple[str, ...]:
+    """Name the last layer that returns a map of each size, from the largest to the one to `choose`.
+
+    What is inside a block that goes on to another size is passed over.
+
+    Parameters
+    ----------
+    records, input_size, input_channels, places
+        As `choose` takes them.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    LayerError
+        No layer has spatial extent.
+    """
+    places = places or Places.of(records, input_size, input_channels)
+    about = (input_size, input_channels, places)
+    chosen = choose(records, *about)
+    rectified = with_rectified(records)
+    sizes = {r.layer.name: map_size(r, *about) or () for r in rectified}
+    before = [r.layer.name for r in _maps(rectified, *about)]
+    within = _within_blocks(rectified, sizes)
+    found, smallest = [chosen], sizes[chosen]
+    for name in before[before.index(chosen) + 1 :] if chosen in before else []:
+        size = sizes[name]
+        larger = len(size) == len(smallest) and size != smallest
+        larger = larger and all(a >= b for a, b in zip(size, smallest, strict=True))
+        if larger and LayerName.parse(name).path not in within:
+            found.append(name)
+            smallest = size
+    return tuple(found[::-1])
+
+
+def _within_blocks(
+    records: Sequence[LayerRecord], sizes: Mapping[str, tuple[int, ...]]
+) -> set[str]:
+    """Name what is inside a block that returns a map of another size.
+
+    Some of what flows through the block may pass it by, as through the branches of ResNet's first
+    block of each stage. A sequence is none, nor is what holds maps of three sizes or more.
+    """
+    found: set[str] = set()
+    for block in records:
+        size = sizes[block.layer.name]
+        inside = [n for n in sizes if sizes[n] and _is_inside(n, block.layer.name)]
+        is_trunk = len({size, *(sizes[n] for n in inside)}) > 2
+        if size and not is_trunk and block.layer.kind not in ("Sequential", "ModuleList"):
+            found.update(LayerName.parse(n).path for n in inside if sizes[n] != size)
+    return found
 
 
 def _outermost_first(names: Iterable[str]) -> tuple[str, ...]:

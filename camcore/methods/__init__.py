@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from camcore.methods.positions import *
     from camcore.methods.regions import *
     from camcore.methods.relevancy import *
+    from camcore.methods.scales import *
     from camcore.methods.sensitivity import *
     from camcore.methods.spectral import *
     from camcore.methods.tokens import *
@@ -44,6 +45,7 @@ else:
         "masking",
         "groups",
         "optimisation",
+        "scales",
         "perturbation",
         "integrated",
         "sensitivity",

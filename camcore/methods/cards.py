@@ -409,6 +409,17 @@ CARDS: Final[Mapping[str, Card]] = {
             2022,
         ),
     ),
+    "polycam": Card(
+        "A map nearly as fine as the photograph: what the last layer finds, drawn within its "
+        "places by the layers before it. It scores every channel of all of them, twice: thousands "
+        "of passes.",
+        _arxiv(
+            "englebert2022polycam",
+            "Englebert, Alexandre and Cornu, Olivier and De Vleeschouwer, Christophe",
+            "Poly-CAM: High Resolution Class Activation Map for Convolutional Neural Networks",
+            "2204.13359",
+        ),
+    ),
     "groupcam": Card(
         "Between Grad-CAM and Score-CAM: some thirty passes at any layer. Channels are joined by "
         "their number, so neighbours that tell of different things share a weight.",
@@ -716,7 +727,7 @@ QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "What at a layer raises the score, or lowers it where it is missing?": (
         *("scorecam", "fasterscorecam", "gscorecam", "sscam", "iscam", "groupcam", "opticam"),
-        *("ablationcam", "reciprocam"),
+        *("polycam", "ablationcam", "reciprocam"),
     ),
     "What does a layer respond to, whatever the class?": (
         *("eigencam", "kpcacam", "fem", "activations"),
@@ -742,6 +753,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "attentions_gradients": "the score's gradient at each layer's attention",
     "pooling": "which tokens the head reads",
     "token_logits": "token-wise logits of a language model at its image tokens",
+    "layers_activations": "what layers of every size return",
     "class_weights": "the weights of a linear head",
     "scores": "the score",
     "images": "the input",

@@ -26,7 +26,7 @@ from camcore.methods.arrays import (
 )
 from camcore.methods.noise import check_sigma
 from camcore.methods.table import described, register
-from camcore.postprocess import normalise
+from camcore.postprocess import Scale, normalise, scaling
 from camcore.resize import LINEAR, Interpolation, resize
 from camcore.targets import softmax
 
@@ -43,7 +43,7 @@ class Masking:
     interpolation : Interpolation
         How a channel is brought to the input's size.
     scaled : {"after", "before", "never"}
-        Whether it is scaled by (x - min) / (max - min) after it is enlarged, before, or not.
+        Whether it is scaled after it is enlarged, before, or not.
     eps : float
         Added to that divisor.
     constant : bool
@@ -54,6 +54,10 @@ class Masking:
     unscored : {"nothing", "zero"}
         Whether channels left unscored have the weight 0, or what a score of 0 gives: with the
         softmax, more than others whose score is negative.
+    outliers : float
+        Percent of a channel's positions at each of its ends that are cut off.
+    scale : {"min_max", "max", "shifted"}
+        How it is scaled to [0, 1]; see `camcore.postprocess.normalise`.
     """
 
     interpolation: Interpolation = LINEAR
@@ -62,13 +66,19 @@ class Masking:
     constant: bool = False
     weights: Literal["softmax", "score"] = "softmax"
     unscored: Literal["nothing", "zero"] = "nothing"
+    outliers: float = 0.0
+    scale: Scale = "min_max"
 
     def masks(self, channels: Array, size: tuple[int, ...]) -> Array:
         """Turn channels ``(N, *S)`` into masks ``(N, *size)``."""
         if self.scaled == "before":
-            return self._resized(normalise(channels, "min_max", eps=self.eps), size)
+            return self._resized(self._unit(channels), size)
         resized = self._resized(channels, size)
-        return resized if self.scaled == "never" else normalise(resized, "min_max", eps=self.eps)
+        return resized if self.scaled == "never" else self._unit(resized)
+
+    def _unit(self, maps: Array) -> Array:
+        """Scale maps ``(N, *S)`` to [0, 1]."""
+        return normalise(maps, self.scale, eps=self.eps, outliers=self.outliers)
 
     def _resized(self, maps: Array, size: tuple[int, ...]) -> Array:
         return resize(maps, size, self.interpolation, leading=1)
@@ -126,8 +136,7 @@ class Masking:
         return whole
 
     def __str__(self) -> str:
-        eps = f" + {self.eps:g}" if self.eps else ""
-        scale = f"(x - min) / (max - min{eps})"
+        scale = scaling(self.scale, self.eps, self.outliers)
         steps = [f"resize, {self.interpolation}"]
         if self.scaled != "never":
             steps.insert(0 if self.scaled == "before" else 1, scale)

@@ -20,6 +20,8 @@ from camcore.errors import MethodError, NotOfferedError
 from camcore.methods.channels import is_joined, keeping
 from camcore.postprocess import Fusion, fuse
 
+Level: TypeAlias = Literal["layer", "scales", "attention", "input", "output"]
+
 
 @dataclass(frozen=True)
 class Need:
@@ -46,6 +48,7 @@ class Need:
 
 NEEDS: Final[Mapping[str, Need]] = {
     "activations": Need(targeted=False, by_row=True, by_channel=True),
+    "layers_activations": Need(targeted=False),
     "gradients": Need(backward=True, by_row=True, by_channel=True),
     "attention_gradients": Need(backward=True, by_row=True),
     "attentions": Need(targeted=False, by_row=True),
@@ -105,17 +108,18 @@ class Method:
         Cost, in forward passes.
     paper : str
         Where it comes from.
-    level : {"layer", "attention", "input", "output"}
-        Whether the map is made at a layer, at the attention that layers compute, at the
-        model's input, or of its output at the tokens of an image.
+    level : {"layer", "scales", "attention", "input", "output"}
+        Whether the map is made at a layer, at the last layer of each size, at the attention that
+        layers compute, at the model's input, or of its output at the tokens of an image.
     aim : callable
         Turns the target asked for into the one the method explains.
     fusion : str or None
         How several layers are joined, where the method itself prescribes it.
-    joins : {"shown", "signed", "chain"}
+    joins : {"shown", "signed", "chain", "refined"}
         Whether the maps of several layers are joined as the recipe shows each, or as
         they are, so that a layer counts by its magnitude. Of a chain the function sees all
-        layers at once, as `camcore.chain.Chain` has them, and tells what each one adds.
+        layers at once, as `camcore.chain.Chain` has them, and tells what each one adds; or how
+        each one refines the map of the next, so that the first is shown.
     options : mapping
         Keyword arguments fixed for this row.
     """
@@ -126,19 +130,25 @@ class Method:
     needs: tuple[str, ...]
     passes: str
     paper: str
-    level: Literal["layer", "attention", "input", "output"] = "layer"
+    level: Level = "layer"
     aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
-    joins: Literal["shown", "signed", "chain"] = "shown"
+    joins: Literal["shown", "signed", "chain", "refined"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, evidence: object) -> Array:
-        """Apply the method to what it needs of the evidence."""
+    def __call__(self, evidence: object) -> Any:
+        """Apply the method to what it needs of the evidence.
+
+        Returns
+        -------
+        array or list of array
+            The signed map; of each layer one, where the method sees them all.
+        """
         # Whoever explains says at which layer a map is not finite.
         function = inspect.unwrap(self.function)
         try:
             needed = {need: getattr(evidence, need) for need in self.needs}
-            signed: Array = function(**needed, **self.options)
+            signed = function(**needed, **self.options)
         except NotOfferedError as error:
             further = set(self.needs) - _OF_ONE_PASS
             others = [method.name for method in TABLE if not further.intersection(method.needs)]
@@ -156,7 +166,7 @@ class Method:
             What the map is joined from; None where it is not joined from channels of the input.
         """
         with keeping() as found:
-            signed = self(evidence)
+            signed: Array = self(evidence)
         if not is_joined(self.function) or not found:
             return signed, None
         return signed, found[-1].astype(signed.dtype, copy=False)
@@ -187,6 +197,8 @@ class Method:
 
     def joined(self, signed: Sequence[Array], fusion: Fusion) -> Sequence[Array]:
         """List the signed maps to show: one for each layer, or one joined already."""
+        if self.joins == "refined":
+            return signed[:1]
         return signed if self.joins == "shown" else [fuse(signed, fusion)]
 
     def takes(self) -> list[str]:
@@ -271,14 +283,17 @@ def _checked(function: Function, needs: Sequence[str], label: str) -> Function:
     """Let a method refuse arrays that are not finite, and to return a map that is not."""
 
     @wraps(function)
-    def checked(*args: Any, **options: Any) -> Array:
+    def checked(*args: Any, **options: Any) -> Any:
         given = {**dict(zip(needs, args, strict=False)), **options}
         for name in given.keys() & set(needs):
             several = isinstance(given[name], list | tuple)
             for value in given[name] if several else [given[name]]:
                 if not callable(value):
                     finite(np.asarray(value), name)
-        return without_overflow(function(*args, **options), label)
+        made = function(*args, **options)
+        if isinstance(made, list):
+            return [without_overflow(one, label) for one in made]
+        return without_overflow(made, label)
 
     return cast(Function, checked)
 

@@ -23,6 +23,7 @@ from camcore.methods.arrays import (
 )
 from camcore.methods.masking import Masking, noisy_masks, score_weighted
 from camcore.methods.noise import check_sigma
+from camcore.methods.scales import CLIPPED
 from camcore.methods.table import described
 from camcore.postprocess import relu
 from camcore.recipes.base import SCALED, OverlayStyle, Recipe, Rendering, named, variant
@@ -204,9 +205,10 @@ NOTEBOOK = Recipe(
     overlay=OverlayStyle("jet", 0.4, "add_clip"),
 )
 
-_TORCH = Resize(PEERS["torch-linear"])
+_LINEAR_TORCH = PEERS["torch-linear"]
+_TORCH = Resize(_LINEAR_TORCH)
 
-_MASKS = Masking(PEERS["torch-linear"], weights="score")
+_MASKS = Masking(_LINEAR_TORCH, weights="score")
 
 # Those that are built on pytorch-grad-cam.
 _BUILT_ON = Rendering((Relu(), SCALED, Resize(LINEAR)), (), (Relu(), SCALED))
@@ -216,8 +218,8 @@ AUTHORS = Recipe(
     source="the papers' own code: github.com/ramprs/grad-cam (Lua), "
     "adityac94/Grad_CAM_plus_plus (TensorFlow), haofanwang/Score-CAM, "
     "caihuaiguang/pytorch-shapley-cam, Imageomics/Finer-CAM, liuktc/RefineCAM, "
-    "Nouman97/Seg_XRes_CAM, WalBouss/LeGrad, sybyun/ReciproCAM, anguyen8/gScoreCAM (PyTorch), "
-    "LaBRI's FEM (NumPy)",
+    "Nouman97/Seg_XRes_CAM, WalBouss/LeGrad, sybyun/ReciproCAM, anguyen8/gScoreCAM, "
+    "aenglebert/polycam (PyTorch), LaBRI's FEM (NumPy)",
     layer_steps=(Relu(), Resize(PEERS["torch-linear-aligned"]), Normalise("min_max")),
     final_steps=(),
     alike=("gradcam", "fem", "legrad"),
@@ -228,6 +230,11 @@ AUTHORS = Recipe(
         variant("finercam", aim=weighted_contrast),
         variant("refinecam", gradcampp_sum, eps=1e-6),
         variant("segxrescam", segxrescam_stretched),
+        variant(
+            "polycam",
+            masking=replace(CLIPPED, interpolation=_LINEAR_TORCH, scale="shifted", constant=True),
+            interpolation=_LINEAR_TORCH,
+        ),
         variant("sscam", sscam_of_range, aim=probability, masking=replace(_MASKS, scaled="never")),
         variant("reciprocam", aim=probability),
         variant(
@@ -241,6 +248,7 @@ AUTHORS = Recipe(
         "gradcampp": Rendering((Relu(), Normalise(), Resize(LINEAR))),
         "scorecam": Rendering((_TORCH, Relu(), Normalise("min_max"))),
         "sscam": Rendering((_TORCH, Relu(), Normalise("min_max"))),
+        "polycam": Rendering((Normalise("shifted", outliers=0.1), _TORCH)),
         "shapleycam": _BUILT_ON,
         "finercam": _BUILT_ON,
         "refinecam": Rendering(
@@ -272,6 +280,7 @@ AUTHORS = Recipe(
         "FinerCAM: with a single class it explains that class, where camcore refuses",
         "RefineCAM: its other mixers are fusion='root', 'exp_mean' and 'log_exp'",
         "SS-CAM: code that is probably the authors'; their noise is another draw",
+        "Poly-CAM: PCAM+ and PCAM- are change='increase' and change='decrease'",
         "FEM: its map stays at the layer's size",
         "LeGrad: its score of a layer is the mean of that layer's tokens, camcore's the model's; "
         "it begins at the last two blocks where none is named",

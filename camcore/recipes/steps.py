@@ -39,16 +39,14 @@ class Normalise:
 
     scale: Scale = "max"
     eps: float = 0.0
+    outliers: float = 0.0
 
     def __call__(self, maps: Array, size: tuple[int, ...]) -> Array:
         """Apply to maps ``(B, *S)``."""
-        return postprocess.normalise(maps, self.scale, eps=self.eps)
+        return postprocess.normalise(maps, self.scale, eps=self.eps, outliers=self.outliers)
 
     def __str__(self) -> str:
-        eps = f" + {self.eps:g}" if self.eps else ""
-        if self.scale == "max":
-            return f"x / (max{eps})" if eps else "x / max"
-        return f"(x - min) / (max - min{eps})"
+        return postprocess.scaling(self.scale, self.eps, self.outliers)
 
 
 @dataclass(frozen=True)

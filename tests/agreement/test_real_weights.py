@@ -87,7 +87,8 @@ def every(lite0):
 
 
 def test_every_method_is_compared():
-    assert {m.name for m in TABLE} == {*ONE_PASS, *COSTLY, *AT_INPUT, *ON_ATTENTION}
+    compared = {*ONE_PASS, *COSTLY, *AT_INPUT, *ON_ATTENTION, "polycam"}
+    assert {m.name for m in TABLE} == compared
 
 
 def test_the_chosen_layer_is_the_one_before_pooling(lite0):
@@ -158,6 +159,27 @@ def test_methods_with_further_passes_agree(lite0, costly, method, other):
     # A rectifier on the other side of zero; the test of float64 below shows that it is no more.
     loosely = (method, other) == ("fullgrad", "onnx")
     assert apart(costly(method), signed(found)) <= (1e-3 if loosely else 1e-4)
+
+
+@pytest.fixture(scope="module")
+def refined(lite0):
+    """Poly-CAM through two layers, of which few channels are scored."""
+
+    @functools.cache
+    def explained(framework):
+        own, layers = lite0[framework], (EARLY[framework], HEAD[framework])
+        options = {"method": "polycam", "channels": 4}
+        return camcore.explain(own.model, own.images[:2], layer=layers, **options)
+
+    return explained
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_polycam_agrees(refined, other):
+    torch, other = refined("torch"), refined(other)
+    assert apart(torch.maps, other.maps) <= 1e-4
+    for one, same in zip(torch.raw.values(), other.raw.values(), strict=True):
+        assert apart(one, same) <= 1e-4
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")

@@ -7,6 +7,7 @@ random activations and gradients.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -68,6 +69,57 @@ def test_authors_scorecam(arrays):
         expected.append((total - total.min()) / (total.max() - total.min()))
     ours = shown("authors", "scorecam", activations, images, lambda _, x: probability(x))
     np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["increase", "decrease", "both"])
+def test_authors_polycam(change, require):
+    """Of a map of 12 × 10 and one of 5 × 4, some of whose channels are nowhere zero, in torch."""
+    torch = require("torch")
+    resized = partial(torch.nn.functional.interpolate, mode="bilinear", align_corners=False)
+    rng = np.random.default_rng(5)
+    layers = [
+        rng.random((2, 4, *size)) + (np.arange(4) == 1)[:, None, None] for size in (SIZE, (5, 4))
+    ]
+    images, head = rng.random((2, 3, 24, 20)), rng.random((3, 2)) * [1, -1]
+
+    def probability(image):
+        scores = np.exp(3 * image.mean(axis=(-2, -1)) @ head)
+        return (scores / scores.sum(axis=-1, keepdims=True))[..., 0]
+
+    def unit(maps):
+        """Between percentiles, position by position."""
+        flat = maps.reshape(len(maps), -1)
+        low, high = np.percentile(flat, 0.1, axis=1), np.percentile(flat, 99.9, axis=1)
+        unit = (flat - low[:, None]) / np.maximum(high, 1e-12)[:, None]
+        return np.clip(unit, 0, 1).reshape(maps.shape)
+
+    expected = []
+    for i, image in enumerate(images):
+        coarse = None
+        for activations in (layers[1][i], layers[0][i]):
+            masks = resized(torch.from_numpy(unit(activations))[None], image.shape[1:])[0].numpy()
+            under = np.array([probability(image * mask) for mask in masks])
+            without = np.array([probability(image * (1 - mask)) for mask in masks])
+            weights = {
+                "increase": under,
+                "decrease": np.maximum(probability(image) - without, 0),
+                "both": np.maximum(under + probability(image) - without, 0),
+            }[change]
+            fine = torch.from_numpy(np.maximum(np.tensordot(weights, activations, 1), 0))[
+                None, None
+            ]
+            if coarse is not None:
+                shrunk = resized(resized(fine, coarse.shape[2:]), fine.shape[2:])
+                fine = fine / shrunk.clamp(min=1e-12) * resized(coarse, fine.shape[2:])
+            coarse = fine
+        expected.append(resized(torch.from_numpy(unit(coarse[0].numpy()))[None], image.shape[1:]))
+    recipe = find_recipe("authors")
+    row = recipe.method("polycam")
+    about = (layers, images, probability(images), lambda _, altered: probability(altered))
+    raw = row.function(*about, **{**row.options, "change": change})
+    ours = recipe.render(row.joined(raw, "mean"), images.shape[2:], method="polycam")
+    assert np.ptp(np.concatenate(expected), axis=(2, 3)).min() > 0.1
+    np.testing.assert_allclose(ours, np.concatenate(expected)[:, 0], atol=1e-6)
 
 
 def test_authors_gscorecam(arrays):

@@ -137,7 +137,7 @@ def test_mixers_are_those_of_the_authors_and_need_no_large_numbers(how, dtype):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: normalise(MAPS, "sum"), "There is no scale 'sum'; choose 'max' or 'min_max'"),
+        (lambda: normalise(MAPS, "sum"), "There is no scale 'sum'; choose one of 'max'"),
         (lambda: fuse([MAPS], "median"), "There is no fusion 'median'; choose from mean, max"),
         (
             lambda: fuse([MAPS, MAPS[:, :1]]),
@@ -156,3 +156,28 @@ def test_a_sample_is_without_evidence_where_no_layer_has_any():
     other = np.array([[[3.0]], [[0.0]], [[-1.0]], [[5e-324]]])
     assert without_evidence([one]).tolist() == [True, False, True, True]
     assert without_evidence([one, other]).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        ("max", [0, 1 / 9, 2 / 9, 5 / 9, 1, 1]),
+        ("min_max", [0, 0, 1 / 8, 4 / 8, 1, 1]),
+        # Of what is above the tenth percentile, over the ninetieth.
+        ("shifted", [0, 0, 1 / 9, 4 / 9, 8 / 9, 1]),
+    ],
+)
+def test_extremes_are_percentiles_where_outliers_are_cut_off(scale, expected):
+    found = normalise(np.arange(11.0)[None], scale, outliers=10)
+    np.testing.assert_allclose(found[0, [0, 1, 2, 5, 9, 10]], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("outliers", [-1, 50])
+def test_outliers_are_a_percentage(outliers):
+    with pytest.raises(InputError, match=r"a percentage in \[0, 50\) is expected"):
+        normalise(MAPS, outliers=outliers)
+
+
+def test_what_is_shifted_without_a_positive_value_is_one_above_its_least():
+    found = normalise(np.array([[-2.0, -1.0], [0, 0], [-1, -1], [-4, 2], [1, 2]]), "shifted")
+    np.testing.assert_array_equal(found, [[0, 1], [0, 0], [0, 0], [0, 1], [0, 0.5]])

@@ -237,6 +237,20 @@ ROWS: Sequence[Row] = (
         options={"channels": 8, "progress": False},
     ),
     Row(
+        "polycam",
+        "Englebert et al., ICPR 2022, arXiv:2204.13359. The text could not be had; the equation is "
+        "that of the authors' code, with masks from the 0.1th to the 99.9th percentile.",
+        "aenglebert/polycam divides what lies above the 0.1th percentile by the 99.9th, and not by "
+        "what lies between, so that a mask of a channel that is nowhere zero stays below 1; it "
+        "scores channels that are constant as well; and it shows the map between the same "
+        'percentiles, enlarged. Its PCAM+ and PCAM- are `change="increase"` and '
+        '`change="decrease"`.',
+        {},
+        layer=("blocks.1", HEAD),
+        options={"channels": 8, "progress": False},
+        forms={"PCAM+": {"change": "increase"}, "PCAM-": {"change": "decrease"}},
+    ),
+    Row(
         "reciprocam",
         "Byun and Lee, arXiv:2209.14074: the class's score of each position alone.",
         "sybyun/ReciproCAM takes the probability, and shows it from its lowest to its highest. Its "

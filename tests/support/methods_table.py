@@ -47,6 +47,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "Smooth Grad-CAM++": ("smoothgradcampp",),
     "Score-CAM": ("scorecam", "fasterscorecam", "sscam", "iscam", "gscorecam", "groupcam"),
     "Opti-CAM": ("opticam",),
+    "Poly-CAM": ("polycam",),
     "Ablation-CAM": ("ablationcam",),
     "layer IG": ("layerig", "dix"),
     "occlusion": ("occlusion", "rise", "sobol", "hsic"),
@@ -63,7 +64,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 NOT_RUN: Mapping[str, str] = {"reciprocam": "ablationcam"}
 """What asks the same as another, and takes a pass of a detector for each of its thousand places."""
 
-BY_CHANNEL = frozenset({*COLUMNS["Score-CAM"], *COLUMNS["Ablation-CAM"]})
+BY_CHANNEL = frozenset({*COLUMNS["Score-CAM"], *COLUMNS["Poly-CAM"], *COLUMNS["Ablation-CAM"]})
 """Methods that score channels one by one."""
 
 SETTINGS: Mapping[str, Any] = {

@@ -19,6 +19,7 @@ LABELS = {
     "gscorecam": "gScoreCAM",
     "groupcam": "Group-CAM",
     "opticam": "Opti-CAM",
+    "polycam": "Poly-CAM",
     "ablationcam": "Ablation-CAM",
     "reciprocam": "Recipro-CAM",
     "occlusion": "Occlusion",

@@ -155,7 +155,7 @@ OPTIONS = {
     },
     "gradientshap": {"samples": 2, "places": "even"},
 }
-APART = {"cam", "groupcam", "kpcacam", "random", "refinecam"}
+APART = {"cam", "groupcam", "kpcacam", "polycam", "random", "refinecam"}
 
 
 @pytest.mark.parametrize("name", BY_HAND)

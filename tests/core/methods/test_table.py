@@ -13,6 +13,7 @@ from camcore.chain import Chain
 from camcore.errors import MethodError, NotOfferedError
 from camcore.methods.arrays import sum_channels
 from camcore.methods.masking import PAPER
+from camcore.methods.scales import CLIPPED
 from camcore.methods.table import NEEDS, ON_IMAGES, TABLE, find, register
 from camcore.postprocess import relu
 from camcore.resize import LINEAR
@@ -102,7 +103,7 @@ def test_names_that_cannot_be_registered_are_told(name, label, message):
     assert [*TABLE] == before
 
 
-CHAINED = {"attentions", "attentions_gradients", "pooling"}
+CHAINED = {"attentions", "attentions_gradients", "pooling", "layers_activations"}
 """What is of all layers at once."""
 
 
@@ -111,7 +112,7 @@ def test_needs_are_attributes_of_the_evidence():
     for need in NEEDS:
         assert hasattr(Chain if need in CHAINED else camcore.evidence.Rerun, need)
     for row in TABLE:
-        assert (row.joins == "chain") == bool(CHAINED & set(row.needs))
+        assert (row.joins in ("chain", "refined")) == bool(CHAINED & set(row.needs))
 
 
 def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
@@ -138,6 +139,7 @@ DEFAULTS = {
     "sscam": {"samples": 35, "sigma": 2.0, **DRAWN, **MASKED},
     "iscam": {"steps": 10, **MASKED},
     "gscorecam": {**MASKED, "channels": 300},
+    "polycam": {**MASKED, "change": "both", "masking": CLIPPED, "interpolation": LINEAR},
     "groupcam": {"groups": 32, "side": 51, "sigma": 50.0, "masking": PAPER, "batch_size": 32},
     "opticam": {"steps": 100, "rate": 0.1},
     "ablationcam": {"batch_size": 64},
@@ -227,7 +229,7 @@ class Without:
 AVERAGING = {"smoothgrad", "smoothgradsq", "vargrad", "integratedgradients"}
 AVERAGING |= {"gradientshap", "guidedig", "blurig", "xrai"}
 SCORING = {"scorecam", "fasterscorecam", "sscam", "iscam", "gscorecam", "groupcam"}
-SCORING |= {"occlusion", "rise", "sobol", "hsic"}
+SCORING |= {"polycam", "occlusion", "rise", "sobol", "hsic"}
 BOTH = {"idgi", "opticam"}
 OF_ONE_PASS = {"activations", "gradients", "scores", "images", "image_gradients"}
 

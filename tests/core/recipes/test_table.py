@@ -88,6 +88,8 @@ ARRAYS = {
 def test_an_array_without_space_is_refused_by_its_name(row):
     row = ROWS[row]
     given = {need: np.ones(ARRAYS.get(need, (2,))) for need in row.needs}
+    if "layers_activations" in given:
+        given["layers_activations"] = [np.ones((2, 3, 4, 4))]
     for need in ARRAYS.keys() & given:
         with pytest.raises(InputError, match=rf"^{need} must be \(batch, .*; got \(2, 3\)\.$"):
             row.function(**{**given, need: np.ones((2, 3))}, **row.options)
