@@ -15,7 +15,7 @@ from camcore.methods.masking import Masking, score_weighted
 from camcore.methods.table import described, register
 from camcore.postprocess import relu
 from camcore.resize import LINEAR, Interpolation, resize
-from camcore.targets import Class, Probability
+from camcore.targets import Class, Probability, Scored
 
 Change: TypeAlias = Literal["increase", "decrease", "both"]
 
@@ -25,10 +25,20 @@ CLIPPED: Final = Masking(scaled="before", outliers=0.1, weights="score")
 _LEAST: Final = 1e-12
 
 
+class ShareOfClass(Probability):
+    """The probability of a class; of a model that gives one number, the number itself."""
+
+    def __call__(self, outputs: Array) -> Scored:
+        """Score the probability, as `Probability` does, or the number."""
+        if self.class_scores(outputs).shape[1] > 1:
+            return super().__call__(outputs)
+        return Class(self.index)(outputs)
+
+
 @described("The probability of the class")
 def of_class(target: Any) -> Any:
     """Explain a class by its probability; another target stays as it is."""
-    return Probability(target.index, rank=target.rank) if type(target) is Class else target
+    return ShareOfClass(target.index, rank=target.rank) if type(target) is Class else target
 
 
 @register(

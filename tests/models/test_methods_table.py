@@ -30,6 +30,8 @@ def test_names_of_architectures_are_unique():
     assert sorted(set(names)) == sorted(names)
 
 
+# Of a black image, where IDGI begins, an untrained network has no gradient on some processors.
+@pytest.mark.filterwarnings("ignore:The gradients at layer '@input' are zero or too small")
 @pytest.mark.parametrize("row", ALL, ids=str, scope="module")
 def test_outcomes_are_those_of_the_page(row, written, packages):
     found = table.outcomes(row)

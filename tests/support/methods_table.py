@@ -108,6 +108,7 @@ REFUSALS: tuple[Refused, ...] = (
     Refused("MethodError", "OnnxAdapter offers no second_order"),
     Refused("MethodError", "JaxAdapter offers no biases"),
     Refused("MethodError", "has the weights of several in one array, for a loop to run them"),
+    Refused("LayerError", "do not have the same axes, so they cannot be joined"),
 )
 """What any architecture may be refused, numbered as on the page; a row may say more."""
 

@@ -122,6 +122,15 @@ def test_it_explains_the_probability_of_a_class():
     assert not np.allclose(by_class.maps, other.maps)
 
 
+def test_of_one_number_it_explains_the_number():
+    network, images = random_network(classes=1), np.random.default_rng(2).normal(size=(2, 2, 8, 8))
+    about = (network, images)
+    found = camcore.explain(*about, layer="relu2", method="polycam").raw["relu2"]
+    same = camcore.explain(*about, Class(0) * 1, "relu2", "polycam").raw["relu2"]
+    np.testing.assert_array_equal(found, same)
+    assert found.max() > 0
+
+
 def test_views_are_undone_at_each_layer():
     network, images = strided(), np.random.default_rng(2).normal(size=(1, 2, 22, 22))
     turned = camcore.explain(network, images[..., ::-1], 1, method="polycam")
