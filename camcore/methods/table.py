@@ -48,6 +48,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "activations": Need(targeted=False, by_row=True, by_channel=True),
     "gradients": Need(backward=True, by_row=True, by_channel=True),
     "attention_gradients": Need(backward=True, by_row=True),
+    "own_gradients": Need(by_row=True),
     "attentions": Need(targeted=False, by_row=True),
     "attentions_gradients": Need(backward=True, by_row=True),
     "pooling": Need(targeted=False, by_row=True),
@@ -116,6 +117,8 @@ class Method:
         Whether the maps of several layers are joined as the recipe shows each, or as
         they are, so that a layer counts by its magnitude. Of a chain the function sees all
         layers at once, as `camcore.chain.Chain` has them, and tells what each one adds.
+    last : int or None
+        Of the layers that are looked at where none is named, how many at the end; None for all.
     options : mapping
         Keyword arguments fixed for this row.
     """
@@ -130,6 +133,7 @@ class Method:
     aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
     joins: Literal["shown", "signed", "chain"] = "shown"
+    last: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, evidence: object) -> Array:
