@@ -758,6 +758,15 @@ def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
 def check_pulled(cotangent: Array, layer: str, returned: tuple[int, ...]) -> None:
     """Refuse a cotangent that has not the shape of what a layer returned.
 
+    Parameters
+    ----------
+    cotangent : array
+        What was given.
+    layer : str
+        The layer's name.
+    returned : tuple of int
+        The shape of what it returned.
+
     Raises
     ------
     InputError
@@ -771,7 +780,17 @@ def check_pulled(cotangent: Array, layer: str, returned: tuple[int, ...]) -> Non
 
 
 def not_between(layer: str, later: str) -> GradientError:
-    """Make the error for a layer that a later one does not depend on."""
+    """Make the error for a layer that a later one does not depend on.
+
+    Parameters
+    ----------
+    layer, later : str
+        Their names.
+
+    Returns
+    -------
+    GradientError
+    """
     return GradientError(
         f"Layer {later!r} does not depend on {layer!r}: no gradient comes from the one to the "
         "other. Choose another layer."

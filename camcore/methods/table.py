@@ -117,10 +117,10 @@ class Method:
         Whether the maps of several layers are joined as the recipe shows each, or as
         they are, so that a layer counts by its magnitude. Of a chain the function sees all
         layers at once, as `camcore.chain.Chain` has them, and tells what each one adds.
-    last : int or None
-        Of the layers that are looked at where none is named, how many at the end; None for all.
     options : mapping
         Keyword arguments fixed for this row.
+    last : int or None
+        Of the layers that are looked at where none is named, how many at the end; None for all.
     """
 
     name: str
@@ -133,8 +133,8 @@ class Method:
     aim: Callable[[Any], Any] = _as_it_is
     fusion: Fusion | None = None
     joins: Literal["shown", "signed", "chain"] = "shown"
-    last: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    last: int | None = None
 
     def __call__(self, evidence: object) -> Array:
         """Apply the method to what it needs of the evidence."""
