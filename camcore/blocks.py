@@ -7,9 +7,10 @@ then gives the score, whether it reads one token or pools them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,14 +39,13 @@ class Blocks:
         Of the pass, at any layer's attention.
     own : mapping of str to str
         By the name of the attention, the name of its block.
-    first, last : str
-        The model's first block and its last.
+    every : sequence of str
+        All blocks of the model, in the order in which they run.
     """
 
     evidence: Rerun
     own: Mapping[str, str]
-    first: str
-    last: str
+    every: Sequence[str]
 
     @classmethod
     def of(cls, evidence: Rerun) -> Blocks:
@@ -61,19 +61,25 @@ class Blocks:
         if len(one.inputs.shapes) > 1:  # such as the text tower of a model of pictures and words
             named = [block for block in known.values() if block is not None]
             fed = one.known.fed_by(one.adapter, one.inputs, named)
-            known = {name: block for name, block in known.items() if block in fed}
-        own: dict[str, str] = {}
-        for name in filter(lambda name: LayerName.parse(name).is_attention, one.trace.layers):
-            block = known.get(LayerName.parse(name).path)
+            known = {n: block for n, block in known.items() if block is None or block in fed}
+        for name, block in known.items():
             if block is None:
                 raise refused(f"no layer is seen that returns the block of {name!r} alone")
+        every = [block for block in known.values() if block is not None]
+        own: dict[str, str] = {}
+        for name in filter(lambda name: LayerName.parse(name).is_attention, one.trace.layers):
+            path = LayerName.parse(name).path
+            if path not in known:
+                raise refused(f"{name!r} is not made of the image")
             if one.trace.layers[name].calls > 1:
                 raise refused(f"{name!r} runs several times, or on the frames of a video")
-            own[name] = block
-        every = list(known.values())
-        if every[0] is None or every[-1] is None:
-            raise refused("no layer is seen that returns the model's first block, or its last")
-        return cls(one, own, every[0], every[-1])
+            own[name] = every[list(known).index(path)]
+        return cls(one, own, every)
+
+    @property
+    def last(self) -> str:
+        """The block that the head follows."""
+        return self.every[-1]
 
     def gradients(self) -> Leaves:
         """Compute the gradient of each block's own score at its attention, by its name.
@@ -84,8 +90,9 @@ class Blocks:
             Blocks return no tokens alike, or the head does not follow the last one alone.
         """
         one = self.evidence
-        names = list(dict.fromkeys([self.first, *self.own.values(), self.last]))
-        trace = one._pass(one.inputs, names)
+        if not isinstance(one.adapter, PullsBetween):
+            raise not_offered(one.adapter, "gradients_between")
+        trace = one._pass(one.inputs, self.every)
         traced, axis = trace.layers, self._batch_axis(trace)
         tokens = [np.moveaxis(traced[name].activations, axis, 0) for name in self.own.values()]
         means = [each.mean(axis=1, keepdims=True) for each in tokens]
@@ -94,15 +101,13 @@ class Blocks:
             name: (block, np.ascontiguousarray(np.moveaxis(slopes[:, i], 0, axis)))
             for i, (name, block) in enumerate(self.own.items())
         }
-        follows = {self.first: (self.last, traced[self.last].gradients[0])}
-        if not isinstance(one.adapter, PullsBetween):
-            raise not_offered(one.adapter, "gradients_between")
-        asked = pulls if self.first == self.last else {**pulls, **follows}
-        found = dict(one.adapter.gradients_between(one.inputs.native, asked))
-        if self.first != self.last:
-            through, whole = found.pop(self.first), traced[self.first].gradients[0]
-            if np.abs(through - whole).max() > 1e-2 * np.abs(whole).max():
-                raise refused("the score is made of more than the last block returns")
+        whole = {name: each.gradients[0] for name, each in traced.items()}
+        follows = {name: (after, whole[after]) for name, after in pairwise(self.every)}
+        found = dict(one.adapter.gradients_between(one.inputs.native, {**pulls, **follows}))
+        for name, after in pairwise(self.every):
+            # What the score takes from a block comes through the next one, and so on to the head.
+            if np.abs(found.pop(name) - whole[name]).max() > 1e-2 * np.abs(whole[name]).max():
+                raise refused(f"the score has more of {name!r} than what {after!r} makes of it")
         return found
 
     def _batch_axis(self, trace: Trace) -> int:

@@ -188,8 +188,8 @@ class Lacking(Adapter):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Several(First()), "the score is made of more than the last block returns"),
-        (Bare(First()), r"no layer is seen that returns the block of 'block0.attn@attention'"),
+        (Several(First()), "the score has more of .block0. than what .block1. makes of it"),
+        (Bare(First()), r"no layer is seen that returns the block of 'block0.attn' alone"),
         (
             Attending(First(), block0=dense(6, 8), block1=dense(WIDTH, 6)),
             r"blocks do not all return as many tokens, .* but \(3, 5, 4\) and \(3, 5, 6\)",

@@ -385,8 +385,8 @@ def vit(require):
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        ("two", "the score is made of more than the last block returns"),
-        ("pooled", "no layer is seen that returns the block of 'pool@attention' alone"),
+        ("two", "the score has more of 'vit.blocks.0' than what 'vit.blocks.1' makes of it"),
+        ("pooled", "no layer is seen that returns the block of 'pool' alone"),
     ],
 )
 def test_where_the_head_does_not_follow_one_block_its_own_score_is_refused(
