@@ -601,9 +601,42 @@ class HasParameters(Protocol):
         """
 
 
+@runtime_checkable
+class PullsBetween(Protocol):
+    """What an adapter may offer beside: cotangents pulled back from some layers to others."""
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run one forward pass, and pull what is given at some layers back to earlier ones.
+
+        Parameters
+        ----------
+        inputs : array, tensor or nest
+            What the model takes.
+        pulls : mapping of str to (str, (B, ...) array)
+            By the name of what to pull back to, as `run` takes it: the name of a layer that is
+            made of it, and the cotangent of what that layer returned, in its shape.
+
+        Returns
+        -------
+        mapping of str to (B, ...) array
+            By the same names, the gradient of the sum of the cotangent's product with what the
+            later layer returned.
+
+        Raises
+        ------
+        LayerError
+            As `run` does.
+        InputError
+            A cotangent has another shape than what the layer returned.
+        GradientError
+            A later layer does not depend on the earlier one.
+        """
+
+
 OPTIONAL: Final = (
     "resume",
     "gradients_from",
+    "gradients_between",
     "classifier",
     "biases",
     "parameters",
@@ -632,6 +665,8 @@ def not_offered(adapter: object, what: str) -> NotOfferedError:
     instead = ""
     if what == "native scores":
         instead = " Give a class or another camcore.targets.Target in place of a function."
+    if what == "gradients_between":
+        instead = " Take the model's own score: scored='model'."
     if what.startswith("parameters"):
         instead = (
             " Where layers are drawn anew, give a function randomised(names, seed) of your own "
@@ -718,6 +753,48 @@ def check_cotangents(cotangents: Leaves, outputs: Leaves) -> None:
                 f"The target's cotangent for output {path!r} has shape {np.shape(cotangent)}; "
                 f"the output has {outputs[path].shape}."
             )
+
+
+def check_pulled(cotangent: Array, layer: str, returned: tuple[int, ...]) -> None:
+    """Refuse a cotangent that has not the shape of what a layer returned.
+
+    Parameters
+    ----------
+    cotangent : array
+        What was given.
+    layer : str
+        The layer's name.
+    returned : tuple of int
+        The shape of what it returned.
+
+    Raises
+    ------
+    InputError
+        It has not.
+    """
+    if np.shape(cotangent) != returned:
+        raise InputError(
+            f"The cotangent at layer {layer!r} has shape {np.shape(cotangent)}; the layer "
+            f"returned {returned}."
+        )
+
+
+def not_between(layer: str, later: str) -> GradientError:
+    """Make the error for a layer that a later one does not depend on.
+
+    Parameters
+    ----------
+    layer, later : str
+        Their names.
+
+    Returns
+    -------
+    GradientError
+    """
+    return GradientError(
+        f"Layer {later!r} does not depend on {layer!r}: no gradient comes from the one to the "
+        "other. Choose another layer."
+    )
 
 
 def check_parameters(parameters: Parameters, own: Parameters) -> None:

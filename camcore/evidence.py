@@ -69,6 +69,9 @@ class Evidence:
         What the user says of the layer's layout.
     known : Known
         What was learnt of the model before.
+    of_blocks : callable or None
+        Takes this, and gives for all attention of the pass the gradient of its block's own score;
+        see `camcore.blocks`.
     """
 
     adapter: Adapter
@@ -82,6 +85,7 @@ class Evidence:
     geometry: Geometry
     wanted_layout: Layout | None = None
     known: Known = field(default_factory=Known)
+    of_blocks: Callable[[Any], Leaves] | None = None
 
     @cached_property
     def size(self) -> tuple[int, ...]:
@@ -571,6 +575,20 @@ class Rerun(Evidence):
                 "another output, or method='gradcam'."
             )
         return scores
+
+    @property
+    def own_gradients(self) -> Callable[[], Array]:
+        """Gradients of the layer's own score: ``own_gradients()`` is ``(B, heads, queries, *S)``.
+
+        At its attention, of the score that the model makes of the mean of its block's tokens. It
+        takes further passes, once for all attention of the traced one.
+        """
+
+        def own() -> Array:
+            assert self.of_blocks is not None
+            return self.keys_on_grid(self.of_blocks(self)[self.layer])
+
+        return own
 
     @contextmanager
     def _up_to_layer(

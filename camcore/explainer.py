@@ -25,6 +25,7 @@ from camcore import registry
 from camcore._shared.warn import warn
 from camcore.adapter import OUTPUT, Adapter, Array, LayerName, Mode, NativeScore, Seed, Trace
 from camcore.augment import Augmentation, Weighted
+from camcore.blocks import OwnGradients
 from camcore.chain import Chain
 from camcore.errors import GradientError, InputError, LayerError, MethodError
 from camcore.evidence import Rerun
@@ -404,6 +405,7 @@ class Explainer(Generic[Result]):
         """
         twin: Any = copy(self)
         twin.methods, twin.augment = (self.recipe.method(method),), ()
+        twin._layers = {k: v for k, v in self._layers.items() if k != "attention"}
         twin._several_methods = False
         return twin  # type: ignore[no-any-return]
 
@@ -490,11 +492,18 @@ class Explainer(Generic[Result]):
         layers = {**layers, **self._layers}  # settled by now
         return [
             [
-                self._explanation(method, [evidence[layer, i] for layer in layers[method.level]])
+                self._explanation(
+                    method, [evidence[layer, i] for layer in self._seen_by(method, layers)]
+                )
                 for i in places
             ]
             for method, places in zip(self.methods, chosen, strict=True)
         ]
+
+    def _seen_by(self, method: Method, layers: Mapping[Level, tuple[str, ...]]) -> tuple[str, ...]:
+        """Name the layers that a method looks at, of those that all methods of its level do."""
+        names = layers[method.level]
+        return names if self._given is not None or method.last is None else names[-method.last :]
 
     def _settle(self, levels: Iterable[Level], inputs: Inputs) -> dict[Level, tuple[str, ...]]:
         """Name what methods of these levels look at; chosen for the first inputs, then kept."""
@@ -507,6 +516,10 @@ class Explainer(Generic[Result]):
             if level in choose and level not in self._layers:
                 about = (self._given, self._subject, self.adapter, inputs)
                 self._layers[level] = choose[level](*about)
+                if level == "attention" and self._given is None:
+                    lasts = [m.last for m in self.methods if m.level == level]
+                    most = 0 if None in lasts else max(last or 0 for last in lasts)
+                    self._layers[level] = self._layers[level][-most:]
                 if level == "layer" and not self._is_tried:
                     kept = known_of(self._subject, inputs).kept.get(self.selector.output)
                     if kept is not None:
@@ -611,7 +624,8 @@ class Explainer(Generic[Result]):
                 elif isinstance(one, Target):
                     scored[i] = selector.apply(one, trace.shown)
         given = self._geometry.seen(inputs, trace).traced(trace)
-        about = (selector, self._geometry, self.layout, known_of(self._subject, given))
+        known = known_of(self._subject, given)
+        about = (selector, self._geometry, self.layout, known, OwnGradients())
         return {
             (name, i): Rerun(read, given, trace, name, i, targets[i], scored[i], *about)
             for level in levels

@@ -21,6 +21,7 @@ from camcore.adapter import (
     LayerName,
     LayerRecord,
     LayerTrace,
+    Leaves,
     NativeScore,
     Parameters,
     Rectifier,
@@ -35,6 +36,7 @@ from camcore.nest import flatten, map_leaves
 
 from . import graph as graphs
 from . import weights
+from .between import Between
 from .graph import Graph
 from .inputs import Inputs, image_shape
 from .models import Model
@@ -160,6 +162,29 @@ class JaxAdapter:
     ) -> Iterator[Callable[[Array, Seed], Array]]:
         """Run one sample up to `layer`, then from there on and back again."""
         yield self._resume(inputs, layer, logits).gradients
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run one compiled pass, and pull what is given at some layers back to earlier ones."""
+        given, static, parameters = self._read(inputs)
+        graph = self._graph(given, static, parameters)
+        pairs = {name: later for name, (later, _) in pulls.items()}
+
+        def make() -> Between:
+            kinds = self._kinds()
+            places = {name: find(name, graph, kinds) for name in (*pairs, *pairs.values())}
+            return Between(graph, places, pairs)
+
+        asked = "between", *pairs.items()
+        between = self._compiled(asked, (given, static, parameters), make)
+        cotangents = {name: cotangent for name, (_, cotangent) in pulls.items()}
+        found = between([*jax.tree.leaves(parameters), *given.leaves.values()], cotangents)
+        kinds = self._kinds()
+        return {
+            name: array.reshape(array.shape[-4:])
+            if LayerName.among(name, kinds).is_attention
+            else array
+            for name, array in found.items()
+        }
 
     def _resume(self, inputs: Any, layer: str, logits: bool) -> Head:
         """Run one sample up to `layer`."""

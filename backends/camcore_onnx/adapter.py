@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from camcore.adapter import (
     Array,
     Bias,
@@ -21,12 +23,14 @@ from camcore.adapter import (
     Seed,
     Trace,
     check_parameters,
+    check_pulled,
     not_offered,
 )
 
 from . import inputs as inputs_of
 from . import parameters as parameters_of
 from . import resume, survey, weights
+from .between import Between
 from .forward import Passes, Program, Request, as_float, ask, path_of
 from .model import Model
 
@@ -107,7 +111,7 @@ class OnnxAdapter:
         question = "run", tuple(asked.layers.items()), asked.logits, asked.seeds, asked.rectifier
         program = model.fetch(question, given.shapes(samples), make)
         passes = Passes(program, given)
-        outputs = passes.outputs
+        outputs = passes.outputs(program)
         pulled = passes.gradients(ask(numeric, program, outputs, optional))
         images = self.input_channels
         traced = {
@@ -141,6 +145,35 @@ class OnnxAdapter:
     ) -> Iterator[Callable[[Array, Seed], Array]]:
         """Run one sample up to `layer`, then from there on and back again."""
         yield resume.head(self._model, inputs, layer, logits=logits).gradients
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run a forward pass, and pull what is given at some layers back to earlier ones."""
+        model = self._model
+        given = inputs_of.prepare(model.graph, inputs)
+        pairs = {
+            name: (model.tensor(name, given), later, model.tensor(later, given))
+            for name, (later, _) in pulls.items()
+        }
+        sizes = model.sizes(given)
+        samples = given.samples if sizes.grows else sizes.samples
+        for *_, end in pairs.values():
+            if samples != given.samples and sizes.axis(end):
+                raise not_offered(self, "gradients_between for more samples than the file takes")
+        for name, (_, later, end) in pairs.items():
+            shape = sizes.shape(end, samples)
+            if samples != given.samples:
+                shape = (shape[0] // samples * given.samples, *shape[1:])
+            check_pulled(pulls[name][1], later, shape)
+
+        def make() -> Between:
+            return Between(model, sizes, pairs, samples)
+
+        question = "between", tuple(pairs.items())
+        between = model.fetch(question, given.shapes(samples), make)
+        cotangents = [{later: np.asarray(cotangent)} for later, cotangent in pulls.values()]
+        found = Passes(between, given).gradients(cotangents)
+        tensors = (tensor for tensor, *_ in pairs.values())
+        return {name: one[tensor] for name, one, tensor in zip(pairs, found, tensors, strict=True)}
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read weights and bias of the last linear node or 1×1 convolution."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -109,7 +109,7 @@ class Program:
         return shown(self.ends, arrays, self.sizes, self.samples)
 
     def gradients(
-        self, flat: Sequence[Leaves], kept: Mapping[str, Any]
+        self, cotangents: Sequence[Leaves], kept: Mapping[str, Any]
     ) -> Sequence[Mapping[str, Array]]:
         """Pull the cotangents of every seed back, together where that is exact.
 
@@ -118,13 +118,13 @@ class Program:
         list of mapping of str to (B, ...) array
             For each seed, the gradient at each tensor.
         """
-        seeds = len(flat)
+        seeds = len(cotangents)
         if not self.backs:
-            return [{} for _ in flat]
+            return [{} for _ in cotangents]
         if seeds in self.backs and seeds > 1:
-            return self.backs[seeds].several(flat, kept)
+            return self.backs[seeds].several(cotangents, kept)
         back = self.backs[1]
-        return [back(one, kept) for one in flat]
+        return [back(one, kept) for one in cotangents]
 
     def check(self, weighed: Collection[str], optional: Collection[str]) -> None:
         """Refuse a score, of the outputs weighed, that does not depend on a layer.
@@ -143,26 +143,40 @@ class Program:
                 raise unreached(name, self.activation, *CUTS)
 
 
+class Runs(Protocol):
+    """What runs a file forward, some samples at a time, and pulls cotangents back."""
+
+    sizes: Sizes
+    samples: int
+
+    def forward(self, feed: Mapping[str, Array]) -> dict[str, Any]:
+        """Run some samples, and keep the tensors that are wanted."""
+
+    def gradients(
+        self, cotangents: Sequence[Leaves], kept: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Array]]:
+        """Pull cotangents back, each to the tensors that it is for."""
+
+
 class Passes:
     """A batch run through a program, as many samples at a time as the file takes.
 
     Parameters
     ----------
-    program : Program
+    program : Runs
         What runs it.
     given : Given
         The batch.
     """
 
-    def __init__(self, program: Program, given: Given) -> None:
+    def __init__(self, program: Runs, given: Given) -> None:
         self._program, self._given = program, given
         self._starts = range(0, given.samples, program.samples)
         self._kept = [program.forward(self._rows(start)) for start in self._starts]
 
-    @property
-    def outputs(self) -> dict[str, Array]:
-        """The outputs by path."""
-        each, ends = [self._program.outputs(kept) for kept in self._kept], self._program.ends
+    def outputs(self, program: Program) -> dict[str, Array]:
+        """Hand over the outputs by path, of the program that was run."""
+        each, ends = [program.outputs(kept) for kept in self._kept], program.ends
         return {
             path: self._joined(end.output, [one[path] for one in each])
             for path, end in ends.items()

@@ -16,6 +16,7 @@ from camcore.adapter import (
     Channels,
     Layer,
     LayerRecord,
+    Leaves,
     Mode,
     Parameters,
     Rectifier,
@@ -31,6 +32,7 @@ from camcore.targets.scale import Scale
 from camcore.targets.stated import stated_scales
 
 from . import weights
+from .between import Between
 from .compile import Program, Seeds, cache_of, seed_key
 from .inputs import Signature, prepare
 from .layers import check_reachable, find, input_channels, walk
@@ -165,6 +167,16 @@ class TensorFlowAdapter:
     ) -> Iterator[Callable[[Array, Seed], Array]]:
         """Run one sample up to `layer`, then from there on and back again."""
         yield self._resume(inputs, layer, logits, back=True).gradients
+
+    @uninterrupted
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run one forward pass, and pull what is given at some layers back to earlier ones."""
+        tensors, signature, known = self._read(inputs)
+        pairs = {name: later for name, (later, _) in pulls.items()}
+        captures = {name: find(name, known) for name in (*pairs, *pairs.values())}
+        make = partial(Between, self._model, captures, pairs)
+        between = self._compiled("between", signature, tuple(pairs.items()), make)
+        return between(tensors, {name: cotangent for name, (_, cotangent) in pulls.items()})
 
     @uninterrupted
     def _resume(self, inputs: Any, layer: str, logits: bool, *, back: bool) -> Head:

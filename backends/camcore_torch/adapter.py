@@ -18,6 +18,7 @@ from camcore.adapter import (
     Layer,
     LayerRecord,
     LayerTrace,
+    Leaves,
     Mode,
     NativeScore,
     Parameters,
@@ -37,7 +38,7 @@ from camcore_torch import guided, resume, survey, weights, wrapped
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers as layers_of
 from camcore_torch.attention import StepByStep
-from camcore_torch.backward import PulledBack, pull_back
+from camcore_torch.backward import PulledBack, pull_back, pull_between
 from camcore_torch.forward import Pass, forward
 from camcore_torch.inputs import floating, to_numpy
 from camcore_torch.layers import LayerCall
@@ -269,6 +270,24 @@ class TorchAdapter:
         """Run one sample up to `layer`, then from there on and back again."""
         with self.resume(inputs, layer, logits=logits) as head:
             yield head.gradients
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run one forward pass, and pull what is given at some layers back to earlier ones."""
+        self._build(inputs)
+        names = dict.fromkeys([*pulls, *(later for later, _ in pulls.values())])
+        calls = {name: layers_of.find(self.model, name) for name in names}
+
+        def on(shells: Shells) -> Leaves:
+            self._prepare_shells(shells, calls, plain=False)
+            rewinds = self.mode != "eval"
+            how = {"graph": True, "logits": False, "rewinds": rewinds}
+            made = forward(self.model, shells, inputs, calls, **how)
+            return pull_between(made.captured, pulls, self.model)
+
+        def run() -> Leaves:
+            return preserved(self.model, on, graph=True, mode=self.mode)
+
+        return on_shells(self.model, run)
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Read weights ``(K, C)`` and bias ``(K,)`` of the last linear layer or 1×1 convolution."""

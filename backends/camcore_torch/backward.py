@@ -20,7 +20,9 @@ from camcore.adapter import (
     SecondOrder,
     Seed,
     check_cotangents,
+    check_pulled,
     no_second_derivative,
+    not_between,
 )
 from camcore.errors import GradientError, TargetError
 from camcore_torch import inputs, layers
@@ -112,6 +114,40 @@ def pull_back(
             pulled.gradients.append(gradients)
             pulled.hessian_products += products
     return pulled
+
+
+def pull_between(
+    captured: Tensors, pulls: Mapping[str, tuple[str, Array]], model: nn.Module
+) -> Leaves:
+    """Pull each cotangent back from one captured tensor to another.
+
+    Parameters
+    ----------
+    captured : mapping of str to tensor
+        In one graph.
+    pulls : mapping of str to (str, array)
+        By the name to pull back to, the name of what is pulled back, and its cotangent.
+    model : nn.Module
+        What to look at for a reason where no gradient comes through.
+    """
+    found: dict[str, Array] = {}
+    for i, (name, (later, cotangent)) in enumerate(pulls.items()):
+        root = captured[later]
+        check_pulled(cotangent, later, tuple(root.shape))
+        if not root.requires_grad:
+            raise not_between(name, later)
+        graph = _Graph({later: root}, {name: captured[name]}, model, False, ())
+        given = {later: np.asarray(cotangent)}
+        try:
+            (gradients,) = (
+                graph.pull_in_range(given)
+                if _has_float16(graph.roots)
+                else graph.pull(given, kept=i < len(pulls) - 1)
+            )
+        except GradientError as error:
+            raise not_between(name, later) from error
+        found |= gradients
+    return found
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.nn.modules import conv
 
 from camcore._shared.reads import Snapshot
 from camcore._shared.same import is_installed
-from camcore.adapter import NativeScore, Rectifier, SecondOrder, Seed, Trace
+from camcore.adapter import Array, Leaves, NativeScore, Rectifier, SecondOrder, Seed, Trace
 from camcore.errors import BackendError
 from camcore.nest import map_leaves
 from camcore_torch import inputs as inputs_of
@@ -91,6 +91,12 @@ class FastAdapter(TorchAdapter):
         self._renew()
         with self._autocast(), super().resume(inputs, layer, logits=logits) as head:
             yield head
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run one fast pass, and pull back between layers; see `camcore.adapter.PullsBetween`."""
+        self._renew()
+        with self._autocast():
+            return super().gradients_between(self._laid_out(inputs), pulls)
 
     def _laid_out(self, inputs: Any) -> Any:
         if "channels_last" not in self.ways:

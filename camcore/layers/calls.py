@@ -28,8 +28,10 @@ from camcore.adapter import (
     LayerTrace,
     Leaves,
     NativeScore,
+    PullsBetween,
     Seed,
     Trace,
+    not_offered,
 )
 from camcore.errors import GradientError, LayerError, MethodError
 from camcore.inputs import Inputs
@@ -147,6 +149,23 @@ class Reader:
     ) -> AbstractContextManager[Callable[[Array, Seed], Array]]:
         """Run one sample up to a layer, then on and back again, as the adapter does."""
         return self._adapter.gradients_from(inputs, self._reading(layer).name, logits=logits)
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Pull what is given at some layers back to earlier ones, as the adapter does.
+
+        Raises
+        ------
+        NotOfferedError
+            It does not.
+        """
+        if not isinstance(self._adapter, PullsBetween):
+            raise not_offered(self._adapter, "gradients_between")
+        named = {self._reading(name).name: name for name in pulls}
+        asked = {
+            own: (self._reading(pulls[name][0]).name, pulls[name][1]) for own, name in named.items()
+        }
+        found = self._adapter.gradients_between(inputs, asked)
+        return {named[own]: gradients for own, gradients in found.items()}
 
     def run(
         self,

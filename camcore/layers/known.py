@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ from camcore._shared.remembered import remembered
 from camcore.adapter import Adapter, Array, LayerRecord, LayerTrace, Leaves
 from camcore.errors import LayerError
 from camcore.inputs import Inputs
-from camcore.layers import layout, probe
+from camcore.layers import blocks, layout, probe
 from camcore.layers.fed import fed
 from camcore.layers.layout import Layout
 from camcore.layers.places import Places, settle
@@ -49,6 +49,8 @@ class Known:
         For the shapes of all arrays and the paths of outputs, the arrays that all samples share.
     read : dict of tuple to (Q,) array
         For attention and paths of outputs, how much of each query these are made of.
+    around : mapping of str to (str or None)
+        For each layer that attends, the one that returns its block's tokens; None before a survey.
     """
 
     chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Known:
         default_factory=dict
     )
     read: dict[tuple[str, frozenset[str]], Array] = field(default_factory=dict)
+    around: Mapping[str, str | None] | None = None
 
     def survey(self, adapter: Adapter, inputs: Inputs) -> Sequence[LayerRecord]:
         """Survey the model."""
@@ -191,6 +194,12 @@ class Known:
                 )
             self.by_frame[layer] = found
         return self.by_frame[layer]
+
+    def blocks(self, adapter: Adapter, inputs: Inputs) -> Mapping[str, str | None]:
+        """Name, for each layer that attends, the one that returns its block's tokens."""
+        if self.around is None:
+            self.around = blocks.of_attention(self.survey(adapter, inputs))
+        return self.around
 
     def fed_by(self, adapter: Adapter, inputs: Inputs, layers: Sequence[str]) -> set[str]:
         """Find those of the layers that depend on the array that maps lie over."""

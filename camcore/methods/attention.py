@@ -6,43 +6,58 @@ how much it takes from each patch of the input.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
 import numpy as np
 
 from camcore.adapter import Array
 from camcore.errors import InputError
-from camcore.methods.arrays import floating
+from camcore.methods.arrays import floating, one_of
 from camcore.methods.table import register
 from camcore.postprocess import relu
+
+ScoredBy: TypeAlias = Literal["model", "block"]
+"""What a layer is scored by: the model's own output, or what its block returns itself."""
 
 
 @register(
     "legrad",
     "LeGrad",
-    ("attention_gradients",),
+    ("attention_gradients", "own_gradients"),
     "1",
     "Bousselham et al., ICCV 2025",
     level="attention",
     joins="signed",
 )
-def legrad(attention_gradients: Array) -> Array:
+def legrad(
+    attention_gradients: Array,
+    own_gradients: Callable[[], Array] | None = None,
+    *,
+    scored: ScoredBy = "model",
+) -> Array:
     """Compute LeGrad: mean_h,q relu(∂y/∂A_hq).
 
-    The score y is the model's own at every layer. The paper scores layer l by what that layer
-    itself returns, put through the model's final norm and head; gradients of that score are not
-    had here. The authors' code takes the mean over all tokens there, also at the last layer and
-    of models that read their class token alone. So the two are one at the last layer of a model
-    that pools all tokens by their mean ahead of its norm, and elsewhere they differ. For models
-    with an attention pooler (SigLIP, CoCa) the code differentiates the pooler's attention, fed
-    by each block's tokens, and for SigLIP blanks what an empty prompt lights up.
+    With ``scored="model"`` the score y is the model's own, at every layer. With ``"block"`` it is
+    what the model makes of the mean of all tokens, class token included, that the layer's block
+    returns: put through the model's final norm and head, as the paper and its authors' code score
+    each layer. The two are one at the last layer of a model that pools all tokens by their mean
+    ahead of its norm; elsewhere they differ. A block's own score takes three to four times as
+    long, and can be had where blocks return tokens alike and the head follows the last one alone;
+    elsewhere, as with an attention pooler (SigLIP, CoCa), it is refused.
 
     Several layers are averaged as they are: all of them where none is named, as the paper has
-    it; the code begins two blocks before the end, which is to name these two.
+    it; the code, and recipe ``authors``, begins two blocks before the end.
 
     Parameters
     ----------
     attention_gradients : (B, heads, queries, *S) array
         The score's gradient at the attention, keys laid out on the grid of patches and
         prefix tokens left out; see `camcore.layers.layout.keys_on_grid`.
+    own_gradients : callable
+        ``own_gradients()`` is the same of the block's own score; see `camcore.blocks`.
+    scored : {"model", "block"}
+        Whose score is differentiated.
 
     Returns
     -------
@@ -52,19 +67,31 @@ def legrad(attention_gradients: Array) -> Array:
     Raises
     ------
     InputError
-        The array has not these axes.
+        The array has not these axes, or the block's own gradients are not given.
+    MethodError
+        The block's own score cannot be had.
 
     References
     ----------
     Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via
-    Feature Formation Sensitivity", ICCV 2025, arXiv:2404.03214, sec. 3; code:
+    Feature Formation Sensitivity", ICCV 2025, arXiv:2404.03214; code:
     github.com/WalBouss/LeGrad.
     """
-    if np.ndim(attention_gradients) < 4:
-        raise InputError(
-            "attention_gradients must be (batch, heads, queries, *spatial), their keys laid out on "
-            f"the grid of patches; got {np.shape(attention_gradients)}."
-        )
-    gradients = floating(attention_gradients, "attention_gradients")
+    one_of(ScoredBy, scored=scored)
+    gradients = _on_grid(attention_gradients, "attention_gradients")
+    if scored == "block":
+        if own_gradients is None:
+            raise InputError("scored='block' needs own_gradients, a callable; got None.")
+        gradients = _on_grid(own_gradients(), "own_gradients()")
     result: Array = relu(gradients).mean(axis=(1, 2))
     return result
+
+
+def _on_grid(gradients: Array, name: str) -> Array:
+    """Refuse gradients whose keys are not laid out on the grid."""
+    if np.ndim(gradients) < 4:
+        raise InputError(
+            f"{name} must be (batch, heads, queries, *spatial), their keys laid out on the grid of "
+            f"patches; got {np.shape(gradients)}."
+        )
+    return floating(gradients, name)

@@ -749,6 +749,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "activations": "the layer's output",
     "gradients": "the score's gradient at the layer",
     "attention_gradients": "the score's gradient at the attention",
+    "own_gradients": "the gradient of each block's own score where that is asked for",
     "attentions": "the attention of all layers",
     "attentions_gradients": "the score's gradient at each layer's attention",
     "pooling": "which tokens the head reads",

@@ -51,6 +51,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "layers_activations": Need(targeted=False),
     "gradients": Need(backward=True, by_row=True, by_channel=True),
     "attention_gradients": Need(backward=True, by_row=True),
+    "own_gradients": Need(by_row=True),
     "attentions": Need(targeted=False, by_row=True),
     "attentions_gradients": Need(backward=True, by_row=True),
     "pooling": Need(targeted=False, by_row=True),
@@ -122,6 +123,8 @@ class Method:
         each one refines the map of the next, so that the first is shown.
     options : mapping
         Keyword arguments fixed for this row.
+    last : int or None
+        Of the layers that are looked at where none is named, how many at the end; None for all.
     """
 
     name: str
@@ -135,6 +138,7 @@ class Method:
     fusion: Fusion | None = None
     joins: Literal["shown", "signed", "chain", "refined"] = "shown"
     options: Mapping[str, Any] = field(default_factory=dict)
+    last: int | None = None
 
     def __call__(self, evidence: object) -> Any:
         """Apply the method to what it needs of the evidence.

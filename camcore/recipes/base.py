@@ -295,7 +295,7 @@ SCALED = Normalise("min_max", 1e-7)
 def variant(name: str, function: Callable[..., Array] | None = None, **changes: Any) -> Method:
     """Change some fields of the paper's row of a method; other keywords are its options."""
     row = find(name)
-    fields = {key: changes.pop(key) for key in ("needs", "aim", "fusion") if key in changes}
+    fields = {key: changes.pop(key) for key in ("needs", "aim", "fusion", "last") if key in changes}
     return replace(
         row, function=function or row.function, options={**row.options, **changes}, **fields
     )

@@ -222,7 +222,7 @@ AUTHORS = Recipe(
     "aenglebert/polycam (PyTorch), LaBRI's FEM (NumPy)",
     layer_steps=(Relu(), Resize(PEERS["torch-linear-aligned"]), Normalise("min_max")),
     final_steps=(),
-    alike=("gradcam", "fem", "legrad"),
+    alike=("gradcam", "fem"),
     methods=named(
         variant("gradcampp", gradcampp_normalised, needs=("activations", "gradients", "scores")),
         variant("scorecam", aim=probability, masking=_MASKS),
@@ -237,6 +237,7 @@ AUTHORS = Recipe(
         ),
         variant("sscam", sscam_of_range, aim=probability, masking=replace(_MASKS, scaled="never")),
         variant("reciprocam", aim=probability),
+        variant("legrad", last=2, scored="block"),
         variant(
             "gscorecam",
             masking=Masking(
@@ -282,7 +283,7 @@ AUTHORS = Recipe(
         "SS-CAM: code that is probably the authors'; their noise is another draw",
         "Poly-CAM: PCAM+ and PCAM- are change='increase' and change='decrease'",
         "FEM: its map stays at the layer's size",
-        "LeGrad: its score of a layer is the mean of that layer's tokens, camcore's the model's; "
-        "it begins at the last two blocks where none is named",
+        "LeGrad: where no layer is named, the last two; models with an attention pooler are "
+        "refused, of which the code differentiates the pooler's attention",
     ),
 )

@@ -178,7 +178,7 @@ TORCHCAM = Recipe(
         variant("xgradcam", xgradcam_eps, eps=1e-8),
         variant("smoothgradcampp", smooth_gradcampp_last),
         variant("refinecam", gradcampp_cubed),
-        variant("legrad", fusion="mean"),
+        variant("legrad", fusion="mean", scored="block"),
         variant("scorecam", masking=_MASKS),
         variant("sscam", masking=_MASKS),
         variant("iscam", iscam_cumulative, masking=_MASKS),
@@ -197,8 +197,8 @@ TORCHCAM = Recipe(
         "Smooth Grad-CAM++: the map is made of the last noisy input's activations, and its "
         "rectified gradients are those of the last noisy input",
         "IS-CAM: strengths add up, so that most are above 1",
-        "LeGrad: left to itself the library scores each block by the mean of its tokens; "
-        "camcore's score is the model's own, as with score_projection at the last block",
+        "LeGrad: as with the library's own score_projection; one that makes the model's score at "
+        "the last block is scored='model'",
     ),
 )
 

@@ -19,10 +19,11 @@ from camcore.adapter import (
     Leaves,
     NativeScore,
     Parameters,
+    PullsBetween,
     Rectifier,
     not_offered,
 )
-from camcore.errors import InputError, LayerError, MethodError, TargetError
+from camcore.errors import GradientError, InputError, LayerError, MethodError, TargetError
 from camcore.inputs import Inputs
 from camcore.layers import layout, selection
 from camcore.testing.subject import (
@@ -356,6 +357,35 @@ def pulls_back_from_alterations(subject: Subject) -> None:
         subject.adapter.gradients_from(subject.inputs[:1], "no such layer"),
     ):
         pass
+
+
+@promise_of("gradients_between")
+def pulls_back_between_layers(subject: Subject) -> None:
+    """A cotangent given at a layer is pulled back to what the layer is made of."""
+    adapter, layer, gradients = subject.adapter, subject.layer, subject.gradients
+    if not isinstance(adapter, PullsBetween):
+        raise not_offered(adapter, "gradients_between")
+    given = layer, gradients
+    found = adapter.gradients_between(subject.inputs, {INPUT: given, layer: given})
+    same(sorted(found), sorted([INPUT, layer]), "names pulled back to and asked for")
+    subject.close(found[layer], gradients, "a cotangent pulled back to its own layer")
+    same(found[INPUT].shape, subject.inputs.shape, "shapes of the input and of what comes to it")
+
+    def product(images: Array) -> Array:
+        returned = adapter.run(images, [layer]).layers[layer].activations
+        weighed: Array = (returned * gradients[:1]).reshape(len(images), -1).sum(axis=1)
+        return weighed
+
+    errors = list(slope_errors(product, subject.inputs[:1], found[INPUT][:1]))
+    assert_slopes(errors, subject.tolerance, "moving the input")
+    half = adapter.gradients_between(subject.inputs, {INPUT: (layer, 0.5 * gradients)})
+    subject.close(2 * half[INPUT], found[INPUT], "what half a cotangent gives, twice")
+    with refuses(InputError, "a cotangent of another shape"):
+        adapter.gradients_between(subject.inputs, {INPUT: (layer, gradients[..., :1])})
+    with refuses(GradientError, "a pull-back from the input to a layer"):
+        adapter.gradients_between(subject.inputs, {layer: (INPUT, np.asarray(subject.inputs))})
+    with refuses(LayerError, "a pull-back from a layer that is not there"):
+        adapter.gradients_between(subject.inputs, {INPUT: ("no such layer", gradients)})
 
 
 @promise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -28,6 +28,8 @@ from camcore.adapter import (
     Trace,
     check_cotangents,
     check_parameters,
+    check_pulled,
+    not_between,
 )
 from camcore.errors import GradientError, InputError
 from camcore.layers.names import unknown_layer
@@ -251,6 +253,22 @@ class NumpyAdapter:
             return following._pull_back(on_way, 0, cotangent, None)
 
         yield pull
+
+    def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
+        """Run one pass, and pull what is given at some layers back to earlier ones."""
+        places = {
+            name: (self._place(name), self._place(later)) for name, (later, _) in pulls.items()
+        }
+        values = self._forward(np.asarray(inputs))
+        gradients = {}
+        for name, (place, end) in places.items():
+            later, cotangent = pulls[name]
+            check_pulled(cotangent, later, values[end].shape)
+            if end < place:
+                raise not_between(name, later)
+            before = NumpyAdapter(**dict(list(self.ops.items())[:end]))
+            gradients[name] = before._pull_back(values[: end + 1], place, cotangent, None)
+        return gradients
 
     def classifier(self) -> tuple[Array, Array] | None:
         """Return the weights and bias of the last linear layer."""

@@ -49,7 +49,7 @@ def images():
 
 
 def textbook(o, w, images, added):
-    """Scores and each block's attention, in plain operations `o` of a framework.
+    """Scores, each block's attention and its own scores, in plain operations `o` of a framework.
 
     What is added to the attention is zero, and is there to be differentiated by.
     """
@@ -69,7 +69,7 @@ def textbook(o, w, images, added):
 
     token = np.broadcast_to(w.token, (batch, 1, WIDTH))
     x = o.concat([o.tensor(token), linear(o.tensor(patches), *w.patch)]) + o.tensor(w.place)
-    attention = []
+    attention, own = [], []
     for block, zero in zip(w.blocks, added, strict=True):
         y = norm(x, *block.norm1)
         q, k, v = (heads(linear(y, *getattr(block, one))) for one in ("query", "key", "value"))
@@ -78,7 +78,9 @@ def textbook(o, w, images, added):
         y = o.reshape(o.einsum("bhqk,bkhd->bqhd", a, v), (batch, TOKENS, WIDTH))
         x = x + linear(y, *block.out)
         x = x + linear(o.tanh(linear(norm(x, *block.norm2), *block.up)), *block.down)
-    return linear(norm(x, *w.norm), *w.head)[:, 0], attention
+        mean = o.einsum("btc->bc", x)[:, None] / TOKENS
+        own.append(linear(norm(mean, *w.norm), *w.head)[:, 0])
+    return linear(norm(x, *w.norm), *w.head)[:, 0], attention, own
 
 
 def of_torch(torch, w):
@@ -244,15 +246,19 @@ def in_torch(torch, w, images):
         tanh=torch.tanh, softmax=lambda x: torch.softmax(x, -1),
         mean=lambda x: x.mean(-1, keepdim=True), concat=lambda parts: torch.cat(parts, 1),
     )  # fmt: skip
-    scores, attention = textbook(o, w, images, places.requires_grad_())
-    (gradients,) = torch.autograd.grad(scores[:, 1].sum(), places)
+    scores, attention, own = textbook(o, w, images, places.requires_grad_())
+
+    def slopes(scores):
+        return torch.autograd.grad(scores[:, 1].sum(), places, retain_graph=True)[0].numpy()
+
     return SimpleNamespace(
         model=of_torch(torch, w).eval(),
         images=images.transpose(0, 3, 1, 2),
         layers=[f"blocks.{i}.attention" for i in range(BLOCKS)],
         scores=scores.detach().numpy(),
         attention=[a.detach().numpy() for a in attention],
-        gradients=gradients.numpy(),
+        gradients=slopes(scores),
+        own=[slopes(each)[i] for i, each in enumerate(own)],
     )
 
 
@@ -263,10 +269,11 @@ def in_keras(tf, keras, double, w, images):
         concat=lambda parts: tf.concat(parts, 1),
     )  # fmt: skip
     places = tf.zeros((BLOCKS, len(images), HEADS, TOKENS, TOKENS), tf.float64)
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(places)
-        scores, attention = textbook(o, w, images, places)
-        score = tf.reduce_sum(scores[:, 1])
+        scores, attention, own = textbook(o, w, images, places)
+        each = [tf.reduce_sum(one[:, 1]) for one in (scores, *own)]
+    gradients, *slopes = (tape.gradient(score, places).numpy() for score in each)
     with double():
         model = of_keras(keras, w)
     return SimpleNamespace(
@@ -275,7 +282,8 @@ def in_keras(tf, keras, double, w, images):
         layers=[f"attention{i}" for i in range(BLOCKS)],
         scores=scores.numpy(),
         attention=[a.numpy() for a in attention],
-        gradients=tape.gradient(score, places).numpy(),
+        gradients=gradients,
+        own=[slope[i] for i, slope in enumerate(slopes)],
     )
 
 
@@ -338,8 +346,36 @@ def test_legrad_agrees_between_frameworks(both):
         close(a, b, 1e-9)
 
 
-def test_a_batch_gives_what_its_samples_give(one):
-    explainer = camcore.Explainer(one.model, method="legrad")
+def test_legrad_of_each_blocks_own_score(one):
+    """A block is scored by the mean of its tokens, put through the final norm and head."""
+    result = camcore.explain(one.model, one.images, target=1, method="legrad", scored="block")
+    assert list(result.raw) == [name + "@attention" for name in one.layers]
+    for name, gradients in zip(one.layers, one.own, strict=True):
+        expected = np.maximum(gradients[..., 1:], 0).mean(axis=(1, 2)).reshape(2, *GRID)
+        close(result.raw[name + "@attention"], expected, 1e-10)
+        alone = camcore.explain(one.model, one.images, 1, name, "legrad", scored="block")
+        close(alone.raw[name + "@attention"], expected, 1e-10)
+
+
+def of_blocks(model, images):
+    return camcore.explain(model, images, [1, 2], method="legrad", scored="block").raw.values()
+
+
+def test_own_scores_agree_between_frameworks(both):
+    for a, b in zip(*(of_blocks(one.model, one.images) for one in both.values()), strict=True):
+        close(a, b, 1e-9)
+
+
+def test_own_scores_agree_with_jax(both, require, weights, images):
+    jax = of_jax(require("flax.nnx"), weights)
+    expected = of_blocks(both["torch"].model, both["torch"].images)
+    for a, b in zip(of_blocks(jax, images.astype(np.float32)), expected, strict=True):
+        close(a, b, 1e-5)
+
+
+@pytest.mark.parametrize("scored", ["model", "block"])
+def test_a_batch_gives_what_its_samples_give(one, scored):
+    explainer = camcore.Explainer(one.model, method="legrad", scored=scored)
     together = explainer(one.images, target=[2, 0])
     for i in range(2):
         alone = explainer(one.images[i : i + 1], target=[2, 0][i])
@@ -347,12 +383,14 @@ def test_a_batch_gives_what_its_samples_give(one):
             close(maps[i : i + 1], alone.raw[name], 1e-12)
 
 
-def test_legrad_shares_the_pass_with_other_methods_and_targets(one):
-    layer, labels = one.layers[0], Each(Class(1), Class(2))
-    shared = camcore.explain(one.model, one.images, labels, layer, ["legrad", "gradcam"])
+@pytest.mark.parametrize("scored", ["model", "block"])
+def test_legrad_shares_the_pass_with_other_methods_and_targets(one, scored):
+    layer, labels, how = one.layers[0], Each(Class(1), Class(2)), {"scored": scored}
+    shared = camcore.explain(one.model, one.images, labels, layer, ["legrad", "gradcam"], **how)
     for method, name in (("legrad", layer + "@attention"), ("gradcam", layer)):
         for label, result in zip((1, 2), shared[method], strict=True):
-            alone = camcore.explain(one.model, one.images, label, layer, method)
+            options = how if method == "legrad" else {}
+            alone = camcore.explain(one.model, one.images, label, layer, method, **options)
             close(result.raw[name], alone.raw[name], 1e-12)
 
 

@@ -338,15 +338,37 @@ def test_authors_legrad_sums_what_layers_give():
     np.testing.assert_allclose(recipe.render(raw, SIZE, None, "legrad"), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("token", [True, False])
 @pytest.mark.parametrize("pooled", [True, False])
-def test_authors_score_of_a_layer_is_the_models_where_tokens_are_pooled_at_the_end(torch, pooled):
+def test_authors_legrad_scores_the_last_two_blocks_by_what_each_returns(torch, pooled, token):
+    model = attending(torch, pooled, blocks=3, token=token)
+    images = np.random.default_rng(0).normal(size=(2, 3, 16, 16))
+    ours = camcore.explain(model, images, 1, method="legrad", recipe="authors")
+    maps = legrad_by_layer(torch, model, images, 1)[-2:]
+    assert list(ours.raw) == ["blocks.1@attention", "blocks.2@attention"]
+    for found, own in zip(ours.raw.values(), maps, strict=True):
+        np.testing.assert_allclose(found, own, rtol=0, atol=1e-12)
+    large = sum(
+        torch.nn.functional.interpolate(
+            torch.from_numpy(own)[:, None], scale_factor=4, mode="bilinear"
+        )[:, 0].numpy()
+        for own in maps
+    )
+    expected = [(one - one.min()) / np.ptp(one) for one in large]
+    np.testing.assert_allclose(ours.maps, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_score_of_a_block_is_the_models_where_tokens_are_pooled_at_the_end(torch, pooled):
     model = attending(torch, pooled)
     images = np.random.default_rng(0).normal(size=(2, 3, 16, 16))
     names = ["blocks.0", "blocks.1"]
-    ours = camcore.explain(model, images, 1, names, "legrad").raw
     theirs = legrad_by_layer(torch, model, images, 1)
-    same = [
-        np.allclose(ours[f"{name}@attention"], own, rtol=0, atol=1e-12)
-        for name, own in zip(names, theirs, strict=True)
-    ]
-    assert same == [False, pooled]
+    same = {}
+    for scored in ("model", "block"):
+        ours = camcore.explain(model, images, 1, names, "legrad", scored=scored).raw
+        same[scored] = [
+            np.allclose(ours[f"{name}@attention"], own, rtol=0, atol=1e-12)
+            for name, own in zip(names, theirs, strict=True)
+        ]
+    assert same == {"model": [False, pooled], "block": [True, True]}

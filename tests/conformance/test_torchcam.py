@@ -80,19 +80,36 @@ def test_methods_at_several_layers(torch_resnet, theirs, assert_alike, method, k
         assert_alike(deep.explain(method, RECIPE).maps, theirs(kind, deep))
 
 
-def test_legrad_scored_by_the_model_itself(torch, library, require, assert_alike):
+@pytest.fixture
+def attending(torch, require):
     torch.manual_seed(0)
     model = (
         require("torchvision")
         .models.VisionTransformer(
-            32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
+            32, 8, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
         )
         .eval()
     )
     # It starts with a head of zeros.
     torch.nn.init.normal_(model.heads.head.weight)
-    block, classes = "encoder.layers.encoder_layer_1", [0, 3, 1, 2]
-    images = torch.randn(4, 3, 32, 32)
+    return model, torch.randn(4, 3, 32, 32)
+
+
+@pytest.mark.parametrize("blocks", [[2], [1], [0, 1, 2], [1, 2]])
+def test_legrad(torch, library, attending, assert_alike, blocks):
+    model, images = attending
+    layers, classes = [f"encoder.layers.encoder_layer_{i}" for i in blocks], [0, 3, 1, 2]
+    with library.LeGrad(model, layers) as method:
+        model(images)
+        (maps,) = method(classes)
+    assert_alike(
+        camcore.explain(model, images, classes, layers, "legrad", RECIPE).maps, maps.numpy()
+    )
+
+
+def test_legrad_scored_by_the_model_itself(torch, library, attending, assert_alike):
+    model, images = attending
+    block, classes = "encoder.layers.encoder_layer_2", [0, 3, 1, 2]
 
     def head(tokens):
         return model.heads(model.encoder.ln(tokens)[:, 0])
@@ -100,7 +117,7 @@ def test_legrad_scored_by_the_model_itself(torch, library, require, assert_alike
     with library.LeGrad(model, block, score_projection=head) as method:
         model(images)
         (maps,) = method(classes)
-    ours = camcore.explain(model, images, classes, block, "legrad", RECIPE)
+    ours = camcore.explain(model, images, classes, block, "legrad", RECIPE, scored="model")
     assert_alike(ours.maps, maps.numpy())
 
 

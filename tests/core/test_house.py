@@ -21,7 +21,7 @@ ROWS = [
     {"inputs", "mistakes", "photos", "augment", "targets"},
     {"zoo", "layers", "methods", "outputs"},
     {"recipes", "evidence"},
-    {"viz", "chain"},
+    {"viz", "chain", "blocks"},
     {"metrics"},
     {"explanation"},
     {"explainer", "comparison", "evaluated"},
@@ -165,7 +165,16 @@ OWN = {
         ),
     },
     "camcore_tensorflow": {
-        *("compile", "frozen", "saved", "saved_weights", "sizes", "small_cnn", "training"),
+        *(
+            "between",
+            "compile",
+            "frozen",
+            "saved",
+            "saved_weights",
+            "sizes",
+            "small_cnn",
+            "training",
+        ),
         "zoo_efficientnet_lite",
     },
 }

@@ -177,6 +177,27 @@ class Together(Broken):
             yield pull
 
 
+class Halfway(Broken):
+    """Pulls back to every layer what belongs at the later one."""
+
+    def gradients_between(self, inputs, pulls):
+        found = super().gradients_between(inputs, pulls)
+        return {name: np.abs(gradients) for name, gradients in found.items()}
+
+
+class Missized(Broken):
+    """Takes cotangents of any shape."""
+
+    def gradients_between(self, inputs, pulls):
+        shapes = {n: t.activations.shape for n, t in self.run(inputs, ["conv2"]).layers.items()}
+        given = {
+            name: (later, np.broadcast_to(cotangent[..., :1], shapes.get(later, cotangent.shape)))
+            for name, (later, cotangent) in pulls.items()
+        }
+        wrong = any(c.shape != shapes.get(later, c.shape) for later, c in pulls.values())
+        return super().gradients_between(inputs, given if wrong else pulls)
+
+
 class Misweighed(Broken):
     def classifier(self):
         weights, bias = super().classifier()
@@ -329,6 +350,8 @@ WRONG = {
         Stale(),
         "the gradient predicts a change of .*, altering the layer further shows one",
     ),
+    "magnitudes between layers": (Halfway(), "pulled back to its own layer differ by"),
+    "cotangents of any shape": (Missized(), "a cotangent of another shape raises no InputError"),
     "gradients of all alterations": (Together(), "gradients of alteration 0 alone differ by"),
     "an activation that was not left off": (
         Broken(lambda trace: replace(trace, activation={"": "softmax"})),

@@ -512,3 +512,39 @@ def test_legrad_and_occlusion_of_a_prompt_look_at_the_picture(dual):
             whole - dual(input_ids=inputs["input_ids"], pixel_values=hidden).logits_per_image[:, 1]
         )
     np.testing.assert_allclose(covered[:, 0, 0], fallen.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_blocks_of_the_picture_are_scored_by_what_each_returns(dual):
+    """As the authors do for CLIP: normed, projected and compared with the prompt."""
+    inputs = prompted(2)
+    how = {"classes": PROMPTS[:2], "method": "legrad", "scored": "block"}
+    if type(dual).__name__ != "CLIPModel":
+        with pytest.raises(MethodError, match=r"do not all return as many tokens.* scored='model'"):
+            camcore.explain(dual, inputs, PROMPTS[1], **how)
+        return
+    found = camcore.explain(dual, inputs, PROMPTS[1], **how).raw
+    before = dual.config._attn_implementation
+    dual.set_attn_implementation("eager")
+    try:
+        seen = dual.vision_model(
+            pixel_values=inputs["pixel_values"], output_attentions=True, output_hidden_states=True
+        )
+    finally:
+        dual.set_attn_implementation(before)
+    text = dual.text_projection(dual.text_model(input_ids=inputs["input_ids"]).pooler_output)[1]
+    assert len(found) == len(seen.attentions) == 2
+    for maps, attention, tokens in zip(
+        found.values(), seen.attentions, seen.hidden_states[1:], strict=True
+    ):
+        mean = dual.visual_projection(dual.vision_model.post_layernorm(tokens.mean(1)))
+        scores = torch.nn.functional.cosine_similarity(mean, text[None]) * dual.logit_scale.exp()
+        (slope,) = torch.autograd.grad(scores.sum(), attention, retain_graph=True)
+        expected = slope.relu().mean((1, 2))[:, 1:].reshape(maps.shape).numpy()
+        np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize("layer", [None, "model.vision_tower", "model.language_model"])
+def test_blocks_of_several_towers_are_not_scored_by_themselves(llava, layer):
+    how = {"layer": layer, "method": "legrad", "scored": "block"}
+    with pytest.raises(MethodError, match=r"is not had here: .* scored='model'"):
+        camcore.explain(llava, caption(), Token(-1, 3), **how)

@@ -78,6 +78,19 @@ def test_tokens_first_are_explained_like_batch_first(encoders, method, samples, 
         np.testing.assert_allclose(found.raw[name], raw, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize(
+    ("samples", "classes"),
+    [(1, 1), (3, 0), (16, 0)],
+    ids=["one, a class token", "three", "as many as tokens"],
+)
+def test_own_scores_of_blocks_are_of_each_samples_tokens(encoders, samples, classes):
+    how, images = {"method": "legrad", "scored": "block"}, IMAGES[:samples]
+    found, expected = (camcore.explain(m, images, 1, **how).raw for m in encoders(classes))
+    assert list(found) == list(expected)
+    for name, raw in expected.items():
+        np.testing.assert_allclose(found[name], raw, rtol=0, atol=1e-5 * raw.max())
+
+
 @pytest.mark.parametrize("layer", ["encoder.layers.0", "encoder.layers.1.linear2"])
 def test_a_named_layer_is_put_right_by_one_pass_once_a_model(torch, encoders, layer):
     first, usual = encoders(0)

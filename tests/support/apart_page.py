@@ -88,18 +88,22 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "legrad",
-        "Bousselham et al., ICCV 2025, arXiv:2404.03214, sec. 3: gradients of each layer's own "
-        "score. The abstract was read; the equations could not be had. camcore differentiates the "
-        "model's score at every layer, which is the paper's at the last as far as its "
-        "pooling is the model's.",
+        "Bousselham et al., ICCV 2025, arXiv:2404.03214: gradients of each layer's own score. The "
+        "abstract was read; the equations could not be had. camcore differentiates the model's "
+        "score at every layer, in one pass and whatever the head, which is the paper's at the last "
+        'layer as far as its pooling is the model\'s; `scored="block"` differentiates each '
+        "block's own.",
         "WalBouss/LeGrad scores a block by the mean of all its tokens, class token included, put "
         "through the final norm and projection, also where the model reads its class token alone. "
         "It begins two blocks before the end (`layer_index=-2`), enlarges, adds up and brings to "
-        "[0, 1]. With an attention pooler (SigLIP, CoCa) it differentiates the pooler's attention "
-        "in place of the blocks', and for SigLIP blanks what an empty prompt lights above 0.8. "
-        "Gradients of a block's own score are not had here: recipe `authors` has the joining and "
-        "scaling, of the model's score.",
-        {"torchcam": "scores blocks as the authors do unless given `score_projection`"},
+        "[0, 1]. Recipe `authors` is that. With an attention pooler (SigLIP, CoCa) the code "
+        "differentiates the pooler's attention in place of the blocks', and for SigLIP blanks what "
+        "an empty prompt lights above 0.8: such models are refused where blocks' own scores are "
+        "asked for.",
+        {
+            "torchcam": "scores blocks as the authors do unless given `score_projection`, and so "
+            "does the recipe; it averages the layers that are named, at their own size"
+        },
     ),
     Row(
         "fem",
@@ -355,7 +359,7 @@ def measured(row: Row, model: Any, image: np.ndarray, chosen: int) -> list[str]:
 
 
 def legrad_measured() -> list[str]:
-    """Compare LeGrad of the model's score with that of each block's own."""
+    """Compare LeGrad of the model's score with that of each block's own, by the authors' steps."""
     import torch
 
     image = np.random.default_rng(0).normal(size=(1, 3, 16, 16))

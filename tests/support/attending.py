@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 
-def attending(torch: Any, pooled: bool) -> Any:
-    """Make a network of two blocks of attention, its weights drawn.
+def attending(torch: Any, pooled: bool, blocks: int = 2, token: bool = False) -> Any:
+    """Make a network of blocks of attention, its weights drawn.
 
     Parameters
     ----------
@@ -16,6 +16,10 @@ def attending(torch: Any, pooled: bool) -> Any:
         PyTorch.
     pooled : bool
         Whether tokens are pooled by their mean, or the first is read.
+    blocks : int
+        How many there are.
+    token : bool
+        Whether a class token is put before the patches.
     """
 
     class Block(torch.nn.Module):
@@ -32,11 +36,15 @@ def attending(torch: Any, pooled: bool) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.embed = torch.nn.Conv2d(3, 6, 4, stride=4)
-            self.blocks = torch.nn.ModuleList([Block(), Block()])
+            self.blocks = torch.nn.ModuleList(Block() for _ in range(blocks))
             self.norm, self.head = torch.nn.LayerNorm(6), torch.nn.Linear(6, 5)
+            if token:
+                self.token = torch.nn.Parameter(torch.randn(1, 1, 6))
 
         def forward(self, x: Any) -> Any:
             x = self.embed(x).flatten(2).transpose(1, 2)
+            if token:
+                x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
             self.given = []
             for block in self.blocks:
                 x = block(x)
@@ -54,5 +62,5 @@ def legrad_by_layer(torch: Any, model: Any, images: np.ndarray, chosen: int) -> 
     for tokens, block in zip(model.given, model.blocks, strict=True):
         score = model.head(model.norm(tokens.mean(1)))[:, chosen].sum()
         (slope,) = torch.autograd.grad(score, block.seen, retain_graph=True)
-        maps.append(slope.clamp(min=0).mean((1, 2)).reshape(-1, 4, 4).numpy())
+        maps.append(slope.clamp(min=0).mean((1, 2))[:, -16:].reshape(-1, 4, 4).numpy())
     return maps

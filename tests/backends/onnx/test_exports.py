@@ -108,15 +108,18 @@ def test_going_on_from_a_layer_is_that_of_the_module(net):
             assert relative(head(altered)[""], other(altered)[""]) < 1e-5, name
 
 
-@pytest.mark.parametrize("method", ["legrad", "relevancy", "rollout"])
-def test_attention_is_that_of_the_module(torch, require, method):
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("legrad", {}), ("legrad", {"scored": "block"}), ("relevancy", {}), ("rollout", {})],
+)
+def test_attention_is_that_of_the_module(torch, require, method, options):
     torch.manual_seed(0)
     how = {"img_size": 64, "depth": 2, "num_classes": 10}
     model = stirred(require("timm").create_model("vit_tiny_patch16_224", **how))
     images = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    expected = camcore.Explainer(model, method=method)(images, target=3)
-    found = camcore.Explainer(backend.adapt(exported(model, [images])), method=method)(
-        images, target=3
+    file = backend.adapt(exported(model, [images]))
+    expected, found = (
+        camcore.Explainer(one, method=method, **options)(images, target=3) for one in (model, file)
     )
     assert list(found.raw) == list(expected.raw)
     np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-5)

@@ -12,6 +12,7 @@ import pytest
 import camcore
 from camcore.errors import LayerError, MethodError
 from camcore.registry import adapter as adapt
+from camcore.targets import Class
 
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -259,6 +260,18 @@ def directly(tokens: Any, blocks: Any, finish: Any) -> np.ndarray:
     return gradients.relu().mean((2, 3))[..., 1:].numpy()
 
 
+def each_by_its_own(tokens: Any, blocks: Any, finish: Any) -> list[np.ndarray]:
+    """LeGrad's map of every block, of what `finish` makes of the mean of the block's tokens."""
+    maps = []
+    for block in blocks:
+        zero = torch.zeros(block.shape, requires_grad=True)
+        tokens = block.run(tokens.detach(), zero)
+        score = finish(tokens.mean(1, keepdim=True))[:, 1].sum()
+        (gradients,) = torch.autograd.grad(score, zero)
+        maps.append(gradients.relu().mean((1, 2))[..., 1:].numpy())
+    return maps
+
+
 class Block:
     """A pre-norm transformer block, by the parts of whoever made it."""
 
@@ -320,7 +333,13 @@ def test_timms_vit(images, require, in_one_kernel):
         for block in net.blocks
     ]
     x = net._pos_embed(net.patch_embed(torch.tensor(images)))
-    close(result, directly(x, blocks, lambda x: net.head(net.norm(x)[:, 0])))
+
+    def finish(x: Any) -> Any:
+        return net.head(net.norm(x)[:, 0])
+
+    close(result, directly(x, blocks, finish))
+    own = camcore.explain(net, images, target=1, method="legrad", scored="block")
+    close(own, each_by_its_own(x, blocks, finish))
 
 
 def test_a_layer_stands_for_the_attention_inside_it(images, require):
@@ -332,6 +351,81 @@ def test_a_layer_stands_for_the_attention_inside_it(images, require):
     assert list(some.raw) == ["blocks.1.attn@attention", "blocks.2.attn@attention"]
     for name, maps in some.raw.items():
         np.testing.assert_allclose(maps, every[name], rtol=0, atol=1e-5 * maps.max())
+
+
+class Mixed(nn.Module):
+    """A timm ViT whose score is made of more than its last block, or of words too."""
+
+    def __init__(self, vit: Any, read: str) -> None:
+        super().__init__()
+        self.vit, self.read = vit, read
+        self.words = nn.Embedding(7, 3)
+        self.pool = nn.MultiheadAttention(192, 3, batch_first=True)
+
+    def forward(self, x: Any, words: Any = None) -> Any:
+        vit = self.vit
+        x = vit._pos_embed(vit.patch_embed(x))
+        kept = [x := block(x) for block in vit.blocks]
+        if self.read == "two":
+            x = kept[0] + kept[-1]
+        if self.read == "pooled":
+            x = self.pool(x[:, :1], x, x)[0]
+        scores = vit.head(vit.norm(x)[:, 0])
+        return scores if words is None else scores * self.words(words).mean(1)
+
+
+@pytest.fixture
+def vit(require):
+    torch.manual_seed(0)
+    net = require("timm").create_model("vit_tiny_patch16_224", **SMALL).eval()
+    nn.init.normal_(net.head.weight)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        ("two", "the score has more of 'vit.blocks.0' than what 'vit.blocks.1' makes of it"),
+        ("pooled", "no layer is seen that returns the block of 'pool' alone"),
+    ],
+)
+def test_where_the_head_does_not_follow_one_block_its_own_score_is_refused(
+    vit, images, read, message
+):
+    net = Mixed(vit, read).eval()
+    with pytest.raises(MethodError, match=f"{message}.*: scored='model'"):
+        camcore.explain(net, images, 1, method="legrad", scored="block")
+    assert camcore.explain(net, images, 1, method="legrad").maps.max() == 1
+    with pytest.raises(MethodError, match="callable"):
+        camcore.explain(vit, images, lambda y: y[:, 1], method="legrad", scored="block")
+
+
+def test_own_scores_are_of_each_samples_other_inputs(vit, images):
+    net = Mixed(vit, "last").eval()
+    words = np.array([[1, 2], [3, 4]])
+    how = {"method": "legrad", "scored": "block"}
+    both = camcore.explain(net, (images, words), 1, **how).raw
+    plain = camcore.explain(vit, images, 1, **how).raw
+    factors = net.words(torch.tensor(words)).mean(1)[:, 1].detach().numpy()
+    for (name, maps), alone in zip(both.items(), plain.values(), strict=True):
+        against = camcore.explain(vit, images, -Class(1), **how).raw[name[4:]]
+        for i, factor in enumerate(factors):
+            expected = factor * alone[i] if factor > 0 else -factor * against[i]
+            np.testing.assert_allclose(maps[i], expected, rtol=0, atol=2e-5 * maps.max())
+
+
+def test_the_authors_look_at_the_last_two_blocks_unless_told(vit, images):
+    names = [f"blocks.{i}.attn@attention" for i in range(3)]
+    explainer = camcore.Explainer(vit, method="legrad", recipe="authors")
+    assert explainer.layers(images) == tuple(names[1:])
+    assert list(explainer(images, 1).raw) == names[1:]
+    # Others at the attention see all of it, beside it and after it.
+    assert list(explainer.by_method("rollout")(images).raw) == names
+    methods = ["legrad", "relevancy"]
+    found = camcore.explain(vit, images, 1, method=methods, recipe="authors")
+    assert [list(found[method].raw) for method in methods] == [names[1:], names]
+    named = camcore.explain(vit, images, 1, "blocks", "legrad", "authors")
+    assert list(named.raw) == names
 
 
 def test_refusals(images, require):

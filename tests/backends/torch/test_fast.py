@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore import registry
 from camcore.errors import BackendError
 
 torch = importlib.import_module("torch") if "CI" in os.environ else pytest.importorskip("torch")
@@ -59,6 +60,19 @@ def test_the_map_is_the_same_within_the_ways_digits(model, images, fast, digits,
     scale = np.abs(plain.raw[layer]).max()
     np.testing.assert_allclose(quick.raw[layer], plain.raw[layer], rtol=0, atol=digits * scale)
     np.testing.assert_allclose(quick.scores, plain.scores, rtol=0, atol=digits)
+
+
+@pytest.mark.parametrize(
+    ("fast", "digits"), [("channels_last", 1e-5), ("compile", 1e-5), ("bfloat16", 5e-2)]
+)
+def test_cotangents_between_layers_are_the_same_within_the_ways_digits(model, images, fast, digits):
+    plain = registry.adapter(model)
+    returned = plain.run(images, ["body"]).layers["body"].activations
+    pulls = dict.fromkeys(("@input", "body.0"), ("body", returned))
+    expected = plain.gradients_between(images, pulls)
+    for name, found in registry.adapter(model, fast).gradients_between(images, pulls).items():
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found, expected[name], rtol=0, atol=digits * scale)
 
 
 @pytest.mark.parametrize("fast", ["channels_last", "bfloat16", "compile"])

@@ -167,15 +167,21 @@ def test_what_is_said_of_a_pass_reaches_the_adapter(images):
         def gradients_from(self, inputs, layer, *, logits=True):
             calls.append(("gradients_from", layer, {"logits": logits}))
 
+        def gradients_between(self, inputs, pulls):
+            calls.append(("gradients_between", *pulls.items(), {}))
+            return {name: cotangent for name, (_, cotangent) in pulls.items()}
+
     model = Noting(None)
     reader = Reader(model, model, Inputs(images, "first"), None, ["conv"], None)
     reader.run(images, ["conv"], logits=False, second_order=True)
     reader.resume(images, "conv", logits=False)
     reader.gradients_from(images, "conv", logits=False)
+    assert reader.gradients_between(images, {"conv": ("fc", 3.0)}) == {"conv": 3.0}
     how = {"logits": False, "second_order": True}
     assert calls == [
         ("run", "conv", how),
         ("run", "conv@1", how),
         ("resume", "conv@1", {"logits": False}),
         ("gradients_from", "conv@1", {"logits": False}),
+        ("gradients_between", ("conv@1", ("fc", 3.0)), {}),
     ]

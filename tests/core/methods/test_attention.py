@@ -31,6 +31,22 @@ def test_legrad_by_hand():
     np.testing.assert_array_equal(legrad(on_grid), BY_HAND)
 
 
+def test_the_score_that_is_differentiated_is_the_models_or_the_blocks_own():
+    on_grid = keys_on_grid(GRADIENTS, 1, (8, 8))
+
+    def own():
+        return -on_grid
+
+    np.testing.assert_array_equal(legrad(on_grid, own), BY_HAND)
+    # Of the other sign, what is positive is what was negative.
+    negative = np.array([[[1.0, 2.0], [7.0, 1.0]]]) / 4
+    np.testing.assert_array_equal(legrad(on_grid, own, scored="block"), negative)
+    with pytest.raises(InputError, match="scored='block' needs own_gradients"):
+        legrad(on_grid, scored="block")
+    with pytest.raises(MethodError, match="scored='layer'; expected 'model' or 'block'"):
+        legrad(on_grid, own, scored="layer")
+
+
 def test_heads_folded_into_the_batch_are_unfolded():
     both = np.concatenate([GRADIENTS, 2 * GRADIENTS])
     on_grid = keys_on_grid(both.reshape(4, 2, 5), 2, (8, 8))

@@ -118,6 +118,7 @@ def test_needs_are_attributes_of_the_evidence():
 def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
     elsewhere = {"activations", "gradients", "hessian_products", "attention_gradients", "resume"}
     elsewhere |= {"scores", "class_weights", "bias_terms", "gradients_from", "token_logits"}
+    elsewhere |= {"own_gradients"}
     assert set(NEEDS) - elsewhere - CHAINED == ON_IMAGES
 
 
@@ -129,6 +130,7 @@ DEFAULTS = {
     "kpcacam": {"kernel": "sigmoid", "gamma": None},
     "fem": {"reading": "mean"},
     "refinecam": {"base": "gradcampp"},
+    "legrad": {"own_gradients": None, "scored": "model"},
     "relevancy": {"query": None, "first": 0},
     "rollout": {"pooling": None, "query": None, "first": 0, "heads": "mean", "discard": 0.0},
     "fullgrad": {"eps": 0.0},
@@ -207,7 +209,8 @@ def test_rows_and_channels_are_apart_where_the_table_says_so(row):
 def test_what_runs_the_model_again_knows_neither_rows_nor_channels():
     for row in TABLE:
         # Frames have each their own attention, which is of tokens and no channels.
-        assert not row.by_row or set(row.needs) <= OF_THE_LAYER | {"attention_gradients"} | CHAINED
+        of_tokens = {"attention_gradients", "own_gradients"} | CHAINED
+        assert not row.by_row or set(row.needs) <= OF_THE_LAYER | of_tokens
         assert not row.by_channel or set(row.needs) <= OF_THE_LAYER
         looks_alone = set(row.needs) <= {"activations", "images", "attentions", "pooling"}
         assert row.targeted != looks_alone

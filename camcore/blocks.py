@@ -1,0 +1,212 @@
+"""Score each block of a transformer by what it returns itself, and differentiate that score.
+
+The score of a block is what the model makes of it: the mean of all its tokens, put in the place
+of each token that the last block returns. What follows the last block, the final norm and head,
+then gives the score, whether it reads one token or pools them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from camcore.adapter import (
+    Array,
+    LayerName,
+    Leaves,
+    NativeScore,
+    PullsBetween,
+    Seed,
+    Trace,
+    not_offered,
+)
+from camcore.errors import GradientError, LayerError, MethodError
+from camcore.evidence import Rerun
+from camcore.targets import Scored, Target
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks whose attention one traced pass looks at.
+
+    Parameters
+    ----------
+    evidence : Rerun
+        Of the pass, at any layer's attention.
+    own : mapping of str to str
+        By the name of the attention, the name of its block.
+    every : sequence of str
+        All blocks of the model, in the order in which they run.
+    """
+
+    evidence: Rerun
+    own: Mapping[str, str]
+    every: Sequence[str]
+
+    @classmethod
+    def of(cls, evidence: Rerun) -> Blocks:
+        """Find the blocks of all attention that a pass looks at.
+
+        Raises
+        ------
+        MethodError
+            One is not seen, or runs several times.
+        """
+        one = evidence
+        known = dict(one.known.blocks(one.adapter, one.inputs))
+        if len(one.inputs.shapes) > 1:  # such as the text tower of a model of pictures and words
+            named = [block for block in known.values() if block is not None]
+            fed = one.known.fed_by(one.adapter, one.inputs, named)
+            known = {n: block for n, block in known.items() if block is None or block in fed}
+        for name, block in known.items():
+            if block is None:
+                raise refused(f"no layer is seen that returns the block of {name!r} alone")
+        every = [block for block in known.values() if block is not None]
+        own: dict[str, str] = {}
+        for name in filter(lambda name: LayerName.parse(name).is_attention, one.trace.layers):
+            path = LayerName.parse(name).path
+            if path not in known:
+                raise refused(f"{name!r} is not made of the image")
+            if one.trace.layers[name].calls > 1:
+                raise refused(f"{name!r} runs several times, or on the frames of a video")
+            own[name] = every[list(known).index(path)]
+        return cls(one, own, every)
+
+    @property
+    def last(self) -> str:
+        """The block that the head follows."""
+        return self.every[-1]
+
+    def gradients(self) -> Leaves:
+        """Compute the gradient of each block's own score at its attention, by its name.
+
+        Raises
+        ------
+        MethodError
+            Blocks return no tokens alike, or the head does not follow the last one alone.
+        """
+        one = self.evidence
+        if not isinstance(one.adapter, PullsBetween):
+            raise not_offered(one.adapter, "gradients_between")
+        trace = one._pass(one.inputs, self.every)
+        traced, axis = trace.layers, self._batch_axis(trace)
+        tokens = [np.moveaxis(traced[name].activations, axis, 0) for name in self.own.values()]
+        means = [each.mean(axis=1, keepdims=True) for each in tokens]
+        slopes = self._slopes(np.stack(means, axis=1), tokens[0].shape[1], axis)
+        pulls = {
+            name: (block, np.ascontiguousarray(np.moveaxis(slopes[:, i], 0, axis)))
+            for i, (name, block) in enumerate(self.own.items())
+        }
+        whole = {name: each.gradients[0] for name, each in traced.items()}
+        follows = {name: (after, whole[after]) for name, after in pairwise(self.every)}
+        found = dict(one.adapter.gradients_between(one.inputs.native, {**pulls, **follows}))
+        for name, after in pairwise(self.every):
+            # What the score takes from a block comes through the next one, and so on to the head.
+            if np.abs(found.pop(name) - whole[name]).max() > 1e-2 * np.abs(whole[name]).max():
+                raise refused(f"the score has more of {name!r} than what {after!r} makes of it")
+        return found
+
+    def _batch_axis(self, trace: Trace) -> int:
+        """Find which axis of the blocks' tokens carries the batch."""
+        shapes = {each.activations.shape for each in trace.layers.values()}
+        if len(shapes) > 1 or len(shape := next(iter(shapes))) != 3:
+            listed = " and ".join(map(str, sorted(shapes)))
+            raise refused(f"blocks do not all return as many tokens, (B, T, C), but {listed}")
+        batch = self.evidence.batch
+        axis = replace(self.evidence, layer=self.last, trace=trace)._batch_axis
+        if shape[axis] != batch:
+            raise refused(f"blocks return {shape} for a batch of {batch}")
+        return axis
+
+    def _slopes(self, means: Array, count: int, axis: int) -> Array:
+        """Compute the cotangent of every token of each block, ``(B, blocks, T, C)``.
+
+        Parameters
+        ----------
+        means : (B, blocks, 1, C) array
+            Of the blocks' tokens.
+        count : int
+            How many tokens there are.
+        axis : int
+            Which axis carries the batch where the model has them.
+        """
+        one = self.evidence
+        fed = np.broadcast_to(means, (*means.shape[:2], count, means.shape[3]))
+        slopes = np.empty(fed.shape, fed.dtype)
+        # What follows the last block knows of a sample by its tokens alone, or by other inputs.
+        alike = len(one.inputs.shapes) == 1
+        groups = [range(one.batch)] if alike else [[i] for i in range(one.batch)]
+        for group in groups:
+            with self._head(group[0]) as pull:
+                for i in group:
+                    slopes[i] = self._pulled(pull, one._settled(i), fed[i], axis)
+        each: Array = slopes.sum(axis=2, keepdims=True) / count
+        return np.broadcast_to(each, fed.shape)
+
+    @contextmanager
+    def _head(self, sample: int) -> Iterator[Callable[[Array, Seed], Array]]:
+        last = replace(self.evidence, layer=self.last)
+        with last._up_to_layer(last.adapter.gradients_from, sample) as pull:
+            yield pull
+
+    def _pulled(
+        self, pull: Callable[[Array, Seed], Array], target: Target, fed: Array, axis: int
+    ) -> Array:
+        """Take the gradient of one sample's score at what each block puts there, ``(N, T, C)``."""
+        if target.every_output and len(fed) > 1:
+            return np.concatenate([self._pulled(pull, target, f[None], axis) for f in fed])
+        scored: list[Scored] = []
+        seed = self.evidence.selector.seed(target, scored.append)
+        assert not isinstance(seed, NativeScore)
+        native = np.ascontiguousarray(np.moveaxis(fed, 0, axis))
+        try:
+            gradients = pull(native, seed)
+        except GradientError as error:
+            raise refused("the score is not made of what the last block returns") from error
+        return np.moveaxis(gradients, axis, 0)
+
+
+class OwnGradients:
+    """The gradient of each block's own score, worked out once a target for all of a pass."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Trace, Leaves]] = {}
+
+    def __call__(self, evidence: Rerun) -> Leaves:
+        """Give it for all attention that a pass looks at.
+
+        Parameters
+        ----------
+        evidence : Rerun
+            Of the pass, at any layer's attention.
+
+        Returns
+        -------
+        mapping of str to array
+            By the name of the attention, as the adapter has it.
+
+        Raises
+        ------
+        MethodError
+            The score of a block cannot be had.
+        """
+        trace, found = self._found.get(evidence.index, (None, {}))
+        if trace is not evidence.trace:
+            try:
+                found = Blocks.of(evidence).gradients()
+            except (GradientError, LayerError) as error:
+                raise refused(str(error).rstrip(".")) from error
+            self._found[evidence.index] = evidence.trace, found
+        return found
+
+
+def refused(why: str) -> MethodError:
+    """Make the error for blocks that have no score of their own."""
+    return MethodError(
+        "scored='block' scores each block by what it returns, put through what follows the last "
+        f"one, and that is not had here: {why}. Take the model's own score: scored='model'."
+    )
