@@ -33,20 +33,27 @@ def walk(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_reachable(records: Sequence[LayerRecord], layers: Mapping[str, Any]) -> None:
-    """Refuse a model that only wraps a saved one.
+    """Refuse a model that only wraps a saved one, or puts its preprocessing before it.
 
     Raises
     ------
     LayerError
-        Nothing but a `TFSMLayer` runs.
+        Beside a `TFSMLayer` nothing runs that has weights, but for `Normalization`.
     """
-    ran = {record.layer.kind for record in records}
     saved = [path for path, layer in layers.items() if type(layer).__name__ == "TFSMLayer"]
-    if saved and ran <= {"TFSMLayer"}:
+    around = {path for path in layers if any(f"{one}/".startswith(f"{path}/") for one in saved)}
+    learnt = [
+        record
+        for record in records
+        if record.layer.name not in {"", *around}
+        and record.layer.kind != "Normalization"
+        and getattr(layers.get(record.layer.name), "weights", True)
+    ]
+    if saved and not learnt:
         raise LayerError(
             f"A TFSMLayer ({saved[0] or 'the model'}) runs a SavedModel, whose own layers "
             "cannot be reached. Load the model itself, from a .keras or .h5 file, or build it anew "
-            "and load its weights."
+            "and load its weights; or explain it at its input: method='saliency'."
         )
 
 

@@ -174,14 +174,18 @@ def test_a_saved_model_in_a_layer_is_out_of_reach_unless_other_layers_run(keras,
     nested(keras).export(saved, verbose=False)
     alone = layers.TFSMLayer(saved, call_endpoint="serve", name="saved")
     image = keras.Input((8, 8, 3), name="image")
+    within = keras.Sequential([alone], name="within")
     for model, name in (
         (alone, "the model"),
         (keras.Sequential([alone]), "saved"),
         (keras.Model(image, alone(image)), "saved"),
+        (keras.Sequential([image, layers.Rescaling(2.0), layers.ReLU(), alone]), "saved"),
+        (keras.Sequential([layers.Normalization(), within]), "within/saved"),
     ):
         with pytest.raises(LayerError, match=rf"A TFSMLayer \({name}\) runs a SavedModel, whose"):
             backend.adapt(model).survey(x)
-    records = backend.adapt(keras.Sequential([layers.ReLU(name="first"), alone])).survey(x)
+    first = layers.Conv2D(3, 3, padding="same", name="first")
+    records = backend.adapt(keras.Sequential([first, alone])).survey(x)
     assert [record.layer.name for record in records] == ["first", "saved"]
 
 
