@@ -52,7 +52,7 @@ def of_class(target: Any) -> Any:
     aim=of_class,
 )
 @described(
-    "P_l = C_l / up(down(C_l)) · up(P_l+1), C_l = relu(Σ_c w_c A_c), "
+    "P_l = C_l / up(down(C_l)) · up(P_(l+1)), C_l = relu(Σ_c w_c A_c), "
     "w_c = relu(p(x · m_c) + p(x) − p(x · (1 − m_c)))"
 )
 def polycam(
@@ -68,7 +68,7 @@ def polycam(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> list[Array]:
-    """Compute Poly-CAM: P_l = C_l / up(down(C_l)) · up(P_l+1), from the last layer to the first.
+    """Compute Poly-CAM: P_l = C_l / up(down(C_l)) · up(P_(l+1)), from the last layer to the first.
 
     C_l = relu(Σ_c w_c A_c) is a layer's own map. It is divided by itself as the next, coarser
     layer would show it, so that what it adds is where within each of that layer's places the
