@@ -6,10 +6,11 @@ The copy follows the model: it is made anew when a weight was written to, or any
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch._functorch.config as functorch_config
 from torch import nn
 from torch.nn.modules import conv
 
@@ -74,7 +75,7 @@ class FastAdapter(TorchAdapter):
     ) -> Trace:
         """Run one fast pass; see `camcore.adapter.Adapter`."""
         self._renew()
-        with self._autocast():
+        with self._switched():
             return super().run(
                 self._laid_out(inputs),
                 layers,
@@ -89,13 +90,13 @@ class FastAdapter(TorchAdapter):
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then from there on; see `camcore.adapter.Adapter`."""
         self._renew()
-        with self._autocast(), super().resume(inputs, layer, logits=logits) as head:
+        with self._switched(), super().resume(inputs, layer, logits=logits) as head:
             yield head
 
     def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
         """Run one fast pass, and pull back between layers; see `camcore.adapter.PullsBetween`."""
         self._renew()
-        with self._autocast():
+        with self._switched():
             return super().gradients_between(self._laid_out(inputs), pulls)
 
     def _laid_out(self, inputs: Any) -> Any:
@@ -121,11 +122,17 @@ class FastAdapter(TorchAdapter):
                 self._compiled[part] = torch.compile(part.forward)
             shells.of(part).__dict__["forward"] = self._compiled[part]
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if "bfloat16" not in self.ways:
-            return nullcontext()
-        device = next((p.device.type for p in self.model.parameters()), "cpu")
-        return torch.autocast(device, torch.bfloat16)
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        """Set what the ways need, for this thread alone."""
+        with ExitStack() as undo:
+            if "bfloat16" in self.ways:
+                device = next((p.device.type for p in self.model.parameters()), "cpu")
+                undo.enter_context(torch.autocast(device, torch.bfloat16))
+            if self.compiles:
+                # A compiled graph that gives its buffers away is pulled back through only once.
+                undo.enter_context(functorch_config.patch(donated_buffer=False))
+            yield
 
     def _renew(self) -> None:
         """Copy the model, unless nothing was written to it since it was last copied."""
