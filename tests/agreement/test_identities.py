@@ -338,7 +338,7 @@ def test_12_a_map_of_ones_neither_drops_nor_raises_the_score(residual):
 
 
 # The networks have no attention and no tokens, and only one of them a head that CAM reads.
-ALL = [m.name for m in methods.TABLE if m.level in ("layer", "input") and m.name != "cam"]
+ALL = [m.name for m in methods.TABLE if m.level in ("layer", "scales", "input") and m.name != "cam"]
 
 
 @pytest.mark.parametrize(

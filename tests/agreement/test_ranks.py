@@ -19,7 +19,7 @@ LAYERS = ["relu1", "relu2"]
 HEADS = ["pooled", "flattened"]
 
 # The networks have no attention, and no tokens.
-NAMES = [method.name for method in TABLE if method.level in ("layer", "input")]
+NAMES = [method.name for method in TABLE if method.level in ("layer", "scales", "input")]
 SEGMENTING = {"xrai"}
 """Methods that segment the input, which has two spatial axes then."""
 

@@ -246,7 +246,7 @@ def test_13_holds_for_every_method_of_the_table(rank):
     network = random_network(rank, head="gap")
     # The networks have no attention and no tokens; LeGrad's batches are compared in tests/backends.
     left_out = set() if rank == 2 else {"xrai"}  # it segments images
-    rows = [row for row in methods.TABLE if row.level in ("layer", "input")]
+    rows = [row for row in methods.TABLE if row.level in ("layer", "scales", "input")]
     names = [row.name for row in rows if row.name not in left_out]
     few = {"masks": 20, "cells": 3, "window": 3, "stride": 2, "samples": 2, "steps": 2}
     few["designs"] = 2
