@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# pytest-xdist tells its workers of a terminal of 80 columns, which rich keeps once it has seen it.
+os.environ.pop("COLUMNS", None)
 
 import numpy as np
 import pytest
