@@ -45,6 +45,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from camcore._shared.version import VERSION
+
 if TYPE_CHECKING:
     from camcore import (
         adapter,
@@ -77,7 +79,7 @@ if TYPE_CHECKING:
     from camcore.tiles import explain_tiles
     from camcore.zoo import imagenet_classes, load_model
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Comparison",

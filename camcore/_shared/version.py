@@ -1,0 +1,3 @@
+"""Hold the version, which is written here alone."""
+
+VERSION = "0.1.0"
