@@ -4,7 +4,8 @@
 
 The bare loop reads a photograph with Pillow, scales, crops and normalises it, and runs the
 model on batches without gradients; it keeps nothing. Explaining does that, and writes an
-overlay of each photograph in its own size as JPEG. Models have random weights. Writes folder.md.
+overlay of each photograph as JPEG, scaled down as the command does. Models have random weights.
+Writes folder.md.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from timing import against, machine
 from camcore import zoo
 from camcore._shared.atomic import whole
 from camcore.batch import ExplainedPhoto, explain_photos
+from camcore.cli.explain.output import OVERLAY_SIZE
 from camcore.nest import batch_of
 from camcore.photos.crop import CentreCrop
 from camcore.photos.io import encode
@@ -121,7 +123,7 @@ def explain(loaded: LoadedModel, paths: list[Path], out: Path) -> int:
 
     def write(path: Path, one: ExplainedPhoto) -> None:
         with whole(out / path.name) as draft:
-            draft.write_bytes(encode(one.overlay(), "jpg"))
+            draft.write_bytes(encode(one.within(OVERLAY_SIZE).overlay(), "jpg"))
 
     results: Iterator[object] = explain_photos(loaded, paths, finish=write, batch=BATCH)
     return sum(1 for _ in results)

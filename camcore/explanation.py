@@ -155,7 +155,7 @@ class Explanation:
         arrays = {name: array[index] for name, array in self._arrays().items()}
         of_samples = np.arange(len(self))[index] if self.photographs else ()
         photographs = tuple(self.photographs[i] for i in of_samples)
-        return _assemble(self._settings(), arrays, photographs)
+        return put_together(self._settings(), arrays, photographs)
 
     @staticmethod
     def concatenate(explanations: Iterable[Explanation]) -> Explanation:
@@ -192,7 +192,7 @@ class Explanation:
         joined = {name: np.concatenate([arrays[name] for _, arrays in parts]) for name in first}
         photographs = [photo for one in explanations for photo in one.photographs]
         kept = photographs if len(photographs) == len(joined["maps"]) else ()
-        return _assemble(settings, joined, tuple(kept))
+        return put_together(settings, joined, tuple(kept))
 
     def _settings(self) -> dict[str, Any]:
         """Collect all but the arrays: what a file says about them, and joined batches share."""
@@ -832,12 +832,17 @@ def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
     return {f"the shape of {name}": array.shape[1:] for name, array in arrays.items()}
 
 
-def _assemble(
+def taken_apart(one: Explanation) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Split an explanation into settings, as JSON has them, and arrays with a batch axis."""
+    return one._settings(), one._arrays()
+
+
+def put_together(
     settings: Mapping[str, Any],
     arrays: Mapping[str, Array],
     photographs: tuple[PhotoInput, ...] = (),
 ) -> Explanation:
-    """Make an explanation of what `_settings` and `_arrays` collect."""
+    """Make an explanation of what `taken_apart` returns, and of photographs."""
     names = settings.get("names")
     return Explanation(
         maps=arrays["maps"],
@@ -901,7 +906,7 @@ def load(path: str | os.PathLike[str]) -> Explanation:
         said = about.pop("photographs", [])
         pictures = [arrays.pop(f"photo_{i}") for i in range(len(said))]
         photographs = tuple(map(_photograph, said, pictures))
-        explanation = _assemble(about, arrays, photographs)
+        explanation = put_together(about, arrays, photographs)
         unknown = (about.keys() - {"format", *explanation._settings()}) | (
             arrays.keys() - explanation._arrays().keys()
         )

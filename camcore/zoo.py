@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib import import_module, resources
@@ -40,6 +40,7 @@ from camcore.registry import (
 
 __all__ = [
     "LoadedModel",
+    "ModelName",
     "check_spec",
     "check_weights",
     "class_names",
@@ -122,6 +123,82 @@ def load_model(
     else:
         loaded = _described(spec, options)
     return loaded if names is None else replace(loaded, classes=names)
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model as a person names it, loaded where it is needed, on another machine, say.
+
+    Parameters
+    ----------
+    spec, weights, checkpoint, pretrained, num_classes, device
+        As `load_model` takes them.
+    classes : path or None
+        A file of names.
+    """
+
+    spec: str
+    weights: str | None = None
+    checkpoint: str | None = None
+    pretrained: bool = False
+    num_classes: int | None = None
+    device: str | None = None
+    classes: Path | None = None
+
+    def load(self) -> LoadedModel:
+        """Load the model.
+
+        Raises
+        ------
+        InputError, MissingExtraError
+            As `load_model` raises them.
+        """
+        return load_model(
+            self.spec,
+            self.weights,
+            checkpoint=self.checkpoint,
+            pretrained=self.pretrained,
+            num_classes=self.num_classes,
+            device=self.device,
+            classes=self.classes,
+        )
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that the model is loaded from, as far as they are named."""
+        return named_files(self.spec, *self._named)
+
+    @property
+    def fingerprint(self) -> list[str]:
+        """Describe the files and code that made the model, once it is loaded."""
+        return fingerprint(self.spec, *self._named)
+
+    @property
+    def _named(self) -> tuple[str | None, ...]:
+        return self.weights, self.checkpoint, None if self.classes is None else str(self.classes)
+
+    def settings(self) -> dict[str, Any]:
+        """Collect what results depend on, to be compared with an earlier run's."""
+        weights, checkpoint, classes = map(_absolute, self._named)
+        return {
+            "model": _absolute(self.spec),
+            "weights": weights,
+            "checkpoint": checkpoint,
+            "pretrained": self.pretrained or None,
+            "num-classes": self.num_classes,
+            "classes": classes,
+        }
+
+
+def _absolute(name: str | None) -> str | None:
+    """Make the name of a file absolute, also of one behind a scheme; leave other names alone."""
+    if name is None:
+        return None
+    scheme, colon, rest = name.partition(":")
+    if colon and Path(rest).exists() and not Path(name).exists():
+        return f"{scheme}:{Path(rest).resolve()}"
+    path = Path(name)
+    return str(path.resolve()) if path.is_file() else name
 
 
 def check_spec(spec: str) -> None:

@@ -76,10 +76,15 @@ class Bar:
     def __bool__(self) -> bool:
         return self._bar is not None
 
-    def advance(self) -> None:
-        """Count an item as done."""
+    def advance(self, count: int = 1) -> None:
+        """Count items as done."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(count)
+
+    def expect(self, total: int | None) -> None:
+        """Set how many items there are, once that is known."""
+        if self._bar is not None:
+            self._bar.total = total
 
     def describe(self, text: str) -> None:
         """Set the layout's ``{desc}`` to `text`."""

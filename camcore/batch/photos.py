@@ -22,6 +22,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from camcore._shared.optional import needs
 from camcore.batch.pipeline import Failed, Stages, pipelined
 from camcore.errors import InputError
 from camcore.explainer import Explainer
@@ -77,6 +78,19 @@ class ExplainedPhoto:
     def heat(self) -> npt.NDArray[np.float32]:
         """The map of what the model saw, ``(h, w)`` in [0, 1]."""
         return heat_of(self.explanation.maps[0])
+
+    def within(self, side: int) -> ExplainedPhoto:
+        """Scale the photograph down, so that its longer side is `side` or less."""
+        edges = self.photo.shape[:2]
+        if max(edges) <= side:
+            return self
+        with needs("viz", "scaling photographs"):
+            from PIL import Image
+        height, width = (max(1, round(edge * side / max(edges))) for edge in edges)
+        small = Image.fromarray(self.photo).resize((width, height), Image.Resampling.BOX)
+        photo, seen = np.asarray(small), self.crop
+        crop = None if seen is None else Crop(photo.shape, seen.grid, seen.scaled, seen.corner)
+        return ExplainedPhoto(photo, crop, self.explanation, self.value_range)
 
     def map(self) -> npt.NDArray[np.float32]:
         """Lay the map over the whole photograph, ``(H, W)`` in [0, 1]; 0 outside the crop."""

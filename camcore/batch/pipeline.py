@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -71,7 +71,7 @@ def pipelined(
     *,
     batch: int = 8,
     workers: int | None = None,
-) -> Iterator[tuple[Item, Done | Failed]]:
+) -> Generator[tuple[Item, Done | Failed], None, None]:
     """Run `items` through overlapping stages and yield their results in order.
 
     Parameters

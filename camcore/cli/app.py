@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 import camcore
 from camcore.cli import console, listing
 from camcore.cli.compare import command as compare
+from camcore.cli.dataset import DatasetCommand
 from camcore.cli.demo import demo
 from camcore.cli.evaluate import evaluate_photos
 from camcore.cli.explain.command import explain
@@ -52,9 +53,9 @@ def start(
 
 
 app.command("demo")(demo)
-app.command("explain")(explain)
+app.command("explain", cls=DatasetCommand)(explain)
 app.command("compare", help=compare.HELP)(compare.compare)
-app.command("evaluate")(evaluate_photos)
+app.command("evaluate", cls=DatasetCommand)(evaluate_photos)
 app.command("reproduce")(reproduce)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +16,22 @@ from rich.markup import escape
 
 import camcore
 from camcore._shared.atomic import alone_in, check_apart, clear_drafts, whole
+from camcore._shared.settings_file import RUN_FILE, is_same_call, write_settings
+from camcore.batch import evaluate_dataset
 from camcore.cli import console, labels
 from camcore.cli.boxes_file import boxes_by_name, boxes_of_photos
 from camcore.cli.call import typed
 from camcore.cli.compare.photos import PhotoSet
-from camcore.cli.explain.output import RUN_FILE, is_same_call, write_settings
+from camcore.cli.dataset import (
+    DatasetOptions,
+    GpusOption,
+    IdColumnOption,
+    ImageColumnOption,
+    RayOption,
+    WorkersOption,
+    end,
+)
+from camcore.cli.dataset import run as run_dataset
 from camcore.cli.explain.report import check_report
 from camcore.cli.model import ModelRequest
 from camcore.cli.options import (
@@ -41,6 +53,7 @@ from camcore.cli.rows import FOLDER, Rows
 from camcore.errors import InputError
 from camcore.evaluated import Kept
 from camcore.evaluation import METRICS, Evaluation, evaluate
+from camcore.means_table import MeansTable
 from camcore.methods.table import find
 from camcore.metrics.controls import CONTROLS
 from camcore.metrics.recipes import METRIC_RECIPES, find_metric_recipe
@@ -58,8 +71,11 @@ _FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime")
 def evaluate_photos(
     context: typer.Context,
     photos: Annotated[
-        list[Path],
-        typer.Argument(metavar="PHOTO_OR_FOLDER...", exists=True, help="Images, or folders."),
+        list[str],
+        typer.Argument(
+            metavar="PHOTO_OR_FOLDER...",
+            help="Images, or folders; text files of paths, Parquet, tar files, or URIs.",
+        ),
     ],
     model: ModelOption,
     weights: WeightsOption = None,
@@ -144,6 +160,11 @@ def evaluate_photos(
             f"first {PHOTOGRAPHS} photographs at most.",
         ),
     ] = False,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = None,
+    image_column: ImageColumnOption = None,
+    id_column: IdColumnOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print the table as JSON, and nothing else.")
     ] = False,
@@ -158,6 +179,8 @@ def evaluate_photos(
     ends with 130, the same command with --resume goes on, and gives the same numbers to the last
     bit.
     """
+    dataset = DatasetOptions(ray, workers, gpus, image_column, id_column)
+    dataset.check()
     request = ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes)
     request.check()
     if report:
@@ -174,7 +197,35 @@ def evaluate_photos(
         convention = find_metric_recipe(metric_recipe)
         for name in metrics:
             convention.check(TABLE[name])
-    found = PhotoSet.read(photos, 64, output)
+    if dataset.asked_for(photos):
+        for name, wanted in {"--report": report, "--boxes": boxes}.items():
+            if wanted:
+                raise typer.BadParameter(f"A data set is evaluated into rows; leave {name} out.")
+        evaluate_rows(
+            request,
+            photos,
+            output,
+            dataset,
+            target=target,
+            methods=methods,
+            metrics=metrics,
+            metric_recipe=convention.name,
+            masks=masks,
+            batch=batch,
+            resume=resume,
+            quiet=as_json,
+            recipe=recipe,
+            controls=controls,
+            steps=steps,
+            seed=seed,
+            **({"layer": layer} if layer else {}),
+            **({"activation": activation} if activation else {}),
+        )
+        return
+    for one in photos:
+        if not Path(one).exists():
+            raise typer.BadParameter(f"Path {one!r} does not exist.")
+    found = PhotoSet.read([Path(one) for one in photos], 64, output)
     subjects = _subjects(found, masks, boxes)
     written = [output / name for name in ("per_sample.csv", "table.md", "table.json")]
     kept = Rows(output / FOLDER, {})
@@ -263,12 +314,58 @@ def evaluate_photos(
     if as_json:
         typer.echo(json.dumps(about))
     else:
-        _print(evaluation)
+        print_table(evaluation)
         if before:
             console.say(f"{before} of {len(subjects)} photographs were done before.")
         console.wrote(output, [path.name for path in written])
     for name, why in found.unreadable:
         console.warn(f"left out {name}: {why}")
+
+
+def evaluate_rows(
+    request: ModelRequest,
+    sources: Sequence[str],
+    folder: Path,
+    dataset: DatasetOptions,
+    *,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Evaluate methods on the photographs of `sources` into rows below `folder`, and a table.
+
+    Raises
+    ------
+    typer.Exit
+        1 where photographs failed, 130 after Ctrl-C.
+    """
+    console.folder(folder)
+    made = partial(
+        evaluate_dataset,
+        sources,
+        request,
+        folder,
+        ray=dataset.cluster,
+        image_column=dataset.image_column,
+        id_column=dataset.id_column,
+        **options,
+    )
+    found, results = run_dataset(made, folder, "Evaluated", quiet=quiet)
+    if found.samples > found.failed:
+        table = results.table()
+        about = {"model": request.spec, **table.settings}
+        described = {"settings": about, "samples": len(table), "rows": described_rows(table)}
+        for name, text in (
+            ("table.md", table.to_markdown()),
+            ("table.json", json.dumps(described, indent=1)),
+        ):
+            with whole(folder / name) as draft:
+                draft.write_text(f"{text}\n", encoding="utf-8")
+        if quiet:
+            typer.echo(json.dumps(described))
+        else:
+            print_table(table)
+            console.wrote(folder, ["parts/*.parquet", "table.md", "table.json"])
+    end(found, results)
 
 
 @dataclass(frozen=True)
@@ -364,44 +461,48 @@ def _summary(
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Collect what the table says, as JSON has it; what is undefined is null."""
-
-    def number(value: float) -> float | None:
-        return None if np.isnan(value) else value
-
-    rows = {
-        row: {
-            "control": row in evaluation.controls,
-            "forwards": evaluation.forwards[row],
-            "seconds": evaluation.seconds[row],
-            "metrics": {
-                metric: dict(
-                    zip(
-                        ("mean", "low", "high"),
-                        map(number, evaluation.interval(row, metric)),
-                        strict=True,
-                    )
-                )
-                for metric in evaluation.metrics
-            },
-        }
-        for row in evaluation.rows
-    }
     best = {metric: evaluation.best(metric) for metric in evaluation.metrics}
     about = {"model": model, **evaluation.settings, "files": files, "versions": versions}
     common = {
-        row: {"MaxBoxAcc": found.score, "threshold": number(float(found.best_thresholds[0]))}
-        for row, found in evaluation.box_accuracy.items()
+        row: {"MaxBoxAcc": score, "threshold": _number(threshold)}
+        for row, (score, threshold) in evaluation.box_scores().items()
     }
     return {
         "settings": about,
         "photographs": list(names),
         "best": best,
-        "rows": rows,
+        "rows": described_rows(evaluation),
         **({"box_accuracy": common} if common else {}),
     }
 
 
-def _print(evaluation: Evaluation) -> None:
+def described_rows(table: MeansTable) -> dict[str, Any]:
+    """Describe the rows of a table, as JSON has it; what is undefined is null."""
+    return {
+        row: {
+            "control": row in table.controls,
+            "forwards": table.forwards[row],
+            "seconds": table.seconds[row],
+            "metrics": {
+                metric: dict(
+                    zip(
+                        ("mean", "low", "high"),
+                        map(_number, table.interval(row, metric)),
+                        strict=True,
+                    )
+                )
+                for metric in table.metrics
+            },
+        }
+        for row in table.rows
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def print_table(evaluation: MeansTable) -> None:
     """Print a table of each metric, the best row first, and what is to be said of it."""
     for metric in evaluation.metrics:
         row = TABLE[metric]

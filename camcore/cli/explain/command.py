@@ -12,8 +12,17 @@ import typer
 
 from camcore.batch import find_photos, is_video
 from camcore.cli.call import typed
+from camcore.cli.dataset import (
+    DatasetOptions,
+    GpusOption,
+    IdColumnOption,
+    ImageColumnOption,
+    RayOption,
+    WorkersOption,
+)
+from camcore.cli.explain.dataset import explain_rows
 from camcore.cli.explain.folder import explain_folder
-from camcore.cli.explain.output import OutputOptions
+from camcore.cli.explain.output import OVERLAY_SIZE, OutputOptions
 from camcore.cli.explain.photo import explain_photo
 from camcore.cli.explain.request import TOP, ExplainRequest
 from camcore.cli.explain.video import explain_video
@@ -47,7 +56,8 @@ def explain(
         list[str],
         typer.Argument(
             metavar="PHOTO",
-            help="An image, several, a folder, a pattern such as 'cats/*.jpg', or a video.",
+            help="An image, several, a folder, a pattern such as 'cats/*.jpg', or a video; a text "
+            "file of paths, Parquet, a tar file, or a URI such as s3://…",
             show_default=False,
         ),
     ],
@@ -177,10 +187,11 @@ def explain(
         ),
     ] = None,
     save: Annotated[
-        Literal["npz"] | None,
+        Literal["npz", "rows"] | None,
         typer.Option(
-            metavar="npz",
-            help="Also keep the maps and scores of each, for camcore.load.",
+            metavar="npz|rows",
+            help="npz: also keep the maps and scores of each, for camcore.load. rows: keep them in "
+            "Parquet files instead of overlays, for camcore.batch.read_results.",
             rich_help_panel=_MANY,
         ),
     ] = None,
@@ -202,6 +213,23 @@ def explain(
             rich_help_panel=_MANY,
         ),
     ] = False,
+    overlay_size: Annotated[
+        int | None,
+        typer.Option(
+            "--overlay-size",
+            min=16,
+            metavar="PIXELS",
+            help=f"Longer side of the overlays, {OVERLAY_SIZE} unless given; beside rows, they are "
+            "written where it is given.",
+            rich_help_panel=_MANY,
+            show_default=False,
+        ),
+    ] = None,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = None,
+    image_column: ImageColumnOption = None,
+    id_column: IdColumnOption = None,
     steady: Annotated[
         float,
         typer.Option(
@@ -232,9 +260,14 @@ def explain(
     mirrors theirs; those that cannot be read are named at the end, and all others
     are done. A video gives a video of the same size, speed and sound.
 
+    A data set, that is what --save rows or --ray is given for, a text file of paths, Parquet, tar
+    files or a URI, gives Parquet files with a row for each photograph, of those that fail, too.
+
     Exit codes: 0 when all is done, 1 when something failed, 2 when the command
     makes no sense, 130 after Ctrl-C, from where --resume goes on.
     """
+    dataset = DatasetOptions(ray, workers, gpus, image_column, id_column)
+    dataset.check()
     request = ExplainRequest(
         ModelRequest(model, weights, checkpoint, pretrained, num_classes, device, classes),
         *(layer or (), target, method, recipe, max_dim, value_range, activation),
@@ -242,6 +275,21 @@ def explain(
     )
     if overlap and not tile:
         raise typer.BadParameter("--overlap is for tiles; give --tile, too.")
+    if dataset.asked_for(photos) or save == "rows":
+        of_overlays = {
+            "--figures": figures,
+            "--report": report,
+            "--save npz": save == "npz",
+            "--format": kind,
+            "--tile": tile,
+            "--json": as_json,
+        }
+        for name, wanted in of_overlays.items():
+            if wanted:
+                raise typer.BadParameter(f"A data set gives rows; leave {name} out.")
+        folder = output or Path(_named_after(photos))
+        explain_rows(request, photos, folder, dataset, recursive, batch, resume, overlay_size)
+        return
     for_many = {
         "--resume": resume,
         "--recursive": recursive,
@@ -249,6 +297,7 @@ def explain(
         "--figures": figures,
         "--format": kind,
         "--report": report,
+        "--overlay-size": overlay_size,
     }
     given = [name for name, value in for_many.items() if value]
     alone = len(photos) == 1 and not given and _is_one(photos[0]) and not is_video(photos[0])
@@ -278,7 +327,9 @@ def explain(
             found = find_photos(photos, recursive=recursive, exclude=folder)
         except InputError as error:
             raise typer.BadParameter(str(error)) from error
-        options = OutputOptions(kind or "jpg", save is not None, figures, report)
+        options = OutputOptions(
+            kind or "jpg", save is not None, figures, report, overlay_size or OVERLAY_SIZE
+        )
         again = typed(context)
         explain_folder(
             *(request, found, folder, options),

@@ -12,6 +12,7 @@ from threading import Lock
 import typer
 
 from camcore._shared.atomic import alone_in, clear_drafts, not_written
+from camcore._shared.settings_file import is_same_call, write_settings
 from camcore.batch import ExplainedPhoto, FoundPhotos, explain_photos
 from camcore.cli import console
 from camcore.cli.explain.output import (
@@ -19,8 +20,6 @@ from camcore.cli.explain.output import (
     OutputOptions,
     OutputPaths,
     draw_figure,
-    is_same_call,
-    write_settings,
 )
 from camcore.cli.explain.report import ReportDraft, check_report
 from camcore.cli.explain.request import ExplainRequest
@@ -75,6 +74,7 @@ def explain_folder(
         **request.settings(),
         "photographs below": str(found.root),
         "format": options.kind,
+        "overlay-size": options.side,
     }
     going_on = resume and is_same_call(folder, settings)
     summary = RunSummary(len(found.paths))
@@ -170,7 +170,7 @@ def _write(
         with _DRAWING:
             drawing = draw_figure(loaded, one, top)
         write_image(outputs.file(path, "figure"), stamped(drawing, {"run": run}))
-    picture = encode(one.overlay(), options.kind)
+    picture = encode(one.within(options.side).overlay(), options.kind)
     write_image(overlay, stamped(picture, outputs.stamp(path, run)))
     return summarised(loaded, one, overlay)
 

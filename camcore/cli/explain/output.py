@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,23 +9,21 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import camcore
-from camcore._shared.atomic import check_apart, whole
-from camcore._shared.reading import reading
+from camcore._shared.atomic import check_apart
+from camcore._shared.settings_file import RUN_FILE
 from camcore.batch import ExplainedPhoto, FoundPhotos
 from camcore.cli import labels
-from camcore.errors import InputError
 from camcore.photos.io import Format
 from camcore.photos.stamp import read_stamp
 from camcore.viz import png_bytes
 from camcore.viz.explanation import explanation_figure, with_score
 from camcore.zoo import LoadedModel
 
+OVERLAY_SIZE = 1024
+"""Longer side of overlays unless another is asked for, in pixels."""
+
 REPORT = "report.html"
 """The page beside the results that shows all of them."""
-
-RUN_FILE = "camcore-run.json"
-"""The file beside the results that holds the settings of their run."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,15 @@ class OutputOptions:
         Format of the overlays.
     arrays, figures, report : bool
         Whether explanations are saved as ``.npz``, figures drawn, and one page written of all.
+    side : int
+        Overlays of larger photographs are scaled down to this longer side, in pixels.
     """
 
     kind: Format = "jpg"
     arrays: bool = False
     figures: bool = False
     report: bool = False
+    side: int = OVERLAY_SIZE
 
     @property
     def endings(self) -> dict[str, str]:
@@ -137,55 +137,6 @@ def _size_and_time(path: Path) -> Sequence[int]:
     except OSError:  # that it cannot be read is told when it is its turn
         return ()
     return about.st_size, about.st_mtime_ns
-
-
-def changed_settings(folder: Path, settings: Mapping[str, Any]) -> Sequence[str] | None:
-    """List how `settings` differ from those of the run into `folder`; None where there was none.
-
-    Raises
-    ------
-    InputError
-        The file with the settings cannot be read.
-    """
-    file = folder / RUN_FILE
-    if not file.is_file():
-        return None
-    with reading(
-        file,
-        "the settings of a run. Start over without --resume, or choose another --output",
-        refusal="does not hold the settings of the results beside it",
-    ):
-        before = json.loads(file.read_text("utf-8"))["call"]
-        names = dict.fromkeys([*before, *settings])
-        return [
-            f"{name} was {_in_words(before.get(name))} and is {_in_words(settings.get(name))}"
-            for name in names
-            if before.get(name) != settings.get(name)
-        ]
-
-
-def is_same_call(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Tell whether `folder` holds results of a run, and refuse those of other `settings`."""
-    changed = changed_settings(folder, settings)
-    if changed:
-        raise InputError(
-            f"{folder} holds the results of another call: {'; '.join(changed)}. Repeat that call "
-            "to go on with it, leave --resume out to start over, or choose another --output."
-        )
-    return changed is not None
-
-
-def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write the `settings` of a run into its `folder`."""
-    with whole(folder / RUN_FILE) as draft:
-        text = json.dumps({"camcore": camcore.__version__, "call": settings}, indent=2)
-        draft.write_text(text + "\n", "utf-8")
-
-
-def _in_words(value: Any) -> str:
-    if value in (None, []):
-        return "not given"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def draw_figure(loaded: LoadedModel, one: ExplainedPhoto, top: int) -> bytes:

@@ -206,11 +206,11 @@ def test_bad_input_gets_one_line_and_exit_code_1_or_2_where_it_names_nothing(
 
 
 def test_a_file_that_is_no_image_is_named(camcore, tmp_path):
-    text = tmp_path / "notes.txt"
+    text = tmp_path / "notes.md"
     text.write_text("no picture")
     done = camcore("explain", text, "-m", "tiny_models:named")
     assert done.exit_code == 1
-    assert "notes.txt is no image" in done.stderr
+    assert "notes.md is no image" in done.stderr
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(camcore, photo):

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import camcore
+from camcore._shared.settings_file import changed_settings, write_settings
 from camcore.batch import Clip, write_video
-from camcore.cli.explain.output import changed_settings, write_settings
 from camcore.errors import CamcoreError
 from camcore.photos.io import read_photo
 from camcore.photos.stamp import read_stamp
