@@ -117,6 +117,39 @@ def find_photos(
     return FoundPhotos(_common(roots), list(paths.values()), ignored, passed_over)
 
 
+def photos_in(
+    folder: str | os.PathLike[str],
+    *,
+    recursive: bool = False,
+    exclude: str | os.PathLike[str] | None = None,
+) -> Iterator[Path]:
+    """Find the photographs in a folder one after the other, as `find_photos` does.
+
+    Parameters
+    ----------
+    folder : path
+    recursive, exclude
+        As `find_photos` takes them.
+
+    Yields
+    ------
+    Path
+        By name within a folder. No more is kept than the names in one folder.
+
+    Raises
+    ------
+    InputError
+        A folder cannot be looked into.
+    """
+    excluded = None if exclude is None else _absolute(exclude)
+    looked_into = Path(folder)
+    within = excluded is not None and _absolute(looked_into) in excluded.parents
+    for path in _files(looked_into, recursive):
+        is_result = path.name.endswith(_RESULTS) or (within and _lies_in(path, excluded))
+        if is_photo(path) and not is_result:
+            yield path
+
+
 def is_photo(path: str | os.PathLike[str]) -> bool:
     """Tell whether `path` has the suffix of a photograph.
 
@@ -153,12 +186,13 @@ def _files(folder: Path, recursive: bool) -> Iterator[Path]:
     Such a folder is then reported as a photograph that cannot be read.
     """
     try:
-        inside = sorted(folder.iterdir())
+        inside = sorted(os.listdir(folder))
     except OSError as error:
         raise InputError(f"{folder} cannot be looked into ({error.strerror}).") from error
-    for path in inside:
-        if path.name.startswith("."):
+    for name in inside:
+        if name.startswith("."):
             continue
+        path = folder / name
         if not path.is_dir() or (not recursive and is_photo(path)):
             yield path
         elif recursive and not path.is_symlink():
@@ -175,9 +209,13 @@ def _split(
     within = excluded is not None and _absolute(folder) in excluded.parents
     lists: tuple[list[Path], list[Path]] = ([], [])
     for path in files:
-        inside = within and excluded in _absolute(path).parents
+        inside = within and _lies_in(path, excluded)
         lists[inside or path.name.endswith(_RESULTS)].append(path)
     return lists
+
+
+def _lies_in(path: Path, folder: Path | None) -> bool:
+    return folder is not None and folder in _absolute(path).parents
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:

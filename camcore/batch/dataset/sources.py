@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 from camcore._shared.optional import needs
 from camcore._shared.reading import said
-from camcore.batch.find import find_photos, is_photo
+from camcore.batch.find import is_photo, photos_in
 from camcore.errors import InputError
 
 if TYPE_CHECKING:
@@ -232,9 +232,8 @@ def _files(source: str, recursive: bool, exclude: Path | None) -> Iterator[tuple
         for path in holders:
             yield path.relative_to(source).as_posix(), str(path)
         if not holders:
-            found = find_photos([source], recursive=recursive, exclude=exclude)
-            for path in found.paths:
-                yield found.within(path).as_posix(), str(path)
+            for path in photos_in(source, recursive=recursive, exclude=exclude):
+                yield path.relative_to(source).as_posix(), str(path)
     elif not os.path.lexists(source) and glob.has_magic(source):
         for name in sorted(glob.iglob(source, recursive=True)):
             if not os.path.isdir(name):

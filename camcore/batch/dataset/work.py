@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -194,7 +194,8 @@ class Evaluating:
         if self.masks is None:
             return None
         name = Path(sample.id)
-        path = mask_of(name, self.masks / name.parent) or mask_of(name, self.masks)
+        inside = None if name.is_absolute() else mask_of(name, self.masks / name.parent)
+        path = inside or mask_of(name, self.masks)
         if path is None:
             raise FileNotFoundError(f"There is no mask of {sample.id} in {self.masks}.")
         return read_mask(path)
@@ -232,7 +233,9 @@ class Worker:
         model = task.model
         loaded = model if isinstance(model, LoadedModel) else model.load()
         self._folder, self._about, self._pace = folder, about, task.pace
-        self._stages = task.stages(loaded)
+        stages = task.stages(loaded)
+        self._stages = replace(stages, prepare=_of_one_sample(stages.prepare))
+        self._none_yet = True
         self._told = {"version": VERSION, "run": about["run"]}
 
     def __call__(self, shard: Shard) -> Iterator[Done]:
@@ -257,6 +260,7 @@ class Worker:
             some = chain([first], islice(samples, self._pace.part - 1))
             made: list[Row] = []
             failed = 0
+            unexpected: _Unexpected | None = None
             with closing(self._done(some)) as results:
                 for sample, row in results:
                     stamp = (None, None) if sample.stamp is None else sample.stamp
@@ -264,11 +268,19 @@ class Worker:
                     told |= dict(zip(("size", "changed"), stamp, strict=True))
                     if isinstance(row, Failed):
                         failed += 1
+                        if isinstance(row.error, _Unexpected):
+                            unexpected = row.error
                         broken |= sample.stamp is None and isinstance(shard, Packed)
                         told["error"] = str(row)
                     else:
+                        self._none_yet = False
                         told |= row
                     made.append(told)
+            if self._none_yet and unexpected is not None and len(made) > 1:
+                raise CamcoreError(
+                    f"None of the first {len(made)} photographs could be done: {unexpected}. Mend "
+                    "that, and repeat the call to go on."
+                )
             following = next(samples, None)
             finished = None
             if following is None and isinstance(shard, Packed) and not broken:
@@ -344,7 +356,7 @@ def _each_at_least(
         raise
     except Exception as error:  # the model's own
         if len(photos) == 1:
-            return [Failed(_told(error))]
+            return [Failed(_Unexpected.of(error))]
         return [part for one in photos for part in _each_at_least(explainer, [one], target)]
 
 
@@ -357,11 +369,30 @@ def _survived(function: Any, *arguments: Any) -> Any:
     except CamcoreError:
         raise
     except Exception as error:  # the model's own
-        return Failed(_told(error))
+        return Failed(_Unexpected.of(error))
 
 
-def _told(error: Exception) -> Exception:
-    return RuntimeError(f"the model raised {type(error).__name__}: {said(error)}")
+def _of_one_sample(prepare: Callable[[Sample], Any]) -> Callable[[Sample], Any]:
+    """Make whatever a preprocessing raises on a sample the failure of that sample."""
+
+    def prepared(sample: Sample) -> Any:
+        try:
+            return prepare(sample)
+        except (CamcoreError, OSError, MemoryError):
+            raise
+        except Exception as error:  # of a function of the user's
+            raise _Unexpected.of(error) from error
+
+    return prepared
+
+
+class _Unexpected(InputError):
+    """What the user's own code raised on a sample."""
+
+    @classmethod
+    def of(cls, error: Exception) -> _Unexpected:
+        """Say what was raised."""
+        return cls(f"the model or its preprocessing raised {type(error).__name__}: {said(error)}")
 
 
 def cores() -> int:
