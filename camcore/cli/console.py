@@ -26,6 +26,14 @@ err = Console(stderr=True, highlight=False)
 """Progress, warnings and errors."""
 
 
+RANDOM = "random weights: the picture shows that all parts work, not what they learned"
+
+ASSUMED = (
+    "nothing says how this model takes photographs; it is shown {}. If it was trained otherwise, "
+    "give a function that returns a camcore.zoo.LoadedModel: --model package.module:function"
+)
+
+
 def fail(message: str) -> None:
     """Print `message` as an error, on one line that the terminal wraps."""
     line = " ".join(message.split())
@@ -50,11 +58,7 @@ def warn(message: str) -> None:
 def warn_of_assumed(loaded: LoadedModel) -> None:
     """Print a note where nothing says how the model is to be shown photographs."""
     if loaded.assumed is not None:
-        warn(
-            f"nothing says how this model takes photographs; it is shown {loaded.assumed}. If it "
-            "was trained otherwise, give a function that returns a camcore.zoo.LoadedModel: "
-            "--model package.module:function"
-        )
+        warn(ASSUMED.format(loaded.assumed))
 
 
 def table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:

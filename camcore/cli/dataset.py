@@ -177,6 +177,10 @@ def run(
     results = read_results(folder)
     for note in found.notes:
         console.warn(note)
+    if not results.about["pretrained"]:
+        console.warn(console.RANDOM)
+    if (assumed := results.about["assumed"]) is not None:
+        console.warn(console.ASSUMED.format(assumed))
     if not quiet:
         here = found.samples - found.before
         rate = here / max(found.seconds, 1e-9)

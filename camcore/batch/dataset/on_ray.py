@@ -68,6 +68,7 @@ def on_ray(
     """
     with needs("ray", "explaining on Ray"):
         import ray
+        from ray import cloudpickle
         from ray.data import ActorPoolStrategy
     started = not ray.is_initialized()
     if started:
@@ -81,10 +82,10 @@ def on_ray(
     try:
         machines = [one["Resources"] for one in ray.nodes() if one["Alive"]]
         share = _shared_out(cluster, len(shards), machines)
-        task = _on_device(task, share.gpus)
+        task = _on_device(_threaded(task, share.cpus), share.gpus)
         with _quiet(ray.data.DataContext.get_current()):
             rows = ray.data.from_items(
-                [{"shard": pickle.dumps((one, task, folder, about))} for one in shards],
+                [{"shard": cloudpickle.dumps((one, task, folder, about))} for one in shards],
                 override_num_blocks=len(shards),
             )
             done = rows.flat_map(
@@ -140,6 +141,14 @@ def _shared_out(cluster: Cluster, shards: int, machines: Sequence[Mapping[str, f
     most = max([1, *cores])
     cpus = cluster.cpus if cluster.cpus is not None else min(most, max(1, sum(cores) // workers))
     return _Share(workers, float(cpus), gpus)
+
+
+def _threaded(task: Task, cpus: float) -> Task:
+    """Give a worker as many threads as it has cores, unless said otherwise."""
+    if task.pace.threads is not None:
+        return task
+    threads = min(8, max(2, int(cpus)))
+    return replace(task, pace=replace(task.pace, threads=threads))  # type: ignore[type-var]
 
 
 def _on_device(task: Task, gpus: float) -> Task:

@@ -57,6 +57,15 @@ class Results:
             call: Mapping[str, Any] = found["call"]
             return call
 
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """What the first part says of what made it.
+
+        The version, the settings and their hash; whether the model had weights of its own
+        (``"pretrained"``); and how it was shown photographs where nothing says how (``"assumed"``).
+        """
+        return Part.read(self.files[0], arrays=False).about
+
     def __len__(self) -> int:
         return sum(rows for rows, _ in self._counts)
 

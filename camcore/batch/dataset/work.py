@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,7 @@ class Pace:
     part : int
         Rows of a Parquet file, which are lost together where a worker is.
     threads : int or None
-        Threads of a worker that read and finish; as many as there are cores, from 2 to 8.
+        Threads of a worker that read and finish; as many as it has cores, from 2 to 8.
     """
 
     batch: int = 8
@@ -232,7 +231,8 @@ class Worker:
     def __init__(self, task: Task, folder: Path, about: Mapping[str, Any]) -> None:
         model = task.model
         loaded = model if isinstance(model, LoadedModel) else model.load()
-        self._folder, self._about, self._pace = folder, about, task.pace
+        known = {"pretrained": loaded.pretrained, "assumed": loaded.assumed}
+        self._folder, self._about, self._pace = folder, {**about, **known}, task.pace
         stages = task.stages(loaded)
         self._stages = replace(stages, prepare=_of_one_sample(stages.prepare))
         self._none_yet = True
@@ -393,10 +393,3 @@ class _Unexpected(InputError):
     def of(cls, error: Exception) -> _Unexpected:
         """Say what was raised."""
         return cls(f"the model or its preprocessing raised {type(error).__name__}: {said(error)}")
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -185,7 +185,7 @@ def _print_end(
 ) -> None:
     """Print notes, the summary, and the photographs that failed."""
     if not loaded.pretrained:
-        console.warn("random weights: the picture shows that all parts work, not what they learned")
+        console.warn(console.RANDOM)
     if summary.stretched:
         console.warn("the recipe leaves maps beyond 0..1; drawn stretched to 0..1")
     if summary.empty:

@@ -81,7 +81,7 @@ def _warn(loaded: LoadedModel, one: ExplainedPhoto) -> None:
     """Print what is to be known of the map."""
     result = one.explanation
     if not loaded.pretrained:
-        console.warn("random weights: the picture shows that all parts work, not what they learned")
+        console.warn(console.RANDOM)
     if result.empty[0]:
         what = "this score" if result.classes is None else "this class"
         console.warn(f"nothing speaks for {what} at this layer: the map is all zeros")
