@@ -27,7 +27,7 @@ from camcore.adapter import (
     SecondOrder,
     Trace,
 )
-from camcore.errors import CamcoreError, LayerError, MethodError
+from camcore.errors import CamcoreError, LayerError, MethodError, NotOfferedError
 from camcore.inputs import Inputs
 from camcore.layers import frames, image_tokens, layout
 from camcore.layers.dependent import dependent_layers
@@ -225,24 +225,49 @@ class Evidence:
                 "CAM weights channels by a target's cotangent, which a native callable does not "
                 "give. Give a class or a camcore.targets.Target."
             )
-        head = self.adapter.classifier()
-        whole = isinstance(self.target, Target) and self.target.every_output
-        values = None if whole else self.selector.values(self.trace)
-        if head is not None and values is not None and values.ndim <= 2:
-            weights, bias = head
-            values = values.reshape(len(values), -1)
-            pooled = mean_space(self.activations)
-            if weights.shape == (values.shape[1], pooled.shape[1]):
-                error = np.abs(pooled @ weights.T + bias - values).max()
-                if error <= 1e-2 * np.abs(values).max():  # bfloat16 keeps two or three digits
-                    cotangent = self.scored.cotangent[self.selector.path(self.trace.outputs)]
-                    result: Array = cotangent.reshape(values.shape) @ weights.astype(values.dtype)
-                    return result
+        if (found := self._head_weights(1e-2)) is not None:  # bfloat16 keeps two or three digits
+            return found
         raise MethodError(
             "CAM needs a layer that only global average pooling and one linear layer follow; "
             f"{self.layer!r} is not such a layer of this model. Grad-CAM is the same map there "
             "and works everywhere: method='gradcam'."
         )
+
+    @cached_property
+    def mean_weights(self) -> Array | None:
+        """What the score gains by the mean of each channel, ``(B, C)``.
+
+        None where that is not the same everywhere: where more than global average pooling and one
+        linear layer follow, or the target is not linear in the outputs.
+        """
+        if not isinstance(self.target, Target) or not self.target.linear or self.frames > 1:
+            return None
+        try:
+            return self._head_weights(1e-4)
+        except NotOfferedError:
+            return None
+
+    def _head_weights(self, tolerance: float) -> Array | None:
+        """Gather the linear head's weights, where pooled activations give the outputs by it.
+
+        They may be apart by `tolerance` times the largest output.
+        """
+        head = self.adapter.classifier()
+        whole = isinstance(self.target, Target) and self.target.every_output
+        values = None if whole else self.selector.values(self.trace)
+        if self.scored is None or head is None or values is None or values.ndim > 2:
+            return None
+        weights, bias = head
+        values = values.reshape(len(values), -1)
+        pooled = mean_space(self.activations)
+        if weights.shape != (values.shape[1], pooled.shape[1]):
+            return None
+        error = np.abs(pooled @ weights.T + bias - values).max()
+        if not error <= tolerance * np.abs(values).max():
+            return None
+        cotangent = self.scored.cotangent[self.selector.path(self.trace.outputs)]
+        result: Array = cotangent.reshape(values.shape) @ weights.astype(values.dtype)
+        return result
 
     @property
     def of_one_call(self) -> bool:

@@ -756,6 +756,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "token_logits": "token-wise logits of a language model at its image tokens",
     "layers_activations": "what layers of every size return",
     "class_weights": "the weights of a linear head",
+    "mean_weights": "what the score gains by each channel's mean, where a linear head says",
     "scores": "the score",
     "images": "the input",
     "image_gradients": "the score's gradient at the input",

@@ -24,6 +24,7 @@ from camcore.methods.arrays import (
     batches,
     flat,
     floating,
+    mean_space,
     one_of,
     ratio,
     shaped,
@@ -38,21 +39,24 @@ Edge: TypeAlias = Literal["shift", "cut"]
 @register(
     "ablationcam",
     "Ablation-CAM",
-    ("activations", "scores", "resume"),
-    "1 + channels x what follows the layer",
+    ("activations", "scores", "resume", "mean_weights"),
+    "1, or 1 + channels x what follows the layer",
     "Desai and Ramaswamy, WACV 2020",
 )
 def ablationcam(
     activations: Array,
     scores: Array,
     resume: Resume,
+    mean_weights: Array | None = None,
     *,
     batch_size: int = 64,
     progress: bool | None = None,
 ) -> Array:
     """Compute Ablation-CAM: Σ_c w_c · A_c with w = (y − y_c) / y, y_c the score with A_c set to 0.
 
-    A channel that is zero everywhere is not run: its weight is 0.
+    A channel that is zero everywhere is not run: its weight is 0. Where the score is affine in the
+    channels' means, as behind global average pooling and one linear layer, nothing is run: without
+    a channel the score falls by its mean times what the score gains by that.
 
     Parameters
     ----------
@@ -62,6 +66,8 @@ def ablationcam(
         The scores y.
     resume : callable
         Context that scores altered activations of one sample.
+    mean_weights : (B, C) array, optional
+        What the score gains by the mean of each channel, where it is affine in these.
     batch_size : int
         How many ablations are scored at once.
     progress : bool, optional
@@ -85,7 +91,11 @@ def ablationcam(
     activations = floating(activations, "activations")
     at_least_one(batch_size=batch_size)
     scores = shaped(scores, (len(activations),), "scores")
-    weights = np.zeros(activations.shape[:2], np.float64)
+    if mean_weights is not None:
+        gains = shaped(mean_weights, activations.shape[:2], "mean_weights")
+        drops = gains * mean_space(activations)
+        return _by_drops(drops, scores, activations)
+    drops = np.zeros(activations.shape[:2], np.float64)
     for sample, activation in enumerate(activations):
         live = np.flatnonzero(flat(activation[None])[0].any(axis=1))
         # One buffer serves every batch: a channel is taken out and put back.
@@ -98,8 +108,13 @@ def ablationcam(
                     score(altered[: len(batch)]), rows.shape, "Scores of altered activations"
                 )
                 altered[rows, batch] = activation[batch]
-                weights[sample, batch] = scores[sample] - without
-    weights = ratio(weights, np.broadcast_to(scores[:, None].astype(np.float64), weights.shape))
+                drops[sample, batch] = scores[sample] - without
+    return _by_drops(drops, scores, activations)
+
+
+def _by_drops(drops: Array, scores: Array, activations: Array) -> Array:
+    """Weight channels by how far the score falls without each, over the score."""
+    weights = ratio(drops, np.broadcast_to(scores[:, None].astype(np.float64), drops.shape))
     return weighted(weights.astype(activations.dtype), activations)
 
 

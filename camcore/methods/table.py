@@ -56,6 +56,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "attentions_gradients": Need(backward=True, by_row=True),
     "pooling": Need(targeted=False, by_row=True),
     "class_weights": Need(by_channel=True),
+    "mean_weights": Need(by_channel=True),
     "scores": Need(),
     "images": Need(targeted=False),
     "image_gradients": Need(backward=True),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import camcore
+from camcore import methods
+from camcore.targets import Probability
 
 CHANNELS = np.random.default_rng(0).choice(2048, 64, replace=False)
 
@@ -81,5 +83,50 @@ def test_resuming_equals_the_whole_model(framework, request, photograph):
             part[np.arange(256), np.arange(start, start + 256)] = 0
             weights[start : start + 256] = 1 - score(part) / evidence.scores[0]
     expected = np.einsum("c,chw->hw", weights, evidence.activations[0].astype(float))
+    replayed = methods.ablationcam(evidence.activations, evidence.scores, evidence.resume)
+    np.testing.assert_allclose(replayed[0], expected, atol=1e-5 * np.abs(expected).max())
+
+
+def torch_network(torch, double):
+    """ResNet-18 in double precision, and two images."""
+    torch.manual_seed(0)
+    from torchvision.models import resnet18
+
+    return resnet18(weights=None).double().eval(), torch.randn(2, 3, 64, 64).double(), "layer4"
+
+
+def keras_network(keras, double):
+    """A small network in double precision, and two images."""
+    with double():
+        keras.utils.set_random_seed(0)
+        images = keras.Input((16, 16, 3))
+        last = keras.layers.Conv2D(32, 3, activation="relu", name="last")(images)
+        pooled = keras.layers.GlobalAveragePooling2D()(last)
+        model = keras.Model(images, keras.layers.Dense(5, activation="softmax")(pooled))
+    return model, np.random.default_rng(0).normal(size=(2, 16, 16, 3)), "last"
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_behind_pooling_and_a_linear_layer_nothing_is_replayed(
+    framework, request, double, monkeypatch
+):
+    make = {"torch": torch_network, "keras": keras_network}[framework]
+    model, images, layer = make(request.getfixturevalue(framework), double)
+    explainer = camcore.Explainer(model, layer=layer, method="ablationcam", progress=False)
+    evidence = explainer.evidence(images)
+    replayed = methods.ablationcam(evidence.activations, evidence.scores, evidence.resume)
+
+    kind, calls = type(evidence.adapter), []
+    resume = kind.resume
+
+    def counted(*given, **options):
+        calls.append(given)
+        return resume(*given, **options)
+
+    monkeypatch.setattr(kind, "resume", counted)
     (raw,) = explainer(images).raw.values()
-    np.testing.assert_allclose(raw[0], expected, atol=1e-5 * np.abs(expected).max())
+    assert calls == []
+    np.testing.assert_allclose(raw, replayed, atol=1e-9 * np.abs(replayed).max())
+    assert np.abs(replayed).max() > 1e-3
+    explainer(images, Probability(1))
+    assert len(calls) == 2

@@ -118,7 +118,7 @@ def test_needs_are_attributes_of_the_evidence():
 def test_what_is_not_of_the_layer_the_scores_or_the_weights_is_of_the_images():
     elsewhere = {"activations", "gradients", "hessian_products", "attention_gradients", "resume"}
     elsewhere |= {"scores", "class_weights", "bias_terms", "gradients_from", "token_logits"}
-    elsewhere |= {"own_gradients"}
+    elsewhere |= {"own_gradients", "mean_weights"}
     assert set(NEEDS) - elsewhere - CHAINED == ON_IMAGES
 
 
@@ -144,7 +144,7 @@ DEFAULTS = {
     "polycam": {**MASKED, "change": "both", "masking": CLIPPED, "interpolation": LINEAR},
     "groupcam": {"groups": 32, "side": 51, "sigma": 50.0, "masking": PAPER, "batch_size": 32},
     "opticam": {"steps": 100, "rate": 0.1},
-    "ablationcam": {"batch_size": 64},
+    "ablationcam": {"mean_weights": None, "batch_size": 64},
     "reciprocam": {"smooth": False, "batch_size": 64},
     "occlusion": {
         **{"window": 15, "stride": 8, "baseline": 0.0, "edge": "shift", "batch_size": 32}
