@@ -249,7 +249,7 @@ class NumpyAdapter:
     def gradients_beyond(
         self, inputs: Any, layer: str, later: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array, Seed], Array]]:
-        """Run what follows `layer` on altered activations, and pull back to what `later` returns."""
+        """Run what follows `layer` on altered activations, and pull back to a later layer."""
         following, values = self._following(inputs, layer)
         place = self._place(later) - self._place(layer)
         if place < 0:
