@@ -580,8 +580,9 @@ class Rerun(Evidence):
     def own_gradients(self) -> Callable[[], Array]:
         """Gradients of the layer's own score: ``own_gradients()`` is ``(B, heads, queries, *S)``.
 
-        At its attention, of the score that the model makes of the mean of its block's tokens. It
-        takes further passes, once for all attention of the traced one.
+        At its attention, of the score that the model makes of the mean of its block's tokens; or
+        at a pooler's attention to these. It takes further passes, once for all attention of the
+        traced one.
         """
 
         def own() -> Array:
