@@ -103,7 +103,7 @@ class Blocks:
             raise not_offered(one.adapter, "gradients_between")
         if not self.own:
             return {}
-        trace = one._pass(one.inputs, self.every)
+        trace = one.run_again(one.inputs, self.every)
         traced, axis = trace.layers, self._batch_axis(trace)
         tokens = [np.moveaxis(traced[name].activations, axis, 0) for name in self.own.values()]
         stacked, pulls = np.stack(tokens, axis=1), {}
@@ -129,7 +129,7 @@ class Blocks:
             listed = " and ".join(map(str, sorted(shapes)))
             raise refused(f"blocks do not all return as many tokens, (B, T, C), but {listed}")
         batch = self.evidence.batch
-        axis = replace(self.evidence, layer=self.last, trace=trace)._batch_axis
+        axis = replace(self.evidence, layer=self.last, trace=trace).batch_axis
         if shape[axis] != batch:
             raise refused(f"blocks return {shape} for a batch of {batch}")
         return axis
@@ -188,7 +188,7 @@ class Blocks:
         found: list[Array] = []
         for group in groups:
             with self._head(group[0]) as pull:
-                found += [self._pulled(pull, one._settled(i), fed[i], axis) for i in group]
+                found += [self._pulled(pull, one.settled(i), fed[i], axis) for i in group]
         return found
 
     @contextmanager
@@ -199,7 +199,7 @@ class Blocks:
             if not isinstance(last.adapter, PullsBeyond):
                 raise not_offered(last.adapter, "gradients_beyond")
             verb = partial(last.adapter.gradients_beyond, later=self.pooler)
-        with last._up_to_layer(verb, sample) as pull:
+        with last.up_to_layer(verb, sample) as pull:
             yield pull
 
     def _pulled(
