@@ -429,22 +429,34 @@ class Rerun(Evidence):
         """
 
         def again(images: Array) -> tuple[Array, Array]:
-            other = self.on(images)
+            other = self._on(images, back=True)
             return other.activations, other.gradients
 
         return again
 
     def on(self, images: Array) -> Rerun:
-        """Explain the same layer and settled target on a batch of other images, by another pass."""
+        """Explain the same layer and settled target on a batch of other images, by another pass.
+
+        It has gradients where this one has.
+        """
+        return self._on(images, back=any(one.gradients for one in self.trace.layers.values()))
+
+    def _on(self, images: Array, *, back: bool) -> Rerun:
         scored: list[Scored] = []
-        inputs = self._with_images(images)
-        trace = self.run_again(inputs, tuple(self.trace.layers), keep=scored.append)
+        inputs, target = self._with_images(images), self._same_target
+        if back or isinstance(target, NativeScore):
+            trace = self.run_again(inputs, tuple(self.trace.layers), keep=scored.append)
+        else:
+            logits = self.selector.logits
+            trace = self.adapter.run(inputs.native, tuple(self.trace.layers), logits=logits)
+            if not isinstance(target, Nothing):
+                scored.append(self.selector.apply(target, trace.shown))
         return replace(
             self,
             inputs=inputs.traced(trace),
             trace=trace,
             index=0,
-            target=self._same_target,
+            target=target,
             scored=scored[0] if scored else None,
         )
 
