@@ -633,10 +633,44 @@ class PullsBetween(Protocol):
         """
 
 
+@runtime_checkable
+class PullsBeyond(Protocol):
+    """What an adapter may offer beside: gradients behind a layer that is altered."""
+
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> AbstractContextManager[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then as often as asked from there on and back to `later`.
+
+        Within the context, ``gradients = pull(activations, seed)`` is as `Adapter.gradients_from`
+        has it, but for where the gradient is taken: at what `later` returns where `layer` is made
+        to return `activations`.
+
+        Parameters
+        ----------
+        inputs : array, tensor or nest
+            One sample of what the model takes.
+        layer : str
+            Whose output is altered.
+        later : str
+            What is made of it, as `Adapter.run` takes it; such as a layer's attention.
+        logits : bool
+            As `Adapter.run` takes it.
+
+        Raises
+        ------
+        LayerError
+            As `Adapter.resume` does.
+        GradientError
+            `later` does not depend on `layer`, or the score on `later`.
+        """
+
+
 OPTIONAL: Final = (
     "resume",
     "gradients_from",
     "gradients_between",
+    "gradients_beyond",
     "classifier",
     "biases",
     "parameters",
@@ -665,7 +699,7 @@ def not_offered(adapter: object, what: str) -> NotOfferedError:
     instead = ""
     if what == "native scores":
         instead = " Give a class or another camcore.targets.Target in place of a function."
-    if what == "gradients_between":
+    if what in ("gradients_between", "gradients_beyond"):
         instead = " Take the model's own score: scored='model'."
     if what.startswith("parameters"):
         instead = (

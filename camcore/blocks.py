@@ -3,6 +3,9 @@
 The score of a block is what the model makes of it: the mean of all its tokens, put in the place
 of each token that the last block returns. What follows the last block, the final norm and head,
 then gives the score, whether it reads one token or pools them all.
+
+Where the head pools tokens by attention, each block's tokens take the place of the last one's as
+they are, and the score is differentiated at the pooler's attention to them.
 """
 
 from __future__ import annotations
@@ -10,16 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from camcore.adapter import (
+    ATTENTION,
     Array,
     LayerName,
     Leaves,
     NativeScore,
     PullsBetween,
+    PullsBeyond,
     Seed,
     Trace,
     not_offered,
@@ -41,11 +48,14 @@ class Blocks:
         By the name of the attention, the name of its block.
     every : sequence of str
         All blocks of the model, in the order in which they run.
+    pooler : str or None
+        The attention that pools what the last block returns, if there is one.
     """
 
     evidence: Rerun
     own: Mapping[str, str]
     every: Sequence[str]
+    pooler: str | None
 
     @classmethod
     def of(cls, evidence: Rerun) -> Blocks:
@@ -57,11 +67,8 @@ class Blocks:
             One is not seen, or runs several times.
         """
         one = evidence
-        known = dict(one.known.blocks(one.adapter, one.inputs))
-        if len(one.inputs.shapes) > 1:  # such as the text tower of a model of pictures and words
-            named = [block for block in known.values() if block is not None]
-            fed = one.known.fed_by(one.adapter, one.inputs, named)
-            known = {n: block for n, block in known.items() if block is None or block in fed}
+        known = one.known.blocks(one.adapter, one.inputs)
+        pooler = one.known.pooler(one.adapter, one.inputs)
         for name, block in known.items():
             if block is None:
                 raise refused(f"no layer is seen that returns the block of {name!r} alone")
@@ -69,12 +76,14 @@ class Blocks:
         own: dict[str, str] = {}
         for name in filter(lambda name: LayerName.parse(name).is_attention, one.trace.layers):
             path = LayerName.parse(name).path
+            if path == pooler:
+                continue
             if path not in known:
                 raise refused(f"{name!r} is not made of the image")
             if one.trace.layers[name].calls > 1:
                 raise refused(f"{name!r} runs several times, or on the frames of a video")
             own[name] = every[list(known).index(path)]
-        return cls(one, own, every)
+        return cls(one, own, every, None if pooler is None else pooler + ATTENTION)
 
     @property
     def last(self) -> str:
@@ -92,15 +101,18 @@ class Blocks:
         one = self.evidence
         if not isinstance(one.adapter, PullsBetween):
             raise not_offered(one.adapter, "gradients_between")
-        trace = one._pass(one.inputs, self.every)
+        if not self.own:
+            return {}
+        trace = one.run_again(one.inputs, self.every)
         traced, axis = trace.layers, self._batch_axis(trace)
         tokens = [np.moveaxis(traced[name].activations, axis, 0) for name in self.own.values()]
-        means = [each.mean(axis=1, keepdims=True) for each in tokens]
-        slopes = self._slopes(np.stack(means, axis=1), tokens[0].shape[1], axis)
-        pulls = {
-            name: (block, np.ascontiguousarray(np.moveaxis(slopes[:, i], 0, axis)))
-            for i, (name, block) in enumerate(self.own.items())
-        }
+        stacked, pulls = np.stack(tokens, axis=1), {}
+        if self.pooler is None:
+            slopes = self._slopes(stacked, axis)
+            pulls = {
+                name: (block, np.ascontiguousarray(np.moveaxis(slopes[:, i], 0, axis)))
+                for i, (name, block) in enumerate(self.own.items())
+            }
         whole = {name: each.gradients[0] for name, each in traced.items()}
         follows = {name: (after, whole[after]) for name, after in pairwise(self.every)}
         found = dict(one.adapter.gradients_between(one.inputs.native, {**pulls, **follows}))
@@ -108,7 +120,7 @@ class Blocks:
             # What the score takes from a block comes through the next one, and so on to the head.
             if np.abs(found.pop(name) - whole[name]).max() > 1e-2 * np.abs(whole[name]).max():
                 raise refused(f"the score has more of {name!r} than what {after!r} makes of it")
-        return found
+        return found if self.pooler is None else self._pooled(stacked, axis)
 
     def _batch_axis(self, trace: Trace) -> int:
         """Find which axis of the blocks' tokens carries the batch."""
@@ -117,57 +129,94 @@ class Blocks:
             listed = " and ".join(map(str, sorted(shapes)))
             raise refused(f"blocks do not all return as many tokens, (B, T, C), but {listed}")
         batch = self.evidence.batch
-        axis = replace(self.evidence, layer=self.last, trace=trace)._batch_axis
+        axis = replace(self.evidence, layer=self.last, trace=trace).batch_axis
         if shape[axis] != batch:
             raise refused(f"blocks return {shape} for a batch of {batch}")
         return axis
 
-    def _slopes(self, means: Array, count: int, axis: int) -> Array:
+    def _slopes(self, tokens: Array, axis: int) -> Array:
         """Compute the cotangent of every token of each block, ``(B, blocks, T, C)``.
 
         Parameters
         ----------
-        means : (B, blocks, 1, C) array
-            Of the blocks' tokens.
-        count : int
-            How many tokens there are.
+        tokens : (B, blocks, T, C) array
+            What the blocks return.
         axis : int
             Which axis carries the batch where the model has them.
         """
+        means = np.broadcast_to(tokens.mean(axis=2, keepdims=True), tokens.shape)
+        slopes = np.stack([np.moveaxis(one, axis, 0) for one in self._behind(means, axis)])
+        each: Array = slopes.sum(axis=2, keepdims=True) / tokens.shape[2]
+        return np.broadcast_to(each, tokens.shape)
+
+    def _pooled(self, tokens: Array, axis: int) -> Leaves:
+        """Compute the gradient at the pooler's attention to each block's tokens.
+
+        Parameters
+        ----------
+        tokens, axis
+            As `_slopes` takes them.
+
+        Returns
+        -------
+        mapping of str to array
+            By the name of the block's attention, the rows of all samples.
+        """
+        found = [np.split(one, len(self.own)) for one in self._behind(tokens, axis)]
+        return {name: np.concatenate([one[i] for one in found]) for i, name in enumerate(self.own)}
+
+    def _behind(self, fed: Array, axis: int) -> list[Array]:
+        """Differentiate the score of what each block puts behind the last one, sample by sample.
+
+        Parameters
+        ----------
+        fed : (B, blocks, T, C) array
+            What that is.
+        axis : int
+            Which axis carries the batch where the model has it.
+
+        Returns
+        -------
+        list of array
+            Of each sample, the gradients of all blocks one behind the other, as the adapter has
+            them: at what is put there, or at the pooler's attention to it.
+        """
         one = self.evidence
-        fed = np.broadcast_to(means, (*means.shape[:2], count, means.shape[3]))
-        slopes = np.empty(fed.shape, fed.dtype)
         # What follows the last block knows of a sample by its tokens alone, or by other inputs.
         alike = len(one.inputs.shapes) == 1
         groups = [range(one.batch)] if alike else [[i] for i in range(one.batch)]
+        found: list[Array] = []
         for group in groups:
             with self._head(group[0]) as pull:
-                for i in group:
-                    slopes[i] = self._pulled(pull, one._settled(i), fed[i], axis)
-        each: Array = slopes.sum(axis=2, keepdims=True) / count
-        return np.broadcast_to(each, fed.shape)
+                found += [self._pulled(pull, one.settled(i), fed[i], axis) for i in group]
+        return found
 
     @contextmanager
     def _head(self, sample: int) -> Iterator[Callable[[Array, Seed], Array]]:
         last = replace(self.evidence, layer=self.last)
-        with last._up_to_layer(last.adapter.gradients_from, sample) as pull:
+        verb: Callable[..., Any] = last.adapter.gradients_from
+        if self.pooler is not None:
+            if not isinstance(last.adapter, PullsBeyond):
+                raise not_offered(last.adapter, "gradients_beyond")
+            verb = partial(last.adapter.gradients_beyond, later=self.pooler)
+        with last.up_to_layer(verb, sample) as pull:
             yield pull
 
     def _pulled(
         self, pull: Callable[[Array, Seed], Array], target: Target, fed: Array, axis: int
     ) -> Array:
-        """Take the gradient of one sample's score at what each block puts there, ``(N, T, C)``."""
+        """Differentiate one sample's score of what each block puts there, ``(blocks, T, C)``."""
+        native = np.ascontiguousarray(np.moveaxis(fed, 0, axis))
         if target.every_output and len(fed) > 1:
-            return np.concatenate([self._pulled(pull, target, f[None], axis) for f in fed])
+            parts = [self._pulled(pull, target, one[None], axis) for one in fed]
+            return np.concatenate(parts, axis if self.pooler is None else 0)
         scored: list[Scored] = []
         seed = self.evidence.selector.seed(target, scored.append)
         assert not isinstance(seed, NativeScore)
-        native = np.ascontiguousarray(np.moveaxis(fed, 0, axis))
         try:
-            gradients = pull(native, seed)
+            return pull(native, seed)
         except GradientError as error:
             raise refused("the score is not made of what the last block returns") from error
-        return np.moveaxis(gradients, axis, 0)
 
 
 class OwnGradients:
@@ -201,6 +250,8 @@ class OwnGradients:
             except (GradientError, LayerError) as error:
                 raise refused(str(error).rstrip(".")) from error
             self._found[evidence.index] = evidence.trace, found
+        if evidence.layer not in found:
+            raise refused(f"{evidence.layer!r} pools what the blocks return, and is in none")
         return found
 
 

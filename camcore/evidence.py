@@ -111,7 +111,7 @@ class Evidence:
     @cached_property
     def frames(self) -> int:
         """How many of the layer's rows are one sample's; see `camcore.layers.frames`."""
-        if self._batch_axis:
+        if self.batch_axis:
             return 1
         return frames.per_sample(self.layer, self.trace, self.batch)
 
@@ -312,7 +312,7 @@ class Evidence:
     def _placement(self) -> Placement:
         """How the layer's arrays lie over the input, or over a frame of it."""
         traced, channels = self.trace.layers[self.layer], self.inputs.channels
-        wanted, shape, batch = self.wanted_layout, traced.activations.shape, self._batch_axis
+        wanted, shape, batch = self.wanted_layout, traced.activations.shape, self.batch_axis
         try:
             if self.frames > 1:
                 frame = self._seen_size
@@ -324,7 +324,14 @@ class Evidence:
             raise LayerError(f"Layer {self.layer!r}: {error}") from None
 
     @cached_property
-    def _batch_axis(self) -> int:
+    def batch_axis(self) -> int:
+        """Which axis of what the layer returned carries the batch.
+
+        Raises
+        ------
+        LayerError
+            It is not the one that the user's layout says.
+        """
         traced, wanted = self.trace.layers.get(self.layer), self.wanted_layout
         name = LayerName.parse(self.layer)
         if traced is None or name.is_input or name.is_attention:
@@ -389,9 +396,9 @@ class Rerun(Evidence):
 
         @contextmanager
         def scoring(sample: int) -> Iterator[Callable[[Array], Array]]:
-            target = self._settled(sample)
+            target = self.settled(sample)
             own = self._sample(sample)
-            with self._up_to_layer(self.adapter.resume, sample) as head:
+            with self.up_to_layer(self.adapter.resume, sample) as head:
 
                 def score(activations: Array) -> Array:
                     leaves = head(self._native(activations, own))
@@ -422,9 +429,9 @@ class Rerun(Evidence):
 
         @contextmanager
         def pulling(sample: int) -> Iterator[Callable[[Array], tuple[Array, Array]]]:
-            target = self._settled(sample)
+            target = self.settled(sample)
             own = self._sample(sample)
-            with self._up_to_layer(self.adapter.gradients_from, sample) as pull:
+            with self.up_to_layer(self.adapter.gradients_from, sample) as pull:
 
                 def at(activations: Array) -> tuple[Array, Array]:
                     scored: list[Scored] = []
@@ -447,22 +454,34 @@ class Rerun(Evidence):
         """
 
         def again(images: Array) -> tuple[Array, Array]:
-            other = self.on(images)
+            other = self._on(images, back=True)
             return other.activations, other.gradients
 
         return again
 
     def on(self, images: Array) -> Rerun:
-        """Explain the same layer and settled target on a batch of other images, by another pass."""
+        """Explain the same layer and settled target on a batch of other images, by another pass.
+
+        It has gradients where this one has.
+        """
+        return self._on(images, back=any(one.gradients for one in self.trace.layers.values()))
+
+    def _on(self, images: Array, *, back: bool) -> Rerun:
         scored: list[Scored] = []
-        inputs = self._with_images(images)
-        trace = self._pass(inputs, tuple(self.trace.layers), keep=scored.append)
+        inputs, target = self._with_images(images), self._same_target
+        if back or isinstance(target, NativeScore):
+            trace = self.run_again(inputs, tuple(self.trace.layers), keep=scored.append)
+        else:
+            logits = self.selector.logits
+            trace = self.adapter.run(inputs.native, tuple(self.trace.layers), logits=logits)
+            if not isinstance(target, Nothing):
+                scored.append(self.selector.apply(target, trace.shown))
         return replace(
             self,
             inputs=inputs.traced(trace),
             trace=trace,
             index=0,
-            target=self._same_target,
+            target=target,
             scored=scored[0] if scored else None,
         )
 
@@ -472,7 +491,7 @@ class Rerun(Evidence):
         What comes before the layer is the first sample's.
         """
         own = self._sample(0)
-        with self._up_to_layer(self.adapter.resume, 0) as head:
+        with self.up_to_layer(self.adapter.resume, 0) as head:
             leaves = head(self._native(activations, own))
         values = leaves[self.selector.path(leaves)]
         return values if values.ndim == 2 else None
@@ -483,7 +502,7 @@ class Rerun(Evidence):
 
         def gradients(images: Array) -> Array:
             name = self.inputs.name
-            traced = self._pass(self._with_images(images), (name,)).layers[name]
+            traced = self.run_again(self._with_images(images), (name,)).layers[name]
             return self.inputs.layout.canonical(traced.gradients[0])
 
         return gradients
@@ -500,7 +519,7 @@ class Rerun(Evidence):
 
     def _gradients_past(self, rectifier: Rectifier) -> Array:
         name = self.inputs.name
-        trace = self._pass(self.inputs, (name,), rectifier=rectifier)
+        trace = self.run_again(self.inputs, (name,), rectifier=rectifier)
         return self.inputs.layout.canonical(trace.layers[name].gradients[0])
 
     @cached_property
@@ -518,11 +537,11 @@ class Rerun(Evidence):
                 "camcore.targets.Target."
             )
         if self.target.linear:
-            trace = self._pass(self.inputs, (self.layer,), second_order=True)
+            trace = self.run_again(self.inputs, (self.layer,), second_order=True)
             return self._canonical(trace.layers[self.layer].hessian_products[0])
-        target = self._settled(None)
+        target = self.settled(None)
         self.selector.cotangent_along(target, self.trace.shown, {})  # refuses before it is run
-        trace = self._pass(self.inputs, (self.layer,), second_order="tangents")
+        trace = self.run_again(self.inputs, (self.layer,), second_order="tangents")
         traced = trace.layers[self.layer]
         bent = self.selector.cotangent_along(target, trace.shown, traced.tangents)
         again = self.adapter.run(
@@ -550,7 +569,7 @@ class Rerun(Evidence):
         fed = self.known.fed_by(self.adapter, self.inputs, list(added))
         added = {name: bias for name, bias in added.items() if name in fed}
         # In a model with several outputs, some layers add to another than the one explained.
-        traces = dependent_layers(lambda names: self._pass(self.inputs, names), list(added))
+        traces = dependent_layers(lambda names: self.run_again(self.inputs, names), list(added))
         terms = []
         for name, traced in traces.items():
             gradients, channels = traced.gradients[0], len(added[name].added)
@@ -605,8 +624,9 @@ class Rerun(Evidence):
     def own_gradients(self) -> Callable[[], Array]:
         """Gradients of the layer's own score: ``own_gradients()`` is ``(B, heads, queries, *S)``.
 
-        At its attention, of the score that the model makes of the mean of its block's tokens. It
-        takes further passes, once for all attention of the traced one.
+        At its attention, of the score that the model makes of the mean of its block's tokens; or
+        at a pooler's attention to these. It takes further passes, once for all attention of the
+        traced one.
         """
 
         def own() -> Array:
@@ -616,10 +636,22 @@ class Rerun(Evidence):
         return own
 
     @contextmanager
-    def _up_to_layer(
+    def up_to_layer(
         self, verb: Callable[..., AbstractContextManager[T]], sample: int
     ) -> Iterator[T]:
         """Run one sample up to the layer, by a verb of the adapter that goes on from there.
+
+        Parameters
+        ----------
+        verb : callable
+            Takes the sample, the layer's name and `logits`, such as ``adapter.resume``.
+        sample : int
+            Its index.
+
+        Yields
+        ------
+        object
+            What the verb's context gives.
 
         Raises
         ------
@@ -642,7 +674,7 @@ class Rerun(Evidence):
                 ) from error
             yield head
 
-    def _pass(
+    def run_again(
         self,
         inputs: Inputs,
         layers: Sequence[str],
@@ -651,7 +683,24 @@ class Rerun(Evidence):
         rectifier: Rectifier | None = None,
         keep: Callable[[Scored], object] = lambda scored: None,
     ) -> Trace:
-        """Run another pass for the same, settled target."""
+        """Run another pass for the same, settled target.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            What is run.
+        layers : sequence of str
+            What is captured.
+        second_order, rectifier
+            As `camcore.adapter.Adapter.run` takes them.
+        keep : callable
+            Given the target's scores and cotangents there.
+
+        Returns
+        -------
+        Trace
+            With gradients, unless nothing is explained.
+        """
         target = self._same_target
         return self.adapter.run(
             inputs.native,
@@ -680,8 +729,23 @@ class Rerun(Evidence):
             outputs = {path: outputs[path]}
         return self.known.told_apart(self.adapter, self.inputs, outputs, logits=logits)
 
-    def _settled(self, sample: int | None) -> Target:
-        """Make the target's choices (predicted class, nearest classes) for good."""
+    def settled(self, sample: int | None) -> Target:
+        """Make the target's choices (predicted class, nearest classes) for good.
+
+        Parameters
+        ----------
+        sample : int or None
+            Whose target is wanted; None for that of the whole batch.
+
+        Returns
+        -------
+        Target
+
+        Raises
+        ------
+        MethodError
+            What is explained is a native callable.
+        """
         if isinstance(self.target, NativeScore):
             raise MethodError(
                 "Outputs for altered activations are scored in NumPy, which the native callable "
@@ -692,7 +756,7 @@ class Rerun(Evidence):
     @property
     def _same_target(self) -> Target | NativeScore:
         """The target whose choices are those of this pass."""
-        return self._settled(None) if isinstance(self.target, Target) else self.target
+        return self.settled(None) if isinstance(self.target, Target) else self.target
 
 
 class ImageScores:
@@ -749,7 +813,7 @@ class ImageScores:
                     rows,
                     lambda sample, at: (
                         batch.selector.apply(
-                            batch._settled(sample),
+                            batch.settled(sample),
                             {path: leaf[at] for path, leaf in leaves.items()},
                         ).scores
                     ),
@@ -765,7 +829,7 @@ class ImageScores:
             assert trace.native_scores[0] is not None
             return trace.native_scores[0]
         leaves = self._outputs(sample, images)
-        return selector.apply(batch._settled(sample), leaves).scores
+        return selector.apply(batch.settled(sample), leaves).scores
 
     def _outputs(self, samples: int | npt.NDArray[np.int64], images: Array) -> Leaves:
         batch = self._batch

@@ -493,17 +493,25 @@ class Explainer(Generic[Result]):
         return [
             [
                 self._explanation(
-                    method, [evidence[layer, i] for layer in self._seen_by(method, layers)]
+                    method,
+                    [
+                        evidence[layer, i]
+                        for layer in self._seen_by(method, layers[method.level], inputs)
+                    ],
                 )
                 for i in places
             ]
             for method, places in zip(self.methods, chosen, strict=True)
         ]
 
-    def _seen_by(self, method: Method, layers: Mapping[Level, tuple[str, ...]]) -> tuple[str, ...]:
-        """Name the layers that a method looks at, of those that all methods of its level do."""
-        names = layers[method.level]
-        return names if self._given is not None or method.last is None else names[-method.last :]
+    def _seen_by(self, method: Method, names: tuple[str, ...], inputs: Inputs) -> tuple[str, ...]:
+        """Name the layers that a method looks at, of all or those that any of its level does."""
+        if self._given is not None:
+            return names
+        if method.of_blocks:
+            pooler = known_of(self._subject, inputs).pooler(self.adapter, inputs)
+            names = tuple(name for name in names if LayerName.parse(name).path != pooler)
+        return names if method.last is None else names[-method.last :]
 
     def _settle(self, levels: Iterable[Level], inputs: Inputs) -> dict[Level, tuple[str, ...]]:
         """Name what methods of these levels look at; chosen for the first inputs, then kept."""
@@ -515,11 +523,13 @@ class Explainer(Generic[Result]):
         for level in levels:
             if level in choose and level not in self._layers:
                 about = (self._given, self._subject, self.adapter, inputs)
-                self._layers[level] = choose[level](*about)
-                if level == "attention" and self._given is None:
-                    lasts = [m.last for m in self.methods if m.level == level]
-                    most = 0 if None in lasts else max(last or 0 for last in lasts)
-                    self._layers[level] = self._layers[level][-most:]
+                names = choose[level](*about)
+                if level == "attention":
+                    seen = [
+                        self._seen_by(m, names, inputs) for m in self.methods if m.level == level
+                    ]
+                    names = tuple(name for name in names if any(name in some for some in seen))
+                self._layers[level] = names
                 if level == "layer" and not self._is_tried:
                     kept = known_of(self._subject, inputs).kept.get(self.selector.output)
                     if kept is not None:

@@ -64,11 +64,11 @@ def normalise(
     if scale != "max":
         maps = without_overflow(maps - low, "Normalising")
     largest = high - low if scale == "min_max" else high
-    empty = ~(largest > 0)
-    divisor = np.where(empty, 1, largest + maps.dtype.type(eps)).astype(maps.dtype)
-    if scale == "shifted":
+    empty, instead = ~(largest > 0), 1.0
+    if scale == "shifted":  # what is above min is so many times this small number, and becomes 1
+        instead = float(np.finfo(maps.dtype).tiny)
         empty &= ~(maps > 0).any(axis=tuple(range(1, maps.ndim)), keepdims=True)
-        divisor = np.where(largest > 0, divisor, np.finfo(maps.dtype).tiny).astype(maps.dtype)
+    divisor = np.where(largest > 0, largest + maps.dtype.type(eps), instead).astype(maps.dtype)
     with np.errstate(over="ignore"):
         result: Array = maps / divisor
     if outliers or scale == "shifted":

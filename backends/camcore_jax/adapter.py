@@ -29,6 +29,7 @@ from camcore.adapter import (
     Seed,
     Trace,
     check_parameters,
+    not_between,
     not_offered,
 )
 from camcore.layers.layout import shape_of_one
@@ -163,6 +164,13 @@ class JaxAdapter:
         """Run one sample up to `layer`, then from there on and back again."""
         yield self._resume(inputs, layer, logits).gradients
 
+    @contextmanager
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back to a later one."""
+        yield self._resume(inputs, layer, logits, later).gradients
+
     def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
         """Run one compiled pass, and pull what is given at some layers back to earlier ones."""
         given, static, parameters = self._read(inputs)
@@ -186,8 +194,8 @@ class JaxAdapter:
             for name, array in found.items()
         }
 
-    def _resume(self, inputs: Any, layer: str, logits: bool) -> Head:
-        """Run one sample up to `layer`."""
+    def _resume(self, inputs: Any, layer: str, logits: bool, later: str | None = None) -> Head:
+        """Run one sample up to `layer`, with gradients there or at a later one."""
         given, static, parameters = self._read(inputs)
         one = given.first
         graph = self._graph(one, static, parameters)
@@ -196,9 +204,15 @@ class JaxAdapter:
             kinds = self._kinds()
             cut = find(layer, graph, kinds)
             check_runs_once(layer, graph, LayerName.among(layer, kinds))
-            return Replay(layer, graph, cut, logits)
+            if later is None:
+                return Replay(layer, graph, cut, logits)
+            source = find(later, graph, kinds)
+            if source not in graph.after([cut]):
+                raise not_between(layer, later)
+            attends = LayerName.among(later, kinds).is_attention
+            return Replay(layer, graph, cut, logits, source, attends=attends)
 
-        replay = self._compiled(("resume", layer, logits), (one, static, parameters), make)
+        replay = self._compiled(("resume", layer, logits, later), (one, static, parameters), make)
         return replay.start([*jax.tree.leaves(parameters), *one.leaves.values()])
 
     def classifier(self) -> tuple[Array, Array] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
+from camcore._shared.loss_scale import pairs_in_range
 from camcore.adapter import Array, Leaves, check_pulled, not_between
 
 from .graph import Graph, apply, evaluate, value_of
@@ -55,14 +56,8 @@ class Between:
             check_pulled(cotangents[name], later, tuple(end.aval.shape))
         if not self._has_float16:
             return self._run(leaves, cotangents)
-        each = {name: ScaledCotangents({name: array}) for name, array in cotangents.items()}
-
-        def at(exponent: int) -> list[Leaves]:
-            found = self._run(leaves, {n: one.at(exponent)[n] for n, one in each.items()})
-            return [{n: one.undo({n: found[n]}, exponent)[n] for n, one in each.items()}]
-
-        (in_range,) = pulled_in_range(at, max(map(len, cotangents.values())), 14)
-        return dict(in_range)
+        rows = max(map(len, cotangents.values()))
+        return dict(pairs_in_range(partial(self._run, leaves), cotangents, rows, 14))
 
     def _run(self, leaves: Sequence[jax.Array], cotangents: Leaves) -> dict[str, Array]:
         given = [

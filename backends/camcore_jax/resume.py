@@ -61,10 +61,24 @@ class Replay:
         What the layer returns.
     logits : bool
         Whether to take outputs before a final activation.
+    source : variable or None
+        What gradients are taken at, which is made of it; None for what the layer returns.
+    attends : bool
+        Whether that is attention.
     """
 
-    def __init__(self, name: str, graph: Graph, cut: Any, logits: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        graph: Graph,
+        cut: Any,
+        logits: bool,
+        source: Any = None,
+        *,
+        attends: bool = False,
+    ) -> None:
         self.name, self._graph, self._cut = name, graph, cut
+        self._source, self.attends = cut if source is None else source, attends
         self._ends = Ends(graph, logits)
         self.activation, self.applied = self._ends.activation, self._ends.applied
         after = graph.after([cut]) - {cut}
@@ -104,21 +118,37 @@ class Replay:
         values = evaluate(closed.jaxpr, closed.consts, leaves, apply)
         return values[self._cut], [values[v] for v in self._beside], self._ends.read(values)
 
-    def _run_after(self, own: jax.Array, beside: Sequence[jax.Array]) -> list[jax.Array]:
+    def _run_after(
+        self, own: jax.Array, beside: Sequence[jax.Array], added: jax.Array | None = None
+    ) -> list[jax.Array]:
+        """Run on from what the layer returns, with something added to what is looked at."""
         jaxpr = self._graph.closed.jaxpr.replace(
             constvars=[], invars=[self._cut, *self._beside], eqns=self._follows
         )
-        return self._ends.read(evaluate(jaxpr, (), [own, *beside], apply))
+
+        def moved(variable: Any, value: Any) -> Any:
+            return value + added if variable is self._source and added is not None else value
+
+        def rule(eqn: Any, values: Sequence[Any]) -> Sequence[Any]:
+            return list(map(moved, eqn.outvars, apply(eqn, values)))
+
+        given = [moved(self._cut, own), *beside]
+        return self._ends.read(evaluate(jaxpr, (), given, rule))
 
     def _run_after_and_back(self, rows: jax.Array, beside: Sequence[jax.Array]) -> Any:
-        """Run on from alterations: outputs, and the pull-back of those that are floating."""
+        """Run on from alterations: outputs, and the pull-back of those that are floating.
 
-        def outputs(rows: jax.Array) -> Any:
-            made = jax.vmap(self._run_after, in_axes=(0, None))(rows, beside)
+        It is pulled back to zeros that are added to what is looked at.
+        """
+
+        def outputs(added: jax.Array) -> Any:
+            made = jax.vmap(self._run_after, in_axes=(0, None, 0))(rows, beside, added)
             by_path = dict(zip(self._graph.outputs, made, strict=True))
             return [by_path[path] for path in self.floating], made
 
-        _, pull, made = jax.vjp(outputs, rows, has_aux=True)
+        looked_at = self._source.aval
+        zeros = jnp.zeros((len(rows), *looked_at.shape), looked_at.dtype)
+        _, pull, made = jax.vjp(outputs, zeros, has_aux=True)
         return made, pull
 
     def reached(self, pull: Any, outputs: Mapping[str, jax.Array]) -> set[str]:
@@ -154,7 +184,7 @@ class Head:
     def __init__(self, replay: Replay, own: jax.Array, beside: Sequence[jax.Array]) -> None:
         self._replay, self._own, self._beside = replay, own, beside
         # One sample is one row, or several in a row where its parts were folded into the batch.
-        self.axis = own.shape.index(1) if 1 in own.shape else 0
+        self.axis = _axis(own.shape)
 
     def __call__(self, activations: Array) -> Leaves:
         """Give the outputs for ``(N, ...)`` altered activations."""
@@ -218,8 +248,16 @@ class Head:
 
     def _joined(self, rows: Array) -> Array:
         """Undo `_rows`."""
-        first = np.moveaxis(rows, self.axis + 1, 1)
-        return np.moveaxis(first.reshape(-1, *first.shape[2:]), 0, self.axis)
+        if self._replay.attends:
+            return rows.reshape(-1, *rows.shape[-3:])
+        axis = _axis(rows.shape[1:])
+        first = np.moveaxis(rows, axis + 1, 1)
+        return np.moveaxis(first.reshape(-1, *first.shape[2:]), 0, axis)
+
+
+def _axis(of_one: tuple[int, ...]) -> int:
+    """Tell which axis of what there is of one sample carries the batch."""
+    return of_one.index(1) if 1 in of_one else 0
 
 
 def _has_rows(made: Any) -> bool:

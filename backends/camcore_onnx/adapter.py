@@ -146,6 +146,13 @@ class OnnxAdapter:
         """Run one sample up to `layer`, then from there on and back again."""
         yield resume.head(self._model, inputs, layer, logits=logits).gradients
 
+    @contextmanager
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back to a later one."""
+        yield resume.head(self._model, inputs, layer, logits=logits, later=later).gradients
+
     def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
         """Run a forward pass, and pull what is given at some layers back to earlier ones."""
         model = self._model

@@ -22,6 +22,7 @@ from camcore.adapter import (
     Outputs,
     Seed,
     check_cotangents,
+    not_between,
     replays,
     unreached,
 )
@@ -37,13 +38,19 @@ from .model import Model
 from .sizes import Feed, Sizes
 
 
-def head(model: Model, inputs: Any, layer: str, *, logits: bool) -> Replay:
+def head(
+    model: Model, inputs: Any, layer: str, *, logits: bool, later: str | None = None
+) -> Replay:
     """Run one sample, and return what runs it from a layer on.
+
+    Gradients are those there, or at what a later one returns.
 
     Raises
     ------
     LayerError
         There is no such layer, or going on from it does not give the file's outputs.
+    GradientError
+        The later one is not made of it.
     InputError
         There is more than one sample.
     """
@@ -56,12 +63,15 @@ def head(model: Model, inputs: Any, layer: str, *, logits: bool) -> Replay:
     if parsed.is_input or parsed.is_attention:
         raise LayerError(f"A model goes on from what a layer returns, not from {layer!r}.")
     tensor, sizes = model.tensor(layer, given), model.sizes(given)
+    source = tensor if later is None else model.tensor(later, given)
+    if later is not None and source not in {tensor, *model.graph.after([tensor])}:
+        raise not_between(layer, later)
     shapes = given.shapes(1)
 
     def suffix(from_inputs: bool) -> Suffix:
-        question = "resume", tensor, logits, from_inputs
+        question = "resume", tensor, source, logits, from_inputs
         how = {"logits": logits, "from_inputs": from_inputs}
-        return model.fetch(question, shapes, lambda: Suffix(model, sizes, tensor, **how))
+        return model.fetch(question, shapes, lambda: Suffix(model, sizes, tensor, source, **how))
 
     causes = []
     # What lies beside may not repeat with the samples: then it is computed anew, from the inputs.
@@ -89,6 +99,8 @@ class Suffix:
         Of its tensors.
     cut : str
         What the layer returns.
+    source : str
+        What gradients are taken at: that, or what is made of it.
     logits : bool
         Whether outputs are taken before their final activation.
     from_inputs : bool
@@ -96,9 +108,16 @@ class Suffix:
     """
 
     def __init__(
-        self, model: Model, sizes: Sizes, cut: str, *, logits: bool, from_inputs: bool
+        self,
+        model: Model,
+        sizes: Sizes,
+        cut: str,
+        source: str,
+        *,
+        logits: bool,
+        from_inputs: bool,
     ) -> None:
-        self.sizes, self.cut, self.graph = sizes, cut, model.graph
+        self.sizes, self.cut, self.source, self.graph = sizes, cut, source, model.graph
         ends = Program(model, sizes, Request({}, logits), sizes.samples).ends
         self.ends: Mapping[str, End] = ends
         scores = [end.tensor for end in ends.values()]
@@ -167,7 +186,7 @@ class Back:
         self._scores = {
             p: e.tensor for p, e in suffix.ends.items() if is_floating(dtypes[e.tensor])
         }
-        question = Question(self._scores, [suffix.cut], samples, 1, rectifier=None)
+        question = Question(self._scores, [suffix.source], samples, 1, rectifier=None)
         self._back = PullBack(suffix.graph, suffix.sizes, question, suffix.runtime)
         wanted = [*(end.tensor for end in suffix.ends.values()), *self._back.saved]
         given = {suffix.cut, *suffix.beside}
@@ -197,12 +216,12 @@ class Back:
         for path in cotangents:
             if path in back.refused:
                 raise back.refused[path]
-        if back.reached[suffix.cut].isdisjoint(cotangents):
+        if back.reached[suffix.source].isdisjoint(cotangents):
             raise unreached(layer, before.activation, *CUTS)
         weights = {path: np.zeros_like(whole[path]) for path in self._scores}
         for path, cotangent in cotangents.items():
             weights[path][: len(leaves[path])] = cotangent
-        return back(weights, kept)[suffix.cut]
+        return back(weights, kept)[suffix.source]
 
 
 class Replay:
@@ -243,17 +262,22 @@ class Replay:
         return {p: np.concatenate(a) if a[0].ndim else a[0] for p, a in found.items()}
 
     def gradients(self, activations: Array, seed: Seed) -> Array:
-        """Pull a seed's cotangents of those outputs back to the altered activations."""
+        """Pull a seed's cotangents of those outputs back to the altered activations.
+
+        Or to what a later layer makes of them, where that was asked for.
+        """
         altered, times = self._altered(activations)
-        suffix, rows = self._suffix, self._own.shape[self._axis]
+        suffix = self._suffix
         if suffix.sizes.grows:
             return suffix.back(times)(altered, self._beside, seed, times, self._layer)
         back = suffix.back(suffix.sizes.samples)
+        axis = suffix.sizes.axis(suffix.source) or 0
         found = []
         for part, asked in self._parts(altered, times):
             gradients = back(part, self._beside, seed, asked, self._layer)
-            found.append(gradients.take(range(asked * rows), self._axis))
-        return np.concatenate(found, self._axis)
+            rows = gradients.shape[axis] // suffix.sizes.samples
+            found.append(gradients.take(range(asked * rows), axis))
+        return np.concatenate(found, axis)
 
     def _altered(self, activations: Array) -> tuple[Array, int]:
         """Read altered activations, and count them.

@@ -24,6 +24,7 @@ from camcore.adapter import (
     Seed,
     Trace,
     check_parameters,
+    not_between,
 )
 from camcore.errors import LayerError
 from camcore.layers.layout import shape_of_one
@@ -159,14 +160,21 @@ class TensorFlowAdapter:
     @contextmanager
     def resume(self, inputs: Any, layer: str, *, logits: bool = True) -> Iterator[Head]:
         """Run one sample up to `layer`, then as often as asked from there on."""
-        yield self._resume(inputs, layer, logits, back=False)
+        yield self._resume(inputs, layer, logits)
 
     @contextmanager
     def gradients_from(
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array, Seed], Array]]:
         """Run one sample up to `layer`, then from there on and back again."""
-        yield self._resume(inputs, layer, logits, back=True).gradients
+        yield self._resume(inputs, layer, logits, layer).gradients
+
+    @contextmanager
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back to a later one."""
+        yield self._resume(inputs, layer, logits, later).gradients
 
     @uninterrupted
     def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
@@ -179,14 +187,17 @@ class TensorFlowAdapter:
         return between(tensors, {name: cotangent for name, (_, cotangent) in pulls.items()})
 
     @uninterrupted
-    def _resume(self, inputs: Any, layer: str, logits: bool, *, back: bool) -> Head:
-        """Run one sample up to `layer`, to go on from there, and back again where that is asked."""
+    def _resume(self, inputs: Any, layer: str, logits: bool, back: str | None = None) -> Head:
+        """Run one sample up to `layer`, to go on from there, and back to what is asked for."""
         tensors, signature, known = self._read(inputs)
         one, capture = signature.sized(1), find(layer, known)
         part, call = capture.name.part, capture.name.call
         if capture.layer is None or part in ("attention", "linear") or call is not None:
             raise LayerError(f"A model is resumed from a layer that runs once, not {layer!r}.")
-        make = partial(Replay, self._model, capture, logits, back)
+        source = None if back is None else find(back, known)
+        if source is not None and source.layer is None:
+            raise not_between(layer, str(source.name))
+        make = partial(Replay, self._model, capture, logits, source)
         replay = self._compiled("resume", one, (layer, logits, back), make)
         return replay.start(one, signature.first(tensors.values()))
 

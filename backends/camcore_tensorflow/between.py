@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
-from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
+from camcore._shared.loss_scale import pairs_in_range
 from camcore.adapter import Array, Leaves, check_pulled, not_between
 
 from .backward import has_float16
@@ -80,15 +81,8 @@ class Between:
                 check_pulled(cotangents[name], later, tuple(self._shapes[name]))
         if not self._has_float16:
             return self._run(tensors, cotangents)
-        each = {name: ScaledCotangents({name: array}) for name, array in cotangents.items()}
-
-        def at(exponent: int) -> list[Leaves]:
-            scaled = {name: one.at(exponent)[name] for name, one in each.items()}
-            found = self._run(tensors, scaled)
-            return [{n: one.undo({n: found[n]}, exponent)[n] for n, one in each.items()}]
-
-        (in_range,) = pulled_in_range(at, next(iter(tensors.values())).shape[0], 14)
-        return in_range
+        samples = next(iter(tensors.values())).shape[0]
+        return pairs_in_range(partial(self._run, tensors), cotangents, samples, 14)
 
     def _run(self, tensors: Mapping[str, tf.Tensor], cotangents: Leaves) -> dict[str, Array]:
         given = [tf.constant(cotangents[name], tf.float64) for name in self._pairs]

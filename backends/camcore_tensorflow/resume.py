@@ -16,7 +16,7 @@ import tensorflow as tf
 from ml_dtypes import finfo
 
 from camcore._shared.loss_scale import START, pulled_in_range
-from camcore.adapter import Array, Leaves, Seed, replays, unreached
+from camcore.adapter import Array, Leaves, Seed, not_between, replays, unreached
 from camcore.errors import InputError, LayerError
 
 from . import backward
@@ -41,39 +41,48 @@ class Replay:
         The layer to cut at; not kept.
     logits : bool
         Whether to take outputs before a final activation.
-    back : bool
-        Whether gradients are asked for.
+    back : Capture or None
+        Where gradients are asked for: there, or at what is made of it. Not kept.
     signature : Signature
         That of one sample.
 
     Raises
     ------
     GradientError
-        No output depends on the layer, where gradients are asked for.
+        Gradients are asked for where no output depends on it, or it not on the layer.
     """
 
     def __init__(
-        self, model: Any, capture: Capture, logits: bool, back: bool, signature: Signature
+        self,
+        model: Any,
+        capture: Capture,
+        logits: bool,
+        back: Capture | None,
+        signature: Signature,
     ) -> None:
-        name, kept = capture.name, (weakref.ref(model), weakref.ref(capture.layer))
-        self.name = str(name)
+        names, held = zip(*((c.name, c.layer) for c in (capture, back or capture)), strict=True)
+        kept = [weakref.ref(one) for one in (model, *held)]
+        self.name, source_name = map(str, names)
         cuts: list[tf.Tensor] = []
 
         def body(token: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
             # The two halves hold on to this function, so it may not hold on to the model.
-            model, layer = (reference() for reference in kept)
-            only = Capture(name, layer)
-            outputs, (calls,), (returned,) = forward(model, signature, tensors, [only])
-            cuts[:] = [only.choose(calls, returned)]
-            if len(calls) > 1:
+            model, *layers = (reference() for reference in kept)
+            both = list(map(Capture, names, layers))
+            outputs, calls, returned = forward(model, signature, tensors, both)
+            cut, source = map(Capture.choose, both, calls, returned)
+            cuts[:] = [cut]
+            if len(calls[0]) > 1:
                 raise LayerError(
-                    f"Layer {self.name!r} runs {len(calls)} times in one pass, so there is no one "
-                    "place to go on from. Choose a layer that runs once."
+                    f"Layer {self.name!r} runs {len(calls[0])} times in one pass, so there is no "
+                    "one place to go on from. Choose a layer that runs once."
                 )
             leaves, self.activation, self.applied = output_leaves(outputs, logits)
             self._paths = list(leaves)
             self.most = 14 if any(t.dtype == tf.float16 for t in leaves.values()) else 36
-            sources = {self.name: cuts[0]} if back else {}
+            if source is not cut and id(source.op) not in _after(cut):
+                raise not_between(self.name, source_name)
+            sources = {self.name: source} if back else {}
             self.reached = backward.outputs_reached(leaves, sources)
             # The scales that gradients are pulled back at, where float16 may not hold them.
             self.exponents = EXPONENTS if back and backward.has_float16(token.graph) else ()
@@ -184,7 +193,10 @@ class Head:
 
     @uninterrupted
     def gradients(self, activations: Array, seed: Seed) -> Array:
-        """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations."""
+        """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations.
+
+        Or to what a later layer makes of them, where that was asked for.
+        """
         replay, given, answers = self._replay, self._given(activations), list[Leaves]()
         back = self._back
         assert back is not None
@@ -243,12 +255,16 @@ def _batch_axis(tensor: tf.Tensor) -> int | None:
     return lengths.index(None) if None in lengths else None
 
 
+def _after(cut: tf.Tensor) -> dict[int, Any]:
+    """Collect the operations that use a tensor, or what is made of it, by their ids."""
+    return reachable(cut.consumers(), lambda op: [u for t in op.outputs for u in t.consumers()])
+
+
 def _beside(
     cut: tf.Tensor, outputs: Sequence[tf.Tensor], inputs: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
     """List what follows the cut uses besides it: tensors of whole samples, else inputs."""
-    given = set(map(id, inputs))
-    after = reachable(cut.consumers(), lambda op: [u for t in op.outputs for u in t.consumers()])
+    given, after = set(map(id, inputs)), _after(cut)
 
     def is_beside(tensor: tf.Tensor) -> bool:
         whole = tensor.dtype.is_floating and _batch_axis(tensor) is not None

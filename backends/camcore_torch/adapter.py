@@ -27,6 +27,7 @@ from camcore.adapter import (
     Seed,
     Trace,
     check_parameters,
+    not_between,
     not_offered,
 )
 from camcore.errors import BackendError, CamcoreError
@@ -270,6 +271,17 @@ class TorchAdapter:
         """Run one sample up to `layer`, then from there on and back again."""
         with self.resume(inputs, layer, logits=logits) as head:
             yield head.gradients
+
+    @contextmanager
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run one sample up to `layer`, then from there on and back to a later one."""
+        call = layers_of.find(self.model, later)
+        if call.name.is_input:
+            raise not_between(layer, later)
+        with self.resume(inputs, layer, logits=logits) as head:
+            yield lambda activations, seed: head.gradients(activations, seed, call)
 
     def gradients_between(self, inputs: Any, pulls: Mapping[str, tuple[str, Array]]) -> Leaves:
         """Run one forward pass, and pull what is given at some layers back to earlier ones."""

@@ -150,6 +150,14 @@ def pull_between(
     return found
 
 
+def depends(made: torch.Tensor, own: torch.Tensor) -> bool:
+    """Tell whether a tensor is made of another, in a graph that is kept."""
+    if not made.requires_grad:
+        return False
+    (found,) = torch.autograd.grad(made.sum(), own, retain_graph=True, allow_unused=True)
+    return found is not None
+
+
 @dataclass(frozen=True)
 class _Graph:
     """The graph of one pass, between the outputs that a seed weighs and what was captured."""

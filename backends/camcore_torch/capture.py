@@ -42,9 +42,18 @@ class Capture:
         The calls to capture by the name they were asked for.
     graph : bool
         Whether gradients will be asked for.
+    linked : bool
+        Whether what is captured stays part of the graph before it; always, of several calls.
     """
 
-    def __init__(self, shells: Shells, calls: Mapping[str, LayerCall], *, graph: bool) -> None:
+    def __init__(
+        self,
+        shells: Shells,
+        calls: Mapping[str, LayerCall],
+        *,
+        graph: bool,
+        linked: bool = False,
+    ) -> None:
         self._calls = calls
         self._graph = graph
         self._points: dict[str, Point] = {
@@ -57,7 +66,8 @@ class Capture:
             call = calls[name].name.call
             self._wanted[point].add(-1 if call is None else call)
         # One of the captured may be reached through another.
-        self._linked = len(calls) > 1 or any(min(wanted) < -1 for wanted in self._wanted.values())
+        self._linked = linked or len(calls) > 1
+        self._linked |= any(min(wanted) < -1 for wanted in self._wanted.values())
         self._ran: Counter[Point] = Counter()
         self._kept: defaultdict[Point, dict[int, torch.Tensor | None]] = defaultdict(dict)
         self._returned: dict[nn.Module, dict[str, tuple[int, ...]]] = {}

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn.modules import batchnorm
 
-from camcore.adapter import Array, LayerName, Leaves, Mode, Seed, replays
+from camcore.adapter import Array, LayerName, Leaves, Mode, Seed, not_between, replays
 from camcore.errors import CamcoreWarning, InputError, LayerError
 from camcore.layers.layout import axis_of_one
 from camcore.layers.names import not_rectified
@@ -31,7 +31,8 @@ from camcore.layers.rectified import Origins
 from camcore.nest import put
 from camcore_torch import inputs as inputs_of
 from camcore_torch import layers
-from camcore_torch.backward import pull_back
+from camcore_torch.backward import depends, pull_back
+from camcore_torch.capture import Capture
 from camcore_torch.inputs import first_floating, floating, to_numpy
 from camcore_torch.logits import call_model
 from camcore_torch.preserve import preserved, reached
@@ -209,10 +210,18 @@ class Head(ABC):
             path: np.concatenate([np.atleast_1d(row[path]) for row in rows]) for path in rows[0]
         }
 
-    def gradients(self, activations: Array, seed: Seed) -> Array:
-        """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations."""
-        parts = self._each(activations, partial(self._gradients, seed))
-        return np.concatenate(parts, self.recording.batch_axis)
+    def gradients(
+        self, activations: Array, seed: Seed, later: layers.LayerCall | None = None
+    ) -> Array:
+        """Pull a seed's cotangents of those outputs back to the ``(N, ...)`` activations.
+
+        Or to what a later layer makes of them.
+        """
+        parts = self._each(activations, partial(self._gradients, seed, later))
+        if len(parts) == 1:
+            return parts[0]
+        attends = later is not None and later.name.is_attention
+        return np.concatenate(parts, 0 if attends else axis_of_one(parts[0].shape))
 
     def is_faithful(self) -> bool:
         """Tell whether the recorded activations, twice over, give the plain outputs twice over."""
@@ -245,26 +254,36 @@ class Head(ABC):
 
         return preserved(self.recording.model, on, mode=self.recording.mode)
 
-    def _gradients(self, seed: Seed, tensor: torch.Tensor, times: int) -> Array:
-        """Pull a seed's cotangents back to one batch of alterations."""
+    def _gradients(
+        self, seed: Seed, later: layers.LayerCall | None, tensor: torch.Tensor, times: int
+    ) -> Array:
+        """Pull a seed's cotangents back to one batch of alterations, or to what is made of it."""
         recorded = self.recording
+        calls = {} if later is None else {str(later.name): later}
 
         def on(shells: Shells) -> Array:
             torch.set_grad_enabled(True)
             own = tensor.clone().requires_grad_()
             # A copy goes on, which a function that works in place may write to.
-            returned, scores, activation, applied = self._run(shells, own.clone(), times)
+            capture = Capture(shells, calls, graph=True, linked=True)
+            with capture.hooked():
+                returned, scores, activation, applied = self._run(shells, own.clone(), times)
+            name, made = recorded.layer, own
+            for name in calls:
+                made = capture[name]
+                if not depends(made, own):
+                    raise not_between(recorded.layer, name)
             pulled = pull_back(
                 [seed],
                 returned,
                 scores,
-                {recorded.layer: own},
+                {name: made},
                 second_order=False,
                 model=recorded.model,
                 activation=activation,
                 applied=applied,
             )
-            return pulled.gradients[0][recorded.layer]
+            return pulled.gradients[0][name]
 
         return preserved(recorded.model, on, graph=True, mode=recorded.mode)
 

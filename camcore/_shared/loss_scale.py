@@ -100,6 +100,35 @@ def pulled_in_range(pull: Pull, batch: int, most: int) -> Sequence[Leaves]:
     return found
 
 
+def pairs_in_range(
+    pull: Callable[[Leaves], Leaves], cotangents: Leaves, batch: int, most: int
+) -> Leaves:
+    """Pull back between pairs of layers, each pair's cotangent scaled by itself.
+
+    Parameters
+    ----------
+    pull : callable
+        Takes the cotangent of each pair, scaled, and gives what comes of it, by the same names.
+    cotangents : mapping of str to array
+        As they were given.
+    batch, most : int
+        As `pulled_in_range` takes them.
+
+    Returns
+    -------
+    mapping of str to array
+        Unscaled.
+    """
+    each = {name: ScaledCotangents({name: array}) for name, array in cotangents.items()}
+
+    def at(exponent: int) -> list[Leaves]:
+        found = pull({name: one.at(exponent)[name] for name, one in each.items()})
+        return [{n: one.undo({n: found[n]}, exponent)[n] for n, one in each.items()}]
+
+    (in_range,) = pulled_in_range(at, batch, most)
+    return in_range
+
+
 def _in_range(pulled: Sequence[Leaves]) -> bool:
     return all(is_finite(array) for arrays in pulled for array in arrays.values())
 

@@ -49,5 +49,10 @@ def of_attention(records: Sequence[LayerRecord]) -> dict[str, str | None]:
     return found
 
 
+def pools(record: LayerRecord) -> bool:
+    """Tell whether a layer attends from other places than to, as a pooler of tokens does."""
+    return record.attention is not None and record.attention[-2] != record.attention[-1]
+
+
 def _inside(name: str, layer: str) -> bool:
     return name == layer or name.startswith((f"{layer}.", f"{layer}/"))

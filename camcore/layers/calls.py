@@ -29,6 +29,7 @@ from camcore.adapter import (
     Leaves,
     NativeScore,
     PullsBetween,
+    PullsBeyond,
     Seed,
     Trace,
     not_offered,
@@ -166,6 +167,21 @@ class Reader:
         }
         found = self._adapter.gradients_between(inputs, asked)
         return {named[own]: gradients for own, gradients in found.items()}
+
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> AbstractContextManager[Callable[[Array, Seed], Array]]:
+        """Run one sample up to a layer, then on and back to a later one, as the adapter does.
+
+        Raises
+        ------
+        NotOfferedError
+            It does not.
+        """
+        if not isinstance(self._adapter, PullsBeyond):
+            raise not_offered(self._adapter, "gradients_beyond")
+        names = self._reading(layer).name, self._reading(later).name
+        return self._adapter.gradients_beyond(inputs, *names, logits=logits)
 
     def run(
         self,

@@ -51,6 +51,8 @@ class Known:
         For attention and paths of outputs, how much of each query these are made of.
     around : mapping of str to (str or None)
         For each layer that attends, the one that returns its block's tokens; None before a survey.
+    poolers : frozenset of str
+        Of these, the layers that attend from other places than to.
     """
 
     chosen: dict[Callable[..., Any], tuple[str, ...]] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Known:
     )
     read: dict[tuple[str, frozenset[str]], Array] = field(default_factory=dict)
     around: Mapping[str, str | None] | None = None
+    poolers: frozenset[str] = frozenset()
 
     def survey(self, adapter: Adapter, inputs: Inputs) -> Sequence[LayerRecord]:
         """Survey the model."""
@@ -196,10 +199,30 @@ class Known:
         return self.by_frame[layer]
 
     def blocks(self, adapter: Adapter, inputs: Inputs) -> Mapping[str, str | None]:
-        """Name, for each layer that attends, the one that returns its block's tokens."""
+        """Name, for each layer that attends, the one that returns its block's tokens.
+
+        Of those that the picture feeds, where there are other inputs. A pooler behind all blocks
+        is left out; see `pooler`.
+        """
+        known = self._attending(adapter, inputs)
+        pooler = self.pooler(adapter, inputs)
+        return {name: block for name, block in known.items() if name != pooler}
+
+    def pooler(self, adapter: Adapter, inputs: Inputs) -> str | None:
+        """Name the layer that pools the last block's tokens by attention, if there is one."""
+        *before, last = self._attending(adapter, inputs) or [""]
+        return last if before and last in self.poolers else None
+
+    def _attending(self, adapter: Adapter, inputs: Inputs) -> Mapping[str, str | None]:
         if self.around is None:
-            self.around = blocks.of_attention(self.survey(adapter, inputs))
-        return self.around
+            records = self.survey(adapter, inputs)
+            self.around = blocks.of_attention(records)
+            self.poolers = frozenset(r.layer.name for r in records if blocks.pools(r))
+        if len(inputs.shapes) == 1 or (len(inputs.pictures) > 1 and inputs.chosen is None):
+            return self.around
+        # Others are such as the text tower of a model of pictures and words.
+        fed = self.fed_by(adapter, inputs, [block or name for name, block in self.around.items()])
+        return {name: block for name, block in self.around.items() if (block or name) in fed}
 
     def fed_by(self, adapter: Adapter, inputs: Inputs, layers: Sequence[str]) -> set[str]:
         """Find those of the layers that depend on the array that maps lie over."""

@@ -131,11 +131,11 @@ def scales(
 ) -> tuple[str, ...]:
     """Name the layers that are looked at at once, each of another size.
 
+    Where none is wanted it is the last layer of each size, up to the one that `outputs` chooses.
+
     Parameters
     ----------
-    wanted : sequence of str or None
-        Full names; None means the last layer of each size, up to the one that `outputs` chooses.
-    model, adapter, inputs
+    wanted, model, adapter, inputs
         As `outputs` takes them.
 
     Returns
@@ -145,10 +145,8 @@ def scales(
 
     Raises
     ------
-    LayerError
-        No layer was given, and none has spatial extent.
-    MethodError
-        A name means attention.
+    LayerError, MethodError
+        As `outputs` raises them.
     """
     if wanted is not None:
         return outputs(wanted, model, adapter, inputs)
@@ -283,9 +281,20 @@ def ranking(
         No layer has spatial extent.
     """
     places = places or Places.of(records, input_size, input_channels)
-    about = (input_size, input_channels, places)
     records = with_rectified(records)
-    good = _maps(records, *about)
+    good = _maps(records, input_size, input_channels, places)
+    return _ranked(records, good, input_size, input_channels, places)
+
+
+def _ranked(
+    records: Sequence[LayerRecord],
+    good: Sequence[LayerRecord],
+    input_size: tuple[int, ...],
+    input_channels: Channels,
+    places: Places,
+) -> tuple[str, ...]:
+    """Name the layers worth looking at, best first, of those that return a map, last first."""
+    about = (input_size, input_channels, places)
     if not good:  # all may be inside one layer that attends, or be of one scale or the output
         records = [replace(r, attention=None, several=False, feeds=True) for r in records]
         good = _maps(records, *about)
@@ -335,10 +344,11 @@ def last_of_each_size(
     """
     places = places or Places.of(records, input_size, input_channels)
     about = (input_size, input_channels, places)
-    chosen = choose(records, *about)
     rectified = with_rectified(records)
+    good = _maps(rectified, *about)
+    chosen = _ranked(rectified, good, *about)[0]
     sizes = {r.layer.name: map_size(r, *about) or () for r in rectified}
-    before = [r.layer.name for r in _maps(rectified, *about)]
+    before = [record.layer.name for record in good]
     within = _within_blocks(rectified, sizes)
     found, smallest = [chosen], sizes[chosen]
     for name in before[before.index(chosen) + 1 :] if chosen in before else []:

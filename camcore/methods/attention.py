@@ -44,7 +44,12 @@ def legrad(
     each layer. The two are one at the last layer of a model that pools all tokens by their mean
     ahead of its norm; elsewhere they differ. A block's own score takes three to four times as
     long, and can be had where blocks return tokens alike and the head follows the last one alone;
-    elsewhere, as with an attention pooler (SigLIP, CoCa), it is refused.
+    elsewhere it is refused.
+
+    Where the head pools tokens by attention (SigLIP, CoCa), ``"block"`` puts each block's tokens
+    in place of the last one's as they are, and A is the pooler's attention to them, as in the
+    authors' code; the pooler has then no map of its own. With ``"model"`` the pooler's
+    attention is one layer beside the blocks' own.
 
     Several layers are averaged as they are: all of them where none is named, as the paper has
     it; the code, and recipe ``authors``, begins two blocks before the end.
@@ -55,7 +60,8 @@ def legrad(
         The score's gradient at the attention, keys laid out on the grid of patches and
         prefix tokens left out; see `camcore.layers.layout.keys_on_grid`.
     own_gradients : callable
-        ``own_gradients()`` is the same of the block's own score; see `camcore.blocks`.
+        ``own_gradients()`` is the same of the block's own score, at its attention or at that of
+        the pooler; see `camcore.blocks`.
     scored : {"model", "block"}
         Whose score is differentiated.
 

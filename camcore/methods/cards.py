@@ -233,8 +233,9 @@ CARDS: Final[Mapping[str, Card]] = {
         "product over layers of their Grad-CAM++ maps, or another base's, each in [0, 1]",
     ),
     "legrad": Card(
-        "For transformers: attention itself, weighted by what raises the score. Not for attention "
-        "within windows, as Swin's.",
+        "For transformers: attention itself, weighted by what raises the score; with an attention "
+        "pooler (SigLIP, CoCa), also the pooler's alone. Not for attention within windows, as "
+        "Swin's.",
         Reference(
             "bousselham2025legrad",
             "Bousselham, Walid and others",

@@ -187,6 +187,11 @@ class Method:
         return any(need.targeted for need in self._needs())
 
     @property
+    def of_blocks(self) -> bool:
+        """Whether each layer is scored by what its block returns, so that it must be in one."""
+        return "own_gradients" in self.needs and self.options.get("scored") == "block"
+
+    @property
     def by_row(self) -> bool:
         """Whether each row of the layer's output has a map of its own, made from it alone."""
         return all(need.by_row for need in self._needs())

@@ -283,7 +283,7 @@ AUTHORS = Recipe(
         "SS-CAM: code that is probably the authors'; their noise is another draw",
         "Poly-CAM: PCAM+ and PCAM- are change='increase' and change='decrease'",
         "FEM: its map stays at the layer's size",
-        "LeGrad: where no layer is named, the last two; models with an attention pooler are "
-        "refused, of which the code differentiates the pooler's attention",
+        "LeGrad: where no layer is named, the last two blocks; ahead of SigLIP's attention pooler "
+        "the code leaves the model's final norm out, which is kept here",
     ),
 )

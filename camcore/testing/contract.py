@@ -20,6 +20,7 @@ from camcore.adapter import (
     NativeScore,
     Parameters,
     PullsBetween,
+    PullsBeyond,
     Rectifier,
     not_offered,
 )
@@ -386,6 +387,42 @@ def pulls_back_between_layers(subject: Subject) -> None:
         adapter.gradients_between(subject.inputs, {layer: (INPUT, np.asarray(subject.inputs))})
     with refuses(LayerError, "a pull-back from a layer that is not there"):
         adapter.gradients_between(subject.inputs, {INPUT: ("no such layer", gradients)})
+
+
+@promise_of("gradients_beyond")
+def pulls_back_beyond_what_is_altered(subject: Subject) -> None:
+    """Gradients at the layer, where one before it is altered, are those of what it then returns."""
+    adapter, layer, inputs = subject.adapter, subject.layer, subject.inputs[:1]
+    if not isinstance(adapter, PullsBeyond):
+        raise not_offered(adapter, "gradients_beyond")
+    with adapter.gradients_beyond(inputs, layer, layer) as pull:
+        again = pull(subject.activations[:1], of_class(0))
+        subject.close(again, subject.gradients[:1], "gradients at the altered layer itself")
+    first = next(r.layer.name for r in adapter.survey(inputs) if r.calls == 1)
+    images = np.concatenate([inputs, 0.5 * inputs]).astype(inputs.dtype)
+    passes = [adapter.run(one[None], [first, layer], [of_class(1)]).layers for one in images]
+    own, wanted = (
+        np.concatenate(each)
+        for each in zip(
+            *[(p[first].activations, p[layer].gradients[0]) for p in passes], strict=True
+        )
+    )
+    with adapter.gradients_beyond(inputs, first, layer) as pull:
+        found = pull(own, of_class(1))
+        same(found.shape, wanted.shape, "shapes of gradients beyond, and of a pass's")
+        subject.close(found, wanted, "gradients where another pass's activations are put")
+        with refuses(InputError, "gradients beyond activations of another shape"):
+            pull(own[:, :1, ..., :1], of_class(0))
+    with (
+        refuses(GradientError, "gradients at the input, beyond a layer"),
+        adapter.gradients_beyond(inputs, layer, INPUT) as pull,
+    ):
+        pull(subject.activations[:1], of_class(0))
+    with (
+        refuses(LayerError, "gradients at a layer that is not there"),
+        adapter.gradients_beyond(inputs, layer, "no such layer"),
+    ):
+        pass
 
 
 @promise

@@ -242,7 +242,18 @@ class NumpyAdapter:
         self, inputs: Any, layer: str, *, logits: bool = True
     ) -> Iterator[Callable[[Array, Seed], Array]]:
         """Run what follows `layer` on altered activations, and pull a cotangent back to them."""
+        with self.gradients_beyond(inputs, layer, layer, logits=logits) as pull:
+            yield pull
+
+    @contextmanager
+    def gradients_beyond(
+        self, inputs: Any, layer: str, later: str, *, logits: bool = True
+    ) -> Iterator[Callable[[Array, Seed], Array]]:
+        """Run what follows `layer` on altered activations, and pull back to a later layer."""
         following, values = self._following(inputs, layer)
+        place = self._place(later) - self._place(layer)
+        if place < 0:
+            raise not_between(layer, later)
 
         def pull(activations: Array, seed: Seed) -> Array:
             on_way = values(activations)
@@ -250,7 +261,7 @@ class NumpyAdapter:
             cotangents = seed(leaves)
             check_cotangents(cotangents, leaves)
             cotangent = cotangents.get("", np.zeros_like(on_way[-1]))
-            return following._pull_back(on_way, 0, cotangent, None)
+            return following._pull_back(on_way, place, cotangent, None)
 
         yield pull
 

@@ -83,7 +83,7 @@ def textbook(o, w, images, added):
     return linear(norm(x, *w.norm), *w.head)[:, 0], attention, own
 
 
-def of_torch(torch, w):
+def of_torch(torch, w, pools=False):
     nn = torch.nn
 
     def given(module, kernel, bias):
@@ -127,16 +127,20 @@ def of_torch(torch, w):
             self.place = nn.Parameter(torch.tensor(w.place))
             self.blocks = nn.Sequential(*map(Block, w.blocks))
             self.norm, self.head = norm(*w.norm), linear(*w.head)
+            self.pool = Block(w.blocks[0]).attention if pools else None
 
         def forward(self, x):
             x = self.patch(x).flatten(2).transpose(1, 2)
             x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.place
-            return self.head(self.norm(self.blocks(x))[:, 0])
+            x = self.norm(self.blocks(x))
+            if pools:
+                x = self.pool(x[:, :1], x, x, need_weights=False)[0]
+            return self.head(x[:, 0])
 
     return ViT()
 
 
-def of_keras(keras, w):
+def of_keras(keras, w, pools=False):
     layers, width = keras.layers, WIDTH // HEADS
 
     class Tokens(layers.Layer):
@@ -168,21 +172,26 @@ def of_keras(keras, w):
     kernel = w.patch[0].reshape(PATCH, PATCH, CHANNELS, WIDTH)
     x = put(layers.Conv2D(WIDTH, PATCH, PATCH), inputs, kernel, w.patch[1])
     x = put(Tokens(), layers.Reshape((TOKENS - 1, WIDTH))(x), w.token, w.place)
-    for i, b in enumerate(w.blocks):
-        attention = layers.MultiHeadAttention(HEADS, width, name=f"attention{i}")
-        y = norm(x, b.norm1)
+
+    def attention(name, b, *given):
         values = [value for one in (b.query, b.key, b.value) for value in split(one)]
         out = b.out[0].reshape(HEADS, width, WIDTH), b.out[1]
-        x = layers.Add()([x, put(attention, (y, y), *values, *out)])
+        return put(layers.MultiHeadAttention(HEADS, width, name=name), given, *values, *out)
+
+    for i, b in enumerate(w.blocks):
+        y = norm(x, b.norm1)
+        x = layers.Add()([x, attention(f"attention{i}", b, y, y)])
         y = dense(dense(norm(x, b.norm2), b.up, activation="tanh"), b.down)
         x = layers.Add()([x, y])
-    x = dense(norm(x, w.norm)[:, 0], w.head)
+    x = norm(x, w.norm)
+    x = attention("pool", w.blocks[0], x[:, :1], x) if pools else x
+    x = dense(x[:, 0], w.head)
     for made, values in pending:
         made.set_weights(values)
     return keras.Model(inputs, x)
 
 
-def of_jax(nnx, w):
+def of_jax(nnx, w, pools=False):
     import jax.numpy as jnp
 
     rngs, split = nnx.Rngs(0), (WIDTH, HEADS, WIDTH // HEADS)
@@ -226,6 +235,7 @@ def of_jax(nnx, w):
             self.token, self.place = nnx.Param(single(w.token)), nnx.Param(single(w.place))
             self.blocks = nnx.List([Block(b) for b in w.blocks])
             self.norm, self.head = norm(*w.norm), linear(*w.head)
+            self.pool = Block(w.blocks[0]).attention if pools else None
 
         def __call__(self, x):
             x = self.patch(x).reshape(len(x), TOKENS - 1, WIDTH)
@@ -233,7 +243,9 @@ def of_jax(nnx, w):
             x = jnp.concatenate([token, x], 1) + self.place[...]
             for block in self.blocks:
                 x = block(x)
-            return self.head(self.norm(x)[:, 0])
+            x = self.norm(x)
+            x = self.pool(x[:, :1], x) if pools else x
+            return self.head(x[:, 0])
 
     return ViT()
 
@@ -371,6 +383,22 @@ def test_own_scores_agree_with_jax(both, require, weights, images):
     expected = of_blocks(both["torch"].model, both["torch"].images)
     for a, b in zip(of_blocks(jax, images.astype(np.float32)), expected, strict=True):
         close(a, b, 1e-5)
+
+
+def test_own_scores_ahead_of_a_pooler_agree_between_frameworks(
+    torch, keras, double, require, weights, images
+):
+    expected = list(of_blocks(of_torch(torch, weights, True).eval(), images.transpose(0, 3, 1, 2)))
+    assert len(expected) == BLOCKS
+    with double():
+        model = of_keras(keras, weights, True)
+    jax = of_jax(require("flax.nnx"), weights, True)
+    for found, tolerance in (
+        (of_blocks(model, images), 1e-9),
+        (of_blocks(jax, images.astype(np.float32)), 1e-5),
+    ):
+        for a, b in zip(found, expected, strict=True):
+            close(a, b, tolerance)
 
 
 @pytest.mark.parametrize("scored", ["model", "block"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,16 @@ class Mean(Op):
 
     def pull_back(self, x, cotangent):
         return np.broadcast_to(cotangent[:, None] / x.shape[1], x.shape)
+
+
+class Squares(Op):
+    """The mean of all tokens' squares."""
+
+    def forward(self, x):
+        return (x**2).mean(axis=1)
+
+    def pull_back(self, x, cotangent):
+        return 2 * x * cotangent[:, None] / x.shape[1]
 
 
 def dense(out, into):
@@ -105,6 +116,27 @@ class Attending(NumpyAdapter):
         return found
 
 
+class Pooling(Attending):
+    """Says of the pool that it attends, by one query, to as many keys as there are tokens."""
+
+    def survey(self, inputs):
+        return [
+            replace(r, attention=(1, 2, 1, TOKENS)) if r.layer.name == "pool" else r
+            for r in super().survey(inputs)
+        ]
+
+    @contextmanager
+    def gradients_beyond(self, inputs, layer, later, *, logits=True):
+        assert later == "pool@attention"
+        with super().gradients_beyond(inputs, layer, layer, logits=logits) as pull:
+
+            def keys(activations, seed):
+                given = pull(activations, seed).sum(axis=2)[:, None, None]
+                return np.broadcast_to(given, (len(given), 2, 1, TOKENS))
+
+            yield keys
+
+
 def scores_of_means(model, images):
     """Each block's score, ``(B, 3, K)``, and its gradient at the mean, ``(B, 3, K, C)``."""
     values = dict(zip(model.ops, model._forward(images)[1:], strict=True))
@@ -130,6 +162,32 @@ def test_each_token_is_given_its_share_of_the_slope_at_their_mean(pool):
         np.testing.assert_allclose(found.raw[name], expected, rtol=1e-12, atol=1e-15)
     # One pull-back for all blocks.
     assert model.between == [{f"block{i}.attn@attention": f"block{i}" for i in range(3)}]
+
+
+def test_with_a_pooler_the_slope_is_at_each_token_as_it_is():
+    model = Pooling(Squares())
+    blocks, labels = [f"block{i}" for i in range(3)], [0, 2, 1]
+    after = ("pool", "hidden", "relu", "head")
+    model.ops = {name: model.ops[name] for name in ("embed", *blocks, *after)}
+    found = camcore.explain(model, IMAGES, labels, method="legrad", scored="block")
+    assert list(found.raw) == [f"{name}.attn@attention" for name in blocks]
+    values = dict(zip(model.ops, model._forward(IMAGES)[1:], strict=True))
+    hidden, head = model.ops["hidden"], model.ops["head"]
+    for name in blocks:
+        tokens = values[name]
+        before = (tokens**2).mean(axis=1) @ hidden.weights.T + hidden.bias
+        slope = (head.weights[labels] * (before > 0)) @ hidden.weights
+        own = np.einsum("btc,bc->bt", 2 * tokens, slope)[:, 1:] / TOKENS
+        expected = np.maximum(own, 0).reshape(3, 2, 2)
+        np.testing.assert_allclose(
+            found.raw[f"{name}.attn@attention"], expected, rtol=1e-12, atol=1e-15
+        )
+    explainer = camcore.Explainer(model, method="legrad", scored="block")
+    for result, label in zip(explainer(IMAGES, Each(Class(0), Class(2))), (0, 2), strict=True):
+        for name, raw in explainer(IMAGES, label).raw.items():
+            np.testing.assert_array_equal(result.raw[name], raw)
+    with pytest.raises(MethodError, match="'pool@attention' pools what the blocks return"):
+        camcore.explain(model, IMAGES, 1, "pool", "legrad", scored="block")
 
 
 def test_a_target_that_bends_is_differentiated_at_each_blocks_own_score():
@@ -185,6 +243,15 @@ class Lacking(Adapter):
         self.gradients_from = whole.gradients_from
 
 
+class LackingBeyond(Lacking):
+    """Pools by attention, and takes no gradients at it behind what is altered."""
+
+    def __init__(self):
+        whole = Pooling(First())
+        self.layers, self.survey, self.run = whole.layers, whole.survey, whole.run
+        self.gradients_between = whole.gradients_between
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -195,6 +262,7 @@ class Lacking(Adapter):
             r"blocks do not all return as many tokens, .* but \(3, 5, 4\) and \(3, 5, 6\)",
         ),
         (Lacking(), "Lacking offers no gradients_between"),
+        (LackingBeyond(), "LackingBeyond offers no gradients_beyond"),
     ],
 )
 def test_where_blocks_have_no_score_of_their_own_the_models_is_named(model, message):

@@ -634,3 +634,22 @@ def test_a_recipes_exception_for_a_method_is_how_its_map_is_shown():
         assert np.array_equal(found[name].maps, plain.maps) == (name == "gradcam")
     expected = resize(np.tanh(found["layercam"].raw["relu2"]), (8, 8))
     np.testing.assert_allclose(found["layercam"].maps, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("eigencam", 0), ("activations", 0), ("gradcam", 3), ("smoothgradcampp", 12)],
+)
+def test_views_are_pulled_back_where_the_method_reads_gradients(method, expected):
+    class Counting(NumpyAdapter):
+        seeds = 0
+
+        def run(self, inputs, layers=(), seeds=(), **options):
+            self.seeds += len(seeds)
+            return super().run(inputs, layers, seeds, **options)
+
+    views = [camcore.augment.Flip(), camcore.augment.Zoom(2)]
+    model = Counting(**random_network().ops)
+    camcore.explain(model, PHOTOS, 2, "relu2", method, augment=views)
+    # Of four noisy inputs for each view the gradients are read, and not those of the view.
+    assert model.seeds == expected

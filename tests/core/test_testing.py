@@ -177,6 +177,18 @@ class Together(Broken):
             yield pull
 
 
+class Beside(Broken):
+    """Leaves what is altered as it was, for gradients at a later layer."""
+
+    @contextmanager
+    def gradients_beyond(self, inputs, layer, later, *, logits=True):
+        own = self.run(inputs, [layer]).layers[layer].activations
+        with super().gradients_beyond(inputs, layer, later, logits=logits) as pull:
+            yield lambda a, seed: pull(
+                np.repeat(own, len(a), axis=0) if layer != later else a, seed
+            )
+
+
 class Halfway(Broken):
     """Pulls back to every layer what belongs at the later one."""
 
@@ -351,6 +363,10 @@ WRONG = {
         "the gradient predicts a change of .*, altering the layer further shows one",
     ),
     "magnitudes between layers": (Halfway(), "pulled back to its own layer differ by"),
+    "gradients of the pass beyond what is altered": (
+        Beside(),
+        "gradients where another pass's activations are put differ by",
+    ),
     "cotangents of any shape": (Missized(), "a cotangent of another shape raises no InputError"),
     "gradients of all alterations": (Together(), "gradients of alteration 0 alone differ by"),
     "an activation that was not left off": (

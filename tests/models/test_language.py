@@ -514,15 +514,39 @@ def test_legrad_and_occlusion_of_a_prompt_look_at_the_picture(dual):
     np.testing.assert_allclose(covered[:, 0, 0], fallen.numpy(), rtol=1e-3, atol=1e-5)
 
 
+def of_siglip(dual, inputs, found):
+    """Hold maps to the gradient at the pooler's attention to what each block returns."""
+    tower = dual.vision_model
+    text = dual.text_model(input_ids=inputs["input_ids"]).pooler_output[1]
+    seen = tower(pixel_values=inputs["pixel_values"], output_hidden_states=True)
+    assert len(found) == len(seen.hidden_states) - 1 == 2
+    head, f = tower.head, torch.nn.functional
+    width, heads = head.probe.shape[-1], head.attention.num_heads
+    weights, biases = head.attention.in_proj_weight.chunk(3), head.attention.in_proj_bias.chunk(3)
+    for maps, tokens in zip(found.values(), seen.hidden_states[1:], strict=True):
+        x = tower.post_layernorm(tokens)
+        given = head.probe.expand(len(x), -1, -1), x, x
+        q, k, v = (
+            f.linear(one, *by).unflatten(-1, (heads, -1)).transpose(1, 2)
+            for one, *by in zip(given, weights, biases, strict=True)
+        )
+        attention = (q @ k.mT * (width // heads) ** -0.5).softmax(-1)
+        pooled = head.attention.out_proj((attention @ v).transpose(1, 2).flatten(2))
+        pooled = (pooled + head.mlp(head.layernorm(pooled)))[:, 0]
+        scores = f.cosine_similarity(pooled, text[None]) * dual.logit_scale.exp()
+        (slope,) = torch.autograd.grad(scores.sum(), attention, retain_graph=True)
+        expected = slope.relu().mean((1, 2)).reshape(maps.shape).detach().numpy()
+        np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-5 * expected.max())
+
+
 def test_blocks_of_the_picture_are_scored_by_what_each_returns(dual):
-    """As the authors do for CLIP: normed, projected and compared with the prompt."""
+    """As the authors do: CLIP's normed, projected and compared with the prompt; SigLIP's pooled."""
     inputs = prompted(2)
     how = {"classes": PROMPTS[:2], "method": "legrad", "scored": "block"}
-    if type(dual).__name__ != "CLIPModel":
-        with pytest.raises(MethodError, match=r"do not all return as many tokens.* scored='model'"):
-            camcore.explain(dual, inputs, PROMPTS[1], **how)
-        return
     found = camcore.explain(dual, inputs, PROMPTS[1], **how).raw
+    if type(dual).__name__ != "CLIPModel":
+        of_siglip(dual, inputs, found)
+        return
     before = dual.config._attn_implementation
     dual.set_attn_implementation("eager")
     try:

@@ -96,10 +96,11 @@ ROWS: Sequence[Row] = (
         "WalBouss/LeGrad scores a block by the mean of all its tokens, class token included, put "
         "through the final norm and projection, also where the model reads its class token alone. "
         "It begins two blocks before the end (`layer_index=-2`), enlarges, adds up and brings to "
-        "[0, 1]. Recipe `authors` is that. With an attention pooler (SigLIP, CoCa) the code "
-        "differentiates the pooler's attention in place of the blocks', and for SigLIP blanks what "
-        "an empty prompt lights above 0.8: such models are refused where blocks' own scores are "
-        "asked for.",
+        "[0, 1]. Recipe `authors` is that. With an attention pooler (SigLIP, CoCa) a block's "
+        "tokens go through the pooler, and its attention is differentiated in place of the "
+        "blocks'; so does the recipe, by what follows the last block. The code leaves SigLIP's "
+        "final norm out ahead of the pooler and CoCa's behind it, and blanks what an empty prompt "
+        "lights above 0.8 for SigLIP: none of that is done here.",
         {
             "torchcam": "scores blocks as the authors do unless given `score_projection`, and so "
             "does the recipe; it averages the layers that are named, at their own size"

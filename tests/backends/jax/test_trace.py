@@ -509,6 +509,15 @@ def test_gradients_that_float16_would_lose_are_kept(jax, backend):
         for found, plain in zip(traced.gradients, wide.layers[name].gradients, strict=True):
             np.testing.assert_allclose(found, plain, rtol=0, atol=4e-3 * np.abs(plain).max())
     assert np.abs(wide.layers[INPUT].gradients[0]).max() < 2**-25  # zero in float16
+    given = {INPUT: ("tanh", np.full(wide.layers["tanh"].activations.shape, 1e-6))}
+    found, plain = (
+        backend.adapt(Function(function, jax.numpy.asarray(W, dtype), X)).gradients_between(
+            X, given
+        )[INPUT]
+        for dtype in ("float16", "float32")
+    )
+    assert 0 < np.abs(plain).max() < 2**-25
+    np.testing.assert_allclose(found, plain, rtol=0, atol=4e-3 * np.abs(plain).max())
 
 
 def test_nests_go_in_and_come_out(jax, adapt):

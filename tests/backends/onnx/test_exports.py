@@ -109,12 +109,18 @@ def test_going_on_from_a_layer_is_that_of_the_module(net):
 
 
 @pytest.mark.parametrize(
-    ("method", "options"),
-    [("legrad", {}), ("legrad", {"scored": "block"}), ("relevancy", {}), ("rollout", {})],
+    ("method", "options", "pool"),
+    [
+        ("legrad", {}, "token"),
+        ("legrad", {"scored": "block"}, "token"),
+        ("legrad", {"scored": "block"}, "map"),
+        ("relevancy", {}, "token"),
+        ("rollout", {}, "token"),
+    ],
 )
-def test_attention_is_that_of_the_module(torch, require, method, options):
+def test_attention_is_that_of_the_module(torch, require, method, options, pool):
     torch.manual_seed(0)
-    how = {"img_size": 64, "depth": 2, "num_classes": 10}
+    how = {"img_size": 64, "depth": 2, "num_classes": 10, "global_pool": pool}
     model = stirred(require("timm").create_model("vit_tiny_patch16_224", **how))
     images = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
     file = backend.adapt(exported(model, [images]))

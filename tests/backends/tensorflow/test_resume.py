@@ -288,3 +288,6 @@ def test_gradients_too_small_for_float16_are_pulled_back_at_a_larger_scale(keras
     scale = np.float32(np.float16(1e-5))
     expected = np.tile(1e-2 * scale * kernel[:, 0], (3, 1))
     np.testing.assert_allclose(found, expected, rtol=5e-3, atol=0)
+    cotangent = np.tile([1e-2, 0], (3, 1))
+    between = backend.adapt(model).gradients_between(np.ones((3, 4)), {"middle": ("fc", cotangent)})
+    np.testing.assert_allclose(between["middle"], expected, rtol=5e-3, atol=0)

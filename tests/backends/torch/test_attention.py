@@ -360,7 +360,9 @@ class Mixed(nn.Module):
         super().__init__()
         self.vit, self.read = vit, read
         self.words = nn.Embedding(7, 3)
-        self.pool = nn.MultiheadAttention(192, 3, batch_first=True)
+        self.pools = nn.ModuleList(
+            nn.MultiheadAttention(192, 3, batch_first=True) for _ in range(2)
+        )
 
     def forward(self, x: Any, words: Any = None) -> Any:
         vit = self.vit
@@ -368,8 +370,8 @@ class Mixed(nn.Module):
         kept = [x := block(x) for block in vit.blocks]
         if self.read == "two":
             x = kept[0] + kept[-1]
-        if self.read == "pooled":
-            x = self.pool(x[:, :1], x, x)[0]
+        for pool in self.pools if self.read == "pooled twice" else ():
+            x = pool(x[:, :1], kept[-1], kept[-1])[0]
         scores = vit.head(vit.norm(x)[:, 0])
         return scores if words is None else scores * self.words(words).mean(1)
 
@@ -386,7 +388,7 @@ def vit(require):
     ("read", "message"),
     [
         ("two", "the score has more of 'vit.blocks.0' than what 'vit.blocks.1' makes of it"),
-        ("pooled", "no layer is seen that returns the block of 'pool' alone"),
+        ("pooled twice", "no layer is seen that returns the block of 'pools.0' alone"),
     ],
 )
 def test_where_the_head_does_not_follow_one_block_its_own_score_is_refused(
@@ -398,6 +400,114 @@ def test_where_the_head_does_not_follow_one_block_its_own_score_is_refused(
     assert camcore.explain(net, images, 1, method="legrad").maps.max() == 1
     with pytest.raises(MethodError, match="callable"):
         camcore.explain(vit, images, lambda y: y[:, 1], method="legrad", scored="block")
+
+
+class Pooler(nn.Module):
+    """CoCa's: queries that are learnt."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.ln_k = nn.Parameter(torch.randn(4, 16)), nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(16, 2, kdim=width, vdim=width, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        x = self.ln_k(x)
+        return self.attn(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0]
+
+
+class Pooled(nn.Module):
+    """Blocks whose tokens CoCa's pooler reads, and a score of its first query."""
+
+    def __init__(self, vit: Any) -> None:
+        super().__init__()
+        self.vit, self.pool = vit, Pooler(vit.embed_dim)
+        self.ln_post, self.head = nn.LayerNorm(16), nn.Linear(16, 3)
+
+    def forward(self, x: Any) -> Any:
+        x = self.vit.blocks(self.vit._pos_embed(self.vit.patch_embed(x)))
+        return self.head(self.ln_post(self.pool(x))[:, 0])
+
+
+def siglip(net: Any, tokens: Any) -> tuple[Any, Any]:
+    """What timm's pooler attends to in a block's tokens, and the model's scores of them."""
+    pool, x = net.attn_pool, net.norm(tokens)[:, net.num_prefix_tokens :]
+    q = split(pool.q(pool.latent.expand(len(x), -1, -1)), pool.num_heads)
+    k, v = (split(y, pool.num_heads) for y in pool.kv(x).chunk(2, -1))
+    seen = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
+    x = pool.proj((seen @ v).transpose(1, 2).flatten(2))
+    return seen, net.head((x + pool.mlp(pool.norm(x)))[:, 0])
+
+
+def coca(net: Any, tokens: Any) -> tuple[Any, Any]:
+    """What the pooler of `Pooled` attends to in a block's tokens, and the model's scores."""
+    x, pool = net.pool.ln_k(tokens), net.pool.attn
+    weights = pool.q_proj_weight, pool.k_proj_weight, pool.v_proj_weight
+    given = net.pool.query.expand(len(x), -1, -1), x, x
+    q, k, v = (
+        split(F.linear(one, weight, bias), pool.num_heads)
+        for one, weight, bias in zip(given, weights, pool.in_proj_bias.chunk(3), strict=True)
+    )
+    seen = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
+    x = pool.out_proj((seen @ v).transpose(1, 2).flatten(2))
+    return seen, net.head(net.ln_post(x)[:, 0])
+
+
+@pytest.fixture(params=[(siglip, False), (siglip, True), (coca, False), (coca, True)])
+def attention_pooled(request, require):
+    """A small model whose head is an attention pooler, and its steps from a block's tokens on."""
+    steps, token = request.param
+    transformer = require("timm.models.vision_transformer")
+    torch.manual_seed(0)
+    sizes = {"img_size": (48, 32), "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 3}
+    pool = "map" if steps is siglip else ""
+    net = transformer.VisionTransformer(**sizes, class_token=token, global_pool=pool)
+    net = net if steps is siglip else Pooled(net)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return net.double().eval(), steps
+
+
+def at_the_pooler(net: Any, steps: Any, images: Any, score: Any) -> list[np.ndarray]:
+    """LeGrad's map of every block as its authors have it for SigLIP and CoCa, by their steps."""
+    vit = getattr(net, "vit", net)
+    x, maps = vit._pos_embed(vit.patch_embed(torch.tensor(images))), []
+    for block in vit.blocks:
+        x = block(x)
+        seen, scores = steps(net, x)
+        (gradients,) = torch.autograd.grad(score(scores).sum(), seen)
+        maps.append(gradients.relu().mean((1, 2))[:, -6:].reshape(-1, 3, 2).numpy())
+    return maps
+
+
+def test_with_an_attention_pooler_each_block_is_seen_by_what_it_takes(attention_pooled, images):
+    net, steps = attention_pooled
+    images = images.astype(float)
+    inside = "vit." if steps is coca else ""
+    names = [f"{inside}blocks.{i}.attn@attention" for i in range(3)]
+    maps = at_the_pooler(net, steps, images, lambda scores: scores[:, 1])
+    how = {"method": "legrad", "scored": "block"}
+    own = camcore.explain(net, images, 1, **how)
+    assert list(own.raw) == names
+    for name, expected in zip(names, maps, strict=True):
+        assert expected.max() > 0
+        np.testing.assert_allclose(own.raw[name], expected, rtol=1e-9, atol=1e-12 * expected.max())
+    # What is steeper than a logit, and of each sample another class.
+    bent = camcore.explain(net, images, camcore.targets.Probability([0, 2]), **how).raw
+    rows = torch.arange(2), torch.tensor([0, 2])
+    maps = at_the_pooler(net, steps, images, lambda scores: scores.softmax(1)[rows])
+    for name, expected in zip(names, maps, strict=True):
+        np.testing.assert_allclose(bent[name], expected, rtol=1e-9, atol=1e-12 * expected.max())
+    # By the last two blocks and not by the pooler, added up, in [0, 1].
+    authors = camcore.explain(net, images, 1, method="legrad", recipe="authors")
+    assert list(authors.raw) == names[1:]
+    # The model's own score is differentiated at the pooler's attention beside the blocks'.
+    pooler = "pool.attn@attention" if steps is coca else "attn_pool@attention"
+    plain = camcore.explain(net, images, 1, method="legrad").raw
+    assert list(plain) == [*names, pooler]
+    np.testing.assert_allclose(plain[pooler], own.raw[names[-1]], rtol=1e-9, atol=1e-15)
+    for named in (pooler, [names[0], pooler]):
+        with pytest.raises(MethodError, match=f"'{pooler}' pools what the blocks return"):
+            camcore.explain(net, images, 1, named, **how)
 
 
 def test_own_scores_are_of_each_samples_other_inputs(vit, images):

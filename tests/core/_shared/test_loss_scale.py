@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from camcore._shared.loss_scale import ScaledCotangents, pulled_in_range
+from camcore._shared.loss_scale import ScaledCotangents, pairs_in_range, pulled_in_range
 from camcore.errors import CamcoreWarning
 
 
@@ -69,3 +69,17 @@ def test_products_that_are_nothing_beside_the_gradient_are_not_missed():
     tiny = {12: 2e-9, 6: 0.0}
     pulled = lambda e: [{"a": gradient}, {"a": np.full((1, 3), tiny[e], np.float32)}]  # noqa: E731
     np.testing.assert_array_equal(pulled_in_range(pulled, 1, 36)[0]["a"], gradient)
+
+
+def test_each_pair_of_layers_has_a_scale_of_its_own():
+    """At one scale for both, the weaker would be lost where the stronger just fits."""
+    given = {"strong": np.full((2, 3), 3e4), "weak": np.full((2, 3), 3e-9)}
+
+    def pull(scaled):
+        with np.errstate(over="ignore"):
+            halves = {n: a.astype(np.float16) * np.float16(0.5) for n, a in scaled.items()}
+        return {name: array.astype(np.float64) for name, array in halves.items()}
+
+    found = pairs_in_range(pull, given, 2, 14)
+    for name, cotangent in given.items():
+        np.testing.assert_allclose(found[name], 0.5 * cotangent, rtol=1e-3)

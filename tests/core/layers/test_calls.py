@@ -171,12 +171,16 @@ def test_what_is_said_of_a_pass_reaches_the_adapter(images):
             calls.append(("gradients_between", *pulls.items(), {}))
             return {name: cotangent for name, (_, cotangent) in pulls.items()}
 
+        def gradients_beyond(self, inputs, layer, later, *, logits=True):
+            calls.append(("gradients_beyond", layer, later, {"logits": logits}))
+
     model = Noting(None)
     reader = Reader(model, model, Inputs(images, "first"), None, ["conv"], None)
     reader.run(images, ["conv"], logits=False, second_order=True)
     reader.resume(images, "conv", logits=False)
     reader.gradients_from(images, "conv", logits=False)
     assert reader.gradients_between(images, {"conv": ("fc", 3.0)}) == {"conv": 3.0}
+    reader.gradients_beyond(images, "conv", "fc", logits=False)
     how = {"logits": False, "second_order": True}
     assert calls == [
         ("run", "conv", how),
@@ -184,4 +188,5 @@ def test_what_is_said_of_a_pass_reaches_the_adapter(images):
         ("resume", "conv@1", {"logits": False}),
         ("gradients_from", "conv@1", {"logits": False}),
         ("gradients_between", ("conv@1", ("fc", 3.0)), {}),
+        ("gradients_beyond", "conv@1", "fc", {"logits": False}),
     ]
