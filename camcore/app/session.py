@@ -301,7 +301,7 @@ class Shown:
         one = one or self.photo
         crop = one.crop
         size = self.explanation.maps.shape[1:] if crop is None else crop.grid
-            maps = [resize(raw, size, leading=1)[0] for raw in self.explanation.raw.values()]
+        maps = [resize(raw, size, leading=1)[0] for raw in self.explanation.raw.values()]
         mean = np.asarray(np.mean(maps, axis=0), np.float32)
         if crop is not None:
             return crop.to_photo(mean)
