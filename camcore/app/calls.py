@@ -29,37 +29,25 @@ def python_call(
     -------
     str
     """
-    lines = ["import camcore"]
-    if asked.photo in SAMPLES:
-        lines.append("from skimage import data")
-    if asked.against is not None:
-        lines.append("from camcore.targets import Contrast")
-    if asked.photo not in SAMPLES:
-        lines.append("from camcore.photos import Photo")
-    lines += ["", f"model = {_loaded(one)}", f"photo = {_photo(asked)}"]
-    told: dict[str, str] = {}
-    if asked.target is not None:
-        told["target"] = repr(asked.target)
-    if asked.against is not None:
-        told["target"] = f"Contrast({asked.target}, against={asked.against})"
-    told |= {name: repr(value) for name, value in _changed(asked, one).items()}
+    lines, told = _head(asked, one), _told(asked, one)
     if methods:
         told["method"] = repr(list(methods))
-    told |= {name: name for name in one.about}
-    said = "".join(f", {name}={value}" for name, value in told.items())
-    lines.append(f"result = camcore.explain(model, photo{said})")
+    lines.append(f"result = camcore.explain(model, photo{_said(told)})")
     if methods:
         lines.append("pictures = {name: one.overlay() for name, one in result.items()}")
         return "\n".join(lines)
     if other is not None:
-        theirs = {**told, **({"target": _same(asked)} if asked.against is None else {})}
-        theirs.pop("layer", None)
-        said = "".join(f", {name}={value}" for name, value in theirs.items())
-        lines += [
-            f"other = camcore.explain({_loaded(other)}, photo{said})",
-            "print(camcore.compare(result, other))",
-        ]
-        return "\n".join(lines)
+        told.pop("layer", None)
+        if asked.target is None:
+            aim = "result.classes.tolist()"
+            told["target"] = aim if asked.against is None else _contrast(asked, aim)
+        return "\n".join(
+            [
+                *lines,
+                f"other = camcore.explain({_loaded(other)}, photo{_said(told)})",
+                "print(camcore.compare(result, other))",
+            ]
+        )
     if asked.signed:
         lines.append("signed = result.raw[result.layers[0]]")
     lines.append("picture = result.overlay()")
@@ -70,21 +58,14 @@ def python_call(
 
 def evaluate_call(asked: Asked, one: OnBench, steps: int) -> str:
     """Write the Python that makes the curves on the page."""
-    head = python_call(asked, one).splitlines()
-    head = head[: next(i for i, line in enumerate(head) if line.startswith("result = "))]
-    target = "None" if asked.target is None else repr(asked.target)
-    if asked.against is not None:
-        target = f"Contrast({asked.target}, against={asked.against})"
-    told = {**_changed(asked, one), "methods": [asked.method]}
+    told = {"methods": repr([asked.method]), **_told(asked, one)}
     told.pop("method", None)
-    said = "".join(f", {name}={value!r}" for name, value in told.items())
-    said += "".join(f", {name}={name}" for name in one.about)
     return "\n".join(
         [
-            *head,
-            f"found = camcore.evaluate(model, [photo], {target}{said},",
+            *_head(asked, one),
+            f"found = camcore.evaluate(model, [photo]{_said(told)},",
             f'    metrics=["deletion", "insertion"], controls=False, steps={steps}, keep=1)',
-            "found.figure()",
+            "curves = found.curves",
         ]
     )
 
@@ -92,12 +73,10 @@ def evaluate_call(asked: Asked, one: OnBench, steps: int) -> str:
 def shell_call(asked: Asked, one: OnBench) -> str:
     """Write the command that makes the explanation on the page; why there is none, as a comment."""
     if one.spec is None:
-        return "# The model was handed over as an object: in Python alone."
+        return _HANDED_OVER
     if asked.against is not None:
-        return "# The command line tells no class from another: in Python alone."
-    words = ["camcore", "explain", _file(asked), "--model", one.spec]
-    for name, value in one.options.items():
-        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        return _NO_CONTRAST
+    words = ["camcore", "explain", _file(asked), "--model", one.spec, *_loading(one)]
     told = {"target": asked.target, **_changed(asked, one)}
     for name, value in told.items():
         if value is not None:
@@ -105,18 +84,127 @@ def shell_call(asked: Asked, one: OnBench) -> str:
     return _written(asked) + shlex.join(words)
 
 
-def compare_shell_call(asked: Asked, one: OnBench, other: OnBench) -> str:
-    """Write the command that compares two models as the page does."""
-    if one.spec is None or other.spec is None:
-        return "# A model was handed over as an object: in Python alone."
-    words = ["camcore", "compare", _file(asked), "--model", one.spec, "--model", other.spec]
-    changed = _changed(asked, one)
-    for name in ("method", "recipe"):
-        if name in changed:
-            words += [f"--{name}", str(changed[name])]
+def compare_shell_call(asked: Asked, models: Sequence[OnBench], methods: Sequence[str]) -> str:
+    """Write the command that holds models, or methods, against each other."""
+    if any(one.spec is None for one in models):
+        return _HANDED_OVER
+    if asked.against is not None:
+        return _NO_CONTRAST
+    words = ["camcore", "compare", _file(asked)]
+    for one in models:
+        words += ["--model", str(one.spec)]
+    words += _loading(models[0])
+    for method in methods:
+        words += ["--method", method]
+    if asked.recipe != "paper":
+        words += ["--recipe", asked.recipe]
     if asked.target is not None:
         words += ["--target", str(asked.target)]
     return _written(asked) + shlex.join(words)
+
+
+def evaluate_shell_call(asked: Asked, one: OnBench, steps: int) -> str:
+    """Write the command that traces deletion and insertion."""
+    if one.spec is None:
+        return _HANDED_OVER
+    if asked.against is not None:
+        return _NO_CONTRAST
+    words = ["camcore", "evaluate", _file(asked), "--model", one.spec, *_loading(one)]
+    for name, value in {"target": asked.target, **_changed(asked, one)}.items():
+        if value is not None and name != "method":
+            words += [f"--{name}", str(value)]
+    words += ["--method", asked.method, "--metric", "deletion", "--metric", "insertion"]
+    words += ["--no-controls", "--steps", str(steps)]
+    return _written(asked) + shlex.join(words)
+
+
+def layers_call(asked: Asked, one: OnBench, layers: Sequence[str]) -> str:
+    """Write the Python that makes the map of each layer."""
+    head = _head(asked, one)
+    told = _told(asked, one)
+    told.pop("layer", None)
+    return "\n".join(
+        [
+            *head,
+            "pictures = {",
+            f"    layer: camcore.explain(model, photo, layer=layer{_said(told)}).overlay()",
+            f"    for layer in {list(layers)!r}",
+            "}",
+        ]
+    )
+
+
+def hide_call(asked: Asked, one: OnBench) -> str:
+    """Write the Python that hides patches, and scores the photograph with and without them."""
+    head = _head(asked, one)
+    whole = f"Photo.of({_photo(asked)})" if asked.photo in SAMPLES else _photo(asked)
+    told = _told(asked, one)
+    said = _said(told)
+    after = dict(told)
+    if asked.target is None:
+        aim = "before.classes.tolist()"
+        after["target"] = aim if asked.against is None else _contrast(asked, aim)
+    imports = [line for line in head[:-1] if line and not line.startswith("model = ")]
+    if asked.photo in SAMPLES:
+        imports.append("from camcore.photos import Photo")
+    return "\n".join(
+        [
+            *imports,
+            "import numpy as np",
+            "",
+            head[-2],
+            f"whole = {whole}",
+            "pixels = whole.pixels.copy()",
+            f"for left, top, right, bottom in {list(asked.hidden)!r}:",
+            "    pixels[top:bottom, left:right] = np.rint(whole.pixels.mean(axis=(0, 1)))",
+            f"before = camcore.explain(model, whole{said})",
+            f"after = camcore.explain(model, Photo(pixels, whole.value_range){_said(after)})",
+            "change = after.scores - before.scores",
+        ]
+    )
+
+
+NO_SHELL_PATCHES = "# The command line hides nothing: in Python alone."
+_NO_CONTRAST = "# The command line tells no class from another: in Python alone."
+_HANDED_OVER = "# The model was handed over as an object: in Python alone."
+
+
+def _loading(one: OnBench) -> list[str]:
+    """Write the options that a model was loaded with."""
+    words = []
+    for name, value in one.options.items():
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, str(value)]
+    return words
+
+
+def _head(asked: Asked, one: OnBench) -> list[str]:
+    """Write the lines before the explanation: the last two make the model and the photograph."""
+    lines = ["import camcore"]
+    sample = asked.photo in SAMPLES
+    lines.append("from skimage import data" if sample else "from camcore.photos import Photo")
+    if asked.against is not None:
+        lines.append("from camcore.targets import Contrast")
+    return [*lines, "", f"model = {_loaded(one)}", f"photo = {_photo(asked)}"]
+
+
+def _told(asked: Asked, one: OnBench) -> dict[str, str]:
+    """Collect the options of `camcore.explain` as they are written."""
+    told: dict[str, str] = {}
+    if asked.against is not None:
+        told["target"] = _contrast(asked, repr(asked.target))
+    elif asked.target is not None:
+        told["target"] = repr(asked.target)
+    told |= {name: repr(value) for name, value in _changed(asked, one).items()}
+    return told | {name: name for name in one.about}
+
+
+def _contrast(asked: Asked, index: str) -> str:
+    return f"Contrast({index}, against={asked.against})"
+
+
+def _said(told: Mapping[str, str]) -> str:
+    return "".join(f", {name}={value}" for name, value in told.items())
 
 
 def _changed(asked: Asked, one: OnBench) -> Mapping[str, Any]:
@@ -125,10 +213,6 @@ def _changed(asked: Asked, one: OnBench) -> Mapping[str, Any]:
     told["method"] = None if asked.method == "gradcam" else asked.method
     told["recipe"] = None if asked.recipe == "paper" else asked.recipe
     return {name: value for name, value in told.items() if value is not None}
-
-
-def _same(asked: Asked) -> str:
-    return "result.classes" if asked.target is None else repr(asked.target)
 
 
 def _loaded(one: OnBench) -> str:

@@ -12,7 +12,6 @@ elsewhere, shows its own links, and serves whatever files it has been given.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -34,7 +33,6 @@ from camcore.app.session import (
     SAMPLES,
     SIDE,
     STEPS,
-    TOP,
     Asked,
     Bench,
     Box,
@@ -75,6 +73,23 @@ _TO_ADDRESS: Final = """(query) => {
     const text = next.toString();
     history.replaceState(null, '', location.pathname + (text ? '?' + text : ''));
 }"""
+
+
+_PRESSED: Final = """
+element.addEventListener('click', (event) => {
+    const button = event.target.closest('button[data-class]');
+    if (button) trigger('select', {value: button.dataset.class});
+});
+// The list is written anew when a class is explained; whoever works with keys stays where they are.
+let last = null;
+element.addEventListener('focusin', (event) => { last = event.target.dataset.class ?? null; });
+element.addEventListener('focusout', (event) => { if (event.relatedTarget) last = null; });
+watch('value', () => {
+    if (last === null || document.activeElement !== document.body) return;
+    element.querySelector(`button[data-class="${last}"]`)?.focus();
+});
+"""
+"""What makes the list of classes buttons of the page."""
 
 
 class Page(gr.Blocks):  # type: ignore[misc]
@@ -195,7 +210,7 @@ class _Widgets:
         self.search = gr.Textbox(visible="hidden", label="address")
         self.query = gr.Textbox(visible="hidden", label="query")
         self.hidden = gr.State(())
-        self.curves = gr.State(None)
+        self.curves = gr.State(None, time_to_live=3600)
         self.active = gr.State("map")
         with gr.Row(elem_id="layout"):
             with gr.Column(min_width=280, elem_id="what"):
@@ -208,16 +223,11 @@ class _Widgets:
     def _what(self, names: Sequence[str]) -> None:
         """Place the photograph, the model and its highest classes."""
         self.files = gr.File(
-            label="Drop photographs here", file_count="multiple", file_types=KINDS, height=120
+            label="Drop photographs here", file_count="multiple", file_types=KINDS, height=150
         )
         self.photo = gr.Radio(list(SAMPLES), value=SAMPLES[0], label="Photograph")
         self.model = gr.Dropdown(list(names), value=names[0], label="Model")
-        self.top = gr.Label(
-            label="Highest classes: press one to explain it",
-            num_top_classes=TOP + 1,
-            show_heading=False,
-            elem_id="classes",
-        )
+        self.top = gr.HTML(elem_id="classes", js_on_load=_PRESSED)
 
     def _how(self, classes: Sequence[tuple[str, str]]) -> None:
         """Place what is explained, and how."""
@@ -296,19 +306,14 @@ class _Widgets:
     def _map(self) -> None:
         """Place the map, and how it is drawn."""
         self.picture = gr.HTML(elem_id="picture")
-        with gr.Row():
-            self.signed = gr.Checkbox(
-                label="Signed: also what counts against", min_width=220, elem_id="signed"
-            )
-            self.boxed = gr.Checkbox(
-                label="Boxes around the evidence", min_width=220, elem_id="boxed"
-            )
+        with gr.Row(elem_id="drawn"):
+            self.signed = gr.Checkbox(label="Signed: also what counts against", elem_id="signed")
+            self.boxed = gr.Checkbox(label="Boxes around the evidence", elem_id="boxed")
             self.threshold = gr.Slider(
                 *(0.05, 1, 0.5),
                 step=0.05,
                 label="Threshold of boxes",
                 buttons=[],
-                min_width=220,
                 elem_id="threshold",
             )
 
@@ -417,11 +422,10 @@ class _Widgets:
         except CamcoreError as error:
             return [alert(error), gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), None]
         one = self.bench.model(asked.model)
-        top = {self._label(i, name): value for i, name, value in shown.top}
         label = self._layer_label(one.name, int(settings[5]))
         return [
             pieces.one(shown),
-            top or None,
+            pieces.classes(shown),
             gr.update(label=label),
             calls.python_call(asked, one),
             calls.shell_call(asked, one),
@@ -465,13 +469,20 @@ class _Widgets:
         """Write the calls of the tab that is looked at."""
         one = self.bench.model(asked.model)
         if active == "methods" and beside:
-            return [calls.python_call(asked, one, methods=beside), calls.shell_call(asked, one)]
+            python = calls.python_call(asked, one, methods=beside)
+            return [python, calls.compare_shell_call(asked, [one], beside)]
+        if active == "layers":
+            layers = [at.name for at in one.layers]
+            return [calls.layers_call(asked, one, layers), calls.shell_call(asked, one)]
+        if active == "hide" and asked.hidden:
+            return [calls.hide_call(asked, one), calls.NO_SHELL_PATCHES]
         if active == "compare":
             second = self.bench.model(other)
             python = calls.python_call(asked, one, other=second)
-            return [python, calls.compare_shell_call(asked, one, second)]
+            return [python, calls.compare_shell_call(asked, [one, second], [asked.method])]
         if active == "curves":
-            return [calls.evaluate_call(asked, one, STEPS), calls.shell_call(asked, one)]
+            python = calls.evaluate_call(asked, one, STEPS)
+            return [python, calls.evaluate_shell_call(asked, one, STEPS)]
         return [calls.python_call(asked, one), calls.shell_call(asked, one)]
 
     def _methods(self, asked: Asked, photo: Photo, beside: Sequence[str]) -> str:
@@ -500,7 +511,8 @@ class _Widgets:
             curves = self.bench.curves(asked, photo)
         except CamcoreError as error:
             return [None, alert(error)]
-        return [curves, self.stepped(step, curves)]
+        drawn = [pieces.DrawnCurve.of(one) for one in curves]
+        return [drawn, self.stepped(step, drawn)]
 
     @staticmethod
     def stepped(step: float, curves: Any) -> Any:
@@ -532,8 +544,7 @@ class _Widgets:
         except CamcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
         # A folder of its own: what is asked at the same time does not meet.
-        folder = Path(os.environ.get("GRADIO_TEMP_DIR", Path(tempfile.gettempdir(), "gradio")))
-        folder = folder / uuid4().hex
+        folder = Path(self.made.GRADIO_CACHE, uuid4().hex)
         folder.mkdir(parents=True)
         one = self.bench.model(asked.model)
         overlay, figure, arrays, page_file = (
@@ -644,7 +655,10 @@ class _Widgets:
             ]
         )
         then_show(self.threshold.input(lambda: True, None, self.boxed, show_progress="hidden"))
-        then_show(self.photo.input(lambda: (), None, self.hidden, show_progress="hidden"))
+        afresh = [self.hidden, self.target, self.against]
+        then_show(
+            self.photo.input(lambda: ((), _NONE, _NONE), None, afresh, show_progress="hidden")
+        )
         then_show(
             self.model.input(
                 self.changed_model,
@@ -653,15 +667,8 @@ class _Widgets:
                 show_progress="hidden",
             )
         )
-        then_show(self.files.upload(self._added, self.files, [self.photo, self.hidden]))
-        then_show(self.files.delete(self._added, self.files, [self.photo, self.hidden]))
-        then_show(
-            self.files.clear(
-                lambda: [gr.update(choices=list(SAMPLES), value=SAMPLES[0]), ()],
-                None,
-                [self.photo, self.hidden],
-            )
-        )
+        for event in (self.files.upload, self.files.delete, self.files.clear):
+            then_show(event(self._added, self.files, [self.photo, *afresh]))
         then_show(self.top.select(_picked, None, self.target, show_progress="hidden"))
         for one in ("map", "methods", "layers", "compare", "curves", "hide", "files"):
             chosen = getattr(self, f"tab_{one}").select(
@@ -703,7 +710,7 @@ class _Widgets:
         then_show(self.restore.click(lambda: (), None, self.hidden))
         self.make.click(self.files_of, self.settings, self.made)
 
-    def _pressed(self, side: float, *settings: Any, event: gr.SelectData) -> Any:
+    def _pressed(self, event: gr.SelectData, side: float, *settings: Any) -> Any:
         """Hide a patch where the picture was pressed."""
         _, photo = self._asked(*settings)
         height, width = photo.pixels.shape[:2]
@@ -721,12 +728,13 @@ class _Widgets:
         """Offer the uploaded photographs, and show the last."""
         names = list(photos_of(files))
         value = names[-1] if names else SAMPLES[0]
-        return [gr.update(choices=[*names, *SAMPLES], value=value), ()]
+        return [gr.update(choices=[*names, *SAMPLES], value=value), (), _NONE, _NONE]
 
 
-def _picked(event: gr.SelectData) -> str:
+def _picked(event: gr.EventData) -> str:
     """Read the class that was pressed in the list."""
-    return str(event.value).rpartition(" · ")[2]
+    value = str(event.value)
+    return value if value.isdecimal() else _NONE
 
 
 def _small(picture: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
@@ -31,10 +32,42 @@ def picture_uri(picture: Picture) -> str:
 
 def figure(picture: Picture, caption: str, alt: str) -> str:
     """Write a picture with its caption, and what it shows for those who do not see it."""
-    height, width = picture.shape[:2]
+    return _figure(picture_uri(picture), (picture.shape[0], picture.shape[1]), caption, alt)
+
+
+def _figure(uri: str, size: tuple[int, int], caption: str, alt: str) -> str:
     return (
-        f'<figure><img src="{picture_uri(picture)}" width="{width}" height="{height}" '
+        f'<figure><img src="{uri}" width="{size[1]}" height="{size[0]}" '
         f'alt="{escape(alt, quote=True)}"><figcaption>{escape(caption)}</figcaption></figure>'
+    )
+
+
+def classes(shown: Shown) -> str:
+    """Write the highest classes as buttons with bars; the one that is explained is pressed."""
+    if not shown.top:
+        score = float(shown.explanation.scores[0])
+        return f'<p class="cam-note">The model tells no classes; the score is {score:.4g}.</p>'
+    explained = shown.explanation.classes
+    pressed = None if explained is None else int(explained[0])
+    known = shown.explanation.probabilities is not None
+    values = [value for *_, value in shown.top]
+    low, high = (0.0, 1.0) if known else (min(0.0, *values), max(0.0, *values) or 1.0)
+    items = []
+    for index, name, value in shown.top:
+        number = f"{value:.1%}" if known else f"{value:.4g}"
+        bar = 100 * (value - low) / (high - low)
+        items.append(
+            f'<li><button type="button" data-class="{index}" '
+            f'aria-pressed="{"true" if index == pressed else "false"}">'
+            f'<span class="cam-name">{escape(name)}</span>'
+            f'<span class="cam-value">{number}</span>'
+            f'<span class="cam-bar" style="width:{bar:.1f}%" aria-hidden="true"></span>'
+            "</button></li>"
+        )
+    kind = "probability" if known else "score"
+    return (
+        f'<p class="cam-head" id="cam-top">Highest classes, by {kind}: press one to explain it</p>'
+        f'<ol class="cam-classes" aria-labelledby="cam-top">{"".join(items)}</ol>'
     )
 
 
@@ -149,15 +182,42 @@ def table(rows: dict[str, str]) -> str:
     return f'<table class="cam-table">{cells}</table>'
 
 
-def fed(curves: Sequence[Curve], at: int, name: str) -> str:
+@dataclass(frozen=True, eq=False)
+class DrawnCurve:
+    """A curve whose pictures are encoded, so that keeping it for each visitor costs little.
+
+    Parameters
+    ----------
+    curve : Curve
+        Without its pictures.
+    uris : sequence of str
+        These, as ``data:`` addresses.
+    size : (int, int)
+        Their height and width.
+    """
+
+    curve: Curve
+    uris: Sequence[str]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, curve: Curve) -> DrawnCurve:
+        """Encode the pictures of a curve."""
+        height, width = curve.pictures[0].shape[:2]
+        uris = [picture_uri(one) for one in curve.pictures]
+        return cls(replace(curve, pictures=()), uris, (height, width))
+
+
+def fed(curves: Sequence[DrawnCurve], at: int, name: str) -> str:
     """Write what the network was fed at one point of each curve, and the curves."""
     parts = []
-    for curve in curves:
-        point = min(at, len(curve.fractions) - 1)
+    for drawn in curves:
+        curve = drawn.curve
+        point = min(max(at, 0), len(curve.fractions) - 1)
         share, score = float(curve.fractions[point]), float(curve.scores[point])
         done = "deleted" if curve.name == "deletion" else "inserted"
         told = f"{curve.name}: {share:.0%} {done}, {name} {score:.3f}"
-        picture = figure(curve.pictures[point], told, f"What the network was fed. {told}")
+        picture = _figure(drawn.uris[point], drawn.size, told, f"What the network was fed. {told}")
         parts.append(f"<div>{picture}{chart(curve, point)}</div>")
     return f'<div class="cam-grid">{"".join(parts)}</div>'
 

@@ -534,7 +534,7 @@ class Bench:
         dict of str to Shown
             By name of the method.
         """
-        names = [find(one).name for one in dict.fromkeys(methods)]
+        names = list(dict.fromkeys(find(one).name for one in methods))
         found = self.explainer(asked, names)(photo, target_of(asked))
         return {name: Shown(replace(asked, method=name), one) for name, one in found.items()}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import os
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,9 @@ from camcore.cli.options import (
     WeightsOption,
 )
 from camcore.errors import InputError
+
+if TYPE_CHECKING:
+    from camcore.app.session import Bench
 
 HOST = "127.0.0.1"
 """The address of this machine that no other machine reaches."""
@@ -74,8 +78,7 @@ def page(
     """Open a page on this machine where anyone can look at a model; Ctrl-C ends it."""
     with needs("app", "The page"):
         import gradio  # noqa: F401
-    from camcore.app import Bench, build
-    from camcore.app.session import OnBench, demo_specs
+    from camcore.app.session import Bench, OnBench, demo_specs
 
     specs = [*(demo_specs() if demo else ()), *(model or ())]
     if not specs:
@@ -89,7 +92,7 @@ def page(
         "pretrained": pretrained,
         "num_classes": num_classes,
         "device": device,
-        "classes": _names(classes),
+        "classes": None if classes is None else str(classes),
     }
     single = [name for name in ("weights", "checkpoint") if given[name] is not None]
     if single and len(specs) > 1:
@@ -101,7 +104,17 @@ def page(
         for spec in dict.fromkeys(specs):
             with steps.step(f"loading {spec}", noisy=True):
                 found += Bench.of(spec, **given).models.values()
-    blocks = build(Bench(found))
+    # What is uploaded is kept apart from other apps' files, and goes when the page is closed.
+    with TemporaryDirectory(prefix="camcore-app-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        _serve(Bench(found), host, port, browser)
+
+
+def _serve(bench: Bench, host: str, port: int | None, browser: bool) -> None:
+    """Serve the page until it is ended."""
+    from camcore.app import build
+
+    blocks = build(bench)
     try:
         blocks.launch(
             server_name=host,
@@ -119,8 +132,3 @@ def page(
     if host not in (HOST, "localhost", "::1"):
         console.warn("whoever reaches this machine can use the page: it has no password")
     blocks.block_thread()
-
-
-def _names(classes: Path | None) -> list[str] | None:
-    """Read the names of the classes; None where none are given."""
-    return None if classes is None else list(zoo.read_classes(classes))
