@@ -93,7 +93,9 @@ class Screen:
 
         field = self.until(lambda: self.find(f'input[aria-label="{label}"]'))[0]
         field.click()
-        field.send_keys(Keys.CONTROL + "a" + Keys.DELETE + option)
+        # One by one, or Control stays pressed.
+        for keys in (Keys.CONTROL + "a", Keys.DELETE, option):
+            field.send_keys(keys)
         self.until(lambda: self._offered(option))
         field.send_keys(Keys.ENTER)
 
