@@ -65,6 +65,9 @@ _CLASSES: Final = 5000
 """Models of more classes have a number to type in place of a list."""
 
 _NONE: Final = "none"
+_TARGET: Final = 3
+"""The place of the class among the settings."""
+
 _CSS: Final = Path(__file__).with_name("page.css").read_text("utf-8")
 _TO_ADDRESS: Final = """(query) => {
     const now = new URLSearchParams(location.search);
@@ -433,6 +436,12 @@ class _Widgets:
             None,
         ]
 
+    def picked(self, event: gr.EventData, *settings: Any) -> list[Any]:
+        """Explain the class that was pressed in the list."""
+        value = str(event.value)
+        target = value if value.isdecimal() else _NONE
+        return [target, *self.show(*settings[:_TARGET], target, *settings[_TARGET + 1 :])]
+
     def content(
         self,
         active: str,
@@ -519,7 +528,7 @@ class _Widgets:
         """Show what the network was fed at a step."""
         if not curves:
             return '<p class="cam-note">Press the button to trace the curves.</p>'
-        return pieces.fed(curves, int(step), "score")
+        return pieces.fed(curves, int(step))
 
     def patched(self, x: float, y: float, side: float, *settings: Any) -> Any:
         """Add a patch around a place, all in shares of the photograph."""
@@ -619,22 +628,24 @@ class _Widgets:
             *(self.python, self.shell),
         ]
 
-        def then_show(event: Any) -> None:
-            event = event.then(self.show, self.settings, shown, show_progress="hidden")
+        def followed(event: Any) -> None:
             event = event.then(None, self.query, None, js=_TO_ADDRESS)
             event.then(self.content, [*tab, *self.settings], filled, show_progress="minimal")
 
+        def then_show(event: Any) -> None:
+            followed(event.then(self.show, self.settings, shown, show_progress="hidden"))
+
         def on(triggers: Sequence[Any]) -> None:
-            event = gr.on(
-                list(triggers),
-                self.show,
-                self.settings,
-                shown,
-                show_progress="minimal",
-                trigger_mode="always_last",
+            followed(
+                gr.on(
+                    list(triggers),
+                    self.show,
+                    self.settings,
+                    shown,
+                    show_progress="minimal",
+                    trigger_mode="always_last",
+                )
             )
-            event = event.then(None, self.query, None, js=_TO_ADDRESS)
-            event.then(self.content, [*tab, *self.settings], filled, show_progress="minimal")
 
         then_show(
             blocks.load(
@@ -669,7 +680,12 @@ class _Widgets:
         )
         for event in (self.files.upload, self.files.delete, self.files.clear):
             then_show(event(self._added, self.files, [self.photo, *afresh]))
-        then_show(self.top.select(_picked, None, self.target, show_progress="hidden"))
+        # In one event, as each costs the server and the browser a turn.
+        followed(
+            self.top.select(
+                self.picked, self.settings, [self.target, *shown], show_progress="minimal"
+            )
+        )
         for one in ("map", "methods", "layers", "compare", "curves", "hide", "files"):
             chosen = getattr(self, f"tab_{one}").select(
                 lambda one=one: one, None, self.active, show_progress="hidden"
@@ -729,12 +745,6 @@ class _Widgets:
         names = list(photos_of(files))
         value = names[-1] if names else SAMPLES[0]
         return [gr.update(choices=[*names, *SAMPLES], value=value), (), _NONE, _NONE]
-
-
-def _picked(event: gr.EventData) -> str:
-    """Read the class that was pressed in the list."""
-    value = str(event.value)
-    return value if value.isdecimal() else _NONE
 
 
 def _small(picture: Any) -> Any:

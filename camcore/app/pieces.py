@@ -208,7 +208,7 @@ class DrawnCurve:
         return cls(replace(curve, pictures=()), uris, (height, width))
 
 
-def fed(curves: Sequence[DrawnCurve], at: int, name: str) -> str:
+def fed(curves: Sequence[DrawnCurve], at: int) -> str:
     """Write what the network was fed at one point of each curve, and the curves."""
     parts = []
     for drawn in curves:
@@ -216,7 +216,7 @@ def fed(curves: Sequence[DrawnCurve], at: int, name: str) -> str:
         point = min(max(at, 0), len(curve.fractions) - 1)
         share, score = float(curve.fractions[point]), float(curve.scores[point])
         done = "deleted" if curve.name == "deletion" else "inserted"
-        told = f"{curve.name}: {share:.0%} {done}, {name} {score:.3f}"
+        told = f"{curve.name}: {share:.0%} {done}, {curve.scored} {score:.3f}"
         picture = _figure(drawn.uris[point], drawn.size, told, f"What the network was fed. {told}")
         parts.append(f"<div>{picture}{chart(curve, point)}</div>")
     return f'<div class="cam-grid">{"".join(parts)}</div>'

@@ -411,6 +411,8 @@ class Curve:
         The area below it.
     pictures : sequence of (h, w, 3) uint8 arrays
         What was fed, at each point.
+    scored : str
+        What the scores are: ``"probability"``, or ``"score"``.
     """
 
     name: str
@@ -418,6 +420,7 @@ class Curve:
     scores: Array
     area: float
     pictures: Sequence[Picture]
+    scored: str = "score"
 
 
 class Bench:
@@ -647,12 +650,13 @@ class Bench:
         (row,) = kept.explanations
         (seen,) = kept.explanations[row].photographs
         read = ReadBack.of([kept.image], [view_of(seen.photo, seen.crop, kept.image.shape[1:])])
+        scored = "probability" if found.settings["score"] == "probability" else "score"
         made = []
         for name in found.curve_names:
             curve = found.curves[row][name]
             fed = [read(image) for image in kept.fed(row, name, curve.fractions)]
             area = float(found.values[row][name][0])
-            made.append(Curve(name, curve.fractions, curve.scores[0], area, fed))
+            made.append(Curve(name, curve.fractions, curve.scores[0], area, fed, scored))
         return made
 
 
