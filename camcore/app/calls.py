@@ -10,7 +10,12 @@ from camcore.app.session import MAX_DIM, SAMPLES, Asked, OnBench
 
 
 def python_call(
-    asked: Asked, one: OnBench, *, methods: Sequence[str] = (), other: OnBench | None = None
+    asked: Asked,
+    one: OnBench,
+    *,
+    methods: Sequence[str] = (),
+    other: OnBench | None = None,
+    layer: str | None = None,
 ) -> str:
     """Write the Python that makes the explanation on the page.
 
@@ -24,6 +29,8 @@ def python_call(
         Methods side by side, where there are some.
     other : OnBench, optional
         A second model that is held against it.
+    layer : str, optional
+        Its layer; its default unless given.
 
     Returns
     -------
@@ -38,6 +45,8 @@ def python_call(
         return "\n".join(lines)
     if other is not None:
         told.pop("layer", None)
+        if (at := other.layer(layer)) is not None:
+            told["layer"] = repr(at)
         if asked.target is None:
             aim = "result.classes.tolist()"
             told["target"] = aim if asked.against is None else _contrast(asked, aim)
@@ -84,8 +93,29 @@ def shell_call(asked: Asked, one: OnBench) -> str:
     return _written(asked) + shlex.join(words)
 
 
-def compare_shell_call(asked: Asked, models: Sequence[OnBench], methods: Sequence[str]) -> str:
-    """Write the command that holds models, or methods, against each other."""
+def compare_shell_call(
+    asked: Asked,
+    models: Sequence[OnBench],
+    methods: Sequence[str],
+    layers: Sequence[str | None] = (),
+) -> str:
+    """Write the command that holds models, or methods, against each other.
+
+    Parameters
+    ----------
+    asked : Asked
+        What is on the page.
+    models : sequence of OnBench
+        One, or two.
+    methods : sequence of str
+        At least one.
+    layers : sequence of str or None
+        A layer of each model; its default where it is None, or where there are none.
+
+    Returns
+    -------
+    str
+    """
     if any(one.spec is None for one in models):
         return _HANDED_OVER
     if asked.against is not None:
@@ -94,6 +124,10 @@ def compare_shell_call(asked: Asked, models: Sequence[OnBench], methods: Sequenc
     for one in models:
         words += ["--model", str(one.spec)]
     words += _loading(models[0])
+    if any(layers):
+        # Those that are the model's own are named too, as each is of the model in its place.
+        for one, layer in zip(models, layers, strict=True):
+            words += ["--layer", layer or one.layers[one.default].name]
     for method in methods:
         words += ["--method", method]
     if asked.recipe != "paper":

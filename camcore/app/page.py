@@ -108,7 +108,6 @@ class Page(gr.Blocks):  # type: ignore[misc]
         """
         kwargs = {
             "theme": theme(),
-            "css": _CSS,
             "max_file_size": MAX_FILE,
             "max_threads": 4 * AT_ONCE,
             "share": False,
@@ -209,6 +208,8 @@ class _Widgets:
         self.bench = bench
         first = bench.model("")
         names = list(bench.models)
+        # Within the page, so that it is there too where the page stands in another app.
+        gr.HTML(f"<style>{_CSS}</style>", elem_id="cam-style")
         gr.Markdown("# Where a model looks")
         self.search = gr.Textbox(visible="hidden", label="address")
         self.query = gr.Textbox(visible="hidden", label="query")
@@ -375,7 +376,7 @@ class _Widgets:
 
     def _layer_choices(self, model: str) -> list[tuple[str, str]]:
         own = [(one.label, one.name) for one in self.bench.model(model).layers]
-        return [("its default", _NONE), *own]
+        return [("the one most like it", _NONE), *own]
 
     @property
     def settings(self) -> list[Any]:
@@ -468,18 +469,27 @@ class _Widgets:
             asked, photo = self._asked(*settings)
             if active in makers:
                 filled[active] = makers[active](asked, photo)
-            filled["calls"] = self._calls(active, asked, beside, other)
+            filled["calls"] = self._calls(active, asked, beside, other, other_layer)
         except CamcoreError as error:
             if active in makers:
                 filled[active] = [gr.skip(), alert(error)][-len(filled[active]) :]
         return [value for values in filled.values() for value in values]
 
-    def _calls(self, active: str, asked: Asked, beside: Sequence[str], other: str) -> list[Any]:
+    def _other_layer(self, asked: Asked, other: str, layer: str) -> str | None:
+        """Return the layer of the other model; the one most like it where none is chosen."""
+        return self.bench.counterpart(asked, other) if layer in (None, _NONE) else layer
+
+    def _calls(
+        self, active: str, asked: Asked, beside: Sequence[str], other: str, other_layer: str
+    ) -> list[Any]:
         """Write the calls of the tab that is looked at."""
         one = self.bench.model(asked.model)
         if active == "methods" and beside:
             python = calls.python_call(asked, one, methods=beside)
-            return [python, calls.compare_shell_call(asked, [one], beside)]
+            return [
+                python,
+                calls.compare_shell_call(asked, [one], beside, [one.layer(asked.layer)]),
+            ]
         if active == "layers":
             layers = [at.name for at in one.layers]
             return [calls.layers_call(asked, one, layers), calls.shell_call(asked, one)]
@@ -487,8 +497,11 @@ class _Widgets:
             return [calls.hide_call(asked, one), calls.NO_SHELL_PATCHES]
         if active == "compare":
             second = self.bench.model(other)
-            python = calls.python_call(asked, one, other=second)
-            return [python, calls.compare_shell_call(asked, [one, second], [asked.method])]
+            layer = self._other_layer(asked, other, other_layer)
+            python = calls.python_call(asked, one, other=second, layer=layer)
+            at = [one.layer(asked.layer), second.layer(layer)]
+            shell = calls.compare_shell_call(asked, [one, second], [asked.method], at)
+            return [python, shell]
         if active == "curves":
             python = calls.evaluate_call(asked, one, STEPS)
             return [python, calls.evaluate_shell_call(asked, one, STEPS)]
@@ -506,7 +519,7 @@ class _Widgets:
         return pieces.by_layer(found, [one.label for one in layers])
 
     def _compared(self, asked: Asked, photo: Photo, other: str, layer: str) -> str:
-        at = None if layer in (None, _NONE) else layer
+        at = self._other_layer(asked, other, layer)
         return pieces.compared(self.bench.compared(asked, photo, other, at))
 
     def _hidden(self, asked: Asked, photo: Photo) -> list[Any]:

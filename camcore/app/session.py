@@ -541,6 +541,30 @@ class Bench:
         found = self.explainer(asked, names)(photo, target_of(asked))
         return {name: Shown(replace(asked, method=name), one) for name, one in found.items()}
 
+    def counterpart(self, asked: Asked, other: str) -> str | None:
+        """Find the layer of another model that is most like the one that is asked for.
+
+        Parameters
+        ----------
+        asked : Asked
+            The layer, and its model.
+        other : str
+            The other model, by name.
+
+        Returns
+        -------
+        str or None
+            The layer of that name, else the one whose map has that size; None for its default.
+        """
+        wanted = self.model(asked.model).layer(asked.layer)
+        theirs = self.model(other).layers
+        if wanted is None:
+            return None
+        (size,) = (one.size for one in self.model(asked.model).layers if one.name == wanted)
+        named = (one.name for one in theirs if one.name == wanted)
+        sized = (one.name for one in theirs if one.size == size)
+        return next(named, next(sized, None))
+
     def compared(self, asked: Asked, photo: Photo, other: str, layer: str | None) -> Compared:
         """Hold a second model against the one that is asked for, on the same class.
 
@@ -551,13 +575,14 @@ class Bench:
         other : str
             The other model, by name.
         layer : str or None
-            Its layer; its default unless given.
+            Its layer; as `counterpart` finds it unless given.
 
         Returns
         -------
         Compared
         """
         first = self.explain(asked, photo)
+        layer = self.counterpart(asked, other) if layer is None else layer
         theirs = replace(asked, model=self.model(other).name, layer=layer)
         classes, shape = first.explanation.classes, first.explanation.outputs.shape
         if asked.target is None and classes is not None:

@@ -114,6 +114,8 @@ def _serve(bench: Bench, host: str, port: int | None, browser: bool) -> None:
     """Serve the page until it is ended."""
     from camcore.app import build
 
+    # Whatever ends it, the folder of uploads goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     blocks = build(bench)
     try:
         blocks.launch(

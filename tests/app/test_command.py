@@ -51,7 +51,8 @@ def test_misuse_ends_before_a_model_is_loaded(run, words, says):
     assert says in " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.output).split())
 
 
-def test_it_serves_this_machine_until_ctrl_c(require):
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "ended"])
+def test_it_serves_this_machine_until_it_is_ended(require, tmp_path, ended):
     require("gradio")
     port = free_port()
     started = subprocess.Popen(
@@ -59,7 +60,7 @@ def test_it_serves_this_machine_until_ctrl_c(require):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)},
     )
     try:
         address = f"http://127.0.0.1:{port}/"
@@ -75,10 +76,11 @@ def test_it_serves_this_machine_until_ctrl_c(require):
             with pytest.raises(URLError):
                 urlopen(f"http://{own}:{port}/", timeout=5)
     finally:
-        started.send_signal(signal.SIGINT)
+        started.send_signal(ended)
         said, _ = started.communicate(timeout=60)
     assert "Traceback" not in said
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("camcore-app-*/*/*"))
+    # What was uploaded is gone.
+    assert not list(tmp_path.glob("camcore-app-*"))
 
 
 def test_a_port_in_use_is_told(run, require):
@@ -124,5 +126,7 @@ def test_it_can_stand_in_an_app_of_ones_own(require, bench):
 
     app = gradio.mount_gradio_app(fastapi.FastAPI(), camcore.app.build(bench), path="/look")
     with TestClient(app) as client:
-        assert client.get("/look/config").json()["title"] == "camcore: where a model looks"
+        config = client.get("/look/config")
+        assert config.json()["title"] == "camcore: where a model looks"
+        assert ".cam-grid" in config.text
         assert client.get("/look/gradio_api/file=/etc/passwd").status_code == 403

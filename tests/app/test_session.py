@@ -101,7 +101,8 @@ def test_the_default_layer_is_the_one_that_explain_takes(bench, photo):
 
 def test_two_frameworks_are_compared_as_compare_does(bench, photo):
     torch, onnx = bench.models
-    found = bench.compared(Asked(layer=FINE), photo, onnx, None)
+    deep = bench.model(onnx).layers[-1].name
+    found = bench.compared(Asked(layer=FINE), photo, onnx, deep)
     first = camcore.explain(bench.model(torch).model, photo, layer=FINE)
     second = camcore.explain(bench.model(onnx).model, photo, first.classes.tolist())
     (pair,) = camcore.compare({torch: first, onnx: second}).pairs
@@ -116,6 +117,19 @@ def test_two_frameworks_are_compared_as_compare_does(bench, photo):
     assert alike.limit == 0.01
     assert np.ptp(grey.astype(int), axis=2).max() <= 1
     assert np.ptp(found.difference().astype(int), axis=2).max() > 60
+
+
+def test_a_layer_is_held_against_the_one_most_like_it(bench, photo):
+    torch, onnx = bench.models
+    assert bench.counterpart(Asked(), onnx) is None
+    assert bench.counterpart(Asked(layer=FINE), torch) == FINE
+    theirs = bench.counterpart(Asked(layer=FINE), onnx)
+    sizes = {layer.name: layer.size for layer in bench.model(onnx).layers}
+    assert sizes[theirs] == (28, 28)
+    found = bench.compared(Asked(layer=FINE), photo, onnx, None)
+    assert found.second.explanation.layers == (theirs,)
+    # Not the very same layer, as its rectifier is a layer of its own in the file.
+    assert found.comparison.pairs[0].numbers()["pearson"] > 0.5
 
 
 def test_one_model_at_two_layers_has_two_names(bench, photo):
@@ -255,9 +269,11 @@ def test_the_python_of_the_other_tabs_makes_what_is_on_them(bench, target, tmp_p
     made = ran(calls.python_call(asked, torch, methods=["gradcam", "fem"]), tmp_path, monkeypatch)
     for name, shown in bench.methods(asked, photo, ["gradcam", "fem"]).items():
         np.testing.assert_array_equal(shown.explanation.maps, made["result"][name].maps)
-    made = ran(calls.python_call(asked, torch, other=onnx), tmp_path, monkeypatch)
-    found = bench.compared(asked, photo, onnx.name, None).comparison
-    assert camcore.compare(made["result"], made["other"]).largest == found.largest
+    for layer in (None, onnx.layers[1].name):
+        text = calls.python_call(asked, torch, other=onnx, layer=layer)
+        made = ran(text, tmp_path, monkeypatch)
+        found = bench.compared(asked, photo, onnx.name, layer).comparison
+        assert camcore.compare(made["result"], made["other"]).largest == found.largest
     made = ran(calls.hide_call(asked, torch), tmp_path, monkeypatch)
     altered = without(photo, asked.hidden)
     np.testing.assert_array_equal(made["pixels"], altered.pixels)
@@ -300,6 +316,7 @@ def test_every_other_command_is_one_that_the_command_line_takes(bench, cat, tmp_
     asked = Asked(photo="mine.png", target=3, recipe="captum", layer=FINE)
     written = [
         calls.compare_shell_call(asked, [torch, onnx], ["gradcam"]),
+        calls.compare_shell_call(asked, [torch, onnx], ["gradcam"], [FINE, None]),
         calls.compare_shell_call(asked, [torch], ["gradcam", "layercam"]),
         calls.evaluate_shell_call(asked, torch, 25),
     ]
