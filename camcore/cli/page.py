@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
