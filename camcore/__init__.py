@@ -27,6 +27,7 @@ What is public is listed here; anything else may change.
 `camcore.augment`   views of the input to average maps over
 `camcore.viz`       pictures of maps
 `camcore.report`    one HTML file of many explanations
+`camcore.app`       a page on this machine to look at a model with one's eyes
 `camcore.photos`    photographs read, cropped, preprocessed and written
 `camcore.medical`   volumes read from NIfTI and DICOM, and MONAI's transforms undone
 `camcore.batch`     folders of photographs, and videos, through one explainer
@@ -50,6 +51,7 @@ from camcore._shared.version import VERSION
 if TYPE_CHECKING:
     from camcore import (
         adapter,
+        app,
         augment,
         batch,
         errors,
@@ -91,6 +93,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "adapter",
+    "app",
     "augment",
     "batch",
     "compare",

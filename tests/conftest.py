@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,3 +132,31 @@ def alarm() -> Iterator[None]:
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def chromium(require, tmp_path_factory):
+    """Chromium under Selenium; missing, a skip on a laptop and a failure in CI."""
+    require("selenium")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium and chromedriver are not installed")
+        pytest.skip("Chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for word in (
+        *("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic"),
+        *("no-first-run", "disable-background-networking", "disable-component-update"),
+        *("disable-sync", "window-size=1280,1000", "force-device-scale-factor=1"),
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()

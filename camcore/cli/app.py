@@ -14,6 +14,7 @@ from camcore.cli.dataset import DatasetCommand
 from camcore.cli.demo import demo
 from camcore.cli.evaluate import evaluate_photos
 from camcore.cli.explain.command import explain
+from camcore.cli.page import page
 from camcore.cli.reproduce import reproduce
 from camcore.errors import CamcoreError
 
@@ -57,6 +58,7 @@ app.command("explain", cls=DatasetCommand)(explain)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("evaluate", cls=DatasetCommand)(evaluate_photos)
 app.command("reproduce")(reproduce)
+app.command("app")(page)
 app.command("layers")(listing.layers)
 app.command("methods")(listing.methods)
 app.command("recipes")(listing.recipes)

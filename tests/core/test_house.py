@@ -28,6 +28,7 @@ ROWS = [
     {"evaluation", "evaluated_json", "factorisation", "training", "tiles", "testing"},
     {"batch"},
     {"report", "studies"},
+    {"app"},
     {"camcore"},
     {"cli"},
     {"__main__"},

@@ -149,6 +149,7 @@ def test_what_is_left_out_of_a_command_is_fixed():
             **{"batch": 32, "seed": 0, "output": Path("camcore-evaluate")},
         },
         "reproduce": {"output": Path("camcore-reproduce"), "seed": 0},
+        "app": {"host": "127.0.0.1"},
         **{name: {} for name in ("layers", "methods", "recipes", "info")},
     }
     found = {
