@@ -236,7 +236,7 @@ def test_a_folder_without_permission_is_misuse(camcore, folder, tmp_path, monkey
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr("camcore.batch.find.os.listdir", refuse)
     done = camcore("explain", folder, *MODEL, "-o", tmp_path / "out")
     assert done.exit_code == 2
     assert "cannot be looked into (Permission denied)" in " ".join(done.stderr.split())
