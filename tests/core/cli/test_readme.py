@@ -78,7 +78,7 @@ def here(tmp_path, photographs, require):
 def test_the_readme_shows_commands():
     assert len(COMMANDS) == 8
     shown = {"camcore recipes", "camcore methods", "camcore --help", "camcore demo"}
-    shown |= {"camcore compare", "camcore reproduce"}
+    shown |= {"camcore compare", "camcore reproduce", "camcore app"}
     assert set(INLINE) == {*shown, "camcore --install-completion"}
 
 
