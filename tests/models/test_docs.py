@@ -76,8 +76,9 @@ def printed(code: CodeType, names: dict[str, Any]) -> str:
 
 ALONE = ("models.md", "language.md")  # these make their own models
 MODELS = [one for page in PAGES if page.name in ALONE for one in sections(page)]
-# tests/docs runs what stands in architecture.md, each block under its diff.
-APART = (*ALONE, "architecture.md")
+# tests/docs runs what stands in architecture.md, each block under its diff, and in large_data.md;
+# tests/app makes the pages of app.md, which its snippets serve.
+APART = (*ALONE, "architecture.md", "large_data.md", "app.md")
 OTHERS = [one for page in PAGES if page.name not in APART for one in sections(page)]
 
 
