@@ -176,7 +176,12 @@ PYTORCH_GRAD_CAM = Recipe(
         variant(
             "scorecam", masking=Masking(PEERS["torch-linear-aligned"], eps=1e-8, constant=True)
         ),
-        variant("ablationcam", ablationcam_sinking, batch_size=32),
+        variant(
+            "ablationcam",
+            ablationcam_sinking,
+            needs=("activations", "scores", "resume"),
+            batch_size=32,
+        ),
         variant("fullgrad", eps=1e-7),
     ),
     exceptions={
