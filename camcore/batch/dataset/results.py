@@ -306,7 +306,7 @@ def _explanation(row: Mapping[str, Any], path: Path) -> Explanation:
             raise InputError(f"{path} was written with maps='none': it holds scores alone.")
         values = {**row, "scores": row["score"], "classes": row["class"]}
         arrays = {
-            name: np.array(values.get(name, 0), dtype).reshape(1, *shape)
+            name: np.array(values[name], dtype).reshape(1, *shape)
             for name, (dtype, shape) in about["arrays"].items()
             if name != "maps" or about["kept"] == "input"
         }

@@ -118,9 +118,7 @@ class Explaining:
     def stages(self, loaded: LoadedModel) -> Stages[Sample, Any, Any, Row]:
         """Say how a photograph becomes a row."""
         explainer = Explainer(loaded.model, **{**loaded.defaults, **self.options})
-        target: Any = self.target
-        if isinstance(target, str):
-            target = class_index(loaded.classes, target)
+        target = _target_in(loaded, self.target)
         if loaded.aim is not None:
             target = loaded.aim(target)
 
@@ -175,9 +173,7 @@ class Evaluating:
 
     def stages(self, loaded: LoadedModel) -> Stages[Sample, Any, Any, Row]:
         """Say how a photograph becomes a row."""
-        target: Any = self.target
-        if isinstance(target, str):
-            target = class_index(loaded.classes, target)
+        target = _target_in(loaded, self.target)
 
         def prepare(sample: Sample) -> tuple[Photo, Any]:
             with sample.file() as path:
@@ -340,6 +336,11 @@ def overlay_file(folder: Path, id: str) -> Path:
     """Return where the overlay of a sample goes: below the folder, whatever its id is."""
     parts = [part for part in id.replace("://", "/").split("/") if part not in ("", ".", "..")]
     return folder.joinpath(*parts[:-1], f"{parts[-1] if parts else 'sample'}.overlay.jpg")
+
+
+def _target_in(loaded: LoadedModel, target: TargetLike | str) -> Any:
+    """Find the class that is given by its name; leave other targets as they are."""
+    return class_index(loaded.classes, target) if isinstance(target, str) else target
 
 
 def _maps_in(arrays: Mapping[str, Any]) -> set[str]:

@@ -25,6 +25,7 @@ from camcore.photos.io import encode, write_image
 from camcore.testing import Conv, random_network
 
 pyarrow = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")  # an attribute of the package once it is imported
 MODEL = "tiny_models:named"
 
 
