@@ -24,7 +24,7 @@ from timing import machine
 
 import camcore.app
 from camcore._shared.atomic import whole
-from camcore.app import Asked, Bench
+from camcore.app import Bench, PageRequest
 from camcore.app.session import sample
 
 GOAL = 1.3
@@ -74,8 +74,8 @@ def measured(spec: str, rounds: int) -> list[tuple[float, float]]:
         while not browser.find_elements("css selector", "#classes button"):
             time.sleep(0.1)
         time.sleep(2)
-        top = [index for index, *_ in bench.explain(Asked(), photo).top]
-        explainer = bench.explainer(Asked())
+        top = [index for index, *_ in bench.explain(PageRequest(), photo).top]
+        explainer = bench.explainer(PageRequest())
         found = []
         for turn in range(rounds + 2):
             place = 1 + turn % 2

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 from camcore._shared.optional import needs
-from camcore.app.session import Asked, Bench, Shown
+from camcore.app.session import Bench, PageRequest, Shown
 
-__all__ = ["Asked", "Bench", "Shown", "build"]
+__all__ = ["Bench", "PageRequest", "Shown", "build"]
 
 
 def build(models: Any = None, **options: Any) -> Any:

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camcore.app.session import MAX_DIM, SAMPLES, Asked, OnBench
+from camcore.app.session import MAX_DIM, SAMPLES, OnBench, PageRequest
 
 
 def python_call(
-    asked: Asked,
+    asked: PageRequest,
     one: OnBench,
     *,
     methods: Sequence[str] = (),
@@ -21,7 +21,7 @@ def python_call(
 
     Parameters
     ----------
-    asked : Asked
+    asked : PageRequest
         What is on the page.
     one : OnBench
         The model.
@@ -65,7 +65,7 @@ def python_call(
     return "\n".join(lines)
 
 
-def evaluate_call(asked: Asked, one: OnBench, steps: int) -> str:
+def evaluate_call(asked: PageRequest, one: OnBench, steps: int) -> str:
     """Write the Python that makes the curves on the page."""
     told = {"methods": repr([asked.method]), **_told(asked, one)}
     told.pop("method", None)
@@ -79,7 +79,7 @@ def evaluate_call(asked: Asked, one: OnBench, steps: int) -> str:
     )
 
 
-def shell_call(asked: Asked, one: OnBench) -> str:
+def shell_call(asked: PageRequest, one: OnBench) -> str:
     """Write the command that makes the explanation on the page; why there is none, as a comment."""
     if one.spec is None:
         return _HANDED_OVER
@@ -94,7 +94,7 @@ def shell_call(asked: Asked, one: OnBench) -> str:
 
 
 def compare_shell_call(
-    asked: Asked,
+    asked: PageRequest,
     models: Sequence[OnBench],
     methods: Sequence[str],
     layers: Sequence[str | None] = (),
@@ -103,7 +103,7 @@ def compare_shell_call(
 
     Parameters
     ----------
-    asked : Asked
+    asked : PageRequest
         What is on the page.
     models : sequence of OnBench
         One, or two.
@@ -137,7 +137,7 @@ def compare_shell_call(
     return _written(asked) + shlex.join(words)
 
 
-def evaluate_shell_call(asked: Asked, one: OnBench, steps: int) -> str:
+def evaluate_shell_call(asked: PageRequest, one: OnBench, steps: int) -> str:
     """Write the command that traces deletion and insertion."""
     if one.spec is None:
         return _HANDED_OVER
@@ -152,7 +152,7 @@ def evaluate_shell_call(asked: Asked, one: OnBench, steps: int) -> str:
     return _written(asked) + shlex.join(words)
 
 
-def layers_call(asked: Asked, one: OnBench, layers: Sequence[str]) -> str:
+def layers_call(asked: PageRequest, one: OnBench, layers: Sequence[str]) -> str:
     """Write the Python that makes the map of each layer."""
     head = _head(asked, one)
     told = _told(asked, one)
@@ -168,7 +168,7 @@ def layers_call(asked: Asked, one: OnBench, layers: Sequence[str]) -> str:
     )
 
 
-def hide_call(asked: Asked, one: OnBench) -> str:
+def hide_call(asked: PageRequest, one: OnBench) -> str:
     """Write the Python that hides patches, and scores the photograph with and without them."""
     head = _head(asked, one)
     whole = f"Photo.of({_photo(asked)})" if asked.photo in SAMPLES else _photo(asked)
@@ -212,7 +212,7 @@ def _loading(one: OnBench) -> list[str]:
     return words
 
 
-def _head(asked: Asked, one: OnBench) -> list[str]:
+def _head(asked: PageRequest, one: OnBench) -> list[str]:
     """Write the lines before the explanation: the last two make the model and the photograph."""
     lines = ["import camcore"]
     sample = asked.photo in SAMPLES
@@ -222,7 +222,7 @@ def _head(asked: Asked, one: OnBench) -> list[str]:
     return [*lines, "", f"model = {_loaded(one)}", f"photo = {_photo(asked)}"]
 
 
-def _told(asked: Asked, one: OnBench) -> dict[str, str]:
+def _told(asked: PageRequest, one: OnBench) -> dict[str, str]:
     """Collect the options of `camcore.explain` as they are written."""
     told: dict[str, str] = {}
     if asked.against is not None:
@@ -233,7 +233,7 @@ def _told(asked: Asked, one: OnBench) -> dict[str, str]:
     return told | {name: name for name in one.about}
 
 
-def _contrast(asked: Asked, index: str) -> str:
+def _contrast(asked: PageRequest, index: str) -> str:
     return f"Contrast({index}, against={asked.against})"
 
 
@@ -241,7 +241,7 @@ def _said(told: Mapping[str, str]) -> str:
     return "".join(f", {name}={value}" for name, value in told.items())
 
 
-def _changed(asked: Asked, one: OnBench) -> Mapping[str, Any]:
+def _changed(asked: PageRequest, one: OnBench) -> Mapping[str, Any]:
     """Collect the options that differ from the library's defaults."""
     told = {"layer": one.layer(asked.layer)}
     told["method"] = None if asked.method == "gradcam" else asked.method
@@ -256,17 +256,17 @@ def _loaded(one: OnBench) -> str:
     return f"camcore.load_model({one.spec!r}{given})"
 
 
-def _photo(asked: Asked) -> str:
+def _photo(asked: PageRequest) -> str:
     if asked.photo in SAMPLES:
         return f"data.{asked.photo}()"
     return f"Photo.read({asked.photo!r}, max_dim={MAX_DIM})"
 
 
-def _file(asked: Asked) -> str:
+def _file(asked: PageRequest) -> str:
     return f"{asked.photo}.png" if asked.photo in SAMPLES else asked.photo
 
 
-def _written(asked: Asked) -> str:
+def _written(asked: PageRequest) -> str:
     """Write the command that makes the file of a sample; none for a photograph of one's own."""
     if asked.photo not in SAMPLES:
         return ""

@@ -33,10 +33,10 @@ from camcore.app.session import (
     SAMPLES,
     SIDE,
     STEPS,
-    Asked,
     Bench,
     Box,
     OnBench,
+    PageRequest,
     read_photo,
     sample,
 )
@@ -380,7 +380,7 @@ class _Widgets:
 
     @property
     def settings(self) -> list[Any]:
-        """What an `Asked` is made of, in the order of `_asked`."""
+        """What an `PageRequest` is made of, in the order of `_asked`."""
         return [
             *(self.files, self.photo, self.model, self.target, self.against, self.layer),
             *(self.method, self.recipe, self.signed, self.boxed, self.threshold, self.hidden),
@@ -400,11 +400,11 @@ class _Widgets:
         boxed: bool,
         threshold: float,
         hidden: Sequence[Box],
-    ) -> tuple[Asked, Photo]:
+    ) -> tuple[PageRequest, Photo]:
         """Read what the pieces of the page say, and the photograph."""
         layers = self.bench.model(model).layers
         place = min(max(int(layer), 0), len(layers) - 1)
-        asked = Asked(
+        asked = PageRequest(
             "" if model == next(iter(self.bench.models)) else model,
             photo,
             None if target in (None, _NONE) else int(target),
@@ -475,12 +475,12 @@ class _Widgets:
                 filled[active] = [gr.skip(), alert(error)][-len(filled[active]) :]
         return [value for values in filled.values() for value in values]
 
-    def _other_layer(self, asked: Asked, other: str, layer: str) -> str | None:
+    def _other_layer(self, asked: PageRequest, other: str, layer: str) -> str | None:
         """Return the layer of the other model; the one most like it where none is chosen."""
         return self.bench.counterpart(asked, other) if layer in (None, _NONE) else layer
 
     def _calls(
-        self, active: str, asked: Asked, beside: Sequence[str], other: str, other_layer: str
+        self, active: str, asked: PageRequest, beside: Sequence[str], other: str, other_layer: str
     ) -> list[Any]:
         """Write the calls of the tab that is looked at."""
         one = self.bench.model(asked.model)
@@ -507,22 +507,22 @@ class _Widgets:
             return [python, calls.evaluate_shell_call(asked, one, STEPS)]
         return [calls.python_call(asked, one), calls.shell_call(asked, one)]
 
-    def _methods(self, asked: Asked, photo: Photo, beside: Sequence[str]) -> str:
+    def _methods(self, asked: PageRequest, photo: Photo, beside: Sequence[str]) -> str:
         if not beside:
             return '<p class="cam-note">Choose a method at least.</p>'
         found = self.bench.methods(asked, photo, beside[:_MOST_BESIDE])
         return pieces.side_by_side(list(found.values()))
 
-    def _layers(self, asked: Asked, photo: Photo) -> str:
+    def _layers(self, asked: PageRequest, photo: Photo) -> str:
         layers = self.bench.model(asked.model).layers
         found = [self.bench.explain(replace(asked, layer=one.name), photo) for one in layers]
         return pieces.by_layer(found, [one.label for one in layers])
 
-    def _compared(self, asked: Asked, photo: Photo, other: str, layer: str) -> str:
+    def _compared(self, asked: PageRequest, photo: Photo, other: str, layer: str) -> str:
         at = self._other_layer(asked, other, layer)
         return pieces.compared(self.bench.compared(asked, photo, other, at))
 
-    def _hidden(self, asked: Asked, photo: Photo) -> list[Any]:
+    def _hidden(self, asked: PageRequest, photo: Photo) -> list[Any]:
         result = self.bench.hide(asked, photo)
         return [_small(result.picture), pieces.hidden(result, len(asked.hidden))]
 
@@ -586,7 +586,7 @@ class _Widgets:
 
     def opened(self, search: str) -> list[Any]:
         """Set the page as its address says."""
-        asked = Asked.of_query(search or "")
+        asked = PageRequest.of_query(search or "")
         model = asked.model if asked.model in self.bench.models else next(iter(self.bench.models))
         one = self.bench.model(model)
         place = next((i for i, at in enumerate(one.layers) if at.name == asked.layer), one.default)

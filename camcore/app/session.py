@@ -66,7 +66,7 @@ STEPS: Final = 25
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageRequest:
     """What a person asks for.
 
     Parameters
@@ -113,7 +113,7 @@ class Asked:
         return urlencode(pairs)
 
     @classmethod
-    def of_query(cls, query: str) -> Asked:
+    def of_query(cls, query: str) -> PageRequest:
         """Read the query of an address; what cannot be read is left at its default."""
         found: dict[str, Any] = {}
         for name, text in parse_qsl(query.lstrip("?")):
@@ -256,13 +256,13 @@ class Shown:
 
     Parameters
     ----------
-    asked : Asked
+    asked : PageRequest
         What was asked for.
     explanation : Explanation
         Exactly what `camcore.explain` gives.
     """
 
-    asked: Asked
+    asked: PageRequest
     explanation: Explanation
 
     @cached_property
@@ -484,7 +484,7 @@ class Bench:
             raise InputError(f"There is no model {name!r} here. {hint(name, self.models)}")
         return self.models[name]
 
-    def explainer(self, asked: Asked, methods: Sequence[str] | None = None) -> Explainer[Any]:
+    def explainer(self, asked: PageRequest, methods: Sequence[str] | None = None) -> Explainer[Any]:
         """Return the explainer of a model, method, recipe and layer; it is made once and kept."""
         one = self.model(asked.model)
         method: Any = asked.method if methods is None else list(methods)
@@ -501,12 +501,12 @@ class Bench:
                 self._explainers.popitem(last=False)
         return made
 
-    def explain(self, asked: Asked, photo: Photo) -> Shown:
+    def explain(self, asked: PageRequest, photo: Photo) -> Shown:
         """Explain a photograph.
 
         Parameters
         ----------
-        asked : Asked
+        asked : PageRequest
             How.
         photo : Photo
             The photograph; what is hidden of it is hidden by `hide`.
@@ -522,7 +522,7 @@ class Bench:
         """
         return Shown(asked, self.explainer(asked)(photo, target_of(asked)))
 
-    def methods(self, asked: Asked, photo: Photo, methods: Sequence[str]) -> dict[str, Shown]:
+    def methods(self, asked: PageRequest, photo: Photo, methods: Sequence[str]) -> dict[str, Shown]:
         """Explain a photograph by several methods, from one pass.
 
         Parameters
@@ -541,12 +541,12 @@ class Bench:
         found = self.explainer(asked, names)(photo, target_of(asked))
         return {name: Shown(replace(asked, method=name), one) for name, one in found.items()}
 
-    def counterpart(self, asked: Asked, other: str) -> str | None:
+    def counterpart(self, asked: PageRequest, other: str) -> str | None:
         """Find the layer of another model that is most like the one that is asked for.
 
         Parameters
         ----------
-        asked : Asked
+        asked : PageRequest
             The layer, and its model.
         other : str
             The other model, by name.
@@ -565,7 +565,7 @@ class Bench:
         sized = (one.name for one in theirs if one.size == size)
         return next(named, next(sized, None))
 
-    def compared(self, asked: Asked, photo: Photo, other: str, layer: str | None) -> Compared:
+    def compared(self, asked: PageRequest, photo: Photo, other: str, layer: str | None) -> Compared:
         """Hold a second model against the one that is asked for, on the same class.
 
         Parameters
@@ -600,7 +600,7 @@ class Bench:
         pair = {names[0]: first.explanation, names[1]: second.explanation}
         return Compared(first, second, compare(pair, scaled=_leave(first, second)))
 
-    def hide(self, asked: Asked, photo: Photo) -> Hidden:
+    def hide(self, asked: PageRequest, photo: Photo) -> Hidden:
         """Hide patches of a photograph, and see the score of the class move.
 
         Parameters
@@ -628,7 +628,7 @@ class Bench:
         is_probability = known and asked.against is None
         return Hidden(altered.picture, scores[0], scores[1], is_probability, name)
 
-    def evaluation(self, asked: Asked, photo: Photo, steps: int = STEPS) -> Evaluation:
+    def evaluation(self, asked: PageRequest, photo: Photo, steps: int = STEPS) -> Evaluation:
         """Evaluate the map by deletion and insertion, as `camcore.evaluate` does.
 
         Parameters
@@ -658,7 +658,7 @@ class Bench:
             **one.about,
         )
 
-    def curves(self, asked: Asked, photo: Photo, steps: int = STEPS) -> list[Curve]:
+    def curves(self, asked: PageRequest, photo: Photo, steps: int = STEPS) -> list[Curve]:
         """Trace the deletion and insertion curves of a map, with what the network was fed.
 
         Parameters
@@ -731,7 +731,7 @@ def _leave(*found: Shown) -> bool:
     return any(one.photo.is_stretched for one in found)
 
 
-def target_of(asked: Asked) -> TargetLike:
+def target_of(asked: PageRequest) -> TargetLike:
     """Make the target: a class, the predicted one as None, or one against another."""
     if asked.against is None:
         return asked.target

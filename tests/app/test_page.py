@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.app import Asked
+from camcore.app import PageRequest
 from camcore.app.session import read_photo, sample
 from camcore.viz.explanation import class_name
 
@@ -133,7 +133,7 @@ class Screen:
 def test_every_tab_by_pointer_with_a_clean_console_and_nothing_from_outside(screen, bench):
     page = screen()
     photo = sample("chelsea")
-    predicted = bench.explain(Asked(), photo)
+    predicted = bench.explain(PageRequest(), photo)
     assert (
         page.caption == f"Grad-CAM for {predicted.explained} at {predicted.explanation.layers[0]}"
     )
@@ -162,7 +162,7 @@ def test_every_tab_by_pointer_with_a_clean_console_and_nothing_from_outside(scre
 
     page.tab("Two models")
     page.until(lambda: len(page.pictures("#compared")) == 3)
-    found = bench.compared(Asked(target=index), photo, list(bench.models)[1], None)
+    found = bench.compared(PageRequest(target=index), photo, list(bench.models)[1], None)
     assert f"{found.comparison.pairs[0].numbers(0)['largest']:.3g}" in page.text("#compared table")
     assert "camcore compare" in page.text("#shell .cm-content")
 
@@ -181,7 +181,7 @@ def test_every_tab_by_pointer_with_a_clean_console_and_nothing_from_outside(scre
     height, width = photo.pixels.shape[:2]
     assert abs((box[0] + box[2]) / 2 - width / 2) <= 2
     assert abs((box[1] + box[3]) / 2 - height / 2) <= 2
-    moved = bench.hide(Asked(target=index, hidden=(box,)), photo)
+    moved = bench.hide(PageRequest(target=index, hidden=(box,)), photo)
     assert f"{moved.after:.4f}" in page.text("#moved")
     assert f"{moved.after - moved.before:+.4f}" in page.text("#moved")
     page.find("#restore")[0].click()
@@ -209,7 +209,7 @@ def test_files_can_be_taken_away_and_are_those_of_the_library(screen, bench, tmp
     assert set(found) == {"overlay.png", "figure.png", "explanation.npz", "report.html"}
     (tmp_path / "arrays.npz").write_bytes(found["explanation.npz"])
     saved = camcore.load(tmp_path / "arrays.npz")
-    shown = bench.explain(Asked(target=281, layer="blocks.3.0.bn1"), sample("chelsea"))
+    shown = bench.explain(PageRequest(target=281, layer="blocks.3.0.bn1"), sample("chelsea"))
     np.testing.assert_array_equal(saved.maps, shown.explanation.maps)
     assert found["figure.png"].startswith(b"\x89PNG")
     (tmp_path / "overlay.png").write_bytes(found["overlay.png"])
@@ -282,14 +282,14 @@ def test_an_address_opens_what_was_on_the_page(screen, bench):
     onnx = "demo-onnx:efficientnet_lite0"
     layer = bench.model(onnx).layers[-2].name
     about = {"layer": layer, "method": "layercam", "signed": True, "threshold": 0.3}
-    asked = Asked(model=onnx, photo="coffee", target=504, **about)
+    asked = PageRequest(model=onnx, photo="coffee", target=504, **about)
     page = screen(asked.query())
     page.until(lambda: page.caption.startswith("LayerCAM"))
     expected = bench.explain(asked, sample("coffee"))
     assert page.caption == f"LayerCAM for {expected.explained} at {asked.layer}"
     assert "reaches 30%" in page.text("#picture")
     assert "blue counts" in page.text("#picture")
-    assert Asked.of_query(urlparse(page.browser.current_url).query) == asked
+    assert PageRequest.of_query(urlparse(page.browser.current_url).query) == asked
     assert page.pressed() == [class_name(expected.explanation.names, 504)]
 
 
@@ -309,7 +309,7 @@ def test_photographs_of_ones_own_are_dropped_and_explained(screen, bench, cat, t
     page = screen()
     page.find("input[type=file]")[0].send_keys(f"{deep}\n{cat}")
     page.until(lambda: page.query.get("photo") == cat.name)
-    expected = bench.explain(Asked(), read_photo(cat))
+    expected = bench.explain(PageRequest(), read_photo(cat))
     page.until(lambda: page.pressed() == [expected.explained])
     rows = [row.text.splitlines()[1] for row in page.find("#classes button")]
     assert rows == [f"{value:.1%}" for *_, value in expected.top]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.app import Asked, Bench, calls
+from camcore.app import Bench, PageRequest, calls
 from camcore.app.session import SAMPLES, read_photo, sample, target_of, without
 from camcore.errors import InputError, MethodError
 from camcore.photos import Photo
@@ -41,13 +41,13 @@ def photo():
 @pytest.mark.parametrize(
     ("asked", "options"),
     [
-        (Asked(), {}),
-        (Asked(target=TABBY), {"target": TABBY}),
-        (Asked(layer=FINE, method="layercam"), {"layer": FINE, "method": "layercam"}),
-        (Asked(recipe="pytorch-grad-cam"), {"recipe": "pytorch-grad-cam"}),
-        (Asked(target=TABBY, against=TIGER), {"target": Contrast(TABBY, against=TIGER)}),
-        (Asked(against=EGYPTIAN), {"target": Contrast(against=EGYPTIAN)}),
-        (Asked(model="demo-onnx:efficientnet_lite0"), {}),
+        (PageRequest(), {}),
+        (PageRequest(target=TABBY), {"target": TABBY}),
+        (PageRequest(layer=FINE, method="layercam"), {"layer": FINE, "method": "layercam"}),
+        (PageRequest(recipe="pytorch-grad-cam"), {"recipe": "pytorch-grad-cam"}),
+        (PageRequest(target=TABBY, against=TIGER), {"target": Contrast(TABBY, against=TIGER)}),
+        (PageRequest(against=EGYPTIAN), {"target": Contrast(against=EGYPTIAN)}),
+        (PageRequest(model="demo-onnx:efficientnet_lite0"), {}),
     ],
     ids=["predicted", "class", "layer", "recipe", "contrast", "contrast of predicted", "onnx"],
 )
@@ -57,7 +57,7 @@ def test_a_map_is_that_of_explain(bench, photo, asked, options):
 
 
 def test_an_overlay_in_full_size_is_that_of_the_result(bench, model, photo):
-    shown = bench.explain(Asked(), photo)
+    shown = bench.explain(PageRequest(), photo)
     expected = camcore.explain(model, photo).overlay()[0]
     # Bytes are mixed here, in a fraction of the time: one of 255 levels at most.
     assert np.abs(shown.picture(451).astype(int) - expected).max() <= 1
@@ -67,16 +67,16 @@ def test_an_overlay_in_full_size_is_that_of_the_result(bench, model, photo):
 def test_classes_are_the_highest_and_the_explained_one_is_among_them(bench, model, photo):
     expected = camcore.explain(model, photo)
     names = camcore.imagenet_classes()
-    top = bench.explain(Asked(), photo).top
+    top = bench.explain(PageRequest(), photo).top
     assert [(i, v) for i, _, v in top] == expected.top(5)[0]
     assert [name for _, name, _ in top] == [names[i] for i, _, _ in top]
-    last = bench.explain(Asked(target=0), photo).top[-1]
+    last = bench.explain(PageRequest(target=0), photo).top[-1]
     assert last == (0, names[0], float(expected.probabilities[0, 0]))
 
 
 def test_methods_side_by_side_come_from_one_pass(bench, model, photo):
     methods = ["gradcam", "layercam", "hirescam"]
-    found = bench.methods(Asked(target=TABBY), photo, [*methods, "Grad-CAM"])
+    found = bench.methods(PageRequest(target=TABBY), photo, [*methods, "Grad-CAM"])
     expected = camcore.explain(model, photo, TABBY, method=methods)
     assert list(found) == methods
     for name in methods:
@@ -94,7 +94,7 @@ def test_layers_go_from_fine_to_deep(bench):
 def test_the_default_layer_is_the_one_that_explain_takes(bench, photo):
     for name, one in bench.models.items():
         chosen = one.layers[one.default].name
-        assert bench.explain(Asked(model=name), photo).explanation.layers == (chosen,)
+        assert bench.explain(PageRequest(model=name), photo).explanation.layers == (chosen,)
         assert one.layer(chosen) is None
         assert one.layer("no such layer") is None
 
@@ -102,7 +102,7 @@ def test_the_default_layer_is_the_one_that_explain_takes(bench, photo):
 def test_two_frameworks_are_compared_as_compare_does(bench, photo):
     torch, onnx = bench.models
     deep = bench.model(onnx).layers[-1].name
-    found = bench.compared(Asked(layer=FINE), photo, onnx, deep)
+    found = bench.compared(PageRequest(layer=FINE), photo, onnx, deep)
     first = camcore.explain(bench.model(torch).model, photo, layer=FINE)
     second = camcore.explain(bench.model(onnx).model, photo, first.classes.tolist())
     (pair,) = camcore.compare({torch: first, onnx: second}).pairs
@@ -110,7 +110,7 @@ def test_two_frameworks_are_compared_as_compare_does(bench, photo):
     assert shown.names == (torch, onnx)
     assert shown.numbers() == pair.numbers()
     assert found.limit == found.comparison.largest > 0.1
-    alike = bench.compared(Asked(), photo, onnx, None)
+    alike = bench.compared(PageRequest(), photo, onnx, None)
     assert alike.comparison.largest < 1e-4
     # What is rounding is not blown up: the colours reach to a hundredth, and show nothing.
     grey = alike.difference()
@@ -121,12 +121,12 @@ def test_two_frameworks_are_compared_as_compare_does(bench, photo):
 
 def test_a_layer_is_held_against_the_one_most_like_it(bench, photo):
     torch, onnx = bench.models
-    assert bench.counterpart(Asked(), onnx) is None
-    assert bench.counterpart(Asked(layer=FINE), torch) == FINE
-    theirs = bench.counterpart(Asked(layer=FINE), onnx)
+    assert bench.counterpart(PageRequest(), onnx) is None
+    assert bench.counterpart(PageRequest(layer=FINE), torch) == FINE
+    theirs = bench.counterpart(PageRequest(layer=FINE), onnx)
     sizes = {layer.name: layer.size for layer in bench.model(onnx).layers}
     assert sizes[theirs] == (28, 28)
-    found = bench.compared(Asked(layer=FINE), photo, onnx, None)
+    found = bench.compared(PageRequest(layer=FINE), photo, onnx, None)
     assert found.second.explanation.layers == (theirs,)
     # Not the very same layer, as its rectifier is a layer of its own in the file.
     assert found.comparison.pairs[0].numbers()["pearson"] > 0.5
@@ -134,14 +134,14 @@ def test_a_layer_is_held_against_the_one_most_like_it(bench, photo):
 
 def test_one_model_at_two_layers_has_two_names(bench, photo):
     torch = bench.model("").name
-    found = bench.compared(Asked(), photo, torch, FINE)
+    found = bench.compared(PageRequest(), photo, torch, FINE)
     names = found.comparison.pairs[0].names
     assert names[0] != names[1]
     assert names[1] == f"{torch} at {FINE}"
 
 
 def test_curves_are_those_of_evaluate_and_pictures_what_was_fed(bench, model, photo):
-    found = bench.curves(Asked(target=TABBY), photo, steps=4)
+    found = bench.curves(PageRequest(target=TABBY), photo, steps=4)
     expected = camcore.evaluate(
         *(model, [photo], TABBY),
         methods=["gradcam"],
@@ -166,7 +166,7 @@ def test_curves_are_those_of_evaluate_and_pictures_what_was_fed(bench, model, ph
 
 def test_hiding_a_patch_scores_the_altered_photograph(bench, model, photo):
     box = (120, 60, 300, 240)
-    asked = Asked(hidden=(box,))
+    asked = PageRequest(hidden=(box,))
     found = bench.hide(asked, photo)
     pixels = photo.pixels.copy()
     pixels[60:240, 120:300] = np.rint(photo.pixels.mean(axis=(0, 1)))
@@ -186,19 +186,19 @@ def test_hiding_a_patch_scores_the_altered_photograph(bench, model, photo):
 
 
 def test_signed_maps_keep_what_counts_against(bench, photo):
-    shown = bench.explain(Asked(layer=FINE, signed=True), photo)
+    shown = bench.explain(PageRequest(layer=FINE, signed=True), photo)
     signed = shown.signed()
     assert signed.shape == photo.pixels.shape[:2]
     assert signed.min() < 0 < signed.max()
-    plain = bench.explain(Asked(layer=FINE), photo)
+    plain = bench.explain(PageRequest(layer=FINE), photo)
     assert np.abs(shown.picture().astype(int) - plain.picture()).max() > 50
 
 
 def test_boxes_are_those_of_the_result_and_drawn(bench, model, photo):
-    shown = bench.explain(Asked(threshold=0.6), photo)
+    shown = bench.explain(PageRequest(threshold=0.6), photo)
     expected = camcore.explain(model, photo).boxes(0.6, "all")[0]
     np.testing.assert_array_equal(shown.boxes, expected)
-    drawn, bare = shown.picture(451), bench.explain(Asked(), photo).picture(451)
+    drawn, bare = shown.picture(451), bench.explain(PageRequest(), photo).picture(451)
     left, top, right, bottom = expected[0]
     assert drawn[top, (left + right) // 2].tolist() == [0, 229, 255]
     changed = np.argwhere((drawn != bare).any(axis=2))
@@ -209,16 +209,18 @@ def test_boxes_are_those_of_the_result_and_drawn(bench, model, photo):
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(),
-        Asked(model="a:b", photo="it's, a & b.png", target=3, against=4, layer="a/b", signed=True),
-        Asked(
+        PageRequest(),
+        PageRequest(
+            model="a:b", photo="it's, a & b.png", target=3, against=4, layer="a/b", signed=True
+        ),
+        PageRequest(
             method="layercam", recipe="captum", threshold=0.35, hidden=((1, 2, 3, 4), (0, 0, 9, 9))
         ),
     ],
 )
 def test_an_address_brings_back_what_was_asked(asked):
-    assert Asked.of_query(asked.query()) == asked
-    assert Asked.of_query("?" + asked.query()) == asked
+    assert PageRequest.of_query(asked.query()) == asked
+    assert PageRequest.of_query("?" + asked.query()) == asked
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_an_address_brings_back_what_was_asked(asked):
     ],
 )
 def test_an_address_that_makes_no_sense_asks_for_nothing(query):
-    assert Asked.of_query(query) == Asked()
+    assert PageRequest.of_query(query) == PageRequest()
 
 
 def ran(code, tmp_path, monkeypatch):
@@ -242,10 +244,10 @@ def ran(code, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(photo="chelsea"),
-        Asked(photo="coffee", target=TABBY, layer=FINE, method="layercam", recipe="captum"),
-        Asked(photo="chelsea", target=TABBY, against=TIGER, signed=True, threshold=0.5),
-        Asked(photo="cat's.png", against=TABBY),
+        PageRequest(photo="chelsea"),
+        PageRequest(photo="coffee", target=TABBY, layer=FINE, method="layercam", recipe="captum"),
+        PageRequest(photo="chelsea", target=TABBY, against=TIGER, signed=True, threshold=0.5),
+        PageRequest(photo="cat's.png", against=TABBY),
     ],
     ids=["plain", "all", "contrast", "own photograph"],
 )
@@ -262,7 +264,7 @@ def test_the_python_on_the_page_makes_what_is_on_it(bench, cat, asked, tmp_path,
 @pytest.mark.parametrize("target", [None, TABBY])
 def test_the_python_of_the_other_tabs_makes_what_is_on_them(bench, target, tmp_path, monkeypatch):
     asked, photo = (
-        Asked(photo="chelsea", target=target, hidden=((90, 60, 200, 200),)),
+        PageRequest(photo="chelsea", target=target, hidden=((90, 60, 200, 200),)),
         sample("chelsea"),
     )
     torch, onnx = bench.models.values()
@@ -298,7 +300,7 @@ def test_the_command_on_the_page_makes_what_is_on_it(bench, cat, tmp_path, monke
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my cat's.png").write_bytes(cat.read_bytes())
-    asked = Asked(photo="my cat's.png", target=TABBY, layer=FINE, method="layercam")
+    asked = PageRequest(photo="my cat's.png", target=TABBY, layer=FINE, method="layercam")
     words = shlex.split(calls.shell_call(asked, bench.model("")))
     assert words[:2] == ["camcore", "explain"]
     done = CliRunner().invoke(app, words[1:])
@@ -313,7 +315,7 @@ def test_every_other_command_is_one_that_the_command_line_takes(bench, cat, tmp_
     from camcore.cli.app import app
 
     torch, onnx = bench.models.values()
-    asked = Asked(photo="mine.png", target=3, recipe="captum", layer=FINE)
+    asked = PageRequest(photo="mine.png", target=3, recipe="captum", layer=FINE)
     written = [
         calls.compare_shell_call(asked, [torch, onnx], ["gradcam"]),
         calls.compare_shell_call(asked, [torch, onnx], ["gradcam"], [FINE, None]),
@@ -327,22 +329,22 @@ def test_every_other_command_is_one_that_the_command_line_takes(bench, cat, tmp_
         words = shlex.split(line)
         assert words[0] == "camcore"
         commands[words[1]].make_context(words[1], list(words[2:]))
-    told = shlex.split(calls.shell_call(Asked(photo="chelsea"), torch).splitlines()[0])
+    told = shlex.split(calls.shell_call(PageRequest(photo="chelsea"), torch).splitlines()[0])
     assert told[:2] == ["python", "-c"]
     compile(told[2], "told", "exec")
 
 
 def test_what_cannot_be_told_on_the_command_line_says_so(bench):
     one = bench.model("")
-    assert calls.shell_call(Asked(against=3), one).startswith("# ")
-    assert calls.shell_call(Asked(), replace(one, spec=None)).startswith("# ")
+    assert calls.shell_call(PageRequest(against=3), one).startswith("# ")
+    assert calls.shell_call(PageRequest(), replace(one, spec=None)).startswith("# ")
 
 
 def test_a_model_of_ones_own_is_taken_with_its_preprocessing(bench, photo):
     bare = bench.model("").model.model
     unit = camcore.Preprocessing(224, 256, mean=(0.5,) * 3, std=(0.5,) * 3, channels_first=True)
     own = Bench.of({"mine": bare}, preprocess=unit, classes=camcore.imagenet_classes())
-    shown = own.explain(Asked(), photo)
+    shown = own.explain(PageRequest(), photo)
     same(shown.explanation, camcore.explain(bare, photo, preprocess=unit))
     assert shown.top[0][1] in camcore.imagenet_classes()
     assert len(own.model("mine").layers) >= 4
@@ -351,9 +353,9 @@ def test_a_model_of_ones_own_is_taken_with_its_preprocessing(bench, photo):
 @pytest.mark.parametrize(
     ("asked", "error", "says"),
     [
-        (Asked(model="other"), InputError, "There is no model 'other'"),
-        (Asked(method="gradkam"), MethodError, "gradcam"),
-        (Asked(target=3, against=3), InputError, "told from itself"),
+        (PageRequest(model="other"), InputError, "There is no model 'other'"),
+        (PageRequest(method="gradkam"), MethodError, "gradcam"),
+        (PageRequest(target=3, against=3), InputError, "told from itself"),
     ],
 )
 def test_what_is_not_there_is_refused(bench, photo, asked, error, says):
@@ -376,15 +378,15 @@ def test_explainers_are_bounded(bench, photo, monkeypatch):
     monkeypatch.setattr(session, "_EXPLAINERS", 2)
     small = Bench(list(bench.models.values()))
     for method in ("gradcam", "layercam", "fem", "hirescam"):
-        small.explain(Asked(method=method), photo)
+        small.explain(PageRequest(method=method), photo)
     assert len(small._explainers) == 2
-    assert small.explainer(Asked(method="fem")) is small.explainer(Asked(method="fem"))
+    assert small.explainer(PageRequest(method="fem")) is small.explainer(PageRequest(method="fem"))
 
 
 def test_a_target_is_what_the_library_takes():
-    assert target_of(Asked()) is None
-    assert target_of(Asked(target=4)) == 4
-    contrast = target_of(Asked(target=4, against=5))
+    assert target_of(PageRequest()) is None
+    assert target_of(PageRequest(target=4)) == 4
+    contrast = target_of(PageRequest(target=4, against=5))
     assert isinstance(contrast, Contrast)
     assert contrast.index == 4
     assert contrast.against.tolist() == [5]

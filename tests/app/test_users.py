@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import camcore
-from camcore.app import Asked, pieces
+from camcore.app import PageRequest, pieces
 from camcore.app.page import MAX_FILE
 from camcore.app.session import SAMPLES, sample
 
@@ -50,7 +50,7 @@ def settings(asked, bench, files=None):
 def test_eight_at_once_get_each_their_own_and_the_memory_stays(client, bench, require):
     psutil = require("psutil")
     asked = [
-        Asked(photo=photo, target=target, layer=layer, method=method)
+        PageRequest(photo=photo, target=target, layer=layer, method=method)
         for photo in SAMPLES[:3]
         for target, layer, method in (
             (None, None, "gradcam"),
@@ -58,7 +58,7 @@ def test_eight_at_once_get_each_their_own_and_the_memory_stays(client, bench, re
             (282, None, "hirescam"),
         )
     ]
-    asked += [Asked(photo="coffee", model="demo-onnx:efficientnet_lite0", signed=True)]
+    asked += [PageRequest(photo="coffee", model="demo-onnx:efficientnet_lite0", signed=True)]
     expected = {one: pieces.one(bench.explain(one, sample(one.photo))) for one in asked}
     users = [client() for _ in range(USERS)]
     memory, done, wrong = [], [], []
@@ -132,7 +132,7 @@ def shown(client, path, name, bench):
 
     user, files = client(), [handle_file(str(path))]
     user.predict(files, api_name="/_added")
-    return user.predict(*settings(Asked(photo=name), bench, files), api_name="/show")[0]
+    return user.predict(*settings(PageRequest(photo=name), bench, files), api_name="/show")[0]
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "bomb.png"])
@@ -155,7 +155,7 @@ def test_a_name_of_markup_is_no_markup(client, bench, cat, tmp_path):
     files = [handle_file(str(path))]
     added = user.predict(files, api_name="/_added")
     name = added[0]["value"] if isinstance(added[0], dict) else added[0]
-    answer = user.predict(*settings(Asked(photo=name), bench, files), api_name="/show")[0]
+    answer = user.predict(*settings(PageRequest(photo=name), bench, files), api_name="/show")[0]
     assert "<img src=x" not in answer
 
 
@@ -292,7 +292,7 @@ def sent(server, data):
 
 
 def test_a_request_is_answered_as_the_page_is(server, bench):
-    found = sent(server, settings(Asked(photo="chelsea"), bench))
+    found = sent(server, settings(PageRequest(photo="chelsea"), bench))
     assert found["success"]
     assert "<figure>" in found["output"]["data"][0]
 
@@ -303,7 +303,7 @@ def test_a_request_is_answered_as_the_page_is(server, bench):
 def test_a_request_cannot_name_a_file_of_the_server_as_its_upload(server, bench, path):
     forged = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
     name = Path(path).name
-    found = sent(server, settings(Asked(photo="chelsea"), bench, forged))
+    found = sent(server, settings(PageRequest(photo="chelsea"), bench, forged))
     assert not found["success"], (name, found)
     assert "<figure>" not in json.dumps(found["output"])
 
@@ -315,14 +315,14 @@ def test_the_server_fetches_no_upload_from_elsewhere(server, bench):
         listener.settimeout(1)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
         forged = [{"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}]
-        found = sent(server, settings(Asked(photo="chelsea"), bench, forged))
+        found = sent(server, settings(PageRequest(photo="chelsea"), bench, forged))
         assert not found["success"]
         with pytest.raises(TimeoutError):
             listener.accept()
 
 
 def test_what_is_asked_outside_of_the_choices_is_refused(client, bench):
-    good = settings(Asked(photo="chelsea"), bench)
+    good = settings(PageRequest(photo="chelsea"), bench)
     for place, value in [(1, "/etc/passwd"), (2, "x:y"), (3, "9999"), (6, "gradkam"), (7, "x")]:
         odd = [*good[:place], value, *good[place + 1 :]]
         with pytest.raises(Exception, match="not in the list of choices"):
