@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from camcore._shared.optional import needs
 from camcore.app.session import Bench, PageRequest, Shown
 
 __all__ = ["Bench", "PageRequest", "Shown", "build"]
@@ -44,7 +43,6 @@ def build(models: Any = None, **options: Any) -> Any:
     MissingExtraError
         The extra ``app`` is not installed.
     """
-    with needs("app", "The page"):
-        from camcore.app.page import page
+    from camcore.app.page import page
 
     return page(models if isinstance(models, Bench) else Bench.of(models, **options))

@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-# Read by Gradio when it is imported: it counts nothing, and asks no server for its version.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-import gradio as gr
 import numpy as np
 
 from camcore import report
+from camcore._shared.optional import needs
 from camcore.app import calls, pieces
 from camcore.app.guard import guarded
 from camcore.app.session import (
@@ -46,6 +43,11 @@ from camcore.photos.io import write_image
 from camcore.photos.photo import Photo
 from camcore.recipes import TABLE as RECIPES
 from camcore.viz import save_figure
+
+# Read by Gradio when it is imported: it counts nothing, and asks no server for its version.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+with needs("app", "The page"):
+    import gradio as gr
 
 MAX_FILE: Final = 50 * 2**20
 """Bytes of an upload at most."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from camcore import zoo
-from camcore._shared.optional import needs
 from camcore.cli import console
 from camcore.cli.options import (
     MODEL_PANEL,
@@ -78,8 +77,7 @@ def page(
     browser: Annotated[bool, typer.Option("--open", metavar="", help="Open a browser.")] = False,
 ) -> None:
     """Open a page on this machine where anyone can look at a model; Ctrl-C ends it."""
-    with needs("app", "The page"):
-        import gradio  # noqa: F401
+    import camcore.app.page  # noqa: F401  # tells a missing extra before models are loaded
     from camcore.app.session import Bench, OnBench, demo_specs
 
     specs = [*(demo_specs() if demo else ()), *(model or ())]

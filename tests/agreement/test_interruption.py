@@ -50,7 +50,8 @@ def torch_net(torch):
     torch.manual_seed(0)
     features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
     model = nn.Sequential(features, nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model.append(nn.Linear(4, 5))
+    # A hidden layer: without one Ablation-CAM needs no further pass to interrupt.
+    model.extend([nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5)])
     features[0].weight.requires_grad_(False)
     model[1].eval()
     return model, np.moveaxis(IMAGES, -1, 1), "0.2"
@@ -68,6 +69,7 @@ def keras_net(keras):
             layers.ReLU(name="relu"),
             layers.Dropout(0.5),
             layers.GlobalAveragePooling2D(),
+            layers.Dense(6, activation="tanh"),
             layers.Dense(5),
         ]
     )
