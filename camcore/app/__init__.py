@@ -14,7 +14,7 @@ from typing import Any
 
 from camcore.app.session import Bench, PageRequest, Shown
 
-__all__ = ["Bench", "PageRequest", "Shown", "build"]
+__all__ = ["Bench", "PageRequest", "Shown", "build", "mount"]
 
 
 def build(models: Any = None, **options: Any) -> Any:
@@ -33,8 +33,9 @@ def build(models: Any = None, **options: Any) -> Any:
     Returns
     -------
     gradio.Blocks
-        Its `launch` serves it on this machine alone unless told otherwise. It may stand in a
-        larger Gradio app, or be mounted by ``gradio.mount_gradio_app``.
+        Its `launch` serves it on this machine alone unless told otherwise; `mount` places it in
+        a web app of one's own. It may also stand in a larger Gradio app, whose server is then
+        that app's.
 
     Raises
     ------
@@ -46,3 +47,33 @@ def build(models: Any = None, **options: Any) -> Any:
     from camcore.app.page import page
 
     return page(models if isinstance(models, Bench) else Bench.of(models, **options))
+
+
+def mount(app: Any, page: Any, path: str, **options: Any) -> Any:
+    """Place the page in a web app of one's own, guarded as its own server is.
+
+    Parameters
+    ----------
+    app : fastapi.FastAPI
+        The app; the page becomes a part of it.
+    page : gradio.Blocks
+        What `build` made.
+    path : str
+        Where in the app: ``"/look"``.
+    **options
+        As ``gradio.mount_gradio_app`` takes them, in place of what suits the page:
+        `auth_dependency`, `root_path`, ...
+
+    Returns
+    -------
+    fastapi.FastAPI
+        The app, for ``uvicorn.run``.
+
+    Raises
+    ------
+    MissingExtraError
+        The extra ``app`` is not installed.
+    """
+    from camcore.app.page import mount
+
+    return mount(app, page, path, **options)

@@ -61,7 +61,8 @@ AT_ONCE: Final = max(2, os.cpu_count() or 2)
 KINDS: Final = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"]
 """Endings of the files that may be uploaded; what is in them is what counts."""
 
-_BESIDE: Final = ["gradcam", "gradcampp", "hirescam", "layercam"]
+_TABS: Final = ("map", "methods", "layers", "compare", "curves", "hide", "files")
+_FIRST_TAB: Final = _TABS[0]
 _MOST_BESIDE: Final = 9
 _CLASSES: Final = 5000
 """Models of more classes have a number to type in place of a list."""
@@ -109,20 +110,49 @@ class Page(gr.Blocks):  # type: ignore[misc]
             As Gradio takes them, in place of what suits the page.
         """
         kwargs = {
-            "theme": theme(),
-            "max_file_size": MAX_FILE,
             "max_threads": 4 * AT_ONCE,
             "share": False,
-            "ssr_mode": False,
-            "footer_links": [],
-            "enable_monitoring": False,
-            "allowed_paths": [],
             "state_session_capacity": 200,
-            "app_kwargs": guarded(options.pop("app_kwargs", None)),
-            "mcp_server": False,
-            **options,
+            **_served(options),
         }
         return super().launch(*args, **kwargs)
+
+
+def mount(app: Any, blocks: Page, path: str, **options: Any) -> Any:
+    """Place the page in a web app of one's own, as safe as `Page.launch` serves it.
+
+    Parameters
+    ----------
+    app : fastapi.FastAPI
+        The app; the page becomes a part of it.
+    blocks : Page
+        What `page` made.
+    path : str
+        Where in the app: ``"/look"``.
+    **options
+        As `gradio.mount_gradio_app` takes them, in place of what suits the page.
+
+    Returns
+    -------
+    fastapi.FastAPI
+        The app.
+    """
+    return gr.mount_gradio_app(app, blocks, path, **_served(options))
+
+
+def _served(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of Gradio's server that suit the page, with those that are given in their place."""
+    return {
+        "theme": theme(),
+        "max_file_size": MAX_FILE,
+        "ssr_mode": False,
+        "footer_links": [],
+        "enable_monitoring": False,
+        "allowed_paths": [],
+        "mcp_server": False,
+        **options,
+        "app_kwargs": guarded(options.get("app_kwargs")),
+    }
 
 
 def theme() -> Any:
@@ -217,7 +247,7 @@ class _Widgets:
         self.query = gr.Textbox(visible="hidden", label="query")
         self.hidden = gr.State(())
         self.curves = gr.State(None, time_to_live=3600)
-        self.active = gr.State("map")
+        self.active = gr.State(_FIRST_TAB)
         with gr.Row(elem_id="layout"):
             with gr.Column(min_width=280, elem_id="what"):
                 self._what(names)
@@ -264,13 +294,13 @@ class _Widgets:
             buttons=[],
             elem_id="layer",
         )
-        with gr.Tabs():
+        with gr.Tabs() as self.tabs:
             with gr.Tab("Map", id="map") as self.tab_map:
                 self._map()
             with gr.Tab("Methods", id="methods") as self.tab_methods:
                 self.beside = gr.Dropdown(
                     [(one.label, one.name) for one in METHODS],
-                    value=_BESIDE,
+                    value=list(PageRequest.beside),
                     multiselect=True,
                     max_choices=_MOST_BESIDE,
                     label="Methods side by side",
@@ -385,7 +415,8 @@ class _Widgets:
         """What an `PageRequest` is made of, in the order of `_asked`."""
         return [
             *(self.files, self.photo, self.model, self.target, self.against, self.layer),
-            *(self.method, self.recipe, self.signed, self.boxed, self.threshold, self.hidden),
+            *(self.method, self.recipe, self.signed, self.boxed, self.threshold),
+            *(self.beside, self.other, self.other_layer, self.hidden, self.active),
         ]
 
     def _asked(
@@ -401,22 +432,31 @@ class _Widgets:
         signed: bool,
         boxed: bool,
         threshold: float,
+        beside: Sequence[str],
+        other: str,
+        other_layer: str | None,
         hidden: Sequence[Box],
+        active: str,
     ) -> tuple[PageRequest, Photo]:
         """Read what the pieces of the page say, and the photograph."""
         layers = self.bench.model(model).layers
         place = min(max(int(layer), 0), len(layers) - 1)
+        names = list(self.bench.models)
         asked = PageRequest(
-            "" if model == next(iter(self.bench.models)) else model,
-            photo,
-            None if target in (None, _NONE) else int(target),
-            None if against in (None, _NONE) else int(against),
-            self.bench.model(model).layer(layers[place].name) if layers else None,
-            method,
-            recipe,
-            bool(signed),
-            float(threshold) if boxed else None,
-            tuple(hidden or ()),
+            model="" if model == names[0] else model,
+            photo=photo,
+            target=None if target in (None, _NONE) else int(target),
+            against=None if against in (None, _NONE) else int(against),
+            layer=self.bench.model(model).layer(layers[place].name) if layers else None,
+            method=method,
+            recipe=recipe,
+            signed=bool(signed),
+            threshold=float(threshold) if boxed else None,
+            hidden=tuple(hidden or ()),
+            tab=active or _FIRST_TAB,
+            beside=tuple(beside or ())[:_MOST_BESIDE],
+            other="" if other == names[-1] else other,
+            other_layer=None if other_layer in (None, _NONE) else other_layer,
         )
         return asked, photo_of(photo, files)
 
@@ -445,61 +485,53 @@ class _Widgets:
         target = value if value.isdecimal() else _NONE
         return [target, *self.show(*settings[:_TARGET], target, *settings[_TARGET + 1 :])]
 
-    def content(
-        self,
-        active: str,
-        beside: Sequence[str],
-        other: str,
-        other_layer: str,
-        *settings: Any,
-    ) -> list[Any]:
+    def content(self, *settings: Any) -> list[Any]:
         """Fill the tab that is looked at: methods, layers, two models, or the hidden patches."""
+        active = str(settings[-1] or _FIRST_TAB)
         filled: dict[str, list[Any]] = {
             "methods": [gr.skip()],
             "layers": [gr.skip()],
             "compare": [gr.skip()],
             "hide": [gr.skip(), gr.skip()],
-            "calls": [gr.skip(), gr.skip()],
+            "calls": [gr.skip(), gr.skip(), gr.skip()],
         }
         makers: Mapping[str, Callable[..., list[Any]]] = {
-            "methods": lambda a, p: [self._methods(a, p, beside)],
+            "methods": lambda a, p: [self._methods(a, p)],
             "layers": lambda a, p: [self._layers(a, p)],
-            "compare": lambda a, p: [self._compared(a, p, other, other_layer)],
+            "compare": lambda a, p: [self._compared(a, p)],
             "hide": lambda a, p: self._hidden(a, p),
         }
         try:
             asked, photo = self._asked(*settings)
             if active in makers:
                 filled[active] = makers[active](asked, photo)
-            filled["calls"] = self._calls(active, asked, beside, other, other_layer)
+            filled["calls"] = [*self._calls(asked), asked.query()]
         except CamcoreError as error:
             if active in makers:
                 filled[active] = [gr.skip(), alert(error)][-len(filled[active]) :]
         return [value for values in filled.values() for value in values]
 
-    def _other_layer(self, asked: PageRequest, other: str, layer: str) -> str | None:
-        """Return the layer of the other model; the one most like it where none is chosen."""
-        return self.bench.counterpart(asked, other) if layer in (None, _NONE) else layer
+    def _other(self, asked: PageRequest) -> tuple[str, str | None]:
+        """Return the model held against, and its layer: the one most like it unless chosen."""
+        other = asked.other or list(self.bench.models)[-1]
+        layer = asked.other_layer
+        return other, self.bench.counterpart(asked, other) if layer is None else layer
 
-    def _calls(
-        self, active: str, asked: PageRequest, beside: Sequence[str], other: str, other_layer: str
-    ) -> list[Any]:
+    def _calls(self, asked: PageRequest) -> list[Any]:
         """Write the calls of the tab that is looked at."""
-        one = self.bench.model(asked.model)
-        if active == "methods" and beside:
-            python = calls.python_call(asked, one, methods=beside)
-            return [
-                python,
-                calls.compare_shell_call(asked, [one], beside, [one.layer(asked.layer)]),
-            ]
+        one, active = self.bench.model(asked.model), asked.tab
+        if active == "methods" and asked.beside:
+            python = calls.python_call(asked, one, methods=asked.beside)
+            at = [one.layer(asked.layer)]
+            return [python, calls.compare_shell_call(asked, [one], asked.beside, at)]
         if active == "layers":
             layers = [at.name for at in one.layers]
             return [calls.layers_call(asked, one, layers), calls.shell_call(asked, one)]
         if active == "hide" and asked.hidden:
             return [calls.hide_call(asked, one), calls.NO_SHELL_PATCHES]
         if active == "compare":
+            other, layer = self._other(asked)
             second = self.bench.model(other)
-            layer = self._other_layer(asked, other, other_layer)
             python = calls.python_call(asked, one, other=second, layer=layer)
             at = [one.layer(asked.layer), second.layer(layer)]
             shell = calls.compare_shell_call(asked, [one, second], [asked.method], at)
@@ -509,10 +541,10 @@ class _Widgets:
             return [python, calls.evaluate_shell_call(asked, one, STEPS)]
         return [calls.python_call(asked, one), calls.shell_call(asked, one)]
 
-    def _methods(self, asked: PageRequest, photo: Photo, beside: Sequence[str]) -> str:
-        if not beside:
+    def _methods(self, asked: PageRequest, photo: Photo) -> str:
+        if not asked.beside:
             return '<p class="cam-note">Choose a method at least.</p>'
-        found = self.bench.methods(asked, photo, beside[:_MOST_BESIDE])
+        found = self.bench.methods(asked, photo, asked.beside)
         return pieces.side_by_side(list(found.values()))
 
     def _layers(self, asked: PageRequest, photo: Photo) -> str:
@@ -520,9 +552,8 @@ class _Widgets:
         found = [self.bench.explain(replace(asked, layer=one.name), photo) for one in layers]
         return pieces.by_layer(found, [one.label for one in layers])
 
-    def _compared(self, asked: PageRequest, photo: Photo, other: str, layer: str) -> str:
-        at = self._other_layer(asked, other, layer)
-        return pieces.compared(self.bench.compared(asked, photo, other, at))
+    def _compared(self, asked: PageRequest, photo: Photo) -> str:
+        return pieces.compared(self.bench.compared(asked, photo, *self._other(asked)))
 
     def _hidden(self, asked: PageRequest, photo: Photo) -> list[Any]:
         result = self.bench.hide(asked, photo)
@@ -598,18 +629,32 @@ class _Widgets:
             str(v) if v is not None and str(v) in known else _NONE
             for v in (asked.target, asked.against)
         )
+        other = asked.other if asked.other in self.bench.models else list(self.bench.models)[-1]
+        offered = self._layer_choices(other)
+        known_layers = {value for _, value in offered}
+        other_layer = asked.other_layer if asked.other_layer in known_layers else _NONE
+        tab = asked.tab if asked.tab in _TABS else _FIRST_TAB
+        methods = {one.name for one in METHODS}
+        beside = [name for name in dict.fromkeys(asked.beside) if name in methods]
+        if asked.beside and not beside:
+            beside = list(PageRequest.beside)
         return [
             asked.photo if asked.photo in SAMPLES else SAMPLES[0],
             model,
             gr.update(choices=[("the predicted class", _NONE), *classes], value=target),
             gr.update(choices=[("no other class", _NONE), *classes], value=against),
             self._layer_update(model, place),
-            asked.method if asked.method in [m.name for m in METHODS] else "gradcam",
+            asked.method if asked.method in methods else "gradcam",
             asked.recipe if asked.recipe in RECIPES else "paper",
             asked.signed,
             asked.threshold is not None,
             asked.threshold or 0.5,
+            beside[:_MOST_BESIDE],
+            other,
+            gr.update(choices=offered, value=other_layer),
             asked.hidden,
+            tab,
+            gr.update(selected=tab),
         ]
 
     def _layer_update(self, model: str, place: int) -> Any:
@@ -637,15 +682,17 @@ class _Widgets:
         shown = [
             *(self.picture, self.top, self.layer, self.python, self.shell, self.query, self.curves)
         ]
-        tab = [self.active, self.beside, self.other, self.other_layer]
         filled = [
             *(self.methods, self.layers, self.compared, self.canvas, self.moved),
-            *(self.python, self.shell),
+            *(self.python, self.shell, self.query),
         ]
 
+        def then_fill(event: Any) -> None:
+            event = event.then(self.content, self.settings, filled, show_progress="minimal")
+            event.then(None, self.query, None, js=_TO_ADDRESS)
+
         def followed(event: Any) -> None:
-            event = event.then(None, self.query, None, js=_TO_ADDRESS)
-            event.then(self.content, [*tab, *self.settings], filled, show_progress="minimal")
+            then_fill(event.then(None, self.query, None, js=_TO_ADDRESS))
 
         def then_show(event: Any) -> None:
             followed(event.then(self.show, self.settings, shown, show_progress="hidden"))
@@ -668,7 +715,8 @@ class _Widgets:
                 self.search,
                 [
                     *(self.photo, self.model, self.target, self.against, self.layer, self.method),
-                    *(self.recipe, self.signed, self.boxed, self.threshold, self.hidden),
+                    *(self.recipe, self.signed, self.boxed, self.threshold, self.beside),
+                    *(self.other, self.other_layer, self.hidden, self.active, self.tabs),
                 ],
                 js="() => location.search",
                 show_progress="hidden",
@@ -701,24 +749,25 @@ class _Widgets:
                 self.picked, self.settings, [self.target, *shown], show_progress="minimal"
             )
         )
-        for one in ("map", "methods", "layers", "compare", "curves", "hide", "files"):
-            chosen = getattr(self, f"tab_{one}").select(
-                lambda one=one: one, None, self.active, show_progress="hidden"
+        for one in _TABS:
+            tab = getattr(self, f"tab_{one}")
+            then_fill(tab.select(lambda one=one: one, None, self.active, show_progress="hidden"))
+        then_fill(
+            self.other.input(
+                lambda name: gr.update(choices=self._layer_choices(name), value=_NONE),
+                self.other,
+                self.other_layer,
+                show_progress="hidden",
             )
-            chosen.then(self.content, [*tab, *self.settings], filled, show_progress="minimal")
-        self.other.input(
-            lambda name: gr.update(choices=self._layer_choices(name), value=_NONE),
-            self.other,
-            self.other_layer,
-            show_progress="hidden",
-        ).then(self.content, [*tab, *self.settings], filled, show_progress="minimal")
-        gr.on(
+        )
+        changed = gr.on(
             [self.beside.input, self.other_layer.input],
             self.content,
-            [*tab, *self.settings],
+            self.settings,
             filled,
             show_progress="minimal",
         )
+        changed.then(None, self.query, None, js=_TO_ADDRESS)
         self.trace.click(self.traced, [self.share, *self.settings], [self.curves, self.fed])
         self.share.input(
             self.stepped,

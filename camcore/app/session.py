@@ -87,6 +87,14 @@ class PageRequest:
         Draw boxes around what reaches this share of the map's largest value.
     hidden : tuple of (int, int, int, int)
         Patches of the photograph to hide: left, top, right, bottom.
+    tab : str
+        What is looked at: the map, methods side by side, ...
+    beside : tuple of str
+        The methods side by side, by name.
+    other : str
+        Name of the model held against this one; empty for the last.
+    other_layer : str or None
+        Its layer; the one most like `layer` unless given.
     """
 
     model: str = ""
@@ -99,6 +107,10 @@ class PageRequest:
     signed: bool = False
     threshold: float | None = None
     hidden: tuple[Box, ...] = ()
+    tab: str = "map"
+    beside: tuple[str, ...] = ("gradcam", "gradcampp", "hirescam", "layercam")
+    other: str = ""
+    other_layer: str | None = None
 
     def query(self) -> str:
         """Write it as the query of an address; what is left at its default is left out."""
@@ -109,6 +121,8 @@ class PageRequest:
                 continue
             if one.name == "hidden":
                 value = ";".join(",".join(map(str, box)) for box in value)
+            elif one.name == "beside":
+                value = ",".join(value)
             pairs.append((one.name, int(value) if isinstance(value, bool) else value))
         return urlencode(pairs)
 
@@ -116,7 +130,7 @@ class PageRequest:
     def of_query(cls, query: str) -> PageRequest:
         """Read the query of an address; what cannot be read is left at its default."""
         found: dict[str, Any] = {}
-        for name, text in parse_qsl(query.lstrip("?")):
+        for name, text in parse_qsl(query.lstrip("?"), keep_blank_values=True):
             read = _READERS.get(name)
             if read is None:
                 continue
@@ -125,6 +139,12 @@ class PageRequest:
             except ValueError:
                 continue
         return cls(**found)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
 
 
 def _share(text: str) -> float:
@@ -148,16 +168,20 @@ _PATCHES: Final = 50
 """How many patches are hidden at most."""
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "model": str,
-    "photo": str,
+    "model": _name,
+    "photo": _name,
     "target": int,
     "against": int,
-    "layer": str,
-    "method": str,
-    "recipe": str,
+    "layer": _name,
+    "method": _name,
+    "recipe": _name,
     "signed": lambda text: text == "1",
     "threshold": _share,
     "hidden": _boxes,
+    "tab": _name,
+    "beside": lambda text: tuple(filter(None, text.split(","))),
+    "other": _name,
+    "other_layer": _name,
 }
 
 

@@ -293,8 +293,31 @@ def test_an_address_opens_what_was_on_the_page(screen, bench):
     assert page.pressed() == [class_name(expected.explanation.names, 504)]
 
 
+def test_an_address_opens_its_tab_and_what_was_chosen_there(screen, bench):
+    asked = PageRequest(photo="coffee", tab="methods", beside=("eigencam", "gradcam"))
+    page = screen(asked.query())
+    page.until(lambda: len(page.pictures("#methods")) == 2)
+    assert [one.text for one in page.find("#methods figcaption")] == ["Eigen-CAM", "Grad-CAM"]
+    assert PageRequest.of_query(urlparse(page.browser.current_url).query) == asked
+
+    torch, onnx = bench.models
+    layer = bench.model(torch).layers[0].name
+    asked = PageRequest(model=onnx, photo="coffee", tab="compare", other=torch, other_layer=layer)
+    page = screen(asked.query())
+    page.until(lambda: len(page.pictures("#compared")) == 3)
+    found = bench.compared(asked, sample("coffee"), torch, layer)
+    assert f"{found.comparison.pairs[0].numbers(0)['largest']:.3g}" in page.text("#compared table")
+    assert PageRequest.of_query(urlparse(page.browser.current_url).query) == asked
+    page.tab("Layers")
+    page.until(lambda: page.query.get("tab") == "layers")
+    assert page.console() == []
+
+
 def test_an_address_of_nonsense_opens_the_page(screen):
-    page = screen("model=none&photo=/etc/passwd&target=99999&layer=x&method=x&recipe=y&hidden=z")
+    page = screen(
+        "model=none&photo=/etc/passwd&target=99999&layer=x&method=x&recipe=y&hidden=z"
+        "&tab=x&other=x&other_layer=x&beside=x"
+    )
     assert page.caption.startswith("Grad-CAM for ")
     page.until(lambda: page.query == {"photo": "chelsea"})
     assert page.console() == []

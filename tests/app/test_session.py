@@ -216,6 +216,8 @@ def test_boxes_are_those_of_the_result_and_drawn(bench, model, photo):
         PageRequest(
             method="layercam", recipe="captum", threshold=0.35, hidden=((1, 2, 3, 4), (0, 0, 9, 9))
         ),
+        PageRequest(tab="compare", other="a:b", other_layer="c.d", beside=("xgradcam", "scorecam")),
+        PageRequest(tab="methods", beside=()),
     ],
 )
 def test_an_address_brings_back_what_was_asked(asked):
@@ -228,6 +230,7 @@ def test_an_address_brings_back_what_was_asked(asked):
     [
         *("target=cat", "threshold=0", "threshold=nan", "hidden=1,2,3", "hidden=4,4,1,1", "x=1"),
         *("hidden=0,0,99999999,9", "target=", "__class__=1", "query=1", "signed=yes"),
+        *("tab=", "other=", "other_layer=", "layer=", "method="),
     ],
 )
 def test_an_address_that_makes_no_sense_asks_for_nothing(query):

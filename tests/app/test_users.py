@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 
 import camcore
+import camcore.app
 from camcore.app import PageRequest, pieces
+from camcore.app.guard import MAX_REQUEST
 from camcore.app.page import MAX_FILE
 from camcore.app.session import SAMPLES, sample
 
@@ -44,6 +46,7 @@ def settings(asked, bench, files=None):
     return [
         *(files, asked.photo, one.name, target, against, layer, asked.method, asked.recipe),
         *(asked.signed, asked.threshold is not None, asked.threshold or 0.5),
+        *(list(asked.beside), list(bench.models)[-1], "none"),
     ]
 
 
@@ -91,7 +94,6 @@ def test_eight_at_once_get_each_their_own_and_the_memory_stays(client, bench, re
 
 
 def test_more_than_can_wait_are_told_so(bench):
-    import camcore.app
     from camcore.app import page
 
     queue = camcore.app.build(bench)._queue
@@ -277,7 +279,8 @@ def sent(server, data):
     config = json.loads(status(Request(f"{server}config"))[1])
     (index,) = [one["id"] for one in config["dependencies"] if one["api_name"] == "show"]
     session = uuid4().hex
-    body = json.dumps({"data": [*data, None], "fn_index": index, "session_hash": session}).encode()
+    data = [*data, None, None]  # what the server keeps for itself
+    body = json.dumps({"data": data, "fn_index": index, "session_hash": session}).encode()
     about = {"Content-Type": "application/json"}
     code, said, _ = status(Request(f"{server}gradio_api/queue/join", body, about))
     assert code == 200, said
@@ -308,17 +311,63 @@ def test_a_request_cannot_name_a_file_of_the_server_as_its_upload(server, bench,
     assert "<figure>" not in json.dumps(found["output"])
 
 
-def test_the_server_fetches_no_upload_from_elsewhere(server, bench):
+def forged(url):
+    return {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}
+
+
+def posted(server, data):
+    """Ask the server for something of one's own making."""
+    body = json.dumps({"data": data, "fn_index": 0, "session_hash": "x"}).encode()
+    about = {"Content-Type": "application/json"}
+    return status(Request(f"{server}gradio_api/queue/join", body, about))
+
+
+# A host that is public, which Gradio would fetch from, and this machine, which it would not.
+@pytest.mark.parametrize("url", ["https://example.com/x.png", "HTTP://127.0.0.1:{port}/x.png"])
+def test_the_server_fetches_no_upload_from_elsewhere(server, bench, url):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(1)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
-        forged = [{"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}]
-        found = sent(server, settings(PageRequest(photo="chelsea"), bench, forged))
-        assert not found["success"]
+        url = url.format(port=listener.getsockname()[1])
+        good = settings(PageRequest(photo="chelsea"), bench)
+        # In place of an upload, and where no file belongs.
+        for place, value in [(0, [forged(url)]), (1, forged(url)), (11, [{"x": [forged(url)]}])]:
+            odd = [*good[:place], value, *good[place + 1 :]]
+            code, said, _ = posted(server, odd)
+            assert code == 403
+            assert b"fetches no files of other servers" in said
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+def test_a_request_that_is_no_upload_is_short(server):
+    code, said, _ = posted(server, ["x" * MAX_REQUEST])
+    assert code == 413
+    assert str(MAX_REQUEST).encode() in said
+    assert status(Request(f"{server}gradio_api/queue/join", b"[" * 100_000))[0] == 403
+    assert status(Request(f"{server}gradio_api/queue/join", b"no JSON"))[0] == 422
+
+
+def test_the_page_in_an_app_of_ones_own_is_guarded_too(bench, require):
+    require("fastapi")
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    app = FastAPI()
+    app.get("/own")(lambda: "one's own")
+    with TestClient(camcore.app.mount(app, camcore.app.build(bench), "/look")) as web:
+        own, page = web.get("/own"), web.get("/look/")
+        assert (own.json(), page.status_code) == ("one's own", 200)
+        assert "content-security-policy" not in own.headers
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        config = web.get("/look/config").json()
+        assert config["max_file_size"] == MAX_FILE
+        assert not config["analytics_enabled"]
+        found = web.post("/look/gradio_api/queue/join", json={"data": [forged("https://a.b/c")]})
+        assert found.status_code == 403
+        for path in ("docs", "openapi.json", "gradio_api/file=/etc/passwd"):
+            assert web.get(f"/look/{path}").status_code in (403, 404)
 
 
 def test_what_is_asked_outside_of_the_choices_is_refused(client, bench):
