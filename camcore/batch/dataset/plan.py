@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from camcore._shared.atomic import whole
 from camcore.batch.dataset.parts import Part, part_files, rewrite, run_of
@@ -138,58 +138,83 @@ def plan(entries: Iterable[Entry], folder: Path, size: int, *, resume: bool) -> 
                 made.notes.append(f"{error} It is done again.")
                 path.unlink()
         with draft.open("wb") as file:
-            lines, offset = 0, 0
-
-            def name() -> str:
-                return f"{number:04d}-{len(made.shards):07d}"
-
-            def end() -> None:
-                nonlocal lines, offset
-                if lines:
-                    made.shards.append(Listed(name(), offset, lines))
-                lines, offset = 0, file.tell()
-
-            def put(id: str, uri: str, **more: Any) -> None:
-                nonlocal lines
-                line = {"id": id, "uri": uri, **more}
-                file.write(json.dumps(line).encode("utf-8") + b"\n")
-                lines += 1
-                if lines == size:
-                    end()
-
+            shards = _Shards(made.shards, file, number, size)
             for entry in entries:
-                if isinstance(entry, Located):
-                    times = ledger.listed(entry.id)
-                    if times > 1:
-                        put(again(entry.id, times), entry.uri, error=twice(entry.id))
-                    elif ledger.is_done(entry.id, entry.stamp):
-                        continue
-                    else:
-                        put(entry.id, entry.uri)
-                    count: int | None = 1
-                elif isinstance(entry, Unreadable):
-                    put(entry.id, entry.uri, error=entry.error)
-                    count = 1
-                elif isinstance(entry, RowGroup):
-                    end()
-                    ids = [entry.id_of(row) for row in range(entry.rows)]
-                    is_done = [ledger.is_done(id, entry.stamp) for id in ids]
-                    done = frozenset(i for i, one in enumerate(is_done) if one)
-                    twins = frozenset(i for i, id in enumerate(ids) if ledger.listed(id) > 1)
-                    count = len(ids) - len(done - twins)
-                    if count:
-                        made.shards.append(Rows(name(), entry, done - twins, twins))
-                else:
-                    end()
-                    skip = ledger.done_in(entry.uri, entry.stamp)
-                    if skip is None:
-                        continue
-                    made.shards.append(Packed(name(), entry, skip))
-                    count = None
+                count = shards.add(entry, ledger)
                 missing = None if missing is None or count is None else missing + count
-            end()
+            shards.end()
         before = ledger.keep_unchanged(folder)
     return Plan(made.shards, missing, before, made.notes)
+
+
+@dataclass
+class _Shards:
+    """The shards as they come, with the list of photographs that is written beside.
+
+    Parameters
+    ----------
+    made : list of Shard
+        Those that are complete.
+    file : binary file
+        The list.
+    number : int
+        Of the run, with which names begin.
+    size : int
+        Photographs of a shard.
+    """
+
+    made: list[Shard]
+    file: BinaryIO
+    number: int
+    size: int
+    lines: int = 0
+    offset: int = 0
+
+    def add(self, entry: Entry, ledger: _Ledger) -> int | None:
+        """Plan what is missing of an entry, and count its samples; None where that is not known."""
+        if isinstance(entry, Located):
+            times = ledger.listed(entry.id)
+            if times > 1:
+                self._put(again(entry.id, times), entry.uri, error=twice(entry.id))
+            elif ledger.is_done(entry.id, entry.stamp):
+                return 0
+            else:
+                self._put(entry.id, entry.uri)
+            return 1
+        if isinstance(entry, Unreadable):
+            self._put(entry.id, entry.uri, error=entry.error)
+            return 1
+        self.end()
+        if isinstance(entry, RowGroup):
+            ids = [entry.id_of(row) for row in range(entry.rows)]
+            is_done = [ledger.is_done(id, entry.stamp) for id in ids]
+            done = frozenset(i for i, one in enumerate(is_done) if one)
+            twins = frozenset(i for i, id in enumerate(ids) if ledger.listed(id) > 1)
+            count = len(ids) - len(done - twins)
+            if count:
+                self.made.append(Rows(self._name, entry, done - twins, twins))
+            return count
+        skip = ledger.done_in(entry.uri, entry.stamp)
+        if skip is None:
+            return 0
+        self.made.append(Packed(self._name, entry, skip))
+        return None
+
+    def end(self) -> None:
+        """Complete the shard of the photographs listed last."""
+        if self.lines:
+            self.made.append(Listed(self._name, self.offset, self.lines))
+        self.lines, self.offset = 0, self.file.tell()
+
+    @property
+    def _name(self) -> str:
+        return f"{self.number:04d}-{len(self.made):07d}"
+
+    def _put(self, id: str, uri: str, **more: Any) -> None:
+        self.file.write(json.dumps({"id": id, "uri": uri, **more}).encode("utf-8") + b"\n")
+        self.lines += 1
+        if self.lines == self.size:
+            self.end()
 
 
 def lines_of(shard: Listed, folder: Path) -> Iterator[dict[str, Any]]:

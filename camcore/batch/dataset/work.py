@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -181,7 +181,7 @@ class Evaluating:
             return photo, self._mask(sample)
 
         def run(batch: Sequence[tuple[Photo, Any]]) -> list[Any]:
-            return [_survived(self._evaluated, loaded, *one, target) for one in batch]
+            return [self._evaluated(loaded, *one, target) for one in batch]
 
         return Stages(prepare, run, lambda row: row)
 
@@ -195,15 +195,19 @@ class Evaluating:
             raise FileNotFoundError(f"There is no mask of {sample.id} in {self.masks}.")
         return read_mask(path)
 
-    def _evaluated(self, loaded: LoadedModel, photo: Photo, mask: Any, target: Any) -> Row:
-        found = evaluate(
-            loaded,
-            [photo],
-            target,
-            masks=None if mask is None else [mask],
-            batch_size=self.pace.batch,
-            **self.options,
-        )
+    def _evaluated(self, loaded: LoadedModel, photo: Photo, mask: Any, target: Any) -> Row | Failed:
+        try:
+            with _users_code():
+                found = evaluate(
+                    loaded,
+                    [photo],
+                    target,
+                    masks=None if mask is None else [mask],
+                    batch_size=self.pace.batch,
+                    **self.options,
+                )
+        except InputError as error:
+            return Failed(error)
         values = {
             f"{row}/{metric}": float(value[0])
             for row, metrics in found.values.items()
@@ -230,7 +234,12 @@ class Worker:
         known = {"pretrained": loaded.pretrained, "assumed": loaded.assumed}
         self._folder, self._about, self._pace = folder, {**about, **known}, task.pace
         stages = task.stages(loaded)
-        self._stages = replace(stages, prepare=_of_one_sample(stages.prepare))
+
+        def prepare(sample: Sample) -> Any:
+            with _users_code((OSError, MemoryError)):
+                return stages.prepare(sample)
+
+        self._stages = replace(stages, prepare=prepare)
         self._none_yet = True
         self._told = {"version": VERSION, "run": about["run"]}
 
@@ -352,39 +361,25 @@ def _each_at_least(
 ) -> list[ExplainedPhoto | Failed]:
     """Explain photographs as one batch; where the model fails on that, one by one."""
     try:
-        return explain_prepared(explainer, photos, target)
-    except CamcoreError:
-        raise
-    except Exception as error:  # the model's own
+        with _users_code():
+            return explain_prepared(explainer, photos, target)
+    except _Unexpected as error:
         if len(photos) == 1:
-            return [Failed(_Unexpected.of(error))]
+            return [Failed(error)]
         return [part for one in photos for part in _each_at_least(explainer, [one], target)]
 
 
-def _survived(function: Any, *arguments: Any) -> Any:
-    """Call a function; what a sample or the model raises on it is a failure of that sample."""
+@contextmanager
+def _users_code(known: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Name what a model or a function of the user's raises; camcore's own, and `known`, go on."""
     try:
-        return function(*arguments)
-    except InputError as error:
-        return Failed(error)
+        yield
     except CamcoreError:
         raise
-    except Exception as error:  # the model's own
-        return Failed(_Unexpected.of(error))
-
-
-def _of_one_sample(prepare: Callable[[Sample], Any]) -> Callable[[Sample], Any]:
-    """Make whatever a preprocessing raises on a sample the failure of that sample."""
-
-    def prepared(sample: Sample) -> Any:
-        try:
-            return prepare(sample)
-        except (CamcoreError, OSError, MemoryError):
-            raise
-        except Exception as error:  # of a function of the user's
-            raise _Unexpected.of(error) from error
-
-    return prepared
+    except known:
+        raise
+    except Exception as error:
+        raise _Unexpected.of(error) from error
 
 
 class _Unexpected(InputError):
