@@ -16,7 +16,7 @@ MOVED: Final = {
 """Where the site has what lies outside of its folder."""
 
 _ALTERNATE: Final = re.compile(r'<link rel="alternate"[^>]*>')
-"""What the theme looks for a site map by, whose place is not known before the site has an address."""
+"""By what the theme looks for a site map, whose place is not known without an address."""
 
 _LINK: Final = re.compile(r"(\[[^\]]*\])\(((?:\.\./)+)([^)#\s]+)(#[^)\s]*)?\)")
 
