@@ -20,7 +20,10 @@ from .model import Model
 from .sessions import Runtime, written
 
 _KEPT = 4
-"""How many models are kept ready, those last used."""
+"""How many models are kept ready at most, those last used."""
+
+_KEPT_BYTES = 2**28
+"""How large their files are together at most, but for the one used last."""
 
 _ON_CPU = Runtime()
 
@@ -91,6 +94,8 @@ def _kept(key: Hashable, read: Callable[[], Model]) -> Model:
     with _lock:
         model = _models.pop(key, None) or read()
         _models[key] = model
-        while len(_models) > _KEPT:
+        sizes = [one.graph.proto.ByteSize() for one in _models.values()]
+        while len(sizes) > 1 and (len(sizes) > _KEPT or sum(sizes) > _KEPT_BYTES):
             _models.popitem(last=False)
+            del sizes[0]
         return model

@@ -137,7 +137,7 @@ def test_alterations_of_several_samples_come_in_batches_of_the_models_size(torch
 @pytest.mark.parametrize("make", [checked, exported], ids=lambda make: make.__name__)
 def test_what_needs_a_single_sample_says_so(torch, make):
     with pytest.raises(MethodError, match=r"takes a batch of 2 and no single sample.*any batch"):
-        camcore.explain(make(torch), torch.rand(2, 3, 32, 32), 1, method="ablationcam")
+        camcore.explain(make(torch), torch.rand(2, 3, 32, 32), 1, method="reciprocam")
 
 
 def test_an_exported_program_is_brought_back_once(torch):

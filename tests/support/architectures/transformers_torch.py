@@ -64,11 +64,11 @@ def stirred(model: Any) -> Any:
     return model.eval()
 
 
-def full_size(name: str) -> Any:
+def full_size(name: str, **options: Any) -> Any:
     """A torchvision model as it is published, with a head of ten classes."""
     import torchvision
 
-    return stirred(torchvision.models.get_model(name, weights=None, num_classes=10))
+    return stirred(torchvision.models.get_model(name, weights=None, num_classes=10, **options))
 
 
 def torchvision_swin_v2() -> Any:
@@ -150,10 +150,10 @@ def _same(activations: Any) -> Any:
 ARCHITECTURES = [
     _row(
         "torchvision ViT-B/16",
-        partial(full_size, "vit_b_16"),
+        partial(full_size, "vit_b_16", image_size=64),
         "encoder.layers.encoder_layer_11.ln_1",
-        Tokens((14, 14), 1),
-        (224, 224),
+        Tokens((4, 4), 1),
+        (64, 64),
     ),
     _row("torchvision Swin-T", partial(full_size, "swin_t"), "norm", channels_last, WIDE, WINDOWS),
     _row("torchvision SwinV2", torchvision_swin_v2, "norm", channels_last, WIDE, WINDOWS),
