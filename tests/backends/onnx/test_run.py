@@ -281,6 +281,21 @@ def test_a_model_in_memory_is_known_by_its_bytes(file):
     np.testing.assert_allclose(moved, 1, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("files", "kept"), [(1.5, [1]), (2.5, [0, 1]), (0, [1])])
+def test_large_models_are_kept_ready_as_far_as_memory_is_meant_for_them(
+    file, monkeypatch, files, kept
+):
+    from camcore_onnx import source
+
+    monkeypatch.setattr(source, "_models", type(source._models)())
+    monkeypatch.setattr(source, "_KEPT_BYTES", files * file.ByteSize())
+    other = onnx.ModelProto.FromString(file.SerializeToString())
+    other.doc_string = "another"
+    read = [source.model_of(one) for one in (file, other)]
+    assert [i for i, one in enumerate(read) if one in source._models.values()] == kept
+    assert source.model_of(other) is read[1]
+
+
 def test_functions_of_the_file_are_written_out(torch, model, file):
     inner = [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Tanh", ["b"], ["c"])]
     opset = [helper.make_opsetid("", 18)]
