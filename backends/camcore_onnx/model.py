@@ -41,8 +41,8 @@ class Model:
     def __init__(self, proto: onnx.ModelProto, runtime: Runtime) -> None:
         self.graph = Graph(proto)
         self.runtime = runtime
-        # Each holds the weights, most of them twice: as given, and packed for the processor.
-        self._programs = Programs(max(8, min(64, _BYTES // (2 * proto.ByteSize() + 1))))
+        # Each has up to four sessions, which hold the weights twice: as given, and packed.
+        self._programs = Programs(max(3, min(64, _BYTES // (8 * proto.ByteSize() + 1))))
         if not self.graph.inputs or not self.graph.outputs:
             raise InputError("The ONNX model has no inputs or no outputs, so nothing runs in it.")
         if sparse := proto.graph.sparse_initializer:

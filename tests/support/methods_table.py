@@ -7,7 +7,7 @@ lines and those it lacks; tests/models/test_methods_table.py holds it to the run
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -115,11 +115,26 @@ REFUSALS: tuple[Refused, ...] = (
 Outcome: TypeAlias = "CamcoreError | None"
 
 
-def outcomes(row: Architecture) -> dict[str, Outcome]:
-    """For each method that is run, the error that refuses it; None where it works."""
+def outcomes(
+    row: Architecture, working: Collection[str] = (), columns: Collection[str] = COLUMNS
+) -> dict[str, Outcome]:
+    """For each method of some columns, the error that refuses it; None where it works.
+
+    Those that are thought to be `working` are run together, from one pass, which is quick; where
+    one of them is refused after all, each is asked by itself like the others.
+    """
     model, inputs = row.make(), row.inputs(1)
+    asked = {name for column in columns for name in COLUMNS[column]}
     found: dict[str, Outcome] = {}
-    for names in COLUMNS.values():
+    narrow = BY_CHANNEL if row.narrow is not None else frozenset[str]()
+    together = asked.intersection(working)
+    for group in (together - narrow, together & narrow):
+        if group and _refusal(row, model, inputs, sorted(group)) is None:
+            found |= dict.fromkeys(group)
+    for column in (COLUMNS[name] for name in columns):
+        names = [name for name in column if name not in found]
+        if not names:
+            continue
         error = _refusal(row, model, inputs, names)
         # What one method is refused, others of its column may not be.
         alone = error is not None and len(names) > 1
@@ -170,11 +185,22 @@ def is_said_by(error: CamcoreError, refused: Refused) -> bool:
 
 def line(row: Architecture, found: Mapping[str, Outcome]) -> str:
     """The row's line of the page."""
-    cells = [
-        " / ".join(dict.fromkeys(_mark(found[name]) for name in names))
-        for names in COLUMNS.values()
-    ]
-    return f"| {row.name} | {' | '.join(cells)} |"
+    return f"| {row.name} | {' | '.join(cells(found, COLUMNS).values())} |"
+
+
+def cells(found: Mapping[str, Outcome], columns: Iterable[str]) -> dict[str, str]:
+    """What stands in some columns of a row, by column."""
+    return {
+        column: " / ".join(dict.fromkeys(_mark(found[name]) for name in COLUMNS[column]))
+        for column in columns
+    }
+
+
+def written(row: Architecture, lines: Iterable[str]) -> dict[str, str]:
+    """What the page has in each column of a row; nothing where it does not have the row."""
+    found = next((one.split(" | ")[1:] for one in lines if one.startswith(f"| {row.name} | ")), [])
+    marks = [mark.removesuffix(" |") for mark in found]
+    return dict(zip(COLUMNS, marks, strict=False))
 
 
 def _mark(error: Outcome) -> str:
