@@ -63,3 +63,18 @@ def on_post_page(output: str, **_: Any) -> str:
     str
     """
     return _ALTERNATE.sub("", output)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Do the same to pages that are no page of the contents, such as the one of what is not there.
+
+    Parameters
+    ----------
+    output_content : str
+        The page, in HTML.
+
+    Returns
+    -------
+    str
+    """
+    return _ALTERNATE.sub("", output_content)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def site(tmp_path_factory, require):
 
 @pytest.fixture(scope="session")
 def pages(site):
-    return sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
+    every = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
+    translated = {f"zh-TW/{name}.html" for name in ("start", "tutorials/xception")}
+    return [page for page in every if not page.startswith("zh-TW") or page in translated]
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +56,8 @@ def test_every_method_has_a_card_with_its_formula_and_its_paper(site):
         card = (site / "methods" / f"{method.name}.html").read_text("utf-8")
         assert f"<title>{method.label} - camcore" in card
         assert "<math" in card
-        assert (method.paper in card) == bool(CARDS[method.name].reference)
+        reference = CARDS[method.name].reference
+        assert reference is None or escape(method.paper, quote=False) in card
 
 
 def test_every_public_name_is_in_the_reference(site):
@@ -90,9 +94,8 @@ def test_what_is_translated_says_the_same_calls(site):
             calls.append([re.sub(r"\s*#.*", "", line) for b in blocks for line in b.splitlines()])
         assert calls[0] == calls[1], page
         built = page.relative_to(ROOT / "docs").with_suffix("").with_suffix(".html")
-        assert f"<title>{page.read_text('utf-8').splitlines()[0][2:]}" in (
-            site / "zh-TW" / built
-        ).read_text("utf-8")
+        heading = page.read_text("utf-8").splitlines()[0].removeprefix("# ")
+        assert f">{heading}<" in (site / "zh-TW" / built).read_text("utf-8")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (800, "dark"), (1280, "light")])
@@ -102,6 +105,9 @@ def test_pages_open_without_an_error_or_a_request_outside(chromium, address, pag
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    chromium.get("about:blank")
+    for kind in ("browser", "performance"):
+        chromium.get_log(kind)
     wrong = []
     for page in pages if width == 360 else pages[:: len(pages) // 12]:
         chromium.get(address + page)
