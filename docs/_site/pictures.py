@@ -43,7 +43,7 @@ FEWER: Final[dict[str, dict[str, Any]]] = {
     "sobol": {"designs": 16},
     "xrai": {"steps": 16},
 }
-"""What is drawn with fewer passes than its default; the cards say so."""
+"""What is drawn with fewer passes than its default."""
 
 
 def first_page(photo: Photo) -> Any:
@@ -77,11 +77,8 @@ def first_page(photo: Photo) -> Any:
 def strip(model: Any, photos: list[Photo], method: str) -> Any:
     """Draw photographs by a method beside each other, ``(SIDE, 3 * SIDE, 3)`` uint8."""
     options = FEWER.get(method, {})
-    drawn = []
-    for photo in photos:
-        overlay = camcore.explain(model, photo, method=method, **options).overlay()[0]
-        drawn.append(overlay)
-    return np.concatenate(drawn, axis=1)
+    results = (camcore.explain(model, photo, method=method, **options) for photo in photos)
+    return np.concatenate([result.overlay()[0] for result in results], axis=1)
 
 
 def square(name: str) -> Photo:
