@@ -19,6 +19,7 @@ import tomllib
 import typer
 import yaml
 from latex2mathml.converter import convert
+from links import MOVED
 from nbconvert import MarkdownExporter
 
 import camcore
@@ -231,12 +232,9 @@ def build() -> None:
         write(f"benchmarks/{page.name}", page.read_text("utf-8"))
     for picture in sorted((ROOT / "benchmarks" / "results").glob("*.png")):
         write(f"benchmarks/{picture.name}", picture.read_bytes())
-    for source, place in {
-        "backends/README.md": "adapters.md",
-        "CHANGELOG.md": "changelog.md",
-        "CONTRIBUTING.md": "contributing.md",
-        "SECURITY.md": "security.md",
-    }.items():
+    for source, place in MOVED.items():
+        if not source.endswith(".md"):
+            continue
         text = (ROOT / source).read_text("utf-8")
         text = re.sub(r"\]\(docs/", "](", text)
         write(place, re.sub(r"\]\(CHANGELOG.md", "](changelog.md", text))
